@@ -1,0 +1,1 @@
+//! SIMD implementation of the [module documentation](super)'s equations.

@@ -1,0 +1,53 @@
+//! One step of AdamW over flat arrays of parameters. At step `t` (the first is 1):
+//!
+//! ```text
+//! param -= lr weight_decay param
+//! m = beta1 m + (1 - beta1) grad          v = beta2 v + (1 - beta2) grad^2
+//! param -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
+//! ```
+//!
+//! Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, in the order of PyTorch's `AdamW`.
+
+pub mod cpu;
+pub mod reference;
+
+use crate::Span;
+
+/// Constants of one step.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWParams {
+    /// Learning rate of this step.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the denominator.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Number of this step, from 1.
+    pub step: u64,
+}
+
+impl AdamWParams {
+    /// `1 - beta1^t` and `1 - beta2^t`, by which the moments are too small at step `t`.
+    pub fn bias_corrections(&self) -> (f64, f64) {
+        let step = self.step as f64;
+        (1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step))
+    }
+}
+
+/// Operands of [`Backend::adamw`](crate::Backend::adamw), of equal length.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Parameters, updated.
+    pub param: Span,
+    /// Their gradients.
+    pub grad: Span,
+    /// First moments, updated.
+    pub m: Span,
+    /// Second moments, updated.
+    pub v: Span,
+}

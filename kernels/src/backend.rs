@@ -1,0 +1,177 @@
+//! The table of contents of this crate: one method a pass.
+
+use crate::activation::{self, Activation};
+use crate::adamw::{self, AdamWParams};
+use crate::add;
+use crate::batch_norm::{self, BatchNormParams};
+use crate::conv2d::{self, Conv2dParams};
+use crate::loss::{self, Loss};
+use crate::pad::{self, PadParams};
+use crate::{OutOfMemory, Span};
+
+/// A number that a backend computes with: f32, or f64 in [`Reference`](crate::Reference).
+pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + std::fmt::Debug {
+    /// The nearest value.
+    fn from_f64(x: f64) -> Self;
+    /// The same value.
+    fn to_f64(self) -> f64;
+}
+
+impl Element for f32 {
+    fn from_f64(x: f64) -> f32 {
+        x as f32
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Element for f64 {
+    fn from_f64(x: f64) -> f64 {
+        x
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+}
+
+/// Whether a pass overwrites its output or adds to it. Gradients of a value that is used twice are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Write {
+    /// `out = value`; what was there is not read.
+    Set,
+    /// `out += value`
+    Add,
+}
+
+impl Write {
+    /// Writes one value.
+    #[inline(always)]
+    pub fn put<T: std::ops::Add<Output = T> + Copy>(self, out: &mut T, value: T) {
+        *out = match self {
+            Write::Set => value,
+            Write::Add => *out + value,
+        };
+    }
+}
+
+/// A device that computes the passes. Every method is one pass over operands named by [`Span`]s; the `mod.rs` of the
+/// operation's folder gives the equations.
+///
+/// # Contracts
+/// - Spans have the lengths that the parameters say, and do not overlap except as the operation's documentation allows. Both are
+///   checked at entry, once; a violation panics: it is a bug of the caller, not of its input.
+/// - The caller owns all memory. A pass that needs scratch has a `..._workspace_bytes` query, and takes a span of at least that many
+///   bytes; its contents before and after are unspecified.
+/// - The same call on the same bits gives the same bits, on any number of threads.
+/// - Outputs are written completely, and nothing else is.
+pub trait Backend {
+    /// What it computes with.
+    type Element: Element;
+    /// Its memory.
+    type Memory: Send;
+
+    /// The device and path, for reports: `reference`, `cpu-avx2`.
+    fn name(&self) -> String;
+
+    /// Threads that compute, for reports.
+    fn threads(&self) -> usize;
+
+    /// Runs `f` where passes start fastest, and without allocating. Wrap a training loop in it.
+    fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        f()
+    }
+
+    /// Zero-initialised memory; region `i` has `lens[i]` elements.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the device has not enough.
+    fn allocate(&self, lens: &[usize]) -> Result<Self::Memory, OutOfMemory>;
+
+    /// Copies `src` from the host to `dst`, of the same length.
+    fn write(&self, memory: &mut Self::Memory, dst: Span, src: &[Self::Element]);
+
+    /// Copies `src` to `dst` on the host, of the same length.
+    fn read(&self, memory: &Self::Memory, src: Span, dst: &mut [Self::Element]);
+
+    /// Sets every element of `dst`.
+    fn fill(&self, memory: &mut Self::Memory, dst: Span, value: Self::Element);
+
+    /// Convolution: `y (+)= conv(x, w) + bias`. Also the input gradient of a transposed convolution.
+    fn conv2d_forward(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::Forward);
+
+    /// Scratch that [`conv2d_forward`](Self::conv2d_forward) needs.
+    fn conv2d_forward_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+
+    /// Input gradient of a convolution: `dx (+)= conv^T(dy, w) + bias`. Also the forward pass of a transposed convolution, which
+    /// is why it takes a bias.
+    fn conv2d_grad_input(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::GradInput);
+
+    /// Scratch that [`conv2d_grad_input`](Self::conv2d_grad_input) needs.
+    fn conv2d_grad_input_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+
+    /// Weight gradient of a convolution, and of a transposed one: `dw (+)= x^T dy` for every tap.
+    fn conv2d_grad_weight(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::GradWeight);
+
+    /// Scratch that [`conv2d_grad_weight`](Self::conv2d_grad_weight) needs.
+    fn conv2d_grad_weight_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+
+    /// Bias gradient of a convolution or transposed convolution: `db (+)= sum of the rows of dy`; `db.len` channels.
+    fn conv2d_grad_bias(&self, memory: &mut Self::Memory, operands: conv2d::GradBias);
+
+    /// Scratch that [`conv2d_grad_bias`](Self::conv2d_grad_bias) needs for `rows` of `channels` values.
+    fn conv2d_grad_bias_workspace_bytes(&self, rows: usize, channels: usize) -> usize;
+
+    /// Batch normalization with the statistics of the batch, which it writes, and running statistics, which it updates.
+    fn batch_norm_forward(&self, memory: &mut Self::Memory, params: &BatchNormParams, operands: batch_norm::Forward);
+
+    /// Scratch that [`batch_norm_forward`](Self::batch_norm_forward) needs.
+    fn batch_norm_forward_workspace_bytes(&self, params: &BatchNormParams) -> usize;
+
+    /// Batch normalization with given statistics: the output of [`batch_norm_forward`](Self::batch_norm_forward) once more.
+    fn batch_norm_apply(&self, memory: &mut Self::Memory, params: &BatchNormParams, operands: batch_norm::Apply);
+
+    /// Batch normalization with the running statistics.
+    fn batch_norm_inference(
+        &self,
+        memory: &mut Self::Memory,
+        params: &BatchNormParams,
+        operands: batch_norm::Inference,
+    );
+
+    /// Gradients of [`batch_norm_forward`](Self::batch_norm_forward), through the statistics too.
+    fn batch_norm_backward(&self, memory: &mut Self::Memory, params: &BatchNormParams, operands: batch_norm::Backward);
+
+    /// Scratch that [`batch_norm_backward`](Self::batch_norm_backward) needs.
+    fn batch_norm_backward_workspace_bytes(&self, params: &BatchNormParams) -> usize;
+
+    /// Activation: `y = f(x)`.
+    fn activation_forward(&self, memory: &mut Self::Memory, f: Activation, operands: activation::Forward);
+
+    /// Gradient of an activation: `dx (+)= dy f'(x)`.
+    fn activation_backward(&self, memory: &mut Self::Memory, f: Activation, operands: activation::Backward);
+
+    /// Weighted addition: `y = a + weight b`.
+    fn add(&self, memory: &mut Self::Memory, weight: f64, operands: add::Add);
+
+    /// Gradients of [`add`](Self::add), and copying: `y (+)= weight x`.
+    fn scale(&self, memory: &mut Self::Memory, weight: f64, operands: add::Scale);
+
+    /// Zeros at the bottom and right of an image.
+    fn pad_forward(&self, memory: &mut Self::Memory, params: &PadParams, operands: pad::Forward);
+
+    /// Gradient of [`pad_forward`](Self::pad_forward): cuts the margin off.
+    fn pad_backward(&self, memory: &mut Self::Memory, params: &PadParams, operands: pad::Backward);
+
+    /// Mean loss over all elements.
+    fn loss_forward(&self, memory: &mut Self::Memory, loss: Loss, operands: loss::Forward);
+
+    /// Scratch that [`loss_forward`](Self::loss_forward) needs for `len` elements.
+    fn loss_forward_workspace_bytes(&self, len: usize) -> usize;
+
+    /// Gradient of the loss with respect to the prediction.
+    fn loss_backward(&self, memory: &mut Self::Memory, loss: Loss, operands: loss::Backward);
+
+    /// One AdamW step over flat arrays.
+    fn adamw(&self, memory: &mut Self::Memory, params: &AdamWParams, operands: adamw::Step);
+}

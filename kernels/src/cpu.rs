@@ -1,0 +1,48 @@
+//! The fast host backend: SIMD chosen at run time, one pool of threads.
+
+use crate::parallel::{Pool, PoolError};
+use crate::simd::{Isa, IsaError};
+
+/// Computes in f32 with the instruction set and the threads it was made with.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    pub(crate) isa: Isa,
+    pub(crate) pool: Pool,
+}
+
+/// Why a [`Cpu`] cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuError {
+    /// The instruction set is unknown, or the CPU lacks it.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// The threads did not start.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+impl Cpu {
+    /// The best instruction set of this CPU (or the one that `KERNELS_ISA` forces) on `threads` threads, 0 for one a core.
+    ///
+    /// # Errors
+    /// [`CpuError`] if `KERNELS_ISA` asks for what is not to be had, or the threads cannot be started.
+    pub fn new(threads: usize) -> Result<Cpu, CpuError> {
+        Cpu::with_isa(Isa::from_env()?, threads)
+    }
+
+    /// The given instruction set on `threads` threads, 0 for one a core.
+    ///
+    /// # Errors
+    /// [`CpuError`] if the CPU lacks it, or the threads cannot be started.
+    pub fn with_isa(isa: Isa, threads: usize) -> Result<Cpu, CpuError> {
+        if !isa.is_available() {
+            return Err(IsaError::Unavailable(isa).into());
+        }
+        Ok(Cpu { isa, pool: Pool::new(threads)? })
+    }
+
+    /// The instruction set that kernels run with.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}

@@ -1,0 +1,168 @@
+//! The one level of parallelism: a pass is cut into tasks whose boundaries depend on its shape alone.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A persistent pool of threads that run the tasks of one pass at a time.
+///
+/// Which thread runs which task is not fixed, so tasks must not share outputs; sums over tasks are taken afterwards, in
+/// task order. Then the bits of a result do not depend on the number of threads.
+#[derive(Clone)]
+pub struct Pool {
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish()
+    }
+}
+
+/// The operating system refused to start the pool's threads.
+#[derive(Debug, thiserror::Error)]
+#[error("could not start {threads} threads: {source}")]
+pub struct PoolError {
+    /// Number of threads asked for.
+    pub threads: usize,
+    source: rayon::ThreadPoolBuildError,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, or of as many as the machine has cores if `threads` is 0.
+    ///
+    /// # Errors
+    /// [`PoolError`] if the threads cannot be started.
+    pub fn new(threads: usize) -> Result<Pool, PoolError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("kernels-{i}"))
+            .build()
+            .map_err(|source| PoolError { threads, source })?;
+        Ok(Pool { pool: Arc::new(pool) })
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Runs `f` on a thread of the pool. Passes called inside it start without crossing threads, and without allocating;
+    /// wrap a training loop in it.
+    pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(f)
+    }
+
+    /// Runs `task(0)` to `task(tasks - 1)`, in any order, and returns when all have ended.
+    pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        match tasks {
+            0 => {}
+            1 => task(0),
+            _ if self.threads() == 1 => (0..tasks).for_each(task),
+            _ => self.pool.install(|| split(0, tasks, &task)),
+        }
+    }
+
+    /// As [`for_each`](Self::for_each), with a piece of `scratch` for each task to use: `scratch` holds
+    /// [`threads`](Self::threads) pieces of equal length, and no two tasks use a piece at the same time.
+    /// A task finds in its piece whatever the last one left there.
+    ///
+    /// # Panics
+    /// If `scratch.len()` is not a multiple of the number of threads.
+    pub fn for_each_with_scratch<T: Send>(
+        &self,
+        tasks: usize,
+        scratch: &mut [T],
+        task: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let threads = self.threads();
+        assert_eq!(scratch.len() % threads, 0, "scratch of {} elements for {threads} threads", scratch.len());
+        let piece = scratch.len() / threads;
+        let shared = SharedSlice::new(scratch);
+        self.pool.install(|| {
+            split(0, tasks, &|i| {
+                let thread = rayon::current_thread_index().expect("tasks run on the pool");
+                // SAFETY: pieces of different threads are disjoint, and a thread runs one task at a time: tasks do not
+                // fork, so rayon cannot start another one inside it.
+                task(i, unsafe { shared.slice(thread * piece, piece) });
+            });
+        });
+    }
+}
+
+/// Halves the range down to single tasks. `join` keeps its jobs on the stack, so this does not allocate.
+fn split(start: usize, end: usize, task: &(impl Fn(usize) + Sync)) {
+    match end - start {
+        0 => {}
+        1 => task(start),
+        n => {
+            let middle = start + n / 2;
+            rayon::join(|| split(start, middle, task), || split(middle, end, task));
+        }
+    }
+}
+
+/// A mutable slice whose disjoint parts are written by different tasks.
+#[derive(Clone, Copy)]
+pub struct SharedSlice<'a, T> {
+    ptr: *mut T,
+    len: usize,
+    lifetime: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: parts are handed out by `slice`, whose caller promises that they are disjoint.
+unsafe impl<T: Send> Send for SharedSlice<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedSlice<'_, T> {}
+
+impl<'a, T> SharedSlice<'a, T> {
+    /// Shares `slice` for as long as it is borrowed.
+    pub fn new(slice: &'a mut [T]) -> SharedSlice<'a, T> {
+        SharedSlice { ptr: slice.as_mut_ptr(), len: slice.len(), lifetime: std::marker::PhantomData }
+    }
+
+    /// The `len` elements at `start`.
+    ///
+    /// # Safety
+    /// No other live borrow may include any of these elements.
+    ///
+    /// # Panics
+    /// If they are not inside the slice.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "{start}+{len} exceeds {}", self.len);
+        // SAFETY: inside the slice, and disjoint from every other borrow by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads).unwrap();
+            assert_eq!(pool.threads(), threads);
+            for tasks in [0, 1, 2, 3, 17, 100] {
+                let mut runs = vec![0u32; tasks];
+                let shared = SharedSlice::new(&mut runs);
+                // SAFETY: every task has its own element.
+                pool.for_each(tasks, |i| unsafe { shared.slice(i, 1)[0] += 1 });
+                assert!(runs.iter().all(|&n| n == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_is_not_shared_at_one_time() {
+        let pool = Pool::new(3).unwrap();
+        let mut scratch = vec![0u64; 3 * 4];
+        pool.for_each_with_scratch(200, &mut scratch, |i, piece| {
+            assert_eq!(piece.len(), 4);
+            piece.fill(i as u64);
+            std::thread::yield_now();
+            assert!(piece.iter().all(|&x| x == i as u64));
+        });
+    }
+}

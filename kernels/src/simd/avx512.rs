@@ -1,0 +1,119 @@
+//! AVX-512 (F, DQ, BW, VL): 16 lanes, mask registers.
+
+use super::{Isa, Kernel, Simd};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX-512 F, DQ, BW and VL, and AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512 {
+    _private: (),
+}
+
+impl Avx512 {
+    /// The token, if the CPU has the features.
+    #[inline]
+    pub fn new() -> Option<Avx512> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma"))
+        .then_some(Avx512 { _private: () })
+    }
+
+    #[inline]
+    pub(super) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        fn shim<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: the token proves the features.
+        unsafe { shim(self, kernel) }
+    }
+}
+
+#[inline(always)]
+fn mask(count: usize) -> __mmask16 {
+    debug_assert!(count <= 16);
+    ((1u32 << count) - 1) as __mmask16
+}
+
+/// Defines operations that forward to one intrinsic.
+macro_rules! forward {
+    ($($name:ident($($arg:ident),*) -> $ret:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: Self::F32),*) -> $ret {
+            // SAFETY: the token proves that the CPU has AVX-512.
+            unsafe { $body }
+        }
+    )*};
+}
+
+impl Simd for Avx512 {
+    type F32 = __m512;
+    type Mask = __mmask16;
+    const LANES: usize = 16;
+    const ISA: Isa = Isa::Avx512;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: the token proves that the CPU has AVX-512.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, ptr: *const f32) -> __m512 {
+        // SAFETY: the caller's duty.
+        unsafe { _mm512_loadu_ps(ptr) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, ptr: *mut f32, x: __m512) {
+        // SAFETY: the caller's duty.
+        unsafe { _mm512_storeu_ps(ptr, x) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, ptr: *const f32, count: usize) -> __m512 {
+        // SAFETY: masked lanes are not read; the others are the caller's duty.
+        unsafe { _mm512_maskz_loadu_ps(mask(count), ptr) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, ptr: *mut f32, x: __m512, count: usize) {
+        // SAFETY: masked lanes are not written; the others are the caller's duty.
+        unsafe { _mm512_mask_storeu_ps(ptr, mask(count), x) }
+    }
+
+    forward! {
+        add(a, b) -> __m512 = _mm512_add_ps(a, b);
+        sub(a, b) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a, b) -> __m512 = _mm512_mul_ps(a, b);
+        div(a, b) -> __m512 = _mm512_div_ps(a, b);
+        mul_add(a, b, c) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        neg_mul_add(a, b, c) -> __m512 = _mm512_fnmadd_ps(a, b, c);
+        min(a, b) -> __m512 = _mm512_min_ps(a, b);
+        max(a, b) -> __m512 = _mm512_max_ps(a, b);
+        abs(a) -> __m512 = _mm512_abs_ps(a);
+        neg(a) -> __m512 = _mm512_xor_ps(_mm512_set1_ps(-0.0), a);
+        sqrt(a) -> __m512 = _mm512_sqrt_ps(a);
+        round(a) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        exp2_integer(a) -> __m512 = {
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        };
+        exponent_mantissa(a) -> (__m512, __m512) = {
+            let bits = _mm512_castps_si512(a);
+            let exponent = _mm512_sub_epi32(_mm512_srli_epi32::<23>(bits), _mm512_set1_epi32(127));
+            let mantissa = _mm512_and_si512(bits, _mm512_set1_epi32(0x007f_ffff));
+            let one = _mm512_castps_si512(_mm512_set1_ps(1.0));
+            (_mm512_cvtepi32_ps(exponent), _mm512_castsi512_ps(_mm512_or_si512(mantissa, one)))
+        };
+        less(a, b) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        is_number(a) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, a);
+        sum(a) -> f32 = _mm512_reduce_add_ps(a);
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves that the CPU has AVX-512.
+        unsafe { _mm512_mask_blend_ps(mask, b, a) }
+    }
+}

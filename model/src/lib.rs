@@ -1,0 +1,2 @@
+//! (see the README)
+#![forbid(unsafe_code)]
