@@ -8,6 +8,7 @@
 
 use crate::simd::Isa;
 use crate::{Backend, Cpu, Element, Reference, Region, Span};
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::OnceLock;
@@ -76,9 +77,6 @@ pub(crate) enum Magnitude {
 }
 
 impl Bound {
-    /// Results are the reference's, rounded.
-    pub(crate) const ROUNDED: Bound = Bound { roundings: 1.0, magnitude: Magnitude::Result };
-
     /// `roundings` of the result.
     pub(crate) fn relative(roundings: f64) -> Bound {
         Bound { roundings, magnitude: Magnitude::Result }
@@ -211,3 +209,8 @@ pub(crate) fn normal(seed: u64, len: usize) -> Vec<f32> {
 /// Lengths at which flat loops go wrong: around a vector, a block and a task of every instruction set, primes, and a layer.
 pub(crate) const LENGTHS: [usize; 16] =
     [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 127, 1009, 16 * 1024, 16 * 1024 + 1, 50_021];
+
+/// As many cases of a property, the same in every run.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() }
+}

@@ -130,7 +130,10 @@ struct AbsoluteSlope(f32);
 impl Lanewise<2> for AbsoluteSlope {
     #[inline(always)]
     fn eval<S: Simd>(self, s: S, [prediction, target]: [S::F32; 2]) -> S::F32 {
-        let negative = s.select(s.less(prediction, target), s.splat(-self.0), s.splat(0.0));
+        let error = s.sub(prediction, target);
+        // 0 or NaN, as the error
+        let neither = s.mul(error, s.splat(0.0));
+        let negative = s.select(s.less(prediction, target), s.splat(-self.0), neither);
         s.select(s.less(target, prediction), s.splat(self.0), negative)
     }
 }

@@ -7,12 +7,14 @@ use crate::{Cpu, Write};
 
 /// `y = x` inside, 0 outside
 pub fn forward(cpu: &Cpu, p: &PadParams, x: &[f32], y: &mut [f32]) {
-    let (short, long) = (p.w0 * p.c, p.w1 * p.c);
+    let short = p.w0 * p.c;
     for_each_row(cpu, p.n * p.h1, y, |row, y| {
         let (n, h) = (row / p.h1, row % p.h1);
-        let copied = if h < p.h0 { short } else { 0 };
-        y[..copied].copy_from_slice(&x[(n * p.h0 + h) * short..][..copied]);
-        y[copied..long].fill(0.0);
+        let (inside, outside) = y.split_at_mut(if h < p.h0 { short } else { 0 });
+        if !inside.is_empty() {
+            inside.copy_from_slice(&x[(n * p.h0 + h) * short..][..short]);
+        }
+        outside.fill(0.0);
     });
 }
 
