@@ -1,5 +1,7 @@
 //! The fast host backend: SIMD chosen at run time, one pool of threads.
 
+use crate::conv2d::Conv2dParams;
+use crate::conv2d::cpu::{Algo, Pass};
 use crate::parallel::{Pool, PoolError};
 use crate::simd::{Isa, IsaError};
 
@@ -8,6 +10,7 @@ use crate::simd::{Isa, IsaError};
 pub struct Cpu {
     pub(crate) isa: Isa,
     pub(crate) pool: Pool,
+    conv2d_algo: Option<Algo>,
 }
 
 /// Why a [`Cpu`] cannot be made.
@@ -38,7 +41,17 @@ impl Cpu {
         if !isa.is_available() {
             return Err(IsaError::Unavailable(isa).into());
         }
-        Ok(Cpu { isa, pool: Pool::new(threads)? })
+        Ok(Cpu { isa, pool: Pool::new(threads)?, conv2d_algo: None })
+    }
+
+    /// Computes every convolution with `algo`, whatever its shape, instead of the one that [`Algo::choose`] picks.
+    pub fn with_conv2d_algo(self, algo: Algo) -> Cpu {
+        Cpu { conv2d_algo: Some(algo), ..self }
+    }
+
+    /// The algorithm that a pass of a convolution runs with.
+    pub fn conv2d_algo(&self, p: &Conv2dParams, pass: Pass) -> Algo {
+        self.conv2d_algo.unwrap_or_else(|| Algo::choose(p, pass, self.isa))
     }
 
     /// The instruction set that kernels run with.
