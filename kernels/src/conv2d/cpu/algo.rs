@@ -31,4 +31,12 @@ impl Algo {
     pub fn choose(_p: &Conv2dParams, _pass: Pass, _isa: Isa) -> Algo {
         Algo::Im2col
     }
+
+    /// The kernel's name in tests, benchmarks and reports, such as `conv2d-direct-avx2`.
+    pub fn kernel_name(self, isa: Isa) -> String {
+        match self {
+            // The product detects the CPU's best instruction set, whichever the rest runs with.
+            Algo::Im2col => format!("conv2d-im2col-{isa}"),
+        }
+    }
 }
