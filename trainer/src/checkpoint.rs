@@ -296,7 +296,10 @@ fn run_state(path: &Path, metadata: &HashMap<String, String>) -> Result<Option<R
     if version != VERSION {
         return Err(CheckpointError::Version { path: path.to_owned(), got: version.clone() });
     }
-    Ok(Some(RunState { settings: from_json(path, metadata, SETTINGS)?, position: from_json(path, metadata, POSITION)? }))
+    Ok(Some(RunState {
+        settings: from_json(path, metadata, SETTINGS)?,
+        position: from_json(path, metadata, POSITION)?,
+    }))
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(

@@ -7,13 +7,15 @@ use trainer::data::{self, Half};
 use trainer::eval;
 use trainer::progress::{print, say};
 use trainer::restore::{self, Request};
-use trainer::settings::{Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve};
+use trainer::settings::{
+    Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
+};
 use trainer::train::{Folder, Start, plan_text, train};
 
 /// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates it, uses it
 #[derive(Debug, Parser)]
 #[command(name = "resconv", version)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -121,7 +123,7 @@ struct DataArgs {
 }
 
 /// Does what the command line says.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Train(args) => run_train(&args),
         Command::Eval(args) => run_eval(*args),

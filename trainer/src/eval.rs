@@ -145,11 +145,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
         })
     }
 
-    fn losses<B: Compute<Element = E>>(
-        &mut self,
-        session: &mut Session<B>,
-        passes: &[Pass],
-    ) -> engine::Result<Losses> {
+    fn losses<B: Compute<Element = E>>(&mut self, session: &mut Session<B>, passes: &[Pass]) -> engine::Result<Losses> {
         let pixels = self.size * self.size;
         let mut halves = [Mean::default(); 4];
         let mut first = 0;

@@ -30,10 +30,16 @@ pub struct Pass {
 pub enum PassError {
     /// The network's settings contradict each other, or the images.
     #[error("the network cannot be built: {}", with_source(.0))]
-    Model(#[from] model::Error),
+    Model(Box<model::Error>),
     /// The engine refused, or memory did not suffice.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+}
+
+impl From<model::Error> for PassError {
+    fn from(error: model::Error) -> PassError {
+        PassError::Model(Box::new(error))
+    }
 }
 
 fn with_source(error: &model::Error) -> String {
@@ -83,7 +89,7 @@ impl Passes {
             Kind::Inference(statistics) => Plan::inference(&graph, &[output], statistics)?,
         };
         self.plans.push(plan);
-        Ok(Pass { plan: PlanId::new(self.plans.len() - 1), batch, input, target, output })
+        Ok(Pass { plan: PlanId(self.plans.len() - 1), batch, input, target, output })
     }
 
     /// Adds passes of one kind for `images` images in batches of `batch`, of which the last may be smaller: one pass, or two.
@@ -98,7 +104,7 @@ impl Passes {
 
     /// The plan of a pass.
     pub fn plan(&self, pass: &Pass) -> &Plan {
-        &self.plans[pass.plan.index()]
+        &self.plans[pass.plan.0]
     }
 
     /// The session with these passes, its memory allocated but not initialized.

@@ -29,6 +29,7 @@ mod tests;
 
 pub use flags::{NetworkFlags, RunFlags, SettingsFlags, TrainingFlags};
 
+use crate::data::Search;
 use crate::files::FileError;
 use model::ResConvConfig;
 use serde::{Deserialize, Serialize};
@@ -288,7 +289,10 @@ impl Layer {
             ("training", section("samples", Value::Integer(12_000))),
             ("run", section("out", Value::String("runs/quick".to_owned()))),
         ];
-        Layer { origin: Origin::Quick, values: values.map(|(key, value)| (key.to_owned(), value)).into_iter().collect() }
+        Layer {
+            origin: Origin::Quick,
+            values: values.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
+        }
     }
 }
 
@@ -363,6 +367,11 @@ impl Settings {
             Some(out) => out.clone(),
             None => format!("runs/{}-l{}-s{}", self.preset, self.network.layers, self.training.seed).into(),
         }
+    }
+
+    /// Where the dataset is looked for, and what is taken for it.
+    pub fn search(&self) -> Search {
+        Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
     }
 
     /// As a settings file.

@@ -17,7 +17,7 @@ use crate::device::{self, Compute, DeviceError};
 use crate::eval::Validator;
 use crate::files::{self, FileError};
 use crate::passes::{Kind, PassError, Passes};
-use crate::plot::{self, PlotError};
+use crate::plot::{Axis, LossCurve, PlotError, Point};
 use crate::progress::{self, Progress};
 use crate::settings::{ScheduleSetting, Settings, SettingsError};
 use crate::summary::{self, Study, Summary};
@@ -204,7 +204,7 @@ fn train_on<B: Compute>(
         position,
     };
     let (position, validation) = session.enter(|session| {
-        let validation = run.to_end(session)?;
+        let validation = run.finish(session)?;
         let model = checkpoint::state_dict(session, run.batches_before + run.position.step)?;
         Checkpoint { path: folder.model(), tensors: model, run: None }.write()?;
         Ok::<_, TrainError>((run.position.clone(), validation))
@@ -227,7 +227,7 @@ fn train_on<B: Compute>(
         threads,
         study: Study::of(settings),
     };
-    draw_curve(folder, &rows)?;
+    draw_curve(folder, settings, &rows)?;
     let json = serde_json::to_string_pretty(&summary).map_err(std::io::Error::from);
     let json = json.map_err(FileError::at("write", &folder.summary()))?;
     files::write_bytes(&folder.summary(), format!("{json}\n").as_bytes())?;
@@ -258,7 +258,10 @@ fn begin<B: Compute>(
         let batches = checkpoint::load_weights(session, checkpoint)?;
         checkpoint::load_optimizer(session, checkpoint, position.step)?;
         progress::say(&format!("resuming after step {} ({} images)", position.step, position.samples));
-        return Ok((Position { backend: device.to_owned(), ..position.clone() }, batches.saturating_sub(position.step)));
+        return Ok((
+            Position { backend: device.to_owned(), ..position.clone() },
+            batches.saturating_sub(position.step),
+        ));
     }
     let batches = match &settings.training.init {
         Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,
@@ -289,16 +292,24 @@ fn schedule(settings: &Settings) -> Schedule {
         ScheduleSetting::Cosine => ScheduleKind::Cosine,
         ScheduleSetting::Constant => ScheduleKind::Constant,
     };
-    Schedule {
-        base_lr: training.lr,
-        kind,
-        warmup_steps: steps(training.warmup),
-        total_steps: steps(training.samples),
-    }
+    Schedule { base_lr: training.lr, kind, warmup_steps: steps(training.warmup), total_steps: steps(training.samples) }
 }
 
-fn draw_curve(folder: &Folder, rows: &[[f64; 4]]) -> Result<(), TrainError> {
-    let _ = (folder, rows, plot::draw);
+fn draw_curve(folder: &Folder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
+    let training: Vec<Point> = rows.iter().map(|[_, samples, _, loss]| (*samples as u64, *loss)).collect();
+    let validations = log::read::<4>(&folder.validation())?;
+    let of = |column: usize| validations.iter().map(|row| (row[1] as u64, row[column])).collect::<Vec<Point>>();
+    let (running, batch) = (of(2), of(3));
+    let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
+    let curve = LossCurve {
+        title: &title,
+        loss: "L1 loss",
+        training: &training,
+        validation: &[("validation, running statistics", &running), ("validation, batch statistics", &batch)],
+        reference: Study::of(settings).map(|study| ("study", study.validation_loss)),
+        axis: Axis::default(),
+    };
+    curve.save_png(&folder.curve_png())?;
+    curve.save_svg(&folder.curve_svg())?;
     Ok(())
 }
-

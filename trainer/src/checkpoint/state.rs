@@ -14,10 +14,7 @@ const OPTIMIZER: &str = "optimizer.";
 ///
 /// # Errors
 /// Those of the session, none of which a session of one network gives.
-pub fn state_dict<B: Backend>(
-    session: &Session<B>,
-    batches: u64,
-) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
+pub fn state_dict<B: Backend>(session: &Session<B>, batches: u64) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
     let mut tensors = BTreeMap::new();
     for info in session.tensors() {
         tensors.insert(info.name.clone(), to_pytorch(info, &session.tensor(&info.name)?));

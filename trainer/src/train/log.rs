@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A CSV file whose first column is the step.
 #[derive(Debug)]
-pub struct Log {
+pub(super) struct Log {
     path: PathBuf,
     file: BufWriter<File>,
 }
@@ -18,7 +18,7 @@ impl Log {
     ///
     /// # Errors
     /// [`FileError`] if it cannot be written.
-    pub fn create(path: &Path, header: &str) -> Result<Log, FileError> {
+    pub(super) fn create(path: &Path, header: &str) -> Result<Log, FileError> {
         let file = File::create(path).map_err(FileError::at("create", path))?;
         let mut log = Log { path: path.to_owned(), file: BufWriter::new(file) };
         log.row(format_args!("{header}"))?;
@@ -31,7 +31,7 @@ impl Log {
     ///
     /// # Errors
     /// [`FileError`] if it cannot be read or written, or does not begin with `header`.
-    pub fn resume(path: &Path, header: &str, keep: impl Fn(u64) -> bool) -> Result<(Log, u64), FileError> {
+    pub(super) fn resume(path: &Path, header: &str, keep: impl Fn(u64) -> bool) -> Result<(Log, u64), FileError> {
         let text = fs::read_to_string(path).map_err(FileError::at("read", path))?;
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         if lines.next().map(str::trim_end) != Some(header) {
@@ -41,7 +41,8 @@ impl Log {
         let mut rows = 0;
         for line in lines {
             let step = line.split(',').next().and_then(|step| step.parse().ok());
-            let step = step.ok_or_else(|| invalid(path, format!("line `{}` does not begin with a step", line.trim_end())))?;
+            let step =
+                step.ok_or_else(|| invalid(path, format!("line `{}` does not begin with a step", line.trim_end())))?;
             if keep(step) {
                 kept.push_str(line);
                 rows += 1;
@@ -56,7 +57,7 @@ impl Log {
     ///
     /// # Errors
     /// [`FileError`] if the disk is full.
-    pub fn row(&mut self, columns: fmt::Arguments<'_>) -> Result<(), FileError> {
+    pub(super) fn row(&mut self, columns: fmt::Arguments<'_>) -> Result<(), FileError> {
         writeln!(self.file, "{columns}").map_err(FileError::at("write", &self.path))
     }
 
@@ -64,7 +65,7 @@ impl Log {
     ///
     /// # Errors
     /// [`FileError`] if the disk is full.
-    pub fn flush(&mut self) -> Result<(), FileError> {
+    pub(super) fn flush(&mut self) -> Result<(), FileError> {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }
 }
@@ -73,7 +74,7 @@ impl Log {
 ///
 /// # Errors
 /// [`FileError`] if the file cannot be read, or a row has not `N` numbers.
-pub fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError> {
+pub(super) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError> {
     let text = fs::read_to_string(path).map_err(FileError::at("read", path))?;
     let row = |line: &str| -> Result<[f64; N], FileError> {
         let columns: Result<Vec<f64>, _> = line.split(',').map(str::parse).collect();

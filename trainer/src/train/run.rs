@@ -51,7 +51,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
     ///
     /// At any position, the checkpoint is written before the validation. So a run that resumes validates first, and then goes on as
     /// the interrupted one would have.
-    pub(super) fn to_end<B: Compute<Element = E>>(
+    pub(super) fn finish<B: Compute<Element = E>>(
         &mut self,
         session: &mut Session<B>,
     ) -> Result<Validation, TrainError> {
