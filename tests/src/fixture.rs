@@ -41,7 +41,8 @@ impl Fixture {
 /// is used.
 pub fn initialize<B: Backend>(session: &mut Session<B>, seed: u64) {
     session.initialize(seed);
-    let batch_norms = session.tensors().iter().enumerate().filter(|(_, tensor)| tensor.trained && tensor.name.contains(".bn."));
+    let batch_norms =
+        session.tensors().iter().enumerate().filter(|(_, tensor)| tensor.trained && tensor.name.contains(".bn."));
     let values: Vec<(String, Vec<f64>)> = batch_norms
         .map(|(i, tensor)| {
             let [low, high] = if tensor.name.ends_with("weight") { [0.5, 1.5] } else { [-0.2, 0.2] };
