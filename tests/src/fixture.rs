@@ -1,6 +1,6 @@
 //! A network with its data and loss, ready to be planned.
 
-use engine::{Backend, Element, Graph, NodeId, Session};
+use engine::{AdamW, Backend, Element, Graph, NodeId, PlanId, Session};
 use model::{ResConv, ResConvConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -35,6 +35,29 @@ impl Fixture {
         let loss = graph.l1_loss(output, target).unwrap();
         Fixture { network, graph, image, target, output, loss }
     }
+}
+
+impl Fixture {
+    /// Writes random images and targets, the same for the same seed.
+    ///
+    /// # Panics
+    /// If the plan has other inputs.
+    pub fn write_inputs<B: Backend>(&self, session: &mut Session<B>, plan: PlanId, seed: u64) {
+        for (i, node) in [self.image, self.target].into_iter().enumerate() {
+            let values = uniform(2 * seed + i as u64, self.graph.shape(node).len(), 0.0, 1.0);
+            session.write_input(plan, node, &elements::<B>(&values)).unwrap();
+        }
+    }
+}
+
+/// One step of training on the inputs that the plan has, and its loss.
+///
+/// # Panics
+/// If the plan has no inputs yet.
+pub fn training_step<B: Backend>(session: &mut Session<B>, plan: PlanId) -> f64 {
+    session.run(plan).unwrap();
+    session.adamw(&AdamW::default(), 3e-4);
+    session.loss(plan)
 }
 
 /// Initializes the session's tensors, with scales and offsets of batch norms away from 1 and 0, so that every path of the gradient
