@@ -50,7 +50,8 @@ pub fn network(batch: usize) -> Network {
 
     let down = g.parameter("down.weight", [3, 3, 4, 3], Init::kaiming_uniform(36)).unwrap();
     let y = g.conv2d(y, down, None, Conv2d { stride: [2, 2], padding: [1, 1], groups: 1 }).unwrap();
-    let y = g.activation(y, Activation::Mish).unwrap();
+    let mish = g.activation(y, Activation::Mish).unwrap();
+    let y = g.add(mish, y, 0.3).unwrap();
     let up = g.parameter("up.weight", [3, 3, 1, 3], Init::kaiming_uniform(9)).unwrap();
     let bias = g.parameter("up.bias", [1], Init::kaiming_uniform(9)).unwrap();
     let params = ConvTranspose2d { stride: [2, 2], padding: [1, 1], ..ConvTranspose2d::default() };
