@@ -11,7 +11,7 @@ pub fn norm_nodes(graph: &mut Graph, name: &str, channels: usize) -> BatchNormNo
     BatchNormNodes { gamma, beta, running_mean, running_var }
 }
 
-/// A network with every operation, a residual connection, a weight that is used twice and a value with three readers.
+/// A network with every operation, a residual connection, a weight that is used twice and a value with four readers.
 pub struct Network {
     pub graph: Graph,
     pub x: NodeId,
@@ -47,6 +47,7 @@ pub fn network(batch: usize) -> Network {
     let y = g.conv2d(y, w, None, grouped).unwrap();
     let y = g.add(stem, y, 1.0).unwrap();
     let y = g.add(y, gate, -0.5).unwrap();
+    let y = g.add(y, stem, 0.25).unwrap();
 
     let down = g.parameter("down.weight", [3, 3, 4, 3], Init::kaiming_uniform(36)).unwrap();
     let y = g.conv2d(y, down, None, Conv2d { stride: [2, 2], padding: [1, 1], groups: 1 }).unwrap();
