@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod gradcheck;
 mod graph;
 mod init;
 mod ops;
@@ -52,6 +53,7 @@ mod session;
 mod shape;
 
 pub use error::{Error, Result};
+pub use gradcheck::GradcheckOptions;
 pub use graph::{Graph, NodeId, TensorInfo};
 pub use init::Init;
 pub use kernels::activation::Activation;

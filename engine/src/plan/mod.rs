@@ -7,6 +7,8 @@ mod emit;
 mod memory;
 mod place;
 mod recompute;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use call::{Access, Call};
 pub(crate) use emit::{Emitter, Step, VALUE};

@@ -1,8 +1,8 @@
 //! Where values lie: lifetimes, passes that write in place, and the arena.
 
 use super::arena::{self, Buffer};
-use super::emit::{Program, Step};
-use crate::plan::call::Access;
+use super::call::Access;
+use super::emit::{Program, Step, Value};
 use crate::regions::ARENA;
 use kernels::Span;
 
@@ -56,32 +56,30 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
             let value = span.offset;
             let Some(lifetime) = lifetimes[value].filter(|_| buffer_of[value].is_none()) else { continue };
             let in_place = if reuse { overwritten(program, lifetimes, i, step, span) } else { None };
-            buffer_of[value] = in_place.and_then(|operand| buffer_of[operand.offset]).or_else(|| {
-                let len = span.len;
-                let (first, last) = if reuse { (lifetime.first, lifetime.last) } else { (0, steps) };
-                buffers.push(Buffer { len, first, last });
-                Some(buffers.len() - 1)
+            let buffer = in_place.and_then(|operand| buffer_of[operand.offset]).unwrap_or_else(|| {
+                buffers.push(Buffer { len: span.len, first: lifetime.first, last: lifetime.last });
+                buffers.len() - 1
             });
-            if let Some(buffer) = buffer_of[value] {
-                buffers[buffer].last = buffers[buffer].last.max(lifetime.last);
-            }
+            buffers[buffer].last = buffers[buffer].last.max(lifetime.last);
+            buffer_of[value] = Some(buffer);
         }
     }
 
-    let (offsets, arena) = arena::pack(&buffers);
+    let (offsets, arena) = if reuse {
+        arena::pack(&buffers)
+    } else {
+        // buffers that are in use all the time share nothing
+        let always: Vec<Buffer> = buffers.iter().map(|buffer| Buffer { first: 0, last: steps, ..*buffer }).collect();
+        arena::pack(&always)
+    };
     let place_of = |buffer: usize| Span::new(ARENA, offsets[buffer], buffers[buffer].len);
-    let span =
-        |(i, value): (usize, &super::emit::Value)| value.fixed.or(buffer_of[i].map(place_of)).unwrap_or(Span::EMPTY);
+    let span = |(i, value): (usize, &Value)| value.fixed.or(buffer_of[i].map(place_of)).unwrap_or(Span::EMPTY);
+    let spans = program.values.iter().enumerate().map(span).collect();
     let mut freed = vec![Vec::new(); steps];
     for (i, buffer) in buffers.iter().enumerate().filter(|(_, buffer)| buffer.last < steps) {
         freed[buffer.last].push(place_of(i));
     }
-    Placement {
-        spans: program.values.iter().enumerate().map(span).collect(),
-        freed,
-        arena,
-        peak: arena::peak(&buffers),
-    }
+    Placement { spans, freed, arena, peak: arena::peak(&buffers) }
 }
 
 /// The operand whose place the output `y` of step `i` takes: the pass allows it, reads it once, and nothing uses it later.
