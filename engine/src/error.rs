@@ -109,6 +109,12 @@ pub enum Error {
         /// What it is.
         kind: String,
     },
+    /// Only the output of a gradient plan has a cotangent.
+    #[error("plan {} takes no cotangent, as it is not made by `Plan::gradients`", plan.0)]
+    NoCotangent {
+        /// The plan.
+        plan: PlanId,
+    },
     /// Too few or too many numbers.
     #[error("`{name}` has {expected} elements (shape {shape}), got {got}")]
     Length {

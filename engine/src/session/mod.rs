@@ -164,10 +164,7 @@ impl<B: Backend> Session<B> {
         let output = ready.plan.purpose.outputs()[0];
         match ready.plan.program.cotangent {
             Some(cotangent) => self.write(plan, ready.place_of(cotangent), output, data),
-            None => Err(Error::NotAnInput {
-                node: format!("cotangent of {}", ready.plan.graph.name(output)),
-                kind: "missing, as the plan is not one of gradients".to_owned(),
-            }),
+            None => Err(Error::NoCotangent { plan }),
         }
     }
 

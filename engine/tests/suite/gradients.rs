@@ -1,14 +1,9 @@
 //! Gradients against finite differences: of every operation and of networks; and that wrong ones are found.
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/faulty.rs"]
-mod faulty;
-
-use common::{Network, network, norm_nodes};
+use crate::common::{Network, network, norm_nodes};
+use crate::faulty::{Fault, Faulty};
 use engine::gradcheck::{self, Report, check, check_backend, check_on};
 use engine::*;
-use faulty::{Fault, Faulty};
 
 fn assert_passed(name: &str, report: &Report) {
     assert!(report.passed() && !report.rows.is_empty(), "{name}\n{report}");

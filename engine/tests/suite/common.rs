@@ -3,7 +3,7 @@
 use engine::*;
 
 /// The nodes of a batch normalization of new tensors, named `name.weight` and so on.
-pub fn norm_nodes(graph: &mut Graph, name: &str, channels: usize) -> BatchNormNodes {
+pub(crate) fn norm_nodes(graph: &mut Graph, name: &str, channels: usize) -> BatchNormNodes {
     let gamma = graph.parameter(&format!("{name}.weight"), [channels], Init::Ones).unwrap();
     let beta = graph.parameter(&format!("{name}.bias"), [channels], Init::Zeros).unwrap();
     let running_mean = graph.state(&format!("{name}.running_mean"), [channels], Init::Zeros).unwrap();
@@ -12,15 +12,15 @@ pub fn norm_nodes(graph: &mut Graph, name: &str, channels: usize) -> BatchNormNo
 }
 
 /// A network with every operation, a residual connection, a weight that is used twice and a value with four readers.
-pub struct Network {
-    pub graph: Graph,
-    pub x: NodeId,
-    pub target: NodeId,
-    pub output: NodeId,
-    pub loss: NodeId,
+pub(crate) struct Network {
+    pub(crate) graph: Graph,
+    pub(crate) x: NodeId,
+    pub(crate) target: NodeId,
+    pub(crate) output: NodeId,
+    pub(crate) loss: NodeId,
 }
 
-pub fn network(batch: usize) -> Network {
+pub(crate) fn network(batch: usize) -> Network {
     let mut graph = Graph::new();
     let g = &mut graph;
     let x = g.input("x", [batch, 6, 5, 2]).unwrap();
@@ -65,7 +65,7 @@ pub fn network(batch: usize) -> Network {
 }
 
 /// Numbers in `[-1, 1)` that look random.
-pub fn numbers(len: usize, seed: u64) -> Vec<f64> {
+pub(crate) fn numbers(len: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         // SplitMix64

@@ -12,7 +12,7 @@ use kernels::{HostMemory, Span, Write};
 
 /// A mistake that has been made in real libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The bias gradient is a mean over the images, say, not a sum.
     BiasGradientScaled,
     /// A gradient that should be added replaces what was there.
@@ -39,7 +39,7 @@ pub enum Fault {
 
 impl Fault {
     /// Mistakes in gradients.
-    pub const IN_GRADIENTS: [Fault; 12] = [
+    pub(crate) const IN_GRADIENTS: [Fault; 12] = [
         Fault::BiasGradientScaled,
         Fault::InputGradientOverwrites,
         Fault::WeightGradientOverwrites,
@@ -57,7 +57,7 @@ impl Fault {
 
 /// [`Reference`] with at most one fault.
 #[derive(Clone, Copy, Debug)]
-pub struct Faulty(pub Option<Fault>);
+pub(crate) struct Faulty(pub(crate) Option<Fault>);
 
 type Memory = HostMemory<f64>;
 
