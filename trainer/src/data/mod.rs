@@ -159,3 +159,44 @@ fn read_known(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
     let got = idx.sha256();
     if got == file.sha256 { Ok(idx) } else { Err(DataError::Checksum { path, expected: file.sha256, got }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_content_is_an_error_that_tells_both_sums() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TEST_LABELS.name);
+        std::fs::write(&path, [&[0, 0, 8, 1, 0, 0, 0x27, 0x10][..], &[0; 10_000]].concat()).unwrap();
+        let message = read_known(&TEST_LABELS, path.clone()).unwrap_err().to_string();
+        let expected = format!("{}: wrong content: expected SHA-256 {}", path.display(), TEST_LABELS.sha256);
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(
+            message.contains("got fce4e2f69df0d4b98dc926db9d52e3054ec8f85ec567df277ca4efc90c53a0bc; "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_among_the_four_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in FILES {
+            std::fs::write(folder.path().join(file.name), b"").unwrap();
+        }
+        let search = Search { argument: Some(folder.path().to_owned()), ..Search::default() };
+        let expected = format!("{}: truncated: ", folder.path().join(TRAIN_IMAGES.name).display());
+        for message in
+            [load(&search, &|_| ()).unwrap_err().to_string(), report(&search, &|_| ()).unwrap_err().to_string()]
+        {
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_dataset_gives_its_images() {
+        let dataset = Dataset::new((0..2 * 784).map(|i| (i / 784) as u8).collect(), vec![7, 8]);
+        assert_eq!((dataset.len(), dataset.is_empty(), dataset.label(1)), (2, false, 8));
+        assert_eq!(dataset.image(1), [1; 784]);
+    }
+}
