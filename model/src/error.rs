@@ -39,7 +39,7 @@ pub enum Error {
         /// Width of the layer's input.
         width: usize,
         /// The engine's reason.
-        source: engine::Error,
+        source: Box<engine::Error>,
     },
     /// The engine refuses an operation.
     #[error(transparent)]

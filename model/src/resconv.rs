@@ -162,12 +162,8 @@ fn decoder_layer(config: &ResConvConfig, i: usize) -> Layer {
 
 fn record_layer(layer: &Layer, graph: &mut Graph, x: NodeId, output_size: Option<[usize; 2]>) -> Result<NodeId> {
     let [height, width] = image_size(graph, x);
-    layer.record(graph, x, output_size).map_err(|source| Error::Layer {
-        layer: layer.name.clone(),
-        height,
-        width,
-        source,
-    })
+    let layer_error = |source| Error::Layer { layer: layer.name.clone(), height, width, source: Box::new(source) };
+    layer.record(graph, x, output_size).map_err(layer_error)
 }
 
 /// Height and width of an image node `[N,H,W,C]`.

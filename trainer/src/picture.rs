@@ -1,10 +1,10 @@
 //! Pictures: grids of reconstructions, and images of the user's to restore.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use image::codecs::png::PngEncoder;
+use image::codecs::png::{CompressionType, FilterType as PngFilter, PngEncoder};
 use image::imageops::{self, FilterType};
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageEncoder, ImageReader, Limits, Luma};
@@ -109,9 +109,14 @@ fn level(value: f32) -> u8 {
     (value * 255.0).round() as u8
 }
 
-pub(crate) fn encode(picture: &GrayImage, file: &mut dyn Write) -> io::Result<()> {
+fn encode(picture: &GrayImage, file: &mut dyn Write) -> io::Result<()> {
     let (width, height) = picture.dimensions();
-    let result = PngEncoder::new(file).write_image(picture.as_raw(), width, height, ExtendedColorType::L8);
+    let result = PngEncoder::new_with_quality(file, CompressionType::Best, PngFilter::Adaptive).write_image(
+        picture.as_raw(),
+        width,
+        height,
+        ExtendedColorType::L8,
+    );
     result.map_err(|error| match error {
         image::ImageError::IoError(error) => error,
         other => io::Error::other(other),
@@ -133,14 +138,10 @@ pub enum PictureError {
         reason: String,
     },
     /// It would need too much memory.
-    #[error("{}: an image of {width} x {height} pixels, more than {MAX_SIDE} on a side or {} MiB in all", path.display(), MAX_BYTES >> 20)]
+    #[error("{}: an image of more than {MAX_SIDE} pixels on a side, or {} MiB in all", path.display(), MAX_BYTES >> 20)]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its width in pixels.
-        width: u32,
-        /// Its height in pixels.
-        height: u32,
     },
 }
 
@@ -170,30 +171,35 @@ pub struct LoadedImage {
 /// # Panics
 /// If `size` is 0.
 pub fn load_gray(path: &Path, size: usize) -> Result<LoadedImage, PictureError> {
+    let file = File::open(path).map_err(FileError::at("open", path))?;
+    read_gray(BufReader::new(file), path, size)
+}
+
+/// Reads the image from its file's content.
+fn read_gray(content: impl BufRead + Seek, path: &Path, size: usize) -> Result<LoadedImage, PictureError> {
     assert!(size > 0, "an image of size 0");
     let mut changes = Vec::new();
-    let image = decode(path, &mut changes)?;
+    let image = decode(content, path, &mut changes)?;
     let gray = to_gray(&image, &mut changes);
     let gray = to_square(gray, size as u32, &mut changes);
     Ok(LoadedImage { pixels: gray.into_raw().into_iter().map(|level| f32::from(level) / 255.0).collect(), changes })
 }
 
-fn decode(path: &Path, changes: &mut Vec<String>) -> Result<DynamicImage, PictureError> {
+fn decode(content: impl BufRead + Seek, path: &Path, changes: &mut Vec<String>) -> Result<DynamicImage, PictureError> {
     let unreadable = |error: image::ImageError| match error {
         image::ImageError::IoError(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => {
             FileError { action: "read", path: path.to_owned(), cause }.into()
         }
+        image::ImageError::Limits(_) => PictureError::TooLarge { path: path.to_owned() },
         other => PictureError::Format { path: path.to_owned(), reason: other.to_string() },
     };
-    let file = File::open(path).map_err(FileError::at("open", path))?;
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(FileError::at("read", path))?;
+    let reader = ImageReader::new(content).with_guessed_format().map_err(FileError::at("read", path))?;
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
-    let (width, height) = decoder.dimensions();
-    if width.max(height) > MAX_SIDE || decoder.total_bytes() > MAX_BYTES {
-        return Err(PictureError::TooLarge { path: path.to_owned(), width, height });
-    }
     let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
+    limits.reserve(decoder.total_bytes()).map_err(unreadable)?;
     decoder.set_limits(limits).map_err(unreadable)?;
     let orientation = decoder.orientation().map_err(unreadable)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
@@ -244,4 +250,187 @@ fn to_square(image: GrayImage, size: u32, changes: &mut Vec<String>) -> GrayImag
     let centred = if width == height { "" } else { ", in the middle of black" };
     changes.push(format!("resized from {width} x {height} to {new_width} x {new_height}{centred}"));
     square
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+    use std::fs;
+    use std::io::Cursor;
+
+    fn saved(image: impl Into<DynamicImage>, format: ImageFormat) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        // Formats are told from the content, so the name may lie.
+        let path = folder.path().join("image.bmp");
+        image.into().save_with_format(&path, format).unwrap();
+        (folder, path)
+    }
+
+    fn loaded(image: impl Into<DynamicImage>, format: ImageFormat, size: usize) -> LoadedImage {
+        let (_folder, path) = saved(image, format);
+        load_gray(&path, size).unwrap()
+    }
+
+    fn levels(image: &LoadedImage) -> Vec<u8> {
+        image.pixels.iter().copied().map(level).collect()
+    }
+
+    #[test]
+    fn the_grid_has_inputs_over_outputs_over_truths() {
+        let input: Vec<f32> = (0..12).map(|i| i as f32 / 255.0).collect();
+        let output: Vec<f32> = (100..112).map(|i| i as f32 / 255.0).collect();
+        let truth = [0.5, f32::NAN, -1.0, 7.0].repeat(3);
+        let layout = Layout { columns: 2, scale: 1, gap: 1 };
+        let two_rows = Reconstructions { size: 2, input: &input, output: &output, truth: None }.render(layout);
+        let g = GAP_LEVEL;
+        #[rustfmt::skip]
+        let expected = [
+            g, g, g, g, g, g, g,
+            g, 0, 1, g, 4, 5, g,
+            g, 2, 3, g, 6, 7, g,
+            g, g, g, g, g, g, g,
+            g, 100, 101, g, 104, 105, g,
+            g, 102, 103, g, 106, 107, g,
+            g, g, g, g, g, g, g,
+            g, 8, 9, g, g, g, g,
+            g, 10, 11, g, g, g, g,
+            g, g, g, g, g, g, g,
+            g, 108, 109, g, g, g, g,
+            g, 110, 111, g, g, g, g,
+            g, g, g, g, g, g, g,
+        ];
+        assert_eq!((two_rows.dimensions(), &two_rows.as_raw()[..]), ((7, 13), &expected[..]));
+
+        let three_rows =
+            Reconstructions { size: 2, input: &input, output: &output, truth: Some(&truth) }.render(layout);
+        assert_eq!(three_rows.dimensions(), (7, 19));
+        let square =
+            |x, y| [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| three_rows.get_pixel(x, y).0[0]);
+        assert_eq!([square(1, 1), square(1, 4), square(1, 7)], [[0, 1, 2, 3], [100, 101, 102, 103], [128, 0, 0, 255]]);
+        assert_eq!([square(1, 10), square(4, 10)], [[8, 9, 10, 11], [g; 4]]);
+    }
+
+    #[test]
+    fn a_picture_is_enlarged_by_whole_squares_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let pixels = [0.0, 1.0, 0.2, 0.4];
+        let path = folder.path().join("small.png");
+        save_gray(&path, &pixels, 2, 3).unwrap();
+        assert_eq!(image::open(&path).unwrap().color(), image::ColorType::L8);
+        let picture = load_gray(&path, 6).unwrap();
+        assert!(picture.changes.is_empty());
+        for (i, &value) in picture.pixels.iter().enumerate() {
+            assert_eq!(value, pixels[i / 6 / 3 * 2 + i % 6 / 3]);
+        }
+        let input = vec![0.5; 10 * 16];
+        let reconstructions = Reconstructions { size: 4, input: &input, output: &input, truth: None };
+        let path = folder.path().join("grid.png");
+        reconstructions.save(&path, Layout::default()).unwrap();
+        assert_eq!(image::image_dimensions(&path).unwrap(), (8 * 15 + 3, 4 * 15 + 3));
+        let message = reconstructions.save(&path.join("x"), Layout::default()).unwrap_err().to_string();
+        assert!(message.starts_with("could not write ") && message.contains("grid.png/x"), "{message}");
+    }
+
+    #[test]
+    fn an_image_of_the_dataset_is_resized_as_in_training() {
+        let image = GrayImage::from_fn(28, 28, |x, y| Luma([(x * 9 + y * 5) as u8]));
+        let picture = loaded(image.clone(), ImageFormat::Png, 32);
+        assert_eq!(picture.changes, ["resized from 28 x 28 to 32 x 32"]);
+        for (i, level) in levels(&picture).into_iter().enumerate() {
+            let (x, y) = (i % 32 * 28 / 32, i / 32 * 28 / 32);
+            assert_eq!(level, image.get_pixel(x as u32, y as u32).0[0]);
+        }
+    }
+
+    #[test]
+    fn every_change_is_told() {
+        let told = |image: DynamicImage, format, size| loaded(image, format, size).changes;
+        let red = RgbImage::from_pixel(64, 32, Rgb([255, 0, 0]));
+        let resized = "resized from 64 x 32 to 16 x 8, in the middle of black";
+        assert_eq!(told(red.clone().into(), ImageFormat::Jpeg, 16), ["colours turned to grey", resized]);
+        assert_eq!(told(red.into(), ImageFormat::Png, 64).len(), 2);
+        let deep = image::ImageBuffer::from_pixel(8, 8, Luma([40_000u16]));
+        assert_eq!(told(deep.into(), ImageFormat::Png, 8), ["reduced to 8 bits a pixel"]);
+        let opaque = RgbaImage::from_pixel(8, 8, Rgba([9, 9, 9, 255]));
+        assert_eq!(told(opaque.into(), ImageFormat::Png, 8), ["colours turned to grey"]);
+    }
+
+    #[test]
+    fn what_is_transparent_or_beside_the_image_is_black() {
+        let clear = RgbaImage::from_fn(2, 1, |x, _| Rgba([200, 200, 200, if x == 0 { 0 } else { 255 }]));
+        let picture = loaded(clear, ImageFormat::Png, 4);
+        assert_eq!(picture.changes[1], "transparency turned to black");
+        assert_eq!(levels(&picture), [[0; 4], [0, 0, 200, 200], [0, 0, 200, 200], [0; 4]].concat());
+    }
+
+    #[test]
+    fn reducing_averages() {
+        let checkerboard = GrayImage::from_fn(64, 64, |x, y| Luma([if (x + y) % 2 == 0 { 200 } else { 100 }]));
+        let picture = loaded(checkerboard, ImageFormat::Png, 8);
+        assert!(levels(&picture).iter().all(|level| level.abs_diff(150) <= 2), "{:?}", levels(&picture));
+        let line = loaded(GrayImage::from_pixel(1000, 1, Luma([255])), ImageFormat::Png, 8);
+        assert_eq!(line.changes, ["resized from 1000 x 1 to 8 x 1, in the middle of black"]);
+    }
+
+    #[test]
+    fn a_damaged_image_is_an_error_that_names_it() {
+        let (_folder, path) = saved(RgbImage::from_fn(9, 9, |x, y| Rgb([x as u8, y as u8, 7])), ImageFormat::Png);
+        let whole = fs::read(&path).unwrap();
+        for end in 0..whole.len() - 12 {
+            let message = read_gray(Cursor::new(&whole[..end]), &path, 8).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("{}: not a readable PNG or JPEG image: ", path.display())),
+                "{message}"
+            );
+        }
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // Some flips do no harm; none may panic.
+            if let Ok(picture) = read_gray(Cursor::new(flipped), &path, 8) {
+                assert_eq!(picture.pixels.len(), 64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_and_another_format_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none.png");
+        let message = load_gray(&path, 8).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("could not open {}: ", path.display())), "{message}");
+        fs::write(&path, b"GIF89a\x01\0\x01\0").unwrap();
+        let message = load_gray(&path, 8).unwrap_err().to_string();
+        assert!(message.contains("none.png: not a readable PNG or JPEG image: "), "{message}");
+        assert!(load_gray(folder.path(), 8).is_err());
+    }
+
+    #[test]
+    fn an_unreasonably_large_image_is_refused_before_it_is_decoded() {
+        let (_folder, path) = saved(GrayImage::new(3, 3), ImageFormat::Png);
+        for (width, height) in [(60_000u32, 60_000u32), (20_000, 1), (16_000, 16_000), (1 << 30, 1 << 30)] {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[16..20].copy_from_slice(&width.to_be_bytes());
+            bytes[20..24].copy_from_slice(&height.to_be_bytes());
+            // Colours of 16 bits, so that 16,000 x 16,000 is too much, too.
+            bytes[24..26].copy_from_slice(&[16, 2]);
+            let crc = crc32(&bytes[12..29]);
+            bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+            let large = path.with_extension("large");
+            fs::write(&large, bytes).unwrap();
+            let message = load_gray(&large, 8).unwrap_err().to_string();
+            assert!(
+                message.ends_with("image.large: an image of more than 16384 pixels on a side, or 256 MiB in all"),
+                "{message}"
+            );
+        }
+    }
+
+    /// The checksum of PNG chunks.
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum()
+    }
 }

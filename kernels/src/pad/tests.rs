@@ -33,7 +33,7 @@ impl Pass for BackwardPass {
 fn check_params(p: PadParams) {
     let (short, long) = (p.n * p.h0 * p.w0 * p.c, p.n * p.h1 * p.w1 * p.c);
     let exact = Bound::relative(0.0);
-    check(&ForwardPass(p), &[Operand::In(normal(1, short)), Operand::Out(long)], &[exact.clone()]);
+    check(&ForwardPass(p), &[Operand::In(normal(1, short)), Operand::Out(long)], std::slice::from_ref(&exact));
     let dy = normal(2, long);
     check(&BackwardPass(p, Write::Set), &[Operand::In(dy.clone()), Operand::Out(short)], &[exact]);
     // one rounding of a sum of two values, each below 8

@@ -56,15 +56,10 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const ISA: Isa = Isa::Avx512;
 
-    #[inline(always)]
+    // Not on the shim itself: rustc (1.95) drops `inline(never)` from a function that enables target features.
+    #[inline(never)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        fn shim<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
-            kernel.run(token)
-        }
-        // SAFETY: the token proves the features.
-        unsafe { shim(self, kernel) }
+        self.dispatch(kernel)
     }
 
     #[inline(always)]

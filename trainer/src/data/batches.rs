@@ -119,3 +119,101 @@ impl<'a> ValidationBatches<'a> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Images whose pixels all differ from their neighbours and from those of other images, and are not 0.
+    fn dataset(images: usize) -> Dataset {
+        let pixels = (0..images * SIDE * SIDE).map(|i| (i % 251) as u8 + 1).collect();
+        Dataset::new(pixels, (0..images).map(|i| (i % 10) as u8).collect())
+    }
+
+    fn training(dataset: &Dataset, size: usize, seed: u64, position: u64, images: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut buffers = (vec![f32::NAN; images * size * size], vec![f32::NAN; images * size * size]);
+        TrainingBatches::new(dataset, size, seed).fill(position, &mut buffers.0, &mut buffers.1);
+        buffers
+    }
+
+    #[test]
+    fn images_are_resized_to_the_nearest_pixel() {
+        let dataset = dataset(2);
+        for size in [1, 7, 28, 32, 61, 64] {
+            let mut input = vec![0f32; size * size];
+            let mut target = input.clone();
+            ValidationBatches::new(&dataset, size).fill(1, &mut input, &mut target);
+            for (i, &value) in target.iter().enumerate() {
+                let (row, column) = (i / size * 28 / size, i % size * 28 / size);
+                let expected = f32::from(dataset.image(1)[row * 28 + column]) / 255.0;
+                assert_eq!(value, expected, "pixel {i} at size {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_input_lacks_the_drawn_half_of_the_target() {
+        let dataset = dataset(9);
+        let size = 32;
+        let (input, target) = training(&dataset, size, 5, 100, 20);
+        let mut sampler = Sampler::new(9, 5);
+        for (n, (input, target)) in input.chunks(size * size).zip(target.chunks(size * size)).enumerate() {
+            let position = 100 + n as u64;
+            assert_eq!(target[0], f32::from(dataset.image(sampler.image(position))[0]) / 255.0);
+            let mut expected = target.to_vec();
+            Half::drawn(5, position).blank(&mut expected, size);
+            assert_eq!(input, expected);
+            assert_eq!(input.iter().filter(|&&value| value == 0.0).count(), size * size / 2);
+        }
+    }
+
+    #[test]
+    fn validation_crops_do_not_depend_on_the_batches() {
+        let dataset = dataset(10);
+        let batches = ValidationBatches::new(&dataset, 28);
+        assert_eq!(batches.len(), 10);
+        let mut whole = (vec![0f32; 10 * 784], vec![0f32; 10 * 784]);
+        batches.fill(0, &mut whole.0, &mut whole.1);
+        let mut part = (vec![0f32; 3 * 784], vec![0f32; 3 * 784]);
+        batches.fill(6, &mut part.0, &mut part.1);
+        assert_eq!(part.0, whole.0[6 * 784..9 * 784]);
+        assert_eq!(part.1, whole.1[6 * 784..9 * 784]);
+    }
+
+    #[test]
+    fn other_seeds_give_other_samples() {
+        let dataset = dataset(50);
+        assert_ne!(training(&dataset, 28, 0, 0, 8), training(&dataset, 28, 1, 0, 8));
+    }
+
+    #[test]
+    fn double_precision_gets_the_same_values() {
+        let dataset = dataset(4);
+        let mut wide = (vec![0f64; 4 * 784], vec![0f64; 4 * 784]);
+        TrainingBatches::new(&dataset, 28, 2).fill(0, &mut wide.0, &mut wide.1);
+        let (input, target) = training(&dataset, 28, 2, 0, 4);
+        assert!(
+            wide.0.iter().zip(input).chain(wide.1.iter().zip(target)).all(|(&wide, narrow)| wide == f64::from(narrow))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn resuming_anywhere_gives_the_same_bits(
+            images in 1usize..12, seed: u64, start in 0u64..40, cuts in prop::collection::vec(1usize..7, 1..8),
+        ) {
+            let dataset = dataset(images);
+            let total: usize = cuts.iter().sum();
+            let whole = training(&dataset, 8, seed, start, total);
+            let (mut input, mut target) = (Vec::new(), Vec::new());
+            for cut in cuts {
+                let position = start + (input.len() / 64) as u64;
+                let part = training(&dataset, 8, seed, position, cut);
+                input.extend(part.0);
+                target.extend(part.1);
+            }
+            prop_assert_eq!((input, target), whole);
+        }
+    }
+}

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tempfile::TempDir;
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 use super::locate::find;
 use super::{DataError, FILES, KnownFile, idx, read_known};
@@ -66,8 +68,9 @@ impl KnownFile {
 /// Puts the files that the folder `cache` lacks into it.
 pub(super) fn fetch(cache: &Path, say: &dyn Fn(&str)) -> Result<(), DataError> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    let agent = agent_config(PATIENCE).https_only(true).build().new_agent();
     for url in MIRRORS {
-        sources.push(Box::new(Mirror { url, agent: agent() }));
+        sources.push(Box::new(Mirror { url: url.to_owned(), agent: agent.clone() }));
     }
     sources.push(Box::new(Package { unpacked: None }));
     fetch_from(sources, &FILES, cache, say)
@@ -133,27 +136,24 @@ fn read_bounded(file: &KnownFile, source: impl Read) -> Result<Vec<u8>, String> 
 
 /// A folder on the web that has the compressed files.
 struct Mirror {
-    url: &'static str,
+    url: String,
     agent: ureq::Agent,
 }
 
 /// Waits no longer than this for anything that a server should do next.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .https_only(true)
-        .timeout_resolve(Some(PATIENCE))
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
-        .timeout_per_read(Some(PATIENCE))
-        .build();
-    config.new_agent()
+fn agent_config(patience: Duration) -> ConfigBuilder<AgentScope> {
+    ureq::Agent::config_builder()
+        .timeout_resolve(Some(patience))
+        .timeout_connect(Some(patience))
+        .timeout_recv_response(Some(patience))
+        .timeout_per_read(Some(patience))
 }
 
 impl Source for Mirror {
     fn name(&self) -> String {
-        self.url.to_owned()
+        self.url.clone()
     }
 
     fn get(&mut self, file: &KnownFile) -> Result<Vec<u8>, String> {
@@ -204,18 +204,20 @@ fn unpack() -> Result<TempDir, String> {
     let in_folder = |error: io::Error| format!("a temporary folder could not be used: {error}");
     let folder = tempfile::tempdir().map_err(in_folder)?;
     let path = folder.path();
-    // By the system's list of packages. Where it was never fetched, as in a new container, by one of our own.
+    apt_get(path, &["--version"])?;
+    // By the system's list of packages. Where that was never fetched, as in a new container, by one of our own.
     if let Err(reason) = apt_get(path, &["download", PACKAGE]) {
         for name in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(path.join(name)).map_err(in_folder)?;
         }
-        let own = ["Dir::State::Lists=lists", "Dir::Cache=cache"];
-        let own = own.map(|option| option.replace('=', &format!("={}/", path.display())));
-        let update = apt_get(path, &["-o", &own[0], "-o", &own[1], "update"]);
-        apt_get(path, &["-o", &own[0], "-o", &own[1], "download", PACKAGE]).map_err(|again| match update {
-            Ok(()) => again,
-            Err(update) => format!("{reason}; and with a new list of packages: {update}; {again}"),
-        })?;
+        let lists = format!("Dir::State::Lists={}/lists", path.display());
+        let cache = format!("Dir::Cache={}/cache", path.display());
+        let own = ["-o", &lists, "-o", &cache];
+        let update = apt_get(path, &[&own[..], &["-o", "APT::Update::Error-Mode=any", "update"]].concat());
+        // The update may have failed for a list that does not matter.
+        let download = apt_get(path, &[&own[..], &["download", PACKAGE]].concat());
+        download
+            .map_err(|again| format!("{reason}; with a new list of packages: {}", update.err().unwrap_or(again)))?;
     }
     let entries = fs::read_dir(path).map_err(in_folder)?;
     let names = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
@@ -248,14 +250,19 @@ fn run(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no message");
-    Err(format!("{program} failed ({}): {last}", output.status))
+    // apt-get marks what went wrong by `E:`, and ends with less telling lines.
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines().find(|line| line.starts_with("E:")).or(lines().next_back()).unwrap_or("no message");
+    Err(format!("{program} failed ({}): {message}", output.status))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
 
     /// Three labels: `abc`.
     const ABC: KnownFile = KnownFile {
@@ -371,6 +378,54 @@ mod tests {
         let message = read_bounded(&ABC, io::repeat(0)).unwrap_err();
         assert_eq!(message, "abc: longer than 65547 bytes, which it cannot be");
         assert_eq!(read_bounded(&ABC, ABC_BYTES).unwrap(), ABC_BYTES);
+    }
+
+    /// A mirror on this machine, which sends `answer` to its only caller and then waits until that hangs up.
+    fn mirror(answer: Vec<u8>) -> (Mirror, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/folder", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut caller, _) = listener.accept().unwrap();
+            let mut request = [0; 1000];
+            let len = caller.read(&mut request).unwrap();
+            // The caller may hang up in the middle of it.
+            let _ = caller.write_all(&answer);
+            let _ = caller.read(&mut [0]);
+            String::from_utf8_lossy(&request[..len]).into_owned()
+        });
+        let agent = agent_config(Duration::from_millis(300)).proxy(None).build().new_agent();
+        (Mirror { url, agent }, server)
+    }
+
+    fn answer(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
+        [format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n").as_bytes(), body].concat()
+    }
+
+    fn got_from_mirror(answer: Vec<u8>) -> (Result<Vec<u8>, String>, String) {
+        let (mut mirror, server) = mirror(answer);
+        let got = mirror.get(&ABC);
+        drop(mirror);
+        (got, server.join().unwrap())
+    }
+
+    #[test]
+    fn a_mirror_gives_the_compressed_file() {
+        let (got, request) = got_from_mirror(answer("200 OK", 11, ABC_BYTES));
+        assert_eq!(got.unwrap(), ABC_BYTES);
+        assert!(request.starts_with("GET /folder/abc.gz HTTP/1.1\r\n"), "{request}");
+    }
+
+    #[test]
+    fn a_mirror_that_lacks_the_file_stops_early_or_falls_silent_is_an_error() {
+        let missing = got_from_mirror(answer("404 Not Found", 4, b"none")).0.unwrap_err();
+        assert!(missing.starts_with("abc.gz: ") && missing.contains("404"), "{missing}");
+        // It never sends the rest, so these wait until the patience ends.
+        for silent in [answer("200 OK", 11, &ABC_BYTES[..5]), Vec::new()] {
+            let message = got_from_mirror(silent).0.unwrap_err();
+            assert!(message.starts_with("abc") && message.contains("timeout"), "{message}");
+        }
+        let endless = got_from_mirror(answer("200 OK", 1 << 30, &vec![0; 1 << 18])).0.unwrap_err();
+        assert_eq!(endless, "abc: longer than 65547 bytes, which it cannot be");
     }
 
     #[test]

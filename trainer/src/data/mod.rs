@@ -187,3 +187,70 @@ fn check_counts(path: PathBuf, images: &Idx, labels: &Idx) -> Result<(), DataErr
     let [images, labels] = [images, labels].map(|idx| idx.dims[0]);
     if images == labels && images > 0 { Ok(()) } else { Err(DataError::Count { path, images, labels }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_content_is_an_error_that_tells_both_sums() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TEST_LABELS.name);
+        std::fs::write(&path, [&[0, 0, 8, 1, 0, 0, 0x27, 0x10][..], &[0; 10_000]].concat()).unwrap();
+        let message = read_known(&TEST_LABELS, path.clone()).unwrap_err().to_string();
+        let expected = format!("{}: wrong content: expected SHA-256 {}", path.display(), TEST_LABELS.sha256);
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(
+            message.contains("got fce4e2f69df0d4b98dc926db9d52e3054ec8f85ec567df277ca4efc90c53a0bc; "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_among_the_four_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in FILES {
+            std::fs::write(folder.path().join(file.name), b"").unwrap();
+        }
+        let search = Search { argument: Some(folder.path().to_owned()), ..Search::default() };
+        let expected = format!("{}: truncated: ", folder.path().join(TRAIN_IMAGES.name).display());
+        for message in
+            [load(&search, &|_| ()).unwrap_err().to_string(), report(&search, &|_| ()).unwrap_err().to_string()]
+        {
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn unverified_files_may_hold_other_images_but_not_nonsense() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &KnownFile, count: u8| {
+            let item: u32 = file.dims[1..].iter().product();
+            let dims = [u32::from(count)].into_iter().chain(file.dims[1..].iter().copied());
+            let header = [0, 0, 8, file.dims.len() as u8].into_iter().chain(dims.flat_map(u32::to_be_bytes));
+            let content: Vec<u8> = header.chain(vec![count; (u32::from(count) * item) as usize]).collect();
+            std::fs::write(folder.path().join(file.name), content).unwrap();
+        };
+        for (file, count) in FILES.into_iter().zip([3, 3, 2, 2]) {
+            write(file, count);
+        }
+        let mut search = Search { argument: Some(folder.path().to_owned()), unverified: true, ..Search::default() };
+        let data = load(&search, &|_| ()).unwrap();
+        assert_eq!((data.train.len(), data.validation.len(), data.validation.image(1)), (3, 2, &[2; 784][..]));
+        search.unverified = false;
+        assert!(load(&search, &|_| ()).unwrap_err().to_string().contains("3 x 28 x 28, expected 60000 x 28 x 28"));
+        search.unverified = true;
+        for (file, count, told) in [(&TEST_LABELS, 1, "2 images and 1 labels"), (&TEST_IMAGES, 0, "0 images and 1")] {
+            write(file, count);
+            let message = load(&search, &|_| ()).unwrap_err().to_string();
+            assert!(message.contains(told) && message.contains(TEST_IMAGES.name), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_dataset_gives_its_images() {
+        let dataset = Dataset::new((0..2 * 784).map(|i| (i / 784) as u8).collect(), vec![7, 8]);
+        assert_eq!((dataset.len(), dataset.is_empty(), dataset.label(1)), (2, false, 8));
+        assert_eq!(dataset.image(1), [1; 784]);
+    }
+}

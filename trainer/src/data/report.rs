@@ -58,3 +58,25 @@ pub fn report(search: &Search, say: &dyn Fn(&str)) -> Result<Report, DataError> 
     }
     Ok(Report { folder, files })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Origin, TEST_LABELS, TRAIN_IMAGES};
+
+    #[test]
+    fn it_tells_folder_files_counts_and_sums() {
+        let folder = Folder { path: "/d".into(), origin: Origin::System };
+        let file = |name: &str, bytes, known| FileReport { path: folder.path.join(name), bytes, known };
+        let files = vec![
+            file("train-images-idx3-ubyte.gz", 26_421_856, &TRAIN_IMAGES),
+            file("t10k-labels-idx1-ubyte", 10_008, &TEST_LABELS),
+        ];
+        let expected = "\
+Fashion-MNIST is in /d (system package)
+  train-images-idx3-ubyte.gz 26,421,856 bytes  60,000 images of 28 x 28  SHA-256 c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888 ok
+  t10k-labels-idx1-ubyte         10,008 bytes  10,000 labels             SHA-256 0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34 ok
+(sums are of the uncompressed content)";
+        assert_eq!(Report { folder, files }.to_string(), expected);
+    }
+}

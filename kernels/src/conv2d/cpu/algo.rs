@@ -10,6 +10,8 @@ pub enum Algo {
     /// `matrixmultiply::sgemm`. Right for every shape; the baseline that the others must beat. `sgemm` allocates its packing
     /// buffer in every call, and detects the CPU's instruction set by itself.
     Im2col,
+    /// Register-tiled kernels of our own, for every shape. Allocates nothing.
+    Direct,
 }
 
 /// One of the passes that have a choice of algorithm.
@@ -25,11 +27,11 @@ pub enum Pass {
 
 impl Algo {
     /// The algorithms, the baseline first.
-    pub const ALL: [Algo; 1] = [Algo::Im2col];
+    pub const ALL: [Algo; 2] = [Algo::Im2col, Algo::Direct];
 
     /// The algorithm that is fastest for a shape.
     pub fn choose(_p: &Conv2dParams, _pass: Pass, _isa: Isa) -> Algo {
-        Algo::Im2col
+        Algo::Direct
     }
 
     /// The kernel's name in tests, benchmarks and reports, such as `conv2d-direct-avx2`.
@@ -37,6 +39,7 @@ impl Algo {
         match self {
             // The product detects the CPU's best instruction set, whichever the rest runs with.
             Algo::Im2col => format!("conv2d-im2col-{isa}"),
+            Algo::Direct => format!("conv2d-direct-{isa}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! The functions here check lengths once and hand over to the algorithm.
 
 mod algo;
+mod direct;
 mod grad_bias;
 mod im2col;
 
@@ -30,6 +31,7 @@ pub fn forward(
     let workspace = &mut workspace[..forward_workspace_len(cpu, p)];
     match cpu.conv2d_algo(p, Pass::Forward) {
         Algo::Im2col => im2col::forward(cpu, p, x, w, bias, y, write, workspace),
+        Algo::Direct => direct::forward(cpu, p, x, w, bias, y, write, workspace),
     }
 }
 
@@ -37,6 +39,7 @@ pub fn forward(
 pub fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::Forward) {
         Algo::Im2col => im2col::forward_workspace_len(cpu, p),
+        Algo::Direct => direct::forward_workspace_len(cpu, p),
     }
 }
 
@@ -57,6 +60,7 @@ pub fn grad_input(
     let workspace = &mut workspace[..grad_input_workspace_len(cpu, p)];
     match cpu.conv2d_algo(p, Pass::GradInput) {
         Algo::Im2col => im2col::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
+        Algo::Direct => direct::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
     }
 }
 
@@ -64,6 +68,7 @@ pub fn grad_input(
 pub fn grad_input_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::GradInput) {
         Algo::Im2col => im2col::grad_input_workspace_len(cpu, p),
+        Algo::Direct => direct::grad_input_workspace_len(cpu, p),
     }
 }
 
@@ -81,6 +86,7 @@ pub fn grad_weight(
     let workspace = &mut workspace[..grad_weight_workspace_len(cpu, p)];
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Direct => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
     }
 }
 
@@ -88,6 +94,7 @@ pub fn grad_weight(
 pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p),
+        Algo::Direct => im2col::grad_weight_workspace_len(cpu, p),
     }
 }
 
