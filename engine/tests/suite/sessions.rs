@@ -1,6 +1,7 @@
 //! What sessions compute: the same bits however memory is used, statistics, shared parameters, the optimizer.
 
 use crate::common::{Network, network, norm_nodes, numbers};
+use crate::faulty::Faulty;
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
@@ -87,6 +88,18 @@ fn kept_nodes_can_be_read_after_training() {
     assert_eq!(input, numbers(60, 60));
 }
 
+#[test]
+fn the_workspace_is_that_of_the_neediest_pass() {
+    let network = network(1);
+    let plan = Plan::training(&network.graph, network.loss).unwrap();
+    assert_eq!(plan.memory(&Reference).workspace, 0);
+    assert_eq!(plan.memory(&Faulty(None)).workspace, 32, "25 bytes, in whole elements");
+    let report = plan.memory(&Faulty(None));
+    assert_eq!(report.total() - report.workspace, plan.memory(&Reference).total());
+    let total = format!("total {:>15.2} MiB", report.total() as f64 / f64::from(1 << 20));
+    assert!(report.to_string().ends_with(&total), "{report}");
+}
+
 /// Two rows of one channel, 1 and 3: mean 2, variance 1, unbiased 2.
 #[test]
 fn statistics_of_training_and_inference() {
@@ -149,17 +162,20 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
     assert_eq!(session.loss(PlanId(0)), loss, "a loss stays when other plans run");
     assert_eq!(session.loss(PlanId(1)), session.loss(PlanId(2)), "both see the parameters after the step");
 
-    let parameters: Vec<(String, Vec<f64>)> =
+    let values: Vec<(String, Vec<f64>)> =
         session.tensors().iter().map(|t| (t.name.clone(), session.tensor(&t.name).unwrap())).collect();
-    let alone = Plan::training(&small.graph, small.loss).unwrap();
-    let mut alone = Session::new(Reference, vec![alone]).unwrap();
-    for (name, values) in &parameters {
-        alone.set_tensor(name, values).unwrap();
+    for (plan, network) in [(PlanId(0), &large), (PlanId(1), &small)] {
+        let alone = Plan::training(&network.graph, network.loss).unwrap();
+        let mut alone = Session::new(Reference, vec![alone]).unwrap();
+        for (name, values) in &values {
+            alone.set_tensor(name, values).unwrap();
+        }
+        write_inputs(&mut alone, PLAN, network);
+        alone.run(PLAN).unwrap();
+        session.run(plan).unwrap();
+        assert_eq!(alone.loss(PLAN), session.loss(plan));
+        assert_eq!(alone.gradient("shared.weight").unwrap(), session.gradient("shared.weight").unwrap());
     }
-    write_inputs(&mut alone, PLAN, &small);
-    alone.run(PLAN).unwrap();
-    assert_eq!(alone.loss(PLAN), session.loss(PlanId(1)));
-    assert_eq!(alone.gradient("shared.weight").unwrap(), session.gradient("shared.weight").unwrap());
 }
 
 /// `loss = mse(x, target)` of one parameter, 2, with target 1: gradient `2 (x - 1)`.
