@@ -4,6 +4,7 @@ use crate::activation::{self, Activation};
 use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
+use crate::conv2d::cpu::{Algo, Pass};
 use crate::conv2d::{self, Conv2dParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
@@ -16,6 +17,7 @@ use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
 pub struct Cpu {
     pub(crate) isa: Isa,
     pub(crate) pool: Pool,
+    conv2d_algo: Option<Algo>,
 }
 
 /// Why a [`Cpu`] cannot be made.
@@ -46,7 +48,17 @@ impl Cpu {
         if !isa.is_available() {
             return Err(IsaError::Unavailable(isa).into());
         }
-        Ok(Cpu { isa, pool: Pool::new(threads)? })
+        Ok(Cpu { isa, pool: Pool::new(threads)?, conv2d_algo: None })
+    }
+
+    /// Computes every convolution with `algo`, whatever its shape, instead of the one that [`Algo::choose`] picks.
+    pub fn with_conv2d_algo(self, algo: Algo) -> Cpu {
+        Cpu { conv2d_algo: Some(algo), ..self }
+    }
+
+    /// The algorithm that a pass of a convolution runs with.
+    pub fn conv2d_algo(&self, p: &Conv2dParams, pass: Pass) -> Algo {
+        self.conv2d_algo.unwrap_or_else(|| Algo::choose(p, pass, self.isa))
     }
 
     /// The instruction set that kernels run with.

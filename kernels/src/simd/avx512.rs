@@ -56,6 +56,12 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const ISA: Isa = Isa::Avx512;
 
+    // Not on the shim itself: rustc (1.95) drops `inline(never)` from a function that enables target features.
+    #[inline(never)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output {
+        self.dispatch(kernel)
+    }
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves that the CPU has AVX-512.

@@ -6,7 +6,8 @@
 //! CPU has the instruction set, so safe code cannot execute an unsupported one.
 //!
 //! Rule for kernel authors: mark `run` and every helper that takes a token `#[inline(always)]`, else they are compiled
-//! without the instruction set and each vector operation becomes a call. Dispatch inside a parallel closure, not around it.
+//! without the instruction set and each vector operation becomes a call; [`Simd::outline`] is for those that must not be
+//! inlined. Dispatch inside a parallel closure, not around it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -155,6 +156,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Added to `x` in `-127..=127` it rounds `x` to the nearest integer `n`, which subtracting it again gives; the low bits of
     /// the sum are those of `n + 127`, for [`exp2_shifted`](Self::exp2_shifted).
     const ROUND: f32 = 12_583_039.0;
+
+    /// Runs `kernel` in a function of its own, compiled for this instruction set and never inlined. For inner loops that
+    /// need every register: inlined into a large caller, the compiler spills them.
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;

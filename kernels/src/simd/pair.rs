@@ -1,6 +1,6 @@
 //! Two vectors as one, to keep the execution units busy.
 
-use super::{Isa, Simd};
+use super::{Isa, Kernel, Simd};
 
 /// Every operation of `S` on two vectors, one after the other.
 ///
@@ -8,6 +8,18 @@ use super::{Isa, Simd};
 /// overlap many chains that follow each other. Interleaved in the program, two chains take little longer than one.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<S>(pub S);
+
+/// A kernel for a [`Pair`], run with one vector's token.
+struct Paired<K>(K);
+
+impl<K: Kernel> Kernel for Paired<K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> K::Output {
+        self.0.run(Pair(s))
+    }
+}
 
 /// Defines operations that do the same to both halves.
 macro_rules! both {
@@ -24,6 +36,10 @@ impl<S: Simd> Simd for Pair<S> {
     type Mask = [S::Mask; 2];
     const LANES: usize = 2 * S::LANES;
     const ISA: Isa = S::ISA;
+
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output {
+        self.0.outline(Paired(kernel))
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F32 {

@@ -1,6 +1,6 @@
 //! Any CPU, through the `wide` crate: 8 lanes.
 
-use super::{Isa, Simd};
+use super::{Isa, Kernel, Simd};
 use wide::{f32x8, u32x8};
 
 /// The token of the portable path, which every CPU has.
@@ -12,6 +12,11 @@ impl Simd for Portable {
     type Mask = f32x8;
     const LANES: usize = 8;
     const ISA: Isa = Isa::Portable;
+
+    #[inline(never)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> f32x8 {
