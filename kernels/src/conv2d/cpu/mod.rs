@@ -86,7 +86,7 @@ pub fn grad_weight(
     let workspace = &mut workspace[..grad_weight_workspace_len(cpu, p)];
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
-        Algo::Direct => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Direct => direct::grad_weight(cpu, p, x, dy, dw, write, workspace),
     }
 }
 
@@ -94,7 +94,7 @@ pub fn grad_weight(
 pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p),
-        Algo::Direct => im2col::grad_weight_workspace_len(cpu, p),
+        Algo::Direct => direct::grad_weight_workspace_len(cpu, p),
     }
 }
 
