@@ -15,6 +15,8 @@
 
 mod architecture;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use architecture::Architecture;
 pub use state::{load_optimizer, load_weights, optimizer_state, state_dict};
