@@ -55,6 +55,16 @@ impl Simd for Avx2 {
     const ISA: Isa = Isa::Avx2;
 
     #[inline(always)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
+        fn shim<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: the token proves the features.
+        unsafe { shim(self, kernel) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves that the CPU has AVX2.
         unsafe { _mm256_set1_ps(x) }

@@ -57,6 +57,16 @@ impl Simd for Avx512 {
     const ISA: Isa = Isa::Avx512;
 
     #[inline(always)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        #[inline(never)]
+        fn shim<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: the token proves the features.
+        unsafe { shim(self, kernel) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves that the CPU has AVX-512.
         unsafe { _mm512_set1_ps(x) }

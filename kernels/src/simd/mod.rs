@@ -150,6 +150,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The instruction set.
     const ISA: Isa;
 
+    /// Runs `kernel` as a function of its own, compiled for the instruction set. Micro-kernels whose accumulators fill the
+    /// registers need that: inlined into a larger body they are spilled.
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output;
+
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;
     /// The vector at `ptr`, of any alignment.

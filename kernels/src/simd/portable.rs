@@ -1,6 +1,6 @@
 //! Any CPU, through the `wide` crate: 8 lanes.
 
-use super::{Isa, Simd};
+use super::{Isa, Kernel, Simd};
 use wide::{f32x8, i32x8, u32x8};
 
 /// The token of the portable path, which every CPU has.
@@ -13,6 +13,10 @@ impl Simd for Portable {
     const LANES: usize = 8;
     const ISA: Isa = Isa::Portable;
 
+    #[inline(never)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> f32x8 {
         f32x8::splat(x)
