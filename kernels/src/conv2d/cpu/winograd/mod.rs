@@ -27,7 +27,7 @@ use super::super::Conv2dParams;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use crate::{Cpu, Write};
-use gemm::{Matrix, accumulate, multiply, packed_index, packed_offset};
+use gemm::{Matrix, accumulate, multiply, packed_index};
 use std::marker::PhantomData;
 use transform::{F2x3, F4x3, Transform, weight, weight_adjoint};
 
@@ -188,7 +188,7 @@ impl ScratchLens {
     fn new(g: &Geometry, n: usize, m: usize) -> ScratchLens {
         let (c, k) = (g.c_padded(), g.k_padded());
         ScratchLens {
-            zeros: c.max(k),
+            zeros: (g.block_cols * m + n - m) * c.max(k),
             in_columns: n * skewed(g.block_rows * (m * g.block_cols + n - m) * c),
             in_tiles: n * skewed(g.block_tiles() * c),
             out_columns: n * skewed(g.block_rows * m * g.block_cols * k),
@@ -238,26 +238,74 @@ unsafe fn load_channels<S: Simd>(s: S, ptr: *const f32, vector: usize, channels:
     }
 }
 
-/// Rows of an image's window, as pointers to their first pixel. Rows outside the image are `zeros`.
-///
-/// `first` is the window's first row in `0..height` (or outside). The second array holds the elements between pixels, 0 for rows of zeros.
+/// The first pixel of each of `N` rows of an image `[height, width, channels]`, from row `first` on. A row outside the image
+/// is `zeros`; the second array tells which are inside.
 fn window<const N: usize>(
     image: &[f32],
     zeros: &[f32],
     first: isize,
     [height, width, channels]: [usize; 3],
-) -> ([*const f32; N], [usize; N]) {
+) -> ([*const f32; N], [bool; N]) {
     let mut rows = [zeros.as_ptr(); N];
-    let mut strides = [0; N];
+    let mut inside = [false; N];
     for i in 0..N {
         if let Ok(row) = usize::try_from(first + i as isize)
             && row < height
         {
-            rows[i] = image[row * width * channels..].as_ptr();
-            strides[i] = channels;
+            rows[i] = image[row * width * channels..][..width * channels].as_ptr();
+            inside[i] = true;
         }
     }
-    (rows, strides)
+    (rows, inside)
+}
+
+/// Transforms `columns` columns of `channels` values: `out[i][column][..] = f(rows[0][column][..], ...)[i]`, where the rows of
+/// `out` are `stride` apart and their pixels padded to whole vectors.
+///
+/// # Safety
+/// Each of `rows` is valid for reading `columns x channels` values, and `out + i stride` for writing `columns` padded pixels.
+#[inline(always)]
+unsafe fn transform_columns<S: Simd, const A: usize, const B: usize>(
+    s: S,
+    rows: [*const f32; A],
+    [columns, channels]: [usize; 2],
+    out: *mut f32,
+    stride: usize,
+    f: impl Fn([S::F32; A]) -> [S::F32; B],
+) {
+    /// One vector of a column.
+    macro_rules! apply {
+        ($from:expr, $to:expr, |$row:ident| $load:expr) => {{
+            let (from, to) = ($from, $to);
+            let mut d = [s.splat(0.0); A];
+            for (d, row) in d.iter_mut().zip(rows) {
+                // SAFETY: `from` and the values after it are among the row's `columns x channels`.
+                *d = unsafe {
+                    let $row = row.add(from);
+                    $load
+                };
+            }
+            for (i, f) in f(d).into_iter().enumerate() {
+                // SAFETY: `to` begins a vector of one of the padded pixels.
+                unsafe { s.store(out.add(i * stride + to), f) };
+            }
+        }};
+    }
+    if channels.is_multiple_of(S::LANES) {
+        // No pixel has padding: one run of vectors.
+        for at in (0..columns * channels).step_by(S::LANES) {
+            apply!(at, at, |row| s.load(row));
+        }
+        return;
+    }
+    let whole = channels - channels % S::LANES;
+    for column in 0..columns {
+        let (from, to) = (column * channels, column * channels.next_multiple_of(S::LANES));
+        for v in (0..whole).step_by(S::LANES) {
+            apply!(from + v, to + v, |row| s.load(row));
+        }
+        apply!(from + whole, to + whole, |row| s.load_partial(row, channels - whole));
+    }
 }
 
 /// `S = B^T d` of every column of a block.
@@ -273,33 +321,43 @@ fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, const M: usize,
     let columns = M * b.cols + R - 1;
     let c = g.c_padded();
     let stride = skewed(b.rows * columns * c);
-    assert!(out.len() >= N * stride && zeros.len() >= c);
+    assert!(out.len() >= N * stride && zeros.len() >= columns * c);
     let image_len = g.h * g.w * g.c;
     for row in 0..b.rows {
         let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
         let image = &x[image * image_len..(image + 1) * image_len];
-        let (rows, strides) = window::<N>(image, zeros, (tile * M) as isize - g.pad[0], [g.h, g.w, g.c]);
-        for column in 0..columns {
-            let at = (row * columns + column) * c;
-            let pixel = (b.col * M + column) as isize - g.pad[1];
-            if pixel < 0 || pixel as usize >= g.w {
-                for i in 0..N {
-                    out[i * stride + at..][..c].fill(0.0);
-                }
-                continue;
+        let first = (b.col * M) as isize - g.pad[1];
+        let (mut rows, inside) = window::<N>(image, zeros, (tile * M) as isize - g.pad[0], [g.h, g.w, g.c]);
+        // Columns `start..end` of the block are inside the image.
+        let start = (-first).clamp(0, columns as isize) as usize;
+        let end = (g.w as isize - first).clamp(start as isize, columns as isize) as usize;
+        let out = &mut out[row * columns * c..];
+        for i in 0..N {
+            out[i * stride..][..start * c].fill(0.0);
+            out[i * stride..][end * c..columns * c].fill(0.0);
+        }
+        if start == end {
+            continue;
+        }
+        for (row, inside) in rows.iter_mut().zip(inside) {
+            if inside {
+                // SAFETY: the row has `w` pixels, and `0 <= start + first < w`.
+                *row = unsafe { row.add((start as isize + first) as usize * g.c) };
             }
-            for v in 0..g.c_vectors {
-                let mut d = [s.splat(0.0); N];
-                for (i, d) in d.iter_mut().enumerate() {
-                    // SAFETY: `rows[i]` has `w` pixels of `c` values (or is zeros with stride 0), and `pixel < w`.
-                    *d = unsafe { load_channels(s, rows[i].add(pixel as usize * strides[i]), v, g.c) };
-                }
-                let f = T::input(s, d);
-                for (i, f) in f.into_iter().enumerate() {
-                    // SAFETY: `at + c` is at most `stride`, and `out` holds N of them.
-                    unsafe { s.store(out.as_mut_ptr().add(i * stride + at + v * S::LANES), f) };
-                }
-            }
+        }
+        // SAFETY: `end - start` pixels from there are inside the row, `zeros` is as long as a row of the block, and `out` holds
+        // `N` rows of `columns` pixels, `stride` apart.
+        unsafe {
+            let out = out.as_mut_ptr().add(start * c);
+            transform_columns(
+                s,
+                rows,
+                [end - start, g.c],
+                out,
+                stride,
+                #[inline(always)]
+                |d| T::input(s, d),
+            );
         }
     }
 }
@@ -452,30 +510,39 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                 // SAFETY: no other block stores these pixels.
                 *out = unsafe { y.slice(at, columns * g.k) }.as_mut_ptr();
             }
+            let from = scratch.out_columns[row * width * k..].as_ptr();
             for column in 0..columns {
                 for v in 0..g.k_vectors {
-                    let start = v * S::LANES;
-                    let count = S::LANES.min(g.k - start);
                     let mut f = [s.splat(0.0); N];
                     for (i, f) in f.iter_mut().enumerate() {
-                        let at = i * out_stride + (row * width + column) * k + start;
                         // SAFETY: inside the buffer, as where it was written.
-                        *f = unsafe { s.load(scratch.out_columns.as_ptr().add(at)) };
+                        *f = unsafe { s.load(from.add(i * out_stride + column * k + v * S::LANES)) };
                     }
-                    let mut bias_vector = s.splat(0.0);
+                    let mut value = T::output(s, f);
                     if !bias.is_empty() {
                         // SAFETY: the bias has `k` values.
-                        bias_vector = unsafe { load_channels(s, bias.as_ptr(), v, g.k) };
+                        let bias = unsafe { load_channels(s, bias.as_ptr(), v, g.k) };
+                        value = value.map(
+                            #[inline(always)]
+                            |value| s.add(value, bias),
+                        );
                     }
-                    for (m, f) in T::output(s, f).into_iter().enumerate().take(height) {
-                        let mut value = s.add(f, bias_vector);
-                        // SAFETY: `rows[m]` has `columns` pixels of `k` values.
+                    let at = column * g.k + v * S::LANES;
+                    // Whole tiles of whole vectors apart: the compiler unrolls them.
+                    if height == M && write == Write::Set && (v + 1) * S::LANES <= g.k {
+                        for (row, value) in rows.into_iter().zip(value) {
+                            // SAFETY: the row has `columns` pixels of `k` values.
+                            unsafe { s.store(row.add(at), value) };
+                        }
+                        continue;
+                    }
+                    let count = S::LANES.min(g.k - v * S::LANES);
+                    for (row, value) in rows.into_iter().zip(value).take(height) {
+                        // SAFETY: as above.
                         unsafe {
-                            let out = rows[m].add(column * g.k + start);
-                            if write == Write::Add {
-                                value = s.add(value, load_channels(s, out.sub(start), v, g.k));
-                            }
-                            if count == S::LANES { s.store(out, value) } else { s.store_partial(out, value, count) }
+                            let old =
+                                if write == Write::Add { s.load_partial(row.add(at), count) } else { s.splat(0.0) };
+                            s.store_partial(row.add(at), s.add(old, value), count);
                         }
                     }
                 }
@@ -507,33 +574,36 @@ fn output_columns<S: Simd, T: Transform<N, M, R>, const N: usize, const M: usize
 ) {
     let (k, width) = (g.k_padded(), M * b.cols);
     let stride = skewed(b.rows * width * k);
-    assert!(out.len() >= N * stride && zeros.len() >= k);
+    assert!(out.len() >= N * stride && zeros.len() >= width * k);
     let image_len = g.p * g.q * g.k;
     for row in 0..b.rows {
         let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
         let image = &dy[image * image_len..(image + 1) * image_len];
-        let (rows, strides) = window::<M>(image, zeros, (tile * M) as isize, [g.p, g.q, g.k]);
-        for column in 0..width {
-            let at = (row * width + column) * k;
-            let pixel = b.col * M + column;
-            if pixel >= g.q {
-                for i in 0..N {
-                    out[i * stride + at..][..k].fill(0.0);
-                }
-                continue;
-            }
-            for v in 0..g.k_vectors {
-                let mut d = [s.splat(0.0); M];
-                for (i, d) in d.iter_mut().enumerate() {
-                    // SAFETY: `rows[i]` has `q` pixels of `k` values (or is zeros with stride 0), and `pixel < q`.
-                    *d = unsafe { load_channels(s, rows[i].add(pixel * strides[i]), v, g.k) };
-                }
-                for (i, f) in T::output_adjoint(s, d).into_iter().enumerate() {
-                    // SAFETY: `at + k` is at most `stride`, and `out` holds N of them.
-                    unsafe { s.store(out.as_mut_ptr().add(i * stride + at + v * S::LANES), f) };
-                }
+        let (mut rows, inside) = window::<M>(image, zeros, (tile * M) as isize, [g.p, g.q, g.k]);
+        let columns = width.min(g.q - b.col * M);
+        let out = &mut out[row * width * k..];
+        for i in 0..N {
+            out[i * stride..][columns * k..width * k].fill(0.0);
+        }
+        for (row, inside) in rows.iter_mut().zip(inside) {
+            if inside {
+                // SAFETY: the row has `q` pixels, and the block begins inside.
+                *row = unsafe { row.add(b.col * M * g.k) };
             }
         }
+        // SAFETY: `columns` pixels from there are inside the row, `zeros` is as long as a row of the block, and `out` holds `N`
+        // rows of `width` pixels, `stride` apart.
+        unsafe {
+            transform_columns(
+                s,
+                rows,
+                [columns, g.k],
+                out.as_mut_ptr(),
+                stride,
+                #[inline(always)]
+                |d| T::output_adjoint(s, d),
+            )
+        };
     }
 }
 
@@ -772,7 +842,7 @@ macro_rules! with_tile {
 
 /// `y (+)= conv(x, w) + bias`
 #[allow(clippy::too_many_arguments)]
-pub(super) fn forward(
+pub fn forward(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
@@ -790,13 +860,13 @@ pub(super) fn forward(
 }
 
 /// Scratch of [`forward`], in elements.
-pub(super) fn forward_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+pub fn forward_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::forward(p, m, FORWARD_TILES, cpu.isa.lanes())))
 }
 
 /// `dx (+)= conv^T(dy, w) + bias`
 #[allow(clippy::too_many_arguments)]
-pub(super) fn grad_input(
+pub fn grad_input(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
@@ -814,13 +884,13 @@ pub(super) fn grad_input(
 }
 
 /// Scratch of [`grad_input`], in elements.
-pub(super) fn grad_input_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+pub fn grad_input_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::grad_input(p, m, FORWARD_TILES, cpu.isa.lanes())))
 }
 
 /// `dw (+)= x^T dy` for every tap
 #[allow(clippy::too_many_arguments)]
-pub(super) fn grad_weight(
+pub fn grad_weight(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
@@ -837,7 +907,7 @@ pub(super) fn grad_weight(
 }
 
 /// Scratch of [`grad_weight`], in elements.
-pub(super) fn grad_weight_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+pub fn grad_weight_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| {
         P::grad_weight_workspace_len(cpu, &Geometry::forward(p, m, GRAD_WEIGHT_TILES, cpu.isa.lanes()))
     })
