@@ -58,13 +58,12 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        // rustc 1.95 ignores `inline(never)` on functions with target features, so a plain function stands before it.
         #[inline(never)]
-        fn shim<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
-            kernel.run(token)
+        fn fence<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            token.dispatch(kernel)
         }
-        // SAFETY: the token proves the features.
-        unsafe { shim(self, kernel) }
+        fence(self, kernel)
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
