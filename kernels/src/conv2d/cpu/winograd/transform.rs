@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::simd::{Isa, Kernel};
 
-    struct Check<T>(std::marker::PhantomData<T>);
+    struct Check<T, const N: usize, const M: usize, const R: usize>(std::marker::PhantomData<T>);
 
     /// Runs a transform on splats, and gives lane 0.
     fn lanes<S: Simd, const A: usize, const B: usize>(
@@ -178,9 +178,7 @@ mod tests {
         })
     }
 
-    impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kernel
-        for Check<(T, [(); N], [(); M], [(); R])>
-    {
+    impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kernel for Check<T, N, M, R> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
@@ -206,8 +204,8 @@ mod tests {
     #[test]
     fn transforms_equal_a_direct_correlation() {
         for isa in Isa::available() {
-            isa.dispatch(Check::<(F4x3, [(); 6], [(); 4], [(); 3])>(std::marker::PhantomData));
-            isa.dispatch(Check::<(F2x3, [(); 4], [(); 2], [(); 3])>(std::marker::PhantomData));
+            isa.dispatch(Check::<F4x3, 6, 4, 3>(std::marker::PhantomData));
+            isa.dispatch(Check::<F2x3, 4, 2, 3>(std::marker::PhantomData));
         }
     }
 }
