@@ -118,16 +118,16 @@ pub(super) fn weight<S: Simd, T: Transform<N, M, R>, const N: usize, const M: us
     taps: [[S::F32; R]; R],
 ) -> [[S::F32; N]; N] {
     let mut out = [[s.splat(0.0); N]; N];
-    for i in 0..N {
+    for (out, g) in out.iter_mut().zip(T::G) {
         let mut row = [s.splat(0.0); R];
-        for (column, row) in row.iter_mut().enumerate() {
-            for r in 0..R {
-                *row = s.mul_add(s.splat(T::G[i][r] as f32), taps[r][column], *row);
+        for (taps, g) in taps.iter().zip(g) {
+            for (row, tap) in row.iter_mut().zip(taps) {
+                *row = s.mul_add(s.splat(g as f32), *tap, *row);
             }
         }
-        for j in 0..N {
-            for (column, row) in row.iter().enumerate() {
-                out[i][j] = s.mul_add(s.splat(T::G[j][column] as f32), *row, out[i][j]);
+        for (out, g) in out.iter_mut().zip(T::G) {
+            for (row, g) in row.iter().zip(g) {
+                *out = s.mul_add(s.splat(g as f32), *row, *out);
             }
         }
     }
@@ -141,16 +141,16 @@ pub(super) fn weight_adjoint<S: Simd, T: Transform<N, M, R>, const N: usize, con
     frequencies: [[S::F32; N]; N],
 ) -> [[S::F32; R]; R] {
     let mut out = [[s.splat(0.0); R]; R];
-    for i in 0..N {
+    for (frequencies, g) in frequencies.iter().zip(T::G) {
         let mut row = [s.splat(0.0); R];
-        for (column, row) in row.iter_mut().enumerate() {
-            for j in 0..N {
-                *row = s.mul_add(s.splat(T::G[j][column] as f32), frequencies[i][j], *row);
+        for (frequency, g) in frequencies.iter().zip(T::G) {
+            for (row, g) in row.iter_mut().zip(g) {
+                *row = s.mul_add(s.splat(g as f32), *frequency, *row);
             }
         }
-        for (r, out) in out.iter_mut().enumerate() {
+        for (out, g) in out.iter_mut().zip(g) {
             for (out, row) in out.iter_mut().zip(row) {
-                *out = s.mul_add(s.splat(T::G[i][r] as f32), row, *out);
+                *out = s.mul_add(s.splat(g as f32), row, *out);
             }
         }
     }
