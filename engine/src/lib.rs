@@ -1,2 +1,67 @@
-//! (see the README)
+//! A small tensor engine: records a network once, plans its passes, gradients and memory, and replays the plan.
+//!
+//! ```
+//! use engine::*;
+//!
+//! # fn main() -> Result<()> {
+//! // y = w x, trained to fit y = 3 x
+//! let mut graph = Graph::new();
+//! let x = graph.input("x", [4, 1])?;
+//! let target = graph.input("target", [4, 1])?;
+//! let w = graph.parameter("w", [1, 1], Init::kaiming_uniform(1))?;
+//! let y = graph.linear(x, w, None)?;
+//! let loss = graph.mse_loss(y, target)?;
+//!
+//! let plan = Plan::training(&graph, loss)?;
+//! println!("{plan}"); // every step, and the memory it takes
+//!
+//! let mut session = Session::new(Reference, vec![plan])?;
+//! let training = PlanId(0);
+//! session.initialize(0);
+//! session.write_input(training, x, &[1.0, 2.0, 3.0, 4.0])?;
+//! session.write_input(training, target, &[3.0, 6.0, 9.0, 12.0])?;
+//! let adamw = AdamW { weight_decay: 0.0, ..AdamW::default() };
+//! for _ in 0..200 {
+//!     session.run(training)?;
+//!     session.adamw(&adamw, 0.1);
+//! }
+//! assert!(session.loss(training) < 1e-3);
+//! assert!((session.tensor("w")?[0] - 3.0).abs() < 0.01);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! 1. A [`Graph`] is what is computed: nodes are inputs, parameters, states, and operations on earlier nodes. Recording an operation checks
+//!    shapes, and computes nothing.
+//! 2. A [`Plan`] is how: the passes in order, forward and backward, and the place in memory of every value.
+//! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters; it runs them.
+//!
+//! `gradcheck` compares the gradients of any graph with finite differences. The program in `engine/examples/` defines and trains a
+//! network of its own.
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod gradcheck;
+mod graph;
+mod init;
+mod ops;
+mod optim;
+mod plan;
+mod regions;
+mod schedule;
+mod session;
+mod shape;
+
+pub use error::{Error, Result};
+pub use gradcheck::GradcheckOptions;
+pub use graph::{Graph, NodeId, TensorInfo};
+pub use init::Init;
+pub use kernels::activation::Activation;
+pub use kernels::loss::Loss;
+pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
+pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d};
+pub use optim::AdamW;
+pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
+pub use schedule::{Schedule, ScheduleKind};
+pub use session::{PlanId, Session, StepTime};
+pub use shape::Shape;

@@ -1,13 +1,23 @@
 //! The fast host backend: SIMD chosen at run time, one pool of threads.
 
+use crate::activation::{self, Activation};
+use crate::adamw::{self, AdamWParams};
+use crate::add;
+use crate::batch_norm::{self, BatchNormParams};
+use crate::conv2d::cpu::{Algo, Pass};
+use crate::conv2d::{self, Conv2dParams};
+use crate::loss::{self, Loss};
+use crate::pad::{self, PadParams};
 use crate::parallel::{Pool, PoolError};
 use crate::simd::{Isa, IsaError};
+use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
 
 /// Computes in f32 with the instruction set and the threads it was made with.
 #[derive(Clone, Debug)]
 pub struct Cpu {
     pub(crate) isa: Isa,
     pub(crate) pool: Pool,
+    conv2d_algo: Option<Algo>,
 }
 
 /// Why a [`Cpu`] cannot be made.
@@ -38,11 +48,273 @@ impl Cpu {
         if !isa.is_available() {
             return Err(IsaError::Unavailable(isa).into());
         }
-        Ok(Cpu { isa, pool: Pool::new(threads)? })
+        Ok(Cpu { isa, pool: Pool::new(threads)?, conv2d_algo: None })
+    }
+
+    /// Computes every convolution with `algo`, whatever its shape, instead of the one that [`Algo::choose`] picks.
+    pub fn with_conv2d_algo(self, algo: Algo) -> Cpu {
+        Cpu { conv2d_algo: Some(algo), ..self }
+    }
+
+    /// The algorithm that a pass of a convolution runs with.
+    pub fn conv2d_algo(&self, p: &Conv2dParams, pass: Pass) -> Algo {
+        self.conv2d_algo.unwrap_or_else(|| Algo::choose(p, pass, self.isa))
     }
 
     /// The instruction set that kernels run with.
     pub fn isa(&self) -> Isa {
         self.isa
     }
+}
+
+type Memory = HostMemory<f32>;
+
+impl Backend for Cpu {
+    type Element = f32;
+    type Memory = Memory;
+
+    fn name(&self) -> String {
+        format!("cpu-{}", self.isa)
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.pool.enter(f)
+    }
+
+    fn allocate(&self, lens: &[usize]) -> Result<Memory, OutOfMemory> {
+        HostMemory::new(lens)
+    }
+
+    fn write(&self, memory: &mut Memory, dst: Span, src: &[f32]) {
+        memory.get_mut(dst).copy_from_slice(src);
+    }
+
+    fn read(&self, memory: &Memory, src: Span, dst: &mut [f32]) {
+        dst.copy_from_slice(memory.get(src));
+    }
+
+    fn fill(&self, memory: &mut Memory, dst: Span, value: f32) {
+        memory.get_mut(dst).fill(value);
+    }
+
+    fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
+        let ([x, w, bias], [y, workspace]) = memory.views([o.x, o.w, o.bias], [o.y, o.workspace]);
+        p.check(x, w, y);
+        assert!(bias.is_empty() || bias.len() == p.k, "bias of {p:?}");
+        let workspace = scratch(workspace, conv2d::cpu::forward_workspace_len(self, p));
+        conv2d::cpu::forward(self, p, x, w, bias, y, o.write, workspace);
+    }
+
+    fn conv2d_forward_workspace_bytes(&self, p: &Conv2dParams) -> usize {
+        bytes(conv2d::cpu::forward_workspace_len(self, p))
+    }
+
+    fn conv2d_grad_input(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradInput) {
+        let ([dy, w, bias], [dx, workspace]) = memory.views([o.dy, o.w, o.bias], [o.dx, o.workspace]);
+        p.check(dx, w, dy);
+        assert!(bias.is_empty() || bias.len() == p.c, "bias of {p:?}");
+        let workspace = scratch(workspace, conv2d::cpu::grad_input_workspace_len(self, p));
+        conv2d::cpu::grad_input(self, p, dy, w, bias, dx, o.write, workspace);
+    }
+
+    fn conv2d_grad_input_workspace_bytes(&self, p: &Conv2dParams) -> usize {
+        bytes(conv2d::cpu::grad_input_workspace_len(self, p))
+    }
+
+    fn conv2d_grad_weight(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradWeight) {
+        let ([x, dy], [dw, workspace]) = memory.views([o.x, o.dy], [o.dw, o.workspace]);
+        p.check(x, dw, dy);
+        let workspace = scratch(workspace, conv2d::cpu::grad_weight_workspace_len(self, p));
+        conv2d::cpu::grad_weight(self, p, x, dy, dw, o.write, workspace);
+    }
+
+    fn conv2d_grad_weight_workspace_bytes(&self, p: &Conv2dParams) -> usize {
+        bytes(conv2d::cpu::grad_weight_workspace_len(self, p))
+    }
+
+    fn conv2d_grad_bias(&self, memory: &mut Memory, o: conv2d::GradBias) {
+        let ([dy], [db, workspace]) = memory.views([o.dy], [o.db, o.workspace]);
+        assert!(!db.is_empty() && dy.len().is_multiple_of(db.len()), "{} values of {} channels", dy.len(), db.len());
+        let len = conv2d::cpu::grad_bias_workspace_len(self, dy.len() / db.len(), db.len());
+        conv2d::cpu::grad_bias(self, dy, db, o.write, scratch(workspace, len));
+    }
+
+    fn conv2d_grad_bias_workspace_bytes(&self, rows: usize, channels: usize) -> usize {
+        bytes(conv2d::cpu::grad_bias_workspace_len(self, rows, channels))
+    }
+
+    fn batch_norm_forward(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Forward) {
+        let writes = [o.y, o.running_mean, o.running_var, o.mean, o.rstd, o.workspace];
+        let ([x, gamma, beta], [y, running_mean, running_var, mean, rstd, workspace]) =
+            views_or_output(memory, [o.x, o.gamma, o.beta], writes);
+        let [gamma, beta] = [gamma, beta].map(distinct);
+        p.check_rows(x.unwrap_or(y));
+        p.check_rows(y);
+        p.check_channels([gamma, beta, running_mean, running_var, mean, rstd]);
+        let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
+        let statistics = batch_norm::cpu::Statistics { running_mean, running_var, mean, rstd };
+        batch_norm::cpu::statistics(self, p, x.unwrap_or(y), statistics, workspace);
+        batch_norm::cpu::apply(self, p, x, [gamma, beta, mean, rstd], y);
+    }
+
+    fn batch_norm_forward_workspace_bytes(&self, p: &BatchNormParams) -> usize {
+        bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn batch_norm_apply(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Apply) {
+        let ([x, gamma, beta, mean, rstd], [y]) =
+            views_or_output(memory, [o.x, o.gamma, o.beta, o.mean, o.rstd], [o.y]);
+        let channels = [gamma, beta, mean, rstd].map(distinct);
+        p.check_rows(x.unwrap_or(y));
+        p.check_rows(y);
+        p.check_channels(channels);
+        batch_norm::cpu::apply(self, p, x, channels, y);
+    }
+
+    fn batch_norm_inference(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Inference) {
+        let ([x, gamma, beta, mean, var], [y]) =
+            views_or_output(memory, [o.x, o.gamma, o.beta, o.running_mean, o.running_var], [o.y]);
+        let channels = [gamma, beta, mean, var].map(distinct);
+        p.check_rows(x.unwrap_or(y));
+        p.check_rows(y);
+        p.check_channels(channels);
+        batch_norm::cpu::inference(self, p, x, channels, y);
+    }
+
+    fn batch_norm_backward(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Backward) {
+        assert!(!o.dx.overlaps(&o.dy) || o.write_is_set(), "an aliased gradient is set, not added to");
+        let ([dy, x, gamma, mean, rstd], [dx, dgamma, dbeta, workspace]) =
+            views_or_output(memory, [o.dy, o.x, o.gamma, o.mean, o.rstd], [o.dx, o.dgamma, o.dbeta, o.workspace]);
+        let [x, gamma, mean, rstd] = [x, gamma, mean, rstd].map(distinct);
+        p.check_rows(x);
+        p.check_rows(dy.unwrap_or(dx));
+        p.check_channels([gamma, mean, rstd]);
+        let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
+        let sums = batch_norm::cpu::backward_sums(self, p, x, [mean, rstd], dy.unwrap_or(dx), workspace);
+        for (out, sums, write) in [(dgamma, sums[0], o.dgamma_write), (dbeta, sums[1], o.dbeta_write)] {
+            if !out.is_empty() {
+                p.check_channels([&*out]);
+                out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum as f32));
+            }
+        }
+        if !dx.is_empty() {
+            p.check_rows(dx);
+            batch_norm::cpu::backward_input(self, p, x, [gamma, mean, rstd], sums, dy, dx, o.dx_write);
+        }
+    }
+
+    fn batch_norm_backward_workspace_bytes(&self, p: &BatchNormParams) -> usize {
+        bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn activation_forward(&self, memory: &mut Memory, f: Activation, o: activation::Forward) {
+        assert_eq!(o.x.len, o.y.len, "lengths of {f}");
+        let ([x], [y]) = views_or_output(memory, [o.x], [o.y]);
+        activation::cpu::forward(self, f, x, y);
+    }
+
+    fn activation_backward(&self, memory: &mut Memory, f: Activation, o: activation::Backward) {
+        assert!(!o.dx.overlaps(&o.dy) || o.write == Write::Set, "an aliased gradient is set, not added to");
+        assert!(o.saved.len == o.dx.len && o.dy.len == o.dx.len, "lengths of {f}: {o:?}");
+        let ([saved, dy], [dx]) = views_or_output(memory, [o.saved, o.dy], [o.dx]);
+        activation::cpu::backward(self, f, distinct(saved), dy, dx, o.write);
+    }
+
+    fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {
+        assert!(o.a.len == o.y.len && o.b.len == o.y.len, "lengths of {o:?}");
+        let ([a, b], [y]) = views_or_output(memory, [o.a, o.b], [o.y]);
+        add::cpu::add(self, weight, a, b, y);
+    }
+
+    fn scale(&self, memory: &mut Memory, weight: f64, o: add::Scale) {
+        assert!(!o.x.overlaps(&o.y) || o.write == Write::Set, "an aliased output is set, not added to");
+        assert_eq!(o.x.len, o.y.len, "lengths of {o:?}");
+        let ([x], [y]) = views_or_output(memory, [o.x], [o.y]);
+        add::cpu::scale(self, weight, x, y, o.write);
+    }
+
+    fn pad_forward(&self, memory: &mut Memory, p: &PadParams, o: pad::Forward) {
+        let ([x], [y]) = memory.views([o.x], [o.y]);
+        p.check(x, y);
+        pad::cpu::forward(self, p, x, y);
+    }
+
+    fn pad_backward(&self, memory: &mut Memory, p: &PadParams, o: pad::Backward) {
+        let ([dy], [dx]) = memory.views([o.dy], [o.dx]);
+        p.check(dx, dy);
+        pad::cpu::backward(self, p, dy, dx, o.write);
+    }
+
+    fn loss_forward(&self, memory: &mut Memory, loss: Loss, o: loss::Forward) {
+        let ([prediction, target], [out, workspace]) = memory.views([o.prediction, o.target], [o.loss, o.workspace]);
+        assert!(prediction.len() == target.len() && out.len() == 1, "lengths of {o:?}");
+        let workspace = scratch(workspace, loss::cpu::forward_workspace_len(prediction.len()));
+        out[0] = loss::cpu::forward(self, loss, prediction, target, workspace);
+    }
+
+    fn loss_forward_workspace_bytes(&self, len: usize) -> usize {
+        bytes(loss::cpu::forward_workspace_len(len))
+    }
+
+    fn loss_backward(&self, memory: &mut Memory, loss: Loss, o: loss::Backward) {
+        let ([prediction, target, dloss], [out]) = memory.views([o.prediction, o.target, o.dloss], [o.dprediction]);
+        assert!(prediction.len() == target.len() && out.len() == target.len(), "lengths of {o:?}");
+        assert_eq!(dloss.len(), 1, "lengths of {o:?}");
+        loss::cpu::backward(self, loss, prediction, target, dloss[0], out, o.write);
+    }
+
+    fn adamw(&self, memory: &mut Memory, p: &AdamWParams, o: adamw::Step) {
+        let ([grad], [param, m, v]) = memory.views([o.grad], [o.param, o.m, o.v]);
+        assert!(param.len() == grad.len() && m.len() == grad.len() && v.len() == grad.len(), "lengths of {o:?}");
+        adamw::cpu::step(self, p, param, grad, m, v);
+    }
+}
+
+/// As [`HostMemory::views`], but a read that is the first written span itself, and not empty, is `None`: a pass that works
+/// in place finds it in its output.
+fn views_or_output<const R: usize, const W: usize>(
+    memory: &mut Memory,
+    reads: [Span; R],
+    writes: [Span; W],
+) -> ([Option<&[f32]>; R], [&mut [f32]; W]) {
+    let is_output = reads.map(|read| read == writes[0] && !read.is_empty());
+    let mut others = reads;
+    for (other, is_output) in others.iter_mut().zip(is_output) {
+        if is_output {
+            *other = Span::EMPTY;
+        }
+    }
+    let (reads, writes) = memory.views(others, writes);
+    let mut is_output = is_output.into_iter();
+    (reads.map(|read| (!is_output.next().unwrap_or(false)).then_some(read)), writes)
+}
+
+/// An operand that must not be the output.
+fn distinct(operand: Option<&[f32]>) -> &[f32] {
+    operand.expect("this operand must not be the output")
+}
+
+/// The first `len` elements of a workspace.
+fn scratch(workspace: &mut [f32], len: usize) -> &mut [f32] {
+    assert!(workspace.len() >= len, "workspace of {} elements, {len} needed", workspace.len());
+    &mut workspace[..len]
+}
+
+/// Bytes of `len` elements.
+fn bytes(len: usize) -> usize {
+    len * size_of::<f32>()
+}
+
+/// f32 elements of a workspace that [`as_f64`] finds `len` f64 values in.
+pub(crate) fn f64_workspace_len(len: usize) -> usize {
+    if len == 0 { 0 } else { 2 * len + 1 }
+}
+
+/// The aligned f64 values in a workspace, for sums that need the precision.
+pub(crate) fn as_f64(workspace: &mut [f32]) -> &mut [f64] {
+    bytemuck::pod_align_to_mut(workspace).1
 }

@@ -28,11 +28,14 @@ pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
 pub mod loss;
+mod map;
 pub mod memory;
 pub mod pad;
 pub mod parallel;
 mod reference;
 pub mod simd;
+#[cfg(test)]
+mod testing;
 
 pub use backend::{Backend, Element, Write};
 pub use cpu::Cpu;

@@ -120,6 +120,12 @@ impl<'a, T> SharedSlice<'a, T> {
         SharedSlice { ptr: slice.as_mut_ptr(), len: slice.len(), lifetime: std::marker::PhantomData }
     }
 
+    /// The first element, for tasks whose parts are not contiguous. Writing through it has the duty of
+    /// [`slice`](Self::slice), and must stay inside the slice.
+    pub fn as_mut_ptr(&self) -> *mut T {
+        self.ptr
+    }
+
     /// The `len` elements at `start`.
     ///
     /// # Safety

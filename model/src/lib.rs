@@ -1,2 +1,34 @@
-//! (see the README)
+//! ResConv: the network of the half-crop experiment, recorded on the [`engine`].
+//!
+//! [`ResConvConfig`] says everything that can be chosen, [`ResConv`] is the network of a configuration: it records itself into a
+//! [`Graph`](engine::Graph), prints itself as PyTorch does, and counts its parameters and its receptive field. [`pytorch`] converts
+//! between PyTorch's layouts of weights and the engine's.
+//!
+//! ```
+//! use engine::Graph;
+//! use model::{ResConv, ResConvConfig};
+//!
+//! let network = ResConv::new(ResConvConfig { layers: 2, ..ResConvConfig::default() })?;
+//! assert_eq!(network.parameter_count(), 19_299);
+//!
+//! let mut graph = Graph::new();
+//! let x = graph.input("image", [64, 32, 32, 1])?;
+//! let restored = network.record(&mut graph, x)?;
+//! assert_eq!(graph.shape(restored), [64, 32, 32, 1].into());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Sources: the study "Parameter tuning for a residual CNN" (2024-02-21), and its author's later logbook of residual convolution
+//! (2024-02-24), both of github.com/defgsus/nn-experiments.
 #![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod layer;
+pub mod pytorch;
+mod resconv;
+mod text;
+
+pub use config::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
+pub use error::{Error, Result};
+pub use resconv::ResConv;

@@ -1,1 +1,6 @@
-//! Whole-system tests; see the `tests/` folder of this package.
+//! What the whole-system tests in this package's `tests/` folder share.
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod fixture;
+pub mod golden;

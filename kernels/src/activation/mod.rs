@@ -15,6 +15,8 @@
 
 pub mod cpu;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
 use crate::{Span, Write};
 use std::fmt;

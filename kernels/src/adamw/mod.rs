@@ -10,6 +10,8 @@
 
 pub mod cpu;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
 use crate::Span;
 

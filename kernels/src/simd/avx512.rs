@@ -56,15 +56,12 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const ISA: Isa = Isa::Avx512;
 
-    #[inline(always)]
+    // Not on the shim itself: rustc (1.95) drops `inline(never)` from a function that enables target features.
+    #[inline(never)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Output {
-        // rustc 1.95 ignores `inline(never)` on functions with target features, so a plain function stands before it.
-        #[inline(never)]
-        fn fence<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
-            token.dispatch(kernel)
-        }
-        fence(self, kernel)
+        self.dispatch(kernel)
     }
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves that the CPU has AVX-512.

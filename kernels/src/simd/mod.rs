@@ -6,12 +6,14 @@
 //! CPU has the instruction set, so safe code cannot execute an unsupported one.
 //!
 //! Rule for kernel authors: mark `run` and every helper that takes a token `#[inline(always)]`, else they are compiled
-//! without the instruction set and each vector operation becomes a call. Dispatch inside a parallel closure, not around it.
+//! without the instruction set and each vector operation becomes a call; [`Simd::outline`] is for those that must not be
+//! inlined. Dispatch inside a parallel closure, not around it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod math;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -150,8 +152,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The instruction set.
     const ISA: Isa;
 
-    /// Runs `kernel` as a function of its own, compiled for the instruction set. Micro-kernels whose accumulators fill the
-    /// registers need that: inlined into a larger body they are spilled.
+    /// Runs `kernel` in a function of its own, compiled for this instruction set and never inlined. For inner loops that
+    /// need every register: inlined into a large caller, the compiler spills them.
     fn outline<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// All lanes `x`.

@@ -17,6 +17,7 @@ impl Simd for Portable {
     fn outline<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }
+
     #[inline(always)]
     fn splat(self, x: f32) -> f32x8 {
         f32x8::splat(x)

@@ -1,0 +1,132 @@
+//! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of wall time and
+//! of CPU time of every step, the losses, and the peak memory. `benches/peers/step.py` runs it in turn with PyTorch.
+//!
+//! ```text
+//! cargo run --release -p benches --bin step -- --layers 15 --size 32 --batch 64
+//! ```
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, Session, Statistics};
+use model::{ResConv, ResConvConfig};
+use std::time::Instant;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Layers of the encoder, and of the decoder.
+    #[arg(long, default_value_t = 15)]
+    layers: usize,
+    #[arg(long, default_value_t = 32)]
+    channels: usize,
+    #[arg(long, default_value_t = 3)]
+    kernel_size: usize,
+    /// Height and width of the images.
+    #[arg(long, default_value_t = 32)]
+    size: usize,
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Steps that are timed, after one that is not.
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// 0 for one a core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Times forward passes with running statistics.
+    #[arg(long)]
+    inference: bool,
+    /// Prints where the time of one step goes instead.
+    #[arg(long)]
+    profile: bool,
+}
+
+fn main() -> Result<()> {
+    let a = Arguments::parse();
+    let config = ResConvConfig {
+        layers: a.layers,
+        channels: a.channels.into(),
+        kernel_size: a.kernel_size.into(),
+        ..ResConvConfig::default()
+    };
+    let mut graph = Graph::new();
+    let shape = [a.batch, a.size, a.size, 1];
+    let x = graph.input("image", shape)?;
+    let target = graph.input("target", shape)?;
+    let y = ResConv::new(config)?.record(&mut graph, x)?;
+    let plan = if a.inference {
+        Plan::inference(&graph, &[y], Statistics::Running)?
+    } else {
+        let loss = graph.l1_loss(y, target)?;
+        Plan::training(&graph, loss)?
+    };
+    let mut session = Session::new(Cpu::new(a.threads)?, vec![plan])?;
+    session.initialize(0);
+    let len = shape.iter().product();
+    let image: Vec<f32> = (0..len).map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin()).collect();
+    let truth: Vec<f32> = (0..len).map(|i| 0.5 + 0.5 * (i as f32 * 0.3).cos()).collect();
+    session.write_input(PlanId(0), x, &image)?;
+    if !a.inference {
+        session.write_input(PlanId(0), target, &truth)?;
+    }
+    if a.profile {
+        return profile(&mut session);
+    }
+    let (mut wall, mut cpu, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    session.enter(|session| -> engine::Result<()> {
+        for step in 0..=a.steps {
+            let (start, cpu_start) = (Instant::now(), cpu_time::ProcessTime::now());
+            session.run(PlanId(0))?;
+            if !a.inference {
+                losses.push(session.loss(PlanId(0)));
+                session.adamw(&AdamW::default(), 3e-4);
+            }
+            if step > 0 {
+                wall.push(start.elapsed().as_secs_f64() * 1e3);
+                cpu.push(cpu_start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        Ok(())
+    })?;
+    let report = serde_json::json!({
+        "backend": session.backend().name(),
+        "threads": session.backend().threads(),
+        "wall_ms": wall,
+        "cpu_ms": cpu,
+        "losses": losses,
+        "planned_mib": session.memory().total() as f64 / f64::from(1 << 20),
+        "peak_rss_mib": peak_rss_mib().ok(),
+    });
+    println!("{report}");
+    Ok(())
+}
+
+/// The share of each kind of step in one training step, the median of several runs.
+fn profile(session: &mut Session<Cpu>) -> Result<()> {
+    const RUNS: usize = 7;
+    let runs = session.enter(|session| (0..RUNS).map(|_| session.run_timed(PlanId(0))).collect::<engine::Result<Vec<_>>>())?;
+    let mut kinds: Vec<(String, f64, usize)> = Vec::new();
+    for step in 0..runs[0].len() {
+        let mut seconds: Vec<f64> = runs.iter().map(|run| run[step].seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let name = format!("{} {}", runs[0][step].op, runs[0][step].pass);
+        match kinds.iter_mut().find(|kind| kind.0 == name) {
+            Some(kind) => (kind.1, kind.2) = (kind.1 + seconds[RUNS / 2], kind.2 + 1),
+            None => kinds.push((name, seconds[RUNS / 2], 1)),
+        }
+    }
+    kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let total: f64 = kinds.iter().map(|kind| kind.1).sum();
+    for (name, seconds, count) in &kinds {
+        println!("{:>9.3} ms  {:>5.1} %  {count:>3} x  {name}", seconds * 1e3, seconds / total * 100.0);
+    }
+    println!("{:>9.3} ms", total * 1e3);
+    Ok(())
+}
+
+/// Most memory that was resident, from the kernel's account of this process (Linux).
+fn peak_rss_mib() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in /proc/self/status")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no value of VmHWM")?.parse()?;
+    Ok(kib / 1024.0)
+}

@@ -1,0 +1,162 @@
+//! [`Error`]
+
+use crate::{PlanId, Shape};
+
+/// What went wrong, and where: the messages name the operation, node and argument, what was expected and what was got.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// An argument of an operation has the wrong shape, or is the wrong kind of node.
+    #[error("{op} `{node}`: argument `{argument}` is {got}, expected {expected}")]
+    Argument {
+        /// Operation: `conv2d`.
+        op: &'static str,
+        /// Name of the node that was to be recorded.
+        node: String,
+        /// Name of the argument: `w`.
+        argument: &'static str,
+        /// What the operation takes.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// The parameters of an operation do not go with each other, or with the shapes.
+    #[error("{op} `{node}`: {message}")]
+    Params {
+        /// Operation: `conv2d`.
+        op: &'static str,
+        /// Name of the node that was to be recorded.
+        node: String,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// A shape with a dimension of size 0, or of more elements than can be addressed.
+    #[error("{op} `{node}`: shape {shape} has no elements, or too many")]
+    Size {
+        /// Operation: `input`, `parameter`, `conv2d`, ...
+        op: &'static str,
+        /// Name of the node that was to be recorded.
+        node: String,
+        /// The shape.
+        shape: Shape,
+    },
+    /// Two inputs, parameters or states of one name.
+    #[error("there is already a node named `{name}`; names of inputs, parameters and states must be unique")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A node that the graph does not have.
+    #[error("node {index} is not of this graph, which has {len} nodes")]
+    UnknownNode {
+        /// Its index.
+        index: usize,
+        /// Number of nodes in the graph.
+        len: usize,
+    },
+    /// A loss of more than one element.
+    #[error("the loss `{node}` has shape {shape}, expected a single element")]
+    NotScalar {
+        /// Name of the node.
+        node: String,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// There is no gradient to compute.
+    #[error("`{node}` depends on no {kind}, so it has no gradient")]
+    NoGradient {
+        /// Name of the loss or output.
+        node: String,
+        /// `parameter` or `parameter or input`.
+        kind: &'static str,
+    },
+    /// A plan of nothing.
+    #[error("an inference plan needs at least one output")]
+    NoOutputs,
+    /// A session of nothing.
+    #[error("a session needs at least one plan")]
+    NoPlans,
+    /// The plans of a session must share their parameters and states.
+    #[error("plan {plan} has {got} where plan 0 has {expected}; the plans of a session share parameters and states")]
+    TensorsDiffer {
+        /// Index of the plan that differs from the first.
+        plan: usize,
+        /// The tensor of the first plan, or `no tensor`.
+        expected: String,
+        /// The tensor of this plan in its place, or `no tensor`.
+        got: String,
+    },
+    /// A plan that the session does not have.
+    #[error("there is no plan {plan}; the session has {len} plans")]
+    UnknownPlan {
+        /// Its index.
+        plan: usize,
+        /// Number of plans in the session.
+        len: usize,
+    },
+    /// A parameter or state that the session does not have.
+    #[error("there is no {kind} `{name}`")]
+    UnknownTensor {
+        /// `parameter` or `parameter or state`.
+        kind: &'static str,
+        /// The name asked for.
+        name: String,
+    },
+    /// Only inputs are written by the caller.
+    #[error("`{node}` is {kind}, expected an input of the plan")]
+    NotAnInput {
+        /// Name of the node.
+        node: String,
+        /// What it is.
+        kind: String,
+    },
+    /// Only the output of a gradient plan has a cotangent.
+    #[error("plan {} takes no cotangent, as it is not made by `Plan::gradients`", plan.0)]
+    NoCotangent {
+        /// The plan.
+        plan: PlanId,
+    },
+    /// Too few or too many numbers.
+    #[error("`{name}` has {expected} elements (shape {shape}), got {got}")]
+    Length {
+        /// Name of the node or tensor.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+        /// Its number of elements.
+        expected: usize,
+        /// Number of elements that the caller passed.
+        got: usize,
+    },
+    /// An input that the plan reads was never written.
+    #[error("input `{node}` of plan {} has not been written", plan.0)]
+    InputNotWritten {
+        /// Name of the input, or `cotangent of ...`.
+        node: String,
+        /// The plan.
+        plan: PlanId,
+    },
+    /// A value that is not kept until the plan ends.
+    #[error("{what} of `{node}` is not kept by plan {}: make it an output, or name it in `PlanOptions::keep`", plan.0)]
+    NotKept {
+        /// `the value` or `the gradient`.
+        what: &'static str,
+        /// Name of the node.
+        node: String,
+        /// The plan.
+        plan: PlanId,
+    },
+    /// The plans of a session share one arena: the values of a plan are lost when another one runs.
+    #[error("`{node}` of plan {} cannot be read: the plan has not run, or another one has run since", plan.0)]
+    Stale {
+        /// Name of the node.
+        node: String,
+        /// The plan.
+        plan: PlanId,
+    },
+    /// The device has not enough memory.
+    #[error(transparent)]
+    OutOfMemory(#[from] kernels::OutOfMemory),
+}
+
+/// A result with this crate's [`Error`](enum@Error).
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,227 @@
+//! Checks gradients: of any graph against finite differences, and of any backend against [`Reference`].
+//!
+//! [`check`] takes a node `y` of a graph, a random cotangent `c`, and random parameters and inputs. It compares the gradients
+//! of `f = sum_i c_i y_i` that a [`Plan::gradients`] plan computes in f64 with central differences,
+//!
+//! ```text
+//! df/dx ~ (f(x + h) - f(x - h)) / 2h
+//! ```
+//!
+//! element by element, where `f` comes from an inference plan, which knows nothing of gradients. An element is right if
+//!
+//! ```text
+//! |analytic - numeric| <= tolerance (max(|analytic|, |numeric|) + 1e-4 sum_i |c_i y_i|)
+//! ```
+//!
+//! The last term is there because `f` is a sum, and carries the rounding errors of all its terms. Batch normalization works with
+//! the statistics of the batch.
+//!
+//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), a central difference is none of its slopes. An element that
+//! is wrong is skipped if the slopes to both sides, `(f(x + h) - f(x)) / h` and `(f(x) - f(x - h)) / h`, differ by more than
+//! the error: for one kink it is twice the error, where `f` is smooth it is about `h f''`. No more than a twentieth of a tensor's
+//! elements may be skipped, at least one; more is a failure, as is a wrong gradient that hides behind curvature.
+//!
+//! [`check_backend`] compares what another backend computes, in f32 say, with [`Reference`], for the same numbers.
+//!
+//! ```
+//! # use engine::*;
+//! # fn main() -> Result<()> {
+//! let mut graph = Graph::new();
+//! let x = graph.input("x", [3, 4])?;
+//! let w = graph.parameter("w", [4, 2], Init::kaiming_uniform(4))?;
+//! let h = graph.linear(x, w, None)?;
+//! let y = graph.activation(h, Activation::Gelu)?;
+//! let report = gradcheck::check(&graph, y, &GradcheckOptions::default())?;
+//! assert!(report.passed(), "{report}");
+//! # Ok(())
+//! # }
+//! ```
+
+mod differences;
+mod report;
+mod values;
+
+pub use report::{Report, Row, Worst};
+
+use crate::plan::{Plan, PlanOptions, Statistics};
+use crate::session::{PlanId, Session};
+use crate::{Graph, NodeId, Result, ops};
+use differences::Differences;
+use kernels::{Backend, Element, Reference};
+use values::Values;
+
+/// How gradients are checked.
+#[derive(Clone, Debug)]
+pub struct GradcheckOptions {
+    /// Seed of parameters, inputs, cotangent and of the choice of elements. Default 0.
+    pub seed: u64,
+    /// Half the distance `h` of central differences. Default 2e-5: their error is `h^2 f''' / 6`, and rounding errors of `f` over `h`.
+    pub step: f64,
+    /// Largest error of a gradient against finite differences, as the [module](self) defines it. Default 1e-6.
+    pub tolerance: f64,
+    /// Largest error of a backend's result against [`Reference`], relative to the tensor's largest element. Default 1e-4, for f32.
+    pub backend_tolerance: f64,
+    /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the default.
+    pub samples: Option<usize>,
+    /// Values of inputs; those not listed are uniform in `[-1, 1)`.
+    pub inputs: Vec<(NodeId, Vec<f64>)>,
+    /// How the plan uses memory. By default it poisons it.
+    pub plan: PlanOptions,
+}
+
+impl Default for GradcheckOptions {
+    fn default() -> GradcheckOptions {
+        GradcheckOptions {
+            seed: 0,
+            step: 2e-5,
+            tolerance: 1e-6,
+            backend_tolerance: 1e-4,
+            samples: None,
+            inputs: Vec::new(),
+            plan: PlanOptions { poison: true, ..PlanOptions::default() },
+        }
+    }
+}
+
+/// A graph whose gradients are worth checking.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it is.
+    pub name: String,
+    /// The graph.
+    pub graph: Graph,
+    /// The node to differentiate.
+    pub output: NodeId,
+}
+
+/// Cases for every operation: each alone, and twice on the same values, so that every gradient is both set and added to.
+///
+/// # Panics
+/// Never, unless a case is wrong.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for case in ops::cases() {
+        for (name, made) in [(case.name.clone(), case.plain()), (format!("{}, fan-out", case.name), case.fan_out())] {
+            let (graph, output) = made.unwrap_or_else(|error| panic!("case {name}: {error}"));
+            cases.push(Case { name, graph, output });
+        }
+    }
+    cases
+}
+
+/// Compares the gradients of `output` with respect to every parameter and input with central differences, all on
+/// [`Reference`].
+///
+/// # Errors
+/// If the output is not of the graph or depends on nothing, or an input's values have the wrong length. Wrong gradients are
+/// no error here: ask [`Report::passed`].
+pub fn check(graph: &Graph, output: NodeId, options: &GradcheckOptions) -> Result<Report> {
+    check_on(Reference, graph, output, options)
+}
+
+/// As [`check`], with gradients from another backend that computes in f64.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_on<B>(backend: B, graph: &Graph, output: NodeId, options: &GradcheckOptions) -> Result<Report>
+where
+    B: Backend<Element = f64>,
+{
+    let values = Values::draw(graph, output, options)?;
+    let analytic = Outcome::of(backend, graph, output, options, &values)?;
+    let mut differences = Differences::new(graph, output, options, &values)?;
+    let rows = (0..values.leaves.len()).filter_map(|leaf| {
+        let gradient = analytic.gradients[leaf].as_ref()?;
+        Some(differences.compare(leaf, gradient))
+    });
+    Ok(Report {
+        title: format!("gradients of `{}` against central differences", graph.name(output)),
+        rows: rows.collect::<Result<_>>()?,
+    })
+}
+
+/// Compares the value of `output`, its gradients with respect to every parameter and input, and the states after the run on
+/// `backend` with those on [`Reference`].
+///
+/// # Errors
+/// As [`check`]; also if the backend has not enough memory.
+pub fn check_backend<B: Backend>(
+    backend: B,
+    graph: &Graph,
+    output: NodeId,
+    options: &GradcheckOptions,
+) -> Result<Report> {
+    let values = Values::draw(graph, output, options)?;
+    let title = format!("`{}` and its gradients on {} against reference", graph.name(output), backend.name());
+    let got = Outcome::of(backend, graph, output, options, &values)?;
+    let want = Outcome::of(Reference, graph, output, options, &values)?;
+    let tolerance = options.backend_tolerance;
+    let mut rows =
+        vec![report::compare("output", graph.name(output), graph.shape(output), &got.output, &want.output, tolerance)];
+    for (i, leaf) in values.leaves.iter().enumerate() {
+        if let (Some(got), Some(want)) = (&got.gradients[i], &want.gradients[i]) {
+            rows.push(report::compare(leaf.kind(), &leaf.name, leaf.shape, got, want, tolerance));
+        }
+        if let (Some(got), Some(want)) = (&got.states[i], &want.states[i]) {
+            rows.push(report::compare(leaf.kind(), &leaf.name, leaf.shape, got, want, tolerance));
+        }
+    }
+    Ok(Report { title, rows })
+}
+
+/// What a run of a gradient plan gives.
+struct Outcome {
+    output: Vec<f64>,
+    /// The gradient of each leaf that has one.
+    gradients: Vec<Option<Vec<f64>>>,
+    /// Each leaf that is a state, after the run.
+    states: Vec<Option<Vec<f64>>>,
+}
+
+impl Outcome {
+    /// Runs the plan twice, so that what is wrongly left over from the first run shows in the second.
+    fn of<B: Backend>(
+        backend: B,
+        graph: &Graph,
+        output: NodeId,
+        options: &GradcheckOptions,
+        values: &Values,
+    ) -> Result<Outcome> {
+        let plan = Plan::gradients(graph, output, true, &options.plan)?;
+        let mut session = Session::new(backend, vec![plan])?;
+        let id = PlanId(0);
+        session.write_cotangent(id, &convert::<f64, B::Element>(&values.cotangent))?;
+        for leaf in &values.leaves {
+            leaf.write(&mut session, &leaf.values)?;
+        }
+        session.run(id)?;
+        session.run(id)?;
+        let mut of_output = vec![B::Element::from_f64(0.0); graph.shape(output).len()];
+        session.read(id, output, &mut of_output)?;
+        let (mut gradients, mut states) = (Vec::new(), Vec::new());
+        for leaf in &values.leaves {
+            let (gradient, state) = match leaf.kind() {
+                "parameter" => (Some(session.gradient(&leaf.name)?), None),
+                "state" => (None, Some(session.tensor(&leaf.name)?)),
+                _ => {
+                    let mut gradient = vec![B::Element::from_f64(0.0); leaf.values.len()];
+                    session.read_gradient(id, leaf.node, &mut gradient)?;
+                    (Some(gradient), None)
+                }
+            };
+            gradients.push(gradient.map(|gradient| convert(&gradient)));
+            states.push(state.map(|state| convert(&state)));
+        }
+        Ok(Outcome { output: convert(&of_output), gradients, states })
+    }
+}
+
+/// Numbers of one type as numbers of another.
+fn convert<A: Element, B: Element>(values: &[A]) -> Vec<B> {
+    values.iter().map(|x| B::from_f64(x.to_f64())).collect()
+}
+
+/// The plan that finite differences run: forward passes only.
+fn objective_plan(graph: &Graph, output: NodeId) -> Result<Plan> {
+    Plan::inference(graph, &[output], Statistics::Batch)
+}

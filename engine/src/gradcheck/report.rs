@@ -1,0 +1,135 @@
+//! The table of what was compared.
+
+use crate::Shape;
+use std::fmt;
+
+/// The result of a check, a row for every tensor. Printing it gives a table.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was compared with what.
+    pub title: String,
+    /// One row a tensor.
+    pub rows: Vec<Row>,
+}
+
+/// How one tensor fared.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// `input`, `parameter`, `state` or `output`.
+    pub kind: &'static str,
+    /// Its shape.
+    pub shape: Shape,
+    /// Number of elements compared, skipped ones included.
+    pub checked: usize,
+    /// Number of elements skipped because the function has a kink there.
+    pub kinks: usize,
+    /// Most elements that may be skipped.
+    pub allowed_kinks: usize,
+    /// The element that is off most.
+    pub worst: Worst,
+    /// Largest error that passes.
+    pub tolerance: f64,
+}
+
+/// The element of a tensor with the largest error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Worst {
+    /// Its index in the flat tensor.
+    pub element: usize,
+    /// Its relative error, as the check defines it.
+    pub error: f64,
+    /// What was checked: the analytic gradient, or the backend's value.
+    pub got: f64,
+    /// What it was checked against: the numeric gradient, or the reference's value.
+    pub want: f64,
+}
+
+impl Worst {
+    /// Takes another element in if its error is larger, or no number.
+    pub(super) fn update(&mut self, element: usize, error: f64, got: f64, want: f64) {
+        let is_worse = error.is_nan() || (error > self.error && !self.error.is_nan());
+        if is_worse {
+            *self = Worst { element, error, got, want };
+        }
+    }
+}
+
+impl Row {
+    /// Whether the worst error is within the tolerance, and not too many elements were skipped. An error that is no number
+    /// does not pass.
+    pub fn passed(&self) -> bool {
+        self.worst.error <= self.tolerance && self.kinks <= self.allowed_kinks
+    }
+
+    /// Index of the worst element in every dimension.
+    fn worst_index(&self) -> Vec<usize> {
+        let mut rest = self.worst.element;
+        let mut index: Vec<usize> = Vec::new();
+        for &dim in self.shape.dims().iter().rev() {
+            index.insert(0, rest % dim);
+            rest /= dim;
+        }
+        index
+    }
+}
+
+impl Report {
+    /// Whether every row passed.
+    pub fn passed(&self) -> bool {
+        self.rows.iter().all(Row::passed)
+    }
+}
+
+/// A table, the rows that failed marked.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headings =
+            ["tensor", "kind", "shape", "checked", "kinks", "worst error", "tolerance", "at", "got", "expected", ""];
+        let mut table = vec![headings.map(str::to_owned)];
+        for row in &self.rows {
+            let Worst { error, got, want, .. } = row.worst;
+            table.push([
+                row.tensor.clone(),
+                row.kind.to_owned(),
+                row.shape.to_string(),
+                row.checked.to_string(),
+                format!("{}/{}", row.kinks, row.allowed_kinks),
+                format!("{error:.1e}"),
+                format!("{:.0e}", row.tolerance),
+                format!("{:?}", row.worst_index()),
+                format!("{got:.9e}"),
+                format!("{want:.9e}"),
+                if row.passed() { "ok" } else { "FAILED" }.to_owned(),
+            ]);
+        }
+        let mut widths = [0; 11];
+        for line in &table {
+            line.iter().zip(&mut widths).for_each(|(cell, width)| *width = cell.len().max(*width));
+        }
+        write!(f, "{}: {}", self.title, if self.passed() { "ok" } else { "FAILED" })?;
+        for line in &table {
+            let cells: Vec<String> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            write!(f, "\n{}", cells.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares every element of a tensor, relative to the largest.
+pub(super) fn compare(
+    kind: &'static str,
+    tensor: &str,
+    shape: Shape,
+    got: &[f64],
+    want: &[f64],
+    tolerance: f64,
+) -> Row {
+    let largest = want.iter().fold(f64::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+    let mut worst = Worst::default();
+    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
+        worst.update(i, (got - want).abs() / largest, got, want);
+    }
+    Row { tensor: tensor.to_owned(), kind, shape, checked: got.len(), kinks: 0, allowed_kinks: 0, worst, tolerance }
+}

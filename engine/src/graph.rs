@@ -1,0 +1,199 @@
+//! [`Graph`]: what is computed.
+
+use crate::ops::{Arguments, Op};
+use crate::{Error, Init, Result, Shape};
+use std::fmt;
+
+/// Names a node of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(u32);
+
+impl NodeId {
+    /// Place of the node in the order of recording.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One value, and how it comes about.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<NodeId>,
+    pub(crate) shape: Shape,
+    pub(crate) name: String,
+}
+
+/// A parameter or state: what a network consists of between two runs, and what a checkpoint holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    /// Its unique name: `encoder.layer_1.conv.weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// Whether the optimizer changes it: true for parameters, false for states.
+    pub trained: bool,
+    /// How it begins.
+    pub init: Init,
+    /// Its node in the graph.
+    pub node: NodeId,
+}
+
+impl TensorInfo {
+    /// Whether both are the same tensor, maybe of two graphs.
+    pub(crate) fn matches(&self, other: &TensorInfo) -> bool {
+        self.name == other.name && self.shape == other.shape && self.trained == other.trained && self.init == other.init
+    }
+}
+
+/// `parameter x [3, 3]`
+impl fmt::Display for TensorInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.trained { "parameter" } else { "state" };
+        write!(f, "{kind} `{}` {} ({:?})", self.name, self.shape, self.init)
+    }
+}
+
+/// A network as a list of nodes, each an operation on earlier ones.
+///
+/// Methods only record, and check shapes; a [`Plan`](crate::Plan) decides how to compute, and a
+/// [`Session`](crate::Session) does. Shapes are fixed, batch size included: for another batch size, record another graph
+/// with the same parameters, and give the plans of both to one session.
+///
+/// The methods that record an operation are documented with it:
+/// [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear),
+/// [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation), [`add`](Graph::add), [`pad`](Graph::pad),
+/// [`loss`](Graph::loss).
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    tensors: Vec<TensorInfo>,
+}
+
+impl Graph {
+    /// A graph of no nodes.
+    pub fn new() -> Graph {
+        Graph::default()
+    }
+
+    /// A value that the caller writes before every run: images, targets.
+    ///
+    /// # Errors
+    /// If the name is taken or the shape has no elements.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<NodeId> {
+        self.leaf(Op::Input, name, shape.into())
+    }
+
+    /// A value that the optimizer trains.
+    ///
+    /// # Errors
+    /// If the name is taken or the shape has no elements.
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<NodeId> {
+        self.tensor(Op::Parameter, name, shape.into(), init)
+    }
+
+    /// A value that is kept and saved as parameters are, but not trained: running statistics.
+    ///
+    /// # Errors
+    /// If the name is taken or the shape has no elements.
+    pub fn state(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<NodeId> {
+        self.tensor(Op::State, name, shape.into(), init)
+    }
+
+    /// Names the result of an operation, for messages, the printed plan and profiles. Without it the name is that of the
+    /// operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were recorded with.
+    ///
+    /// # Panics
+    /// If the node is not of this graph.
+    pub fn set_name(&mut self, node: NodeId, name: &str) {
+        let node = &mut self.nodes[node.index()];
+        if !node.op.is_leaf() {
+            node.name = name.to_owned();
+        }
+    }
+
+    /// Shape of a node.
+    ///
+    /// # Panics
+    /// If the node is not of this graph.
+    pub fn shape(&self, node: NodeId) -> Shape {
+        self.get(node).shape
+    }
+
+    /// Name of a node.
+    ///
+    /// # Panics
+    /// If the node is not of this graph.
+    pub fn name(&self, node: NodeId) -> &str {
+        &self.get(node).name
+    }
+
+    /// The first node of this name.
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.ids().find(|&id| self.get(id).name == name)
+    }
+
+    /// Parameters and states in the order of recording.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Every node, each after all that it depends on.
+    pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    pub(crate) fn get(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// # Errors
+    /// If the node is not of this graph.
+    pub(crate) fn check(&self, id: NodeId) -> Result<()> {
+        match id.index() < self.nodes.len() {
+            true => Ok(()),
+            false => Err(Error::UnknownNode { index: id.index(), len: self.nodes.len() }),
+        }
+    }
+
+    /// Records an operation on `inputs`, under the name `prefix_index`, after checking its shape rule.
+    pub(crate) fn record(&mut self, prefix: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId> {
+        inputs.iter().try_for_each(|&input| self.check(input))?;
+        let name = format!("{prefix}_{}", self.nodes.len());
+        let nodes: Vec<&Node> = inputs.iter().map(|&input| self.get(input)).collect();
+        let shape = op.shape(&Arguments { op: op.kind(), node: &name, nodes: &nodes, ids: inputs })?;
+        self.push(Node { op, inputs: inputs.to_vec(), shape, name })
+    }
+
+    fn leaf(&mut self, op: Op, name: &str, shape: Shape) -> Result<NodeId> {
+        if self.nodes.iter().any(|node| node.op.is_leaf() && node.name == name) {
+            return Err(Error::DuplicateName { name: name.to_owned() });
+        }
+        self.push(Node { op, inputs: Vec::new(), shape, name: name.to_owned() })
+    }
+
+    fn tensor(&mut self, op: Op, name: &str, shape: Shape, init: Init) -> Result<NodeId> {
+        let trained = matches!(op, Op::Parameter);
+        let node = self.leaf(op, name, shape)?;
+        self.tensors.push(TensorInfo { name: name.to_owned(), shape, trained, init, node });
+        Ok(node)
+    }
+
+    fn push(&mut self, node: Node) -> Result<NodeId> {
+        if !node.shape.is_valid() {
+            return Err(Error::Size { op: node.op.kind(), node: node.name, shape: node.shape });
+        }
+        self.nodes.push(node);
+        Ok(NodeId(self.nodes.len() as u32 - 1))
+    }
+}

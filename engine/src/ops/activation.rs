@@ -1,0 +1,52 @@
+//! Element-wise activation functions.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Result, Shape};
+use kernels::activation::{self, Activation, Saved};
+
+impl Graph {
+    /// Applies a function to every element of `x`, of any shape: [`kernels::activation`] has the equations.
+    ///
+    /// # Errors
+    /// If the node is not of this graph.
+    pub fn activation(&mut self, x: NodeId, f: Activation) -> Result<NodeId> {
+        self.record("activation", Op::Activation(f), &[x])
+    }
+}
+
+impl Operation for Activation {
+    fn kind(&self) -> &'static str {
+        "activation"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        Ok(arguments.shape(0))
+    }
+
+    /// The output may take the place of `x`.
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let (x, y) = (cx.input(0), cx.output());
+        cx.emit_over(Call::ActivationForward(*self, activation::Forward { x, y }), y, &[x]);
+    }
+
+    /// Reads `x` or the output, as the function says; the gradient of `x` may take the place of `dy`.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let saved = match self.saved() {
+            Saved::Input => cx.input(0),
+            Saved::Output => cx.output(),
+        };
+        let (dx, write) = cx.gradient(0);
+        let dy = cx.dy();
+        cx.emit_over(Call::ActivationBackward(*self, activation::Backward { saved, dy, dx, write }), dx, &[dy]);
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |f: Activation| {
+            Case::new(&format!("activation {f}"), &[("x", [2, 3, 5].into())], move |graph, a| graph.activation(a[0], f))
+        };
+        Activation::ALL.map(case).into()
+    }
+}

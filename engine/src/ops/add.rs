@@ -1,0 +1,59 @@
+//! Weighted addition.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Result, Shape};
+use kernels::add;
+
+/// `a + weight b`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Add {
+    weight: f64,
+}
+
+impl Graph {
+    /// `a + weight b`, of equal shapes.
+    ///
+    /// # Errors
+    /// If the shapes differ or the weight is not finite.
+    pub fn add(&mut self, a: NodeId, b: NodeId, weight: f64) -> Result<NodeId> {
+        self.record("add", Op::Add(Add { weight }), &[a, b])
+    }
+}
+
+impl Operation for Add {
+    fn kind(&self) -> &'static str {
+        "add"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        arguments.expect(1, "b", arguments.shape(0))?;
+        if !self.weight.is_finite() {
+            return Err(arguments.wrong_params(format!("the weight must be finite, not {}", self.weight)));
+        }
+        Ok(arguments.shape(0))
+    }
+
+    /// The output may take the place of either summand.
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let (a, b, y) = (cx.input(0), cx.input(1), cx.output());
+        cx.emit_over(Call::Add(self.weight, add::Add { a, b, y }), y, &[a, b]);
+    }
+
+    /// Reads nothing but `dy`, which becomes the gradient of `a` where that has no other contribution yet.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        cx.pass_on(0, 1.0);
+        cx.pass_on(1, self.weight);
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |weight: f64| {
+            let arguments = [("a", [2, 3, 2].into()), ("b", [2, 3, 2].into())];
+            Case::new(&format!("add weight {weight}"), &arguments, move |graph, a| graph.add(a[0], a[1], weight))
+        };
+        let twice = Case::new("add to itself", &[("a", [3, 2].into())], |graph, a| graph.add(a[0], a[0], 1.0));
+        vec![case(1.0), case(-0.3), case(0.0), twice]
+    }
+}

@@ -1,0 +1,162 @@
+//! Batch normalization.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter, Mode, Statistics};
+use crate::{Init, Result, Shape};
+use kernels::Span;
+use kernels::batch_norm::{self, BatchNormParams};
+
+/// Parameters of [`Graph::batch_norm`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance, for stability.
+    pub eps: f64,
+    /// Weight of a batch's statistics in the running ones, as in PyTorch: `running += momentum (batch - running)`.
+    pub momentum: f64,
+}
+
+impl Default for BatchNorm {
+    fn default() -> BatchNorm {
+        BatchNorm { eps: 1e-5, momentum: 0.1 }
+    }
+}
+
+/// The nodes that [`Graph::batch_norm`] needs beside its input, each `[C]`, all different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchNormNodes {
+    /// Scale, usually a parameter.
+    pub gamma: NodeId,
+    /// Offset, usually a parameter.
+    pub beta: NodeId,
+    /// Mean of past batches; a state.
+    pub running_mean: NodeId,
+    /// Unbiased variance of past batches; a state.
+    pub running_var: NodeId,
+}
+
+impl Graph {
+    /// Batch normalization of `x [.., C]` over all dimensions but the last: [`kernels::batch_norm`] has the equations.
+    ///
+    /// A training plan normalizes with the statistics of the batch, and updates the running ones; what an inference
+    /// plan does, its [`Statistics`](crate::Statistics) say.
+    ///
+    /// # Errors
+    /// If a node of `nodes` is not `[C]`, two are the same, or the running statistics are not states.
+    pub fn batch_norm(&mut self, x: NodeId, nodes: BatchNormNodes, params: BatchNorm) -> Result<NodeId> {
+        let BatchNormNodes { gamma, beta, running_mean, running_var } = nodes;
+        self.record("batch_norm", Op::BatchNorm(params), &[x, gamma, beta, running_mean, running_var])
+    }
+}
+
+/// Names of the arguments.
+const ARGUMENTS: [&str; 5] = ["x", "gamma", "beta", "running_mean", "running_var"];
+
+impl BatchNorm {
+    fn params(&self, x: Shape, momentum: f64) -> BatchNormParams {
+        let channels = x.channels();
+        BatchNormParams { rows: x.len() / channels, channels, eps: self.eps, momentum }
+    }
+}
+
+impl Operation for BatchNorm {
+    fn kind(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        let x = arguments.shape(0);
+        for (i, argument) in ARGUMENTS.into_iter().enumerate().skip(1) {
+            arguments.expect(i, argument, [x.channels()].into())?;
+            if arguments.ids[..i].contains(&arguments.ids[i]) {
+                let got = format!("`{}`, which is another argument too", arguments.nodes[i].name);
+                return Err(arguments.wrong(argument, "a node of its own", got));
+            }
+            if i >= 3 && arguments.nodes[i].op != Op::State {
+                let got = format!("the {} `{}`", arguments.nodes[i].op.kind(), arguments.nodes[i].name);
+                return Err(arguments.wrong(argument, "a state, as it is updated", got));
+            }
+        }
+        // written so that NaN is refused
+        if !(self.eps > 0.0 && self.eps.is_finite()) {
+            return Err(arguments.wrong_params(format!("eps must be above 0, not {}", self.eps)));
+        }
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(arguments.wrong_params(format!("momentum must be from 0 to 1, not {}", self.momentum)));
+        }
+        Ok(x)
+    }
+
+    /// The output may take the place of `x`. The mean and reciprocal deviation of the batch are auxiliaries 0 and 1.
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let [x, gamma, beta, running_mean, running_var] = [0, 1, 2, 3, 4].map(|i| cx.input(i));
+        let y = cx.output();
+        let momentum = match cx.mode() {
+            Mode::Training => self.momentum,
+            Mode::Inference(Statistics::Batch) => 0.0,
+            Mode::Inference(Statistics::Running) => {
+                let operands = batch_norm::Inference { x, gamma, beta, running_mean, running_var, y };
+                cx.emit_over(Call::BatchNormInference(self.params(cx.shape(0), 0.0), operands), y, &[x]);
+                return;
+            }
+        };
+        let channels = cx.shape(1);
+        let (mean, rstd) = (cx.new_auxiliary(channels), cx.new_auxiliary(channels));
+        let workspace = Span::EMPTY;
+        let operands = batch_norm::Forward { x, gamma, beta, running_mean, running_var, mean, rstd, y, workspace };
+        cx.emit_over(Call::BatchNormForward(self.params(cx.shape(0), momentum), operands), y, &[x]);
+    }
+
+    /// Reads `x`, `gamma` and the auxiliaries, not the output; the gradient of `x` may take the place of `dy`.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let (dgamma, dgamma_write) = cx.gradient(1);
+        let (dbeta, dbeta_write) = cx.gradient(2);
+        let (dx, dx_write) = cx.gradient(0);
+        let dy = cx.dy();
+        let operands = batch_norm::Backward {
+            x: cx.input(0),
+            gamma: cx.input(1),
+            mean: cx.auxiliary(0),
+            rstd: cx.auxiliary(1),
+            dy,
+            dgamma,
+            dgamma_write,
+            dbeta,
+            dbeta_write,
+            dx,
+            dx_write,
+            workspace: Span::EMPTY,
+        };
+        cx.emit_over(Call::BatchNormBackward(self.params(cx.shape(0), self.momentum), operands), dx, &[dy]);
+    }
+
+    /// One pass over `x`, where keeping the output would cost a tensor as large as `x` until the backward pass.
+    fn recompute(&self, cx: &Emitter<'_, '_>, y: Span) -> Option<Call> {
+        let [x, gamma, beta] = [0, 1, 2].map(|i| cx.input(i));
+        let (mean, rstd) = (cx.auxiliary(0), cx.auxiliary(1));
+        let operands = batch_norm::Apply { x, gamma, beta, mean, rstd, y };
+        Some(Call::BatchNormApply(self.params(cx.shape(0), self.momentum), operands))
+    }
+
+    fn cases() -> Vec<Case> {
+        let norm = |name: &str, x: Shape, params: BatchNorm| {
+            let channels = Shape::from([x.channels()]);
+            Case::new(name, &[("x", x), ("gamma", channels), ("beta", channels)], move |graph, a| {
+                let mut state = |name: &str, init| {
+                    let name = format!("{name}_{}", graph.len());
+                    graph.state(&name, channels, init)
+                };
+                let running_mean = state("running_mean", Init::Zeros)?;
+                let running_var = state("running_var", Init::Ones)?;
+                let nodes = BatchNormNodes { gamma: a[1], beta: a[2], running_mean, running_var };
+                graph.batch_norm(a[0], nodes, params)
+            })
+        };
+        vec![
+            norm("batch_norm", [2, 3, 2, 3].into(), BatchNorm::default()),
+            norm("batch_norm of one channel", [1, 4, 3, 1].into(), BatchNorm { eps: 0.5, momentum: 0.3 }),
+            norm("batch_norm of vectors", [5, 7].into(), BatchNorm { eps: 1e-3, ..BatchNorm::default() }),
+        ]
+    }
+}

@@ -1,0 +1,160 @@
+//! Convolution, and the linear layer: a convolution of images of one pixel.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Result, Shape};
+use kernels::conv2d::{self, Conv2dParams};
+use kernels::{Span, Write};
+
+/// Parameters of [`Graph::conv2d`]. The default is stride 1, no padding, one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Rows and columns between neighbouring windows.
+    pub stride: [usize; 2],
+    /// Rows of zeros above and below, columns of zeros left and right.
+    pub padding: [usize; 2],
+    /// Groups that input and output channels are divided into; there are connections only inside a group.
+    pub groups: usize,
+}
+
+impl Default for Conv2d {
+    fn default() -> Conv2d {
+        Conv2d { stride: [1, 1], padding: [0, 0], groups: 1 }
+    }
+}
+
+impl Graph {
+    /// Convolution of `x [N, H, W, C]` with `w [R, S, C / groups, K]`, plus `bias [K]`, giving `[N, P, Q, K]` with
+    /// `P = (H + 2 padding - R) / stride + 1`, rounded down, and `Q` likewise: [`kernels::conv2d`] has the equations.
+    ///
+    /// # Errors
+    /// If the shapes do not fit each other, or the parameters.
+    pub fn conv2d(&mut self, x: NodeId, w: NodeId, bias: Option<NodeId>, params: Conv2d) -> Result<NodeId> {
+        let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
+        self.record("conv2d", Op::Conv2d(params), &inputs)
+    }
+
+    /// Linear layer: `x [N, C]` times `w [C, K]`, plus `bias [K]`, giving `[N, K]`. It is recorded as a convolution of one-pixel
+    /// images.
+    ///
+    /// # Errors
+    /// If the shapes do not fit each other.
+    pub fn linear(&mut self, x: NodeId, w: NodeId, bias: Option<NodeId>) -> Result<NodeId> {
+        let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
+        inputs.iter().try_for_each(|&input| self.check(input))?;
+        let nodes: Vec<_> = inputs.iter().map(|&input| self.get(input)).collect();
+        let name = format!("linear_{}", self.len());
+        let arguments = Arguments { op: "linear", node: &name, nodes: &nodes, ids: &inputs };
+        let [_, c] = arguments.dims(0, "x", "[N, C]")?;
+        let [rows, k] = arguments.dims(1, "w", "[C, K]")?;
+        if rows != c {
+            return Err(arguments.wrong_shape(1, "w", format!("[{c}, K], as x is {}", arguments.shape(0))));
+        }
+        if bias.is_some() {
+            arguments.expect(2, "bias", [k].into())?;
+        }
+        self.record("linear", Op::Conv2d(Conv2d::default()), &inputs)
+    }
+}
+
+impl Conv2d {
+    /// The kernels' parameters for an image and a weight of four dimensions, or a vector and a matrix of two.
+    fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
+        let (x, kernel) = match (x.dims(), w.dims()) {
+            (&[n, c], _) => ([n, 1, 1, c], [1, 1]),
+            (&[n, h, w, c], &[r, s, _, _]) => ([n, h, w, c], [r, s]),
+            dims => unreachable!("the shape rule admits no {dims:?}"),
+        };
+        Conv2dParams::new(x, w.channels(), kernel, self.stride, self.padding, self.groups)
+    }
+
+    /// The kernels' parameters of a recorded node.
+    fn params_of(&self, cx: &Emitter<'_, '_>) -> Conv2dParams {
+        self.params(cx.shape(0), cx.shape(1)).expect("checked when it was recorded")
+    }
+}
+
+impl Operation for Conv2d {
+    fn kind(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        let (x, w) = (arguments.shape(0), arguments.shape(1));
+        let of_linear = x.rank() == 2 && w.rank() == 2;
+        if !of_linear {
+            arguments.dims::<4>(0, "x", "[N, H, W, C]")?;
+            arguments.dims::<4>(1, "w", "[R, S, C / groups, K]")?;
+        }
+        let p = self.params(x, w).map_err(|error| arguments.wrong_params(error))?;
+        if of_linear {
+            return Ok([p.n, p.k].into());
+        }
+        let expected = Shape::from([p.r, p.s, p.c / p.groups, p.k]);
+        if w != expected {
+            return Err(arguments.wrong_shape(
+                1,
+                "w",
+                format!("{expected} ([R, S, C / groups, K]), as x is {x} and groups {}", p.groups),
+            ));
+        }
+        if arguments.nodes.len() > 2 {
+            arguments.expect(2, "bias", [p.k].into())?;
+        }
+        Ok([p.n, p.p, p.q, p.k].into())
+    }
+
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let (x, w, bias, y) = (cx.input(0), cx.input(1), cx.optional_input(2), cx.output());
+        let operands = conv2d::Forward { x, w, bias, y, write: Write::Set, workspace: Span::EMPTY };
+        cx.emit(Call::Conv2dForward(self.params_of(cx), operands));
+    }
+
+    /// The weight gradient reads `x`, the input gradient reads `w`, the bias gradient neither.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let (p, dy, workspace) = (self.params_of(cx), cx.dy(), Span::EMPTY);
+        if cx.wants(2) {
+            let (db, write) = cx.gradient(2);
+            cx.emit(Call::Conv2dGradBias(conv2d::GradBias { dy, db, write, workspace }));
+        }
+        if cx.wants(1) {
+            let (dw, write) = cx.gradient(1);
+            cx.emit(Call::Conv2dGradWeight(p, conv2d::GradWeight { x: cx.input(0), dy, dw, write, workspace }));
+        }
+        if cx.wants(0) {
+            let (dx, write) = cx.gradient(0);
+            let operands = conv2d::GradInput { dy, w: cx.input(1), bias: Span::EMPTY, dx, write, workspace };
+            cx.emit(Call::Conv2dGradInput(p, operands));
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        let conv = |name: &str, x: [usize; 4], w: [usize; 4], params: Conv2d| {
+            Case::new(name, &[("x", x.into()), ("w", w.into()), ("bias", [w[3]].into())], move |graph, a| {
+                graph.conv2d(a[0], a[1], Some(a[2]), params)
+            })
+        };
+        let default = Conv2d::default();
+        vec![
+            conv("conv2d 3x3", [2, 5, 4, 2], [3, 3, 2, 3], Conv2d { padding: [1, 1], ..default }),
+            conv("conv2d 1x1", [1, 3, 2, 5], [1, 1, 5, 4], default),
+            conv("conv2d stride 2", [1, 6, 5, 2], [3, 2, 2, 3], Conv2d { stride: [2, 2], padding: [1, 0], ..default }),
+            conv(
+                "conv2d stride 3,1",
+                [1, 7, 4, 1],
+                [2, 3, 1, 2],
+                Conv2d { stride: [3, 1], padding: [0, 2], ..default },
+            ),
+            conv("conv2d groups", [2, 4, 3, 4], [3, 3, 2, 6], Conv2d { padding: [1, 1], groups: 2, ..default }),
+            conv("conv2d depthwise", [1, 4, 4, 3], [3, 3, 1, 3], Conv2d { padding: [1, 1], groups: 3, ..default }),
+            Case::new("conv2d without bias", &[("x", [1, 3, 3, 2].into()), ("w", [2, 2, 2, 2].into())], |graph, a| {
+                graph.conv2d(a[0], a[1], None, Conv2d::default())
+            }),
+            Case::new("linear", &[("x", [3, 4].into()), ("w", [4, 5].into()), ("bias", [5].into())], |graph, a| {
+                graph.linear(a[0], a[1], Some(a[2]))
+            }),
+        ]
+    }
+}

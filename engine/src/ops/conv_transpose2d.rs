@@ -1,0 +1,150 @@
+//! Transposed convolution.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Result, Shape};
+use kernels::conv2d::{self, Conv2dParams};
+use kernels::{Span, Write};
+
+/// Parameters of [`Graph::conv_transpose2d`]. The default is stride 1, no padding, one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvTranspose2d {
+    /// Stride of the convolution that this is the adjoint of: the factor by which the output is larger than the input.
+    pub stride: [usize; 2],
+    /// Padding of that convolution: rows and columns that are cut off on each side of the output.
+    pub padding: [usize; 2],
+    /// Rows and columns added to the output at the bottom and right; below the stride.
+    pub output_padding: [usize; 2],
+    /// Groups that input and output channels are divided into; there are connections only inside a group.
+    pub groups: usize,
+}
+
+impl Default for ConvTranspose2d {
+    fn default() -> ConvTranspose2d {
+        ConvTranspose2d { stride: [1, 1], padding: [0, 0], output_padding: [0, 0], groups: 1 }
+    }
+}
+
+impl Graph {
+    /// Transposed convolution of `x [N, P, Q, Cin]` with `w [R, S, Cout / groups, Cin]`, plus `bias [Cout]`, giving
+    /// `[N, H, W, Cout]` with `H = (P - 1) stride - 2 padding + R + output_padding`, and `W` likewise.
+    ///
+    /// It is the adjoint of the convolution from `[N, H, W, Cout]` to `[N, P, Q, Cin]` with the same weight: see
+    /// [`kernels::conv2d`].
+    ///
+    /// # Errors
+    /// If the shapes do not fit each other, or the parameters.
+    pub fn conv_transpose2d(
+        &mut self,
+        x: NodeId,
+        w: NodeId,
+        bias: Option<NodeId>,
+        params: ConvTranspose2d,
+    ) -> Result<NodeId> {
+        let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
+        self.record("conv_transpose2d", Op::ConvTranspose2d(params), &inputs)
+    }
+}
+
+impl ConvTranspose2d {
+    /// The kernels' parameters of the convolution that this is the adjoint of.
+    fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
+        let (&[n, p, q, k], &[r, s, group, _]) = (x.dims(), w.dims()) else {
+            unreachable!("the shape rule admits no {x} and {w}");
+        };
+        let c = group * self.groups;
+        Conv2dParams::transposed([n, p, q, k], c, [r, s], self.stride, self.padding, self.output_padding, self.groups)
+    }
+
+    /// The kernels' parameters of a recorded node.
+    fn params_of(&self, cx: &Emitter<'_, '_>) -> Conv2dParams {
+        self.params(cx.shape(0), cx.shape(1)).expect("checked when it was recorded")
+    }
+}
+
+impl Operation for ConvTranspose2d {
+    fn kind(&self) -> &'static str {
+        "conv_transpose2d"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        let [_, _, _, cin] = arguments.dims(0, "x", "[N, P, Q, Cin]")?;
+        let [r, s, group, k] = arguments.dims(1, "w", "[R, S, Cout / groups, Cin]")?;
+        let (x, w) = (arguments.shape(0), arguments.shape(1));
+        if k != cin {
+            let expected = Shape::from([r, s, group, cin]);
+            return Err(arguments.wrong_shape(1, "w", format!("{expected} ([R, S, Cout / groups, Cin]), as x is {x}")));
+        }
+        let p = self.params(x, w).map_err(|error| arguments.wrong_params(error))?;
+        if arguments.nodes.len() > 2 {
+            arguments.expect(2, "bias", [p.c].into())?;
+        }
+        Ok([p.n, p.h, p.w, p.c].into())
+    }
+
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let operands = conv2d::GradInput {
+            dy: cx.input(0),
+            w: cx.input(1),
+            bias: cx.optional_input(2),
+            dx: cx.output(),
+            write: Write::Set,
+            workspace: Span::EMPTY,
+        };
+        cx.emit(Call::Conv2dGradInput(self.params_of(cx), operands));
+    }
+
+    /// The weight gradient reads `x`, the input gradient reads `w`, the bias gradient neither.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let (p, dy, workspace) = (self.params_of(cx), cx.dy(), Span::EMPTY);
+        if cx.wants(2) {
+            let (db, write) = cx.gradient(2);
+            cx.emit(Call::Conv2dGradBias(conv2d::GradBias { dy, db, write, workspace }));
+        }
+        if cx.wants(1) {
+            let (dw, write) = cx.gradient(1);
+            let operands = conv2d::GradWeight { x: dy, dy: cx.input(0), dw, write, workspace };
+            cx.emit(Call::Conv2dGradWeight(p, operands));
+        }
+        if cx.wants(0) {
+            let (dx, write) = cx.gradient(0);
+            let operands = conv2d::Forward { x: dy, w: cx.input(1), bias: Span::EMPTY, y: dx, write, workspace };
+            cx.emit(Call::Conv2dForward(p, operands));
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        let conv = |name: &str, x: [usize; 4], w: [usize; 4], params: ConvTranspose2d| {
+            let bias = w[2] * params.groups;
+            Case::new(name, &[("x", x.into()), ("w", w.into()), ("bias", [bias].into())], move |graph, a| {
+                graph.conv_transpose2d(a[0], a[1], Some(a[2]), params)
+            })
+        };
+        let default = ConvTranspose2d::default();
+        let padded = ConvTranspose2d { padding: [1, 1], ..default };
+        vec![
+            conv("conv_transpose2d 3x3", [2, 4, 5, 3], [3, 3, 2, 3], padded),
+            conv("conv_transpose2d 1x1", [1, 2, 3, 4], [1, 1, 5, 4], default),
+            conv(
+                "conv_transpose2d stride 2",
+                [1, 3, 4, 2],
+                [3, 2, 3, 2],
+                ConvTranspose2d { stride: [2, 2], padding: [1, 0], output_padding: [1, 0], ..default },
+            ),
+            conv(
+                "conv_transpose2d stride 1,3",
+                [1, 4, 2, 2],
+                [2, 4, 1, 2],
+                ConvTranspose2d { stride: [1, 3], padding: [0, 1], output_padding: [0, 2], ..default },
+            ),
+            conv("conv_transpose2d groups", [2, 3, 4, 6], [3, 3, 2, 6], ConvTranspose2d { groups: 2, ..padded }),
+            Case::new(
+                "conv_transpose2d without bias",
+                &[("x", [1, 3, 2, 2].into()), ("w", [2, 2, 3, 2].into())],
+                |graph, a| graph.conv_transpose2d(a[0], a[1], None, ConvTranspose2d::default()),
+            ),
+        ]
+    }
+}

@@ -1,0 +1,76 @@
+//! Mean losses.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Result, Shape};
+use kernels::Span;
+use kernels::loss::{self, Loss};
+
+impl Graph {
+    /// Mean loss over all elements of `prediction` and `target`, of equal shapes, giving `[1]`: [`kernels::loss`] has the
+    /// equations.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn loss(&mut self, loss: Loss, prediction: NodeId, target: NodeId) -> Result<NodeId> {
+        self.record(&loss.to_string(), Op::Loss(loss), &[prediction, target])
+    }
+
+    /// Mean absolute error.
+    ///
+    /// # Errors
+    /// As [`loss`](Graph::loss).
+    pub fn l1_loss(&mut self, prediction: NodeId, target: NodeId) -> Result<NodeId> {
+        self.loss(Loss::L1, prediction, target)
+    }
+
+    /// Mean squared error.
+    ///
+    /// # Errors
+    /// As [`loss`](Graph::loss).
+    pub fn mse_loss(&mut self, prediction: NodeId, target: NodeId) -> Result<NodeId> {
+        self.loss(Loss::Mse, prediction, target)
+    }
+}
+
+impl Operation for Loss {
+    fn kind(&self) -> &'static str {
+        match self {
+            Loss::L1 => "l1_loss",
+            Loss::Mse => "mse_loss",
+        }
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        arguments.expect(1, "target", arguments.shape(0))?;
+        Ok([1].into())
+    }
+
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let (prediction, target, loss) = (cx.input(0), cx.input(1), cx.output());
+        cx.emit(Call::LossForward(*self, loss::Forward { prediction, target, loss, workspace: Span::EMPTY }));
+    }
+
+    /// Reads both inputs. The losses are symmetric, so the gradient of the target is that of the prediction with both exchanged.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        for (i, j) in [(0, 1), (1, 0)] {
+            if cx.wants(i) {
+                let (dprediction, write) = cx.gradient(i);
+                let (prediction, target) = (cx.input(i), cx.input(j));
+                let operands = loss::Backward { prediction, target, dloss: cx.dy(), dprediction, write };
+                cx.emit(Call::LossBackward(*self, operands));
+            }
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |loss: Loss| {
+            let arguments = [("prediction", [2, 3, 2, 2].into()), ("target", [2, 3, 2, 2].into())];
+            Case::new(&loss.to_string(), &arguments, move |graph, a| graph.loss(loss, a[0], a[1]))
+        };
+        let itself = Case::new("mse_loss of itself", &[("x", [4].into())], |graph, a| graph.mse_loss(a[0], a[0]));
+        vec![case(Loss::L1), case(Loss::Mse), itself]
+    }
+}

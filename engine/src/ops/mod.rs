@@ -1,0 +1,163 @@
+//! The operations: one file each, with all that the engine knows of it.
+//!
+//! A file holds the parameters that users give, the [`Graph`](crate::Graph) method that records the operation, and its
+//! [`Operation`]: the shape rule, the passes that compute it and its gradients, what these read and may overwrite, how its
+//! output is recomputed, and the cases that its gradients are checked with. A new operation is a new file and a name
+//! in the list below.
+
+mod activation;
+mod add;
+mod batch_norm;
+pub(crate) mod case;
+mod conv2d;
+mod conv_transpose2d;
+mod loss;
+mod pad;
+
+pub use batch_norm::{BatchNorm, BatchNormNodes};
+pub use conv_transpose2d::ConvTranspose2d;
+pub use conv2d::Conv2d;
+
+use crate::graph::{Node, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Error, Result, Shape};
+use add::Add;
+use case::Case;
+use kernels::activation::Activation;
+use kernels::loss::Loss;
+use pad::Pad;
+
+/// What the engine knows of an operation.
+pub(crate) trait Operation {
+    /// Its name in messages: `conv2d`.
+    fn kind(&self) -> &'static str;
+
+    /// Checks the arguments, and gives the shape of the output.
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape>;
+
+    /// Emits the passes that compute the output.
+    fn forward(&self, cx: &mut Emitter<'_, '_>);
+
+    /// Emits the passes that compute the gradients of the inputs that want one. What they read is kept for them.
+    fn backward(&self, cx: &mut Emitter<'_, '_>);
+
+    /// The pass that computes the output once more, into the given span, if that is so cheap that it is better
+    /// than to keep the output for the backward passes of its readers. Only asked of training plans.
+    fn recompute(&self, _cx: &Emitter<'_, '_>, _output: kernels::Span) -> Option<Call> {
+        None
+    }
+
+    /// The cases that its gradients are checked with: every parameter, and sizes at which loops have edges.
+    fn cases() -> Vec<Case>
+    where
+        Self: Sized;
+}
+
+/// Defines [`Op`] and routes to the operations, all of them, from one list.
+macro_rules! operations {
+    ($($name:ident),*) => {
+        /// What a node is.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub(crate) enum Op {
+            /// Written by the caller.
+            Input,
+            /// Trained.
+            Parameter,
+            /// Kept, not trained.
+            State,
+            $(
+                /// The operation of this name.
+                $name($name),
+            )*
+        }
+
+        impl Op {
+            /// What computes the node, or nothing if it is given.
+            pub(crate) fn operation(&self) -> Option<&dyn Operation> {
+                match self {
+                    Op::Input | Op::Parameter | Op::State => None,
+                    $(Op::$name(operation) => Some(operation),)*
+                }
+            }
+        }
+
+        /// The gradient-check cases of every operation.
+        pub(crate) fn cases() -> Vec<Case> {
+            let mut cases = Vec::new();
+            $({
+                let of_operation = <$name as Operation>::cases();
+                assert!(!of_operation.is_empty(), "{} has no gradient-check case", stringify!($name));
+                cases.extend(of_operation);
+            })*
+            cases
+        }
+    };
+}
+
+operations!(Conv2d, ConvTranspose2d, BatchNorm, Activation, Add, Pad, Loss);
+
+impl Op {
+    /// Its name in messages: `conv2d`, `input`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Parameter => "parameter",
+            Op::State => "state",
+            op => op.operation().expect("not a leaf").kind(),
+        }
+    }
+
+    /// Whether the value is given, not computed.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.operation().is_none()
+    }
+
+    /// The shape rule.
+    pub(crate) fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        self.operation().expect("leaves are not recorded on arguments").shape(arguments)
+    }
+}
+
+/// The arguments of an operation that is being recorded.
+pub(crate) struct Arguments<'a> {
+    pub(crate) op: &'static str,
+    /// Name of the node that is being recorded.
+    pub(crate) node: &'a str,
+    pub(crate) nodes: &'a [&'a Node],
+    pub(crate) ids: &'a [NodeId],
+}
+
+impl Arguments<'_> {
+    /// Shape of argument `i`.
+    pub(crate) fn shape(&self, i: usize) -> Shape {
+        self.nodes[i].shape
+    }
+
+    /// The sizes of argument `i`, which must have `N` dimensions, as in `expected`.
+    pub(crate) fn dims<const N: usize>(&self, i: usize, argument: &'static str, expected: &str) -> Result<[usize; N]> {
+        self.shape(i).dims().try_into().map_err(|_| self.wrong_shape(i, argument, expected))
+    }
+
+    /// An error unless argument `i` has the shape `expected`.
+    pub(crate) fn expect(&self, i: usize, argument: &'static str, expected: Shape) -> Result<()> {
+        match self.shape(i) == expected {
+            true => Ok(()),
+            false => Err(self.wrong_shape(i, argument, expected)),
+        }
+    }
+
+    /// Argument `i` has the wrong shape.
+    pub(crate) fn wrong_shape(&self, i: usize, argument: &'static str, expected: impl ToString) -> Error {
+        self.wrong(argument, expected, format!("`{}` {}", self.nodes[i].name, self.shape(i)))
+    }
+
+    /// An argument is not what it should be.
+    pub(crate) fn wrong(&self, argument: &'static str, expected: impl ToString, got: String) -> Error {
+        Error::Argument { op: self.op, node: self.node.to_owned(), argument, expected: expected.to_string(), got }
+    }
+
+    /// The operation's parameters are not what they should be.
+    pub(crate) fn wrong_params(&self, message: impl ToString) -> Error {
+        Error::Params { op: self.op, node: self.node.to_owned(), message: message.to_string() }
+    }
+}

@@ -1,0 +1,66 @@
+//! Zeros at the bottom and right.
+
+use super::case::Case;
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter};
+use crate::{Result, Shape};
+use kernels::pad::{self, PadParams};
+
+/// Size of the padded image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pad {
+    height: usize,
+    width: usize,
+}
+
+impl Graph {
+    /// `x [N, H, W, C]` with zeros added at the bottom and right up to `[N, height, width, C]`.
+    ///
+    /// # Errors
+    /// If `x` is higher or wider than that.
+    pub fn pad(&mut self, x: NodeId, height: usize, width: usize) -> Result<NodeId> {
+        self.record("pad", Op::Pad(Pad { height, width }), &[x])
+    }
+}
+
+impl Pad {
+    fn params(&self, x: Shape) -> PadParams {
+        let &[n, h0, w0, c] = x.dims() else { unreachable!("the shape rule admits no {x}") };
+        PadParams { n, h0, w0, h1: self.height, w1: self.width, c }
+    }
+}
+
+impl Operation for Pad {
+    fn kind(&self) -> &'static str {
+        "pad"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        let Pad { height, width } = *self;
+        let [n, h, w, c] = arguments.dims(0, "x", "[N, H, W, C]")?;
+        if h > height || w > width {
+            return Err(arguments.wrong_shape(0, "x", format!("[N, H, W, C] with H <= {height} and W <= {width}")));
+        }
+        Ok([n, height, width, c].into())
+    }
+
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let operands = pad::Forward { x: cx.input(0), y: cx.output() };
+        cx.emit(Call::PadForward(self.params(cx.shape(0)), operands));
+    }
+
+    /// Reads nothing but `dy`.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let (dx, write) = cx.gradient(0);
+        cx.emit(Call::PadBackward(self.params(cx.shape(0)), pad::Backward { dy: cx.dy(), dx, write }));
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |height: usize, width: usize| {
+            let name = format!("pad 2x3 to {height}x{width}");
+            Case::new(&name, &[("x", [2, 2, 3, 2].into())], move |graph, a| graph.pad(a[0], height, width))
+        };
+        vec![case(3, 5), case(2, 4), case(2, 3)]
+    }
+}

@@ -1,0 +1,243 @@
+//! [`Call`]: one pass of a backend and its operands.
+
+use kernels::activation::{self, Activation};
+use kernels::add;
+use kernels::batch_norm::{self, BatchNormParams};
+use kernels::conv2d::{self, Conv2dParams};
+use kernels::loss::{self, Loss};
+use kernels::pad::{self, PadParams};
+use kernels::{Backend, Element, Span, Write};
+
+/// A method of [`Backend`] with its arguments, as data.
+///
+/// Its spans are symbols for values while a plan is made, and places in memory when a session runs it. Workspaces are
+/// empty until the session has made one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    Conv2dForward(Conv2dParams, conv2d::Forward),
+    Conv2dGradInput(Conv2dParams, conv2d::GradInput),
+    Conv2dGradWeight(Conv2dParams, conv2d::GradWeight),
+    Conv2dGradBias(conv2d::GradBias),
+    BatchNormForward(BatchNormParams, batch_norm::Forward),
+    BatchNormApply(BatchNormParams, batch_norm::Apply),
+    BatchNormInference(BatchNormParams, batch_norm::Inference),
+    BatchNormBackward(BatchNormParams, batch_norm::Backward),
+    ActivationForward(Activation, activation::Forward),
+    ActivationBackward(Activation, activation::Backward),
+    Add(f64, add::Add),
+    Scale(f64, add::Scale),
+    PadForward(PadParams, pad::Forward),
+    PadBackward(PadParams, pad::Backward),
+    LossForward(Loss, loss::Forward),
+    LossBackward(Loss, loss::Backward),
+    Fill(f64, Span),
+}
+
+/// What a call does with an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    /// Overwrites all of it.
+    Set,
+    /// Reads it and writes it.
+    Update,
+}
+
+impl From<Write> for Access {
+    fn from(write: Write) -> Access {
+        match write {
+            Write::Set => Access::Set,
+            Write::Add => Access::Update,
+        }
+    }
+}
+
+impl Call {
+    /// Name of the pass, in reports.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Call::Conv2dForward(..) => "conv2d.forward",
+            Call::Conv2dGradInput(..) => "conv2d.grad_input",
+            Call::Conv2dGradWeight(..) => "conv2d.grad_weight",
+            Call::Conv2dGradBias(..) => "conv2d.grad_bias",
+            Call::BatchNormForward(..) => "batch_norm.forward",
+            Call::BatchNormApply(..) => "batch_norm.apply",
+            Call::BatchNormInference(..) => "batch_norm.inference",
+            Call::BatchNormBackward(..) => "batch_norm.backward",
+            Call::ActivationForward(..) => "activation.forward",
+            Call::ActivationBackward(..) => "activation.backward",
+            Call::Add(..) => "add",
+            Call::Scale(..) => "scale",
+            Call::PadForward(..) => "pad.forward",
+            Call::PadBackward(..) => "pad.backward",
+            Call::LossForward(..) => "loss.forward",
+            Call::LossBackward(..) => "loss.backward",
+            Call::Fill(..) => "fill",
+        }
+    }
+
+    /// Runs the pass.
+    pub(crate) fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory) {
+        match *self {
+            Call::Conv2dForward(ref p, o) => backend.conv2d_forward(memory, p, o),
+            Call::Conv2dGradInput(ref p, o) => backend.conv2d_grad_input(memory, p, o),
+            Call::Conv2dGradWeight(ref p, o) => backend.conv2d_grad_weight(memory, p, o),
+            Call::Conv2dGradBias(o) => backend.conv2d_grad_bias(memory, o),
+            Call::BatchNormForward(ref p, o) => backend.batch_norm_forward(memory, p, o),
+            Call::BatchNormApply(ref p, o) => backend.batch_norm_apply(memory, p, o),
+            Call::BatchNormInference(ref p, o) => backend.batch_norm_inference(memory, p, o),
+            Call::BatchNormBackward(ref p, o) => backend.batch_norm_backward(memory, p, o),
+            Call::ActivationForward(f, o) => backend.activation_forward(memory, f, o),
+            Call::ActivationBackward(f, o) => backend.activation_backward(memory, f, o),
+            Call::Add(weight, o) => backend.add(memory, weight, o),
+            Call::Scale(weight, o) => backend.scale(memory, weight, o),
+            Call::PadForward(ref p, o) => backend.pad_forward(memory, p, o),
+            Call::PadBackward(ref p, o) => backend.pad_backward(memory, p, o),
+            Call::LossForward(loss, o) => backend.loss_forward(memory, loss, o),
+            Call::LossBackward(loss, o) => backend.loss_backward(memory, loss, o),
+            Call::Fill(value, span) => backend.fill(memory, span, B::Element::from_f64(value)),
+        }
+    }
+
+    /// Visits every operand but the workspace; those that are absent are skipped.
+    pub(crate) fn operands_mut(&mut self, visit: &mut impl FnMut(&mut Span, Access)) {
+        use Access::{Read, Set, Update};
+        let mut visit = |spans: &mut [&mut Span], access| {
+            for span in spans.iter_mut().filter(|span| !span.is_empty()) {
+                visit(span, access);
+            }
+        };
+        match self {
+            Call::Conv2dForward(_, o) => {
+                visit(&mut [&mut o.x, &mut o.w, &mut o.bias], Read);
+                visit(&mut [&mut o.y], o.write.into());
+            }
+            Call::Conv2dGradInput(_, o) => {
+                visit(&mut [&mut o.dy, &mut o.w, &mut o.bias], Read);
+                visit(&mut [&mut o.dx], o.write.into());
+            }
+            Call::Conv2dGradWeight(_, o) => {
+                visit(&mut [&mut o.x, &mut o.dy], Read);
+                visit(&mut [&mut o.dw], o.write.into());
+            }
+            Call::Conv2dGradBias(o) => {
+                visit(&mut [&mut o.dy], Read);
+                visit(&mut [&mut o.db], o.write.into());
+            }
+            Call::BatchNormForward(_, o) => {
+                visit(&mut [&mut o.x, &mut o.gamma, &mut o.beta], Read);
+                visit(&mut [&mut o.running_mean, &mut o.running_var], Update);
+                visit(&mut [&mut o.mean, &mut o.rstd, &mut o.y], Set);
+            }
+            Call::BatchNormApply(_, o) => {
+                visit(&mut [&mut o.x, &mut o.gamma, &mut o.beta, &mut o.mean, &mut o.rstd], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::BatchNormInference(_, o) => {
+                visit(&mut [&mut o.x, &mut o.gamma, &mut o.beta, &mut o.running_mean, &mut o.running_var], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::BatchNormBackward(_, o) => {
+                visit(&mut [&mut o.x, &mut o.gamma, &mut o.mean, &mut o.rstd, &mut o.dy], Read);
+                visit(&mut [&mut o.dgamma], o.dgamma_write.into());
+                visit(&mut [&mut o.dbeta], o.dbeta_write.into());
+                visit(&mut [&mut o.dx], o.dx_write.into());
+            }
+            Call::ActivationForward(_, o) => {
+                visit(&mut [&mut o.x], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::ActivationBackward(_, o) => {
+                visit(&mut [&mut o.saved, &mut o.dy], Read);
+                visit(&mut [&mut o.dx], o.write.into());
+            }
+            Call::Add(_, o) => {
+                visit(&mut [&mut o.a, &mut o.b], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::Scale(_, o) => {
+                visit(&mut [&mut o.x], Read);
+                visit(&mut [&mut o.y], o.write.into());
+            }
+            Call::PadForward(_, o) => {
+                visit(&mut [&mut o.x], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::PadBackward(_, o) => {
+                visit(&mut [&mut o.dy], Read);
+                visit(&mut [&mut o.dx], o.write.into());
+            }
+            Call::LossForward(_, o) => {
+                visit(&mut [&mut o.prediction, &mut o.target], Read);
+                visit(&mut [&mut o.loss], Set);
+            }
+            Call::LossBackward(_, o) => {
+                visit(&mut [&mut o.prediction, &mut o.target, &mut o.dloss], Read);
+                visit(&mut [&mut o.dprediction], o.write.into());
+            }
+            Call::Fill(_, span) => visit(&mut [span], Set),
+        }
+    }
+
+    /// Every operand but the workspace, in the order of the documentation.
+    pub(crate) fn operands(&self) -> Vec<(Span, Access)> {
+        let mut operands = Vec::new();
+        let mut copy = *self;
+        copy.operands_mut(&mut |span, access| operands.push((*span, access)));
+        operands
+    }
+
+    /// Scratch that the pass needs on this backend.
+    pub(crate) fn workspace_bytes(&self, backend: &impl Backend) -> usize {
+        match self {
+            Call::Conv2dForward(p, _) => backend.conv2d_forward_workspace_bytes(p),
+            Call::Conv2dGradInput(p, _) => backend.conv2d_grad_input_workspace_bytes(p),
+            Call::Conv2dGradWeight(p, _) => backend.conv2d_grad_weight_workspace_bytes(p),
+            Call::Conv2dGradBias(o) => backend.conv2d_grad_bias_workspace_bytes(o.dy.len / o.db.len, o.db.len),
+            Call::BatchNormForward(p, _) => backend.batch_norm_forward_workspace_bytes(p),
+            Call::BatchNormBackward(p, _) => backend.batch_norm_backward_workspace_bytes(p),
+            Call::LossForward(_, o) => backend.loss_forward_workspace_bytes(o.prediction.len),
+            Call::BatchNormApply(..)
+            | Call::BatchNormInference(..)
+            | Call::ActivationForward(..)
+            | Call::ActivationBackward(..)
+            | Call::Add(..)
+            | Call::Scale(..)
+            | Call::PadForward(..)
+            | Call::PadBackward(..)
+            | Call::LossBackward(..)
+            | Call::Fill(..) => 0,
+        }
+    }
+
+    /// Gives the pass its scratch; only passes whose [`workspace_bytes`](Self::workspace_bytes) may be above 0 take one.
+    pub(crate) fn set_workspace(&mut self, workspace: Span) {
+        match self {
+            Call::Conv2dForward(_, o) => o.workspace = workspace,
+            Call::Conv2dGradInput(_, o) => o.workspace = workspace,
+            Call::Conv2dGradWeight(_, o) => o.workspace = workspace,
+            Call::Conv2dGradBias(o) => o.workspace = workspace,
+            Call::BatchNormForward(_, o) => o.workspace = workspace,
+            Call::BatchNormBackward(_, o) => o.workspace = workspace,
+            Call::LossForward(_, o) => o.workspace = workspace,
+            call => assert!(workspace.is_empty(), "{} takes no workspace", call.name()),
+        }
+    }
+
+    /// Floating-point operations of a convolution pass; 0 for the other passes, whose time is that of moving bytes.
+    pub(crate) fn flops(&self) -> usize {
+        match self {
+            Call::Conv2dForward(p, _) | Call::Conv2dGradInput(p, _) | Call::Conv2dGradWeight(p, _) => p.flops(),
+            _ => 0,
+        }
+    }
+
+    /// Elements that the pass must read and write once, scratch aside.
+    pub(crate) fn elements_moved(&self) -> usize {
+        let moved = |(span, access): (Span, Access)| match access {
+            Access::Read | Access::Set => span.len,
+            Access::Update => 2 * span.len,
+        };
+        self.operands().into_iter().map(moved).sum()
+    }
+}

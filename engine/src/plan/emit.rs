@@ -1,0 +1,431 @@
+//! From a graph to passes over values: the forward passes, then the backward ones.
+//!
+//! Every value is written by one pass, once; only gradients of values with several readers are added to afterwards.
+//! Where values lie is decided later ([`place`](super::place)): here a [`Span`] is a symbol, of region [`VALUE`] and with the
+//! value's index as its offset.
+
+use super::arena::align;
+use super::{Call, Mode, Pass, Purpose};
+use crate::graph::{Graph, Node, NodeId};
+use crate::ops::Op;
+use crate::regions::{GRADIENTS, INPUTS, Layout};
+use crate::{Error, Result, Shape};
+use kernels::{Region, Span, Write, add};
+
+/// Region of the spans that stand for values.
+pub(crate) const VALUE: Region = Region(u8::MAX);
+
+/// An array that passes read and write.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) shape: Shape,
+    /// Where it lies, if that is fixed; otherwise in the arena.
+    pub(crate) fixed: Option<Span>,
+    /// Whether the caller may read it after the run.
+    pub(crate) kept: bool,
+}
+
+/// One pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) node: NodeId,
+    pub(crate) pass: Pass,
+    pub(crate) call: Call,
+    /// An output, and the operands whose place it may take.
+    pub(crate) over: Option<(Span, Vec<Span>)>,
+}
+
+/// Passes over values that have no place yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    pub(crate) values: Vec<Value>,
+    pub(crate) steps: Vec<Step>,
+    /// The value of each node, if the plan needs it.
+    pub(crate) of_node: Vec<Option<Span>>,
+    /// The other outputs of each node's forward passes.
+    auxiliaries: Vec<Vec<Span>>,
+    /// The gradient of each node, as far as it is written.
+    pub(crate) gradients: Vec<Option<Span>>,
+    /// The gradient that the caller gives.
+    pub(crate) cotangent: Option<Span>,
+    /// Elements of the inputs' region in use.
+    pub(crate) inputs_len: usize,
+    /// Values that could be computed again, in the order of their nodes.
+    pub(crate) recomputable: Vec<Recomputable>,
+}
+
+/// A value, and a pass that computes it once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recomputable {
+    pub(crate) node: NodeId,
+    pub(crate) value: Span,
+    /// What the pass writes.
+    pub(crate) copy: Span,
+    pub(crate) call: Call,
+}
+
+impl Program {
+    /// A new value in the arena.
+    pub(crate) fn value(&mut self, shape: Shape) -> Span {
+        self.values.push(Value { shape, fixed: None, kept: false });
+        Span::new(VALUE, self.values.len() - 1, shape.len())
+    }
+
+    /// A new value at a fixed place.
+    fn fixed(&mut self, shape: Shape, place: Span) -> Span {
+        let span = self.value(shape);
+        self.values[span.offset].fixed = Some(place);
+        span
+    }
+
+    /// A new value in the inputs' region.
+    fn outliving(&mut self, shape: Shape) -> Span {
+        let place = Span::new(INPUTS, self.inputs_len, shape.len());
+        self.inputs_len += align(place.len);
+        self.fixed(shape, place)
+    }
+
+    fn keep(&mut self, value: Span) {
+        self.values[value.offset].kept = true;
+    }
+}
+
+/// Emits the passes of a plan.
+///
+/// # Errors
+/// If a node is not of the graph, the loss is not a scalar, nothing has a gradient, or a state that a batch normalization updates
+/// is read elsewhere.
+pub(crate) fn emit(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[NodeId]) -> Result<Program> {
+    let outputs = purpose.outputs();
+    outputs.iter().chain(keep).try_for_each(|&node| graph.check(node))?;
+    let mut builder = Builder {
+        graph,
+        layout,
+        mode: purpose.mode(),
+        program: Program {
+            of_node: vec![None; graph.len()],
+            auxiliaries: vec![Vec::new(); graph.len()],
+            gradients: vec![None; graph.len()],
+            ..Program::default()
+        },
+        wants: vec![false; graph.len()],
+        owners: Vec::new(),
+        pass: Pass::Forward,
+    };
+    builder.forward(purpose, &[outputs, keep].concat())?;
+    match *purpose {
+        Purpose::Inference { .. } => {}
+        Purpose::Training { loss } => builder.backward(loss, false, true)?,
+        Purpose::Gradients { output, wrt_inputs } => builder.backward(output, wrt_inputs, false)?,
+    }
+    Ok(builder.program)
+}
+
+struct Builder<'a> {
+    graph: &'a Graph,
+    layout: &'a Layout,
+    mode: Mode,
+    program: Program,
+    /// Whether each node's gradient is wanted.
+    wants: Vec<bool>,
+    /// For each value that is a gradient: how many nodes, whose backward passes are still to be emitted, have it as theirs.
+    owners: Vec<usize>,
+    /// What is being emitted.
+    pass: Pass,
+}
+
+impl Builder<'_> {
+    fn forward(&mut self, purpose: &Purpose, results: &[NodeId]) -> Result<()> {
+        let needed = ancestors(self.graph, results);
+        if self.mode == Mode::Training {
+            self.check_states(&needed)?;
+        }
+        for id in self.graph.ids().filter(|id| needed[id.index()]) {
+            let node = self.graph.get(id);
+            let value = match node.op {
+                Op::Input => self.program.outliving(node.shape),
+                Op::Parameter | Op::State => self.program.fixed(node.shape, self.tensor(id)),
+                // a loss can be read whatever has run since
+                _ if purpose.outputs().contains(&id) && node.shape.len() == 1 => self.program.outliving(node.shape),
+                _ => self.program.value(node.shape),
+            };
+            self.program.of_node[id.index()] = Some(value);
+            if let Some(operation) = node.op.operation() {
+                operation.forward(&mut Emitter { builder: self, id });
+            }
+        }
+        for result in results {
+            let value = self.program.of_node[result.index()].expect("results are needed");
+            self.program.keep(value);
+        }
+        Ok(())
+    }
+
+    /// Which passes run would decide which running statistics another reader sees.
+    fn check_states(&self, needed: &[bool]) -> Result<()> {
+        let nodes = || self.graph.ids().filter(|id| needed[id.index()]).map(|id| (id, self.graph.get(id)));
+        let is_norm = |node: &Node| matches!(node.op, Op::BatchNorm(_));
+        for (_, norm) in nodes().filter(|(_, node)| is_norm(node)) {
+            let updated = &norm.inputs[3..];
+            let read_by = |node: &Node| {
+                let read = if is_norm(node) { &node.inputs[..3] } else { &node.inputs[..] };
+                read.iter().any(|input| updated.contains(input))
+            };
+            if let Some((_, reader)) = nodes().find(|(_, node)| read_by(node)) {
+                return Err(Error::Params {
+                    op: reader.op.kind(),
+                    node: reader.name.clone(),
+                    message: format!("an argument is a running statistic of `{}`, which updates it", norm.name),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn backward(&mut self, output: NodeId, wrt_inputs: bool, is_loss: bool) -> Result<()> {
+        let (graph, name) = (self.graph, self.graph.name(output));
+        let shape = graph.shape(output);
+        if is_loss && shape.len() != 1 {
+            return Err(Error::NotScalar { node: name.to_owned(), shape });
+        }
+        self.pass = Pass::Backward;
+        let reached = ancestors(graph, &[output]);
+        for id in graph.ids().filter(|id| reached[id.index()]) {
+            let node = graph.get(id);
+            let of_inputs = node.inputs.iter().any(|input| self.wants[input.index()]);
+            self.wants[id.index()] = match node.op {
+                Op::Parameter => true,
+                Op::Input => wrt_inputs,
+                _ => of_inputs,
+            };
+        }
+        if !self.wants[output.index()] {
+            let kind = if wrt_inputs { "parameter or input" } else { "parameter" };
+            return Err(Error::NoGradient { node: name.to_owned(), kind });
+        }
+
+        let seed = if is_loss {
+            let seed = self.program.value(shape);
+            self.step(output, Call::Fill(1.0, seed), None);
+            seed
+        } else {
+            let seed = self.program.outliving(shape);
+            self.program.cotangent = Some(seed);
+            seed
+        };
+        // the caller is an owner for ever: nothing is added to what it wrote
+        self.set_owners(seed, 1);
+        self.contribute(output, output, seed, 1.0);
+        for id in graph.ids().rev().filter(|id| reached[id.index()]) {
+            let Some(operation) = graph.get(id).op.operation().filter(|_| self.wants[id.index()]) else { continue };
+            operation.backward(&mut Emitter { builder: self, id });
+            let dy = self.gradient(id);
+            self.owners[dy.offset] -= 1;
+        }
+
+        self.recomputable();
+        for id in graph.ids() {
+            match graph.get(id).op {
+                Op::Input if self.wants[id.index()] => {
+                    let gradient = self.gradient(id);
+                    self.program.keep(gradient);
+                }
+                Op::Parameter if !self.wants[id.index()] => {
+                    // another plan may have written there
+                    let gradient = self.parameter_gradient(id);
+                    self.step(id, Call::Fill(0.0, gradient), None);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the values that could be computed again for the backward passes.
+    fn recomputable(&mut self) {
+        for id in self.graph.ids() {
+            let (Some(operation), Some(value)) = (self.graph.get(id).op.operation(), self.program.of_node[id.index()])
+            else {
+                continue;
+            };
+            let copy = Span::new(VALUE, self.program.values.len(), value.len);
+            let emitter = Emitter { builder: self, id };
+            if let Some(call) = operation.recompute(&emitter, copy) {
+                let made = self.program.value(self.graph.shape(id));
+                debug_assert_eq!(made, copy);
+                self.program.recomputable.push(Recomputable { node: id, value, copy, call });
+            }
+        }
+    }
+
+    /// The gradient of a node whose readers have all contributed.
+    fn gradient(&self, id: NodeId) -> Span {
+        self.program.gradients[id.index()].expect("a node that wants a gradient has a reader that gives it one")
+    }
+
+    /// Adds `weight` times the gradient `value` to the gradient of `target`, without a pass if it can share the value.
+    fn contribute(&mut self, from: NodeId, target: NodeId, value: Span, weight: f64) {
+        let is_first = self.program.gradients[target.index()].is_none();
+        if is_first && weight == 1.0 && self.graph.get(target).op != Op::Parameter {
+            self.program.gradients[target.index()] = Some(value);
+            self.owners[value.offset] += 1;
+            return;
+        }
+        let (y, write) = self.gradient_to_write(from, target);
+        self.step(from, Call::Scale(weight, add::Scale { x: value, y, write }), Some((y, vec![value])));
+    }
+
+    /// Where the next contribution to the gradient of `target` goes, and whether it is the first.
+    fn gradient_to_write(&mut self, from: NodeId, target: NodeId) -> (Span, Write) {
+        let Some(old) = self.program.gradients[target.index()] else {
+            let new = self.new_gradient(target);
+            return (new, Write::Set);
+        };
+        if self.owners[old.offset] > 1 {
+            // other nodes share the value as their gradient: add to a copy
+            self.owners[old.offset] -= 1;
+            let new = self.new_gradient(target);
+            self.step(from, Call::Scale(1.0, add::Scale { x: old, y: new, write: Write::Set }), None);
+            return (new, Write::Add);
+        }
+        (old, Write::Add)
+    }
+
+    fn new_gradient(&mut self, target: NodeId) -> Span {
+        let new = match self.graph.get(target).op {
+            Op::Parameter => self.parameter_gradient(target),
+            _ => self.program.value(self.graph.shape(target)),
+        };
+        self.set_owners(new, 1);
+        self.program.gradients[target.index()] = Some(new);
+        new
+    }
+
+    fn parameter_gradient(&mut self, parameter: NodeId) -> Span {
+        let place = Span { region: GRADIENTS, ..self.tensor(parameter) };
+        self.program.fixed(self.graph.shape(parameter), place)
+    }
+
+    fn set_owners(&mut self, value: Span, owners: usize) {
+        self.owners.resize(self.program.values.len(), 0);
+        self.owners[value.offset] = owners;
+    }
+
+    /// Where a parameter or state lies.
+    fn tensor(&self, id: NodeId) -> Span {
+        let tensors = self.graph.tensors();
+        let i = tensors.binary_search_by_key(&id, |tensor| tensor.node).expect("every parameter and state is listed");
+        self.layout.spans[i]
+    }
+
+    fn step(&mut self, node: NodeId, call: Call, over: Option<(Span, Vec<Span>)>) {
+        self.program.steps.push(Step { node, pass: self.pass, call, over });
+    }
+}
+
+/// Which nodes the given ones are computed from, themselves included.
+fn ancestors(graph: &Graph, of: &[NodeId]) -> Vec<bool> {
+    let mut found = vec![false; graph.len()];
+    of.iter().for_each(|id| found[id.index()] = true);
+    for id in graph.ids().rev() {
+        if found[id.index()] {
+            graph.get(id).inputs.iter().for_each(|input| found[input.index()] = true);
+        }
+    }
+    found
+}
+
+/// What an operation emits the passes of one node with.
+pub(crate) struct Emitter<'b, 'g> {
+    builder: &'b mut Builder<'g>,
+    id: NodeId,
+}
+
+/// For forward and backward passes.
+impl Emitter<'_, '_> {
+    fn node(&self) -> &Node {
+        self.builder.graph.get(self.id)
+    }
+
+    /// What the plan is for.
+    pub(crate) fn mode(&self) -> Mode {
+        self.builder.mode
+    }
+
+    /// Shape of input `i`.
+    pub(crate) fn shape(&self, i: usize) -> Shape {
+        self.builder.graph.shape(self.node().inputs[i])
+    }
+
+    /// Value of input `i`.
+    pub(crate) fn input(&self, i: usize) -> Span {
+        let input = self.node().inputs[i];
+        self.builder.program.of_node[input.index()].expect("inputs are emitted first")
+    }
+
+    /// Value of input `i`, or an empty span if there is none.
+    pub(crate) fn optional_input(&self, i: usize) -> Span {
+        if i < self.node().inputs.len() { self.input(i) } else { Span::EMPTY }
+    }
+
+    /// Value of the node.
+    pub(crate) fn output(&self) -> Span {
+        self.builder.program.of_node[self.id.index()].expect("emitted before its passes")
+    }
+
+    /// The `i`th auxiliary that the forward passes have written.
+    pub(crate) fn auxiliary(&self, i: usize) -> Span {
+        self.builder.program.auxiliaries[self.id.index()][i]
+    }
+
+    /// Emits a pass.
+    pub(crate) fn emit(&mut self, call: Call) {
+        self.builder.step(self.id, call, None);
+    }
+
+    /// Emits a pass whose output `y` may take the place of one of the operands `over`, if nothing reads that afterwards.
+    pub(crate) fn emit_over(&mut self, call: Call, y: Span, over: &[Span]) {
+        self.builder.step(self.id, call, Some((y, over.to_vec())));
+    }
+}
+
+/// For forward passes.
+impl Emitter<'_, '_> {
+    /// A value that the forward passes write beside the output, for the backward passes to read.
+    pub(crate) fn new_auxiliary(&mut self, shape: Shape) -> Span {
+        let value = self.builder.program.value(shape);
+        self.builder.program.auxiliaries[self.id.index()].push(value);
+        value
+    }
+}
+
+/// For backward passes.
+impl Emitter<'_, '_> {
+    /// Gradient of the output.
+    pub(crate) fn dy(&self) -> Span {
+        self.builder.gradient(self.id)
+    }
+
+    /// Whether there is an input `i` whose gradient is wanted.
+    pub(crate) fn wants(&self, i: usize) -> bool {
+        self.node().inputs.get(i).is_some_and(|input| self.builder.wants[input.index()])
+    }
+
+    /// Where the next pass that is emitted writes the gradient of input `i`, and whether it sets it or adds to it. An empty span
+    /// if it is not wanted.
+    pub(crate) fn gradient(&mut self, i: usize) -> (Span, Write) {
+        if !self.wants(i) {
+            return (Span::EMPTY, Write::Set);
+        }
+        let input = self.node().inputs[i];
+        self.builder.gradient_to_write(self.id, input)
+    }
+
+    /// Makes `weight` times the gradient of the output the gradient of input `i`, or adds it.
+    pub(crate) fn pass_on(&mut self, i: usize, weight: f64) {
+        if self.wants(i) {
+            let (input, dy) = (self.node().inputs[i], self.dy());
+            self.builder.contribute(self.id, input, dy, weight);
+        }
+    }
+}

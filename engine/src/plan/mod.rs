@@ -1,0 +1,214 @@
+//! [`Plan`]: how a graph is computed, and where its values lie.
+
+pub(crate) mod arena;
+mod call;
+mod display;
+mod emit;
+mod memory;
+mod place;
+mod recompute;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use call::{Access, Call};
+pub(crate) use emit::{Emitter, Step, VALUE};
+pub use memory::MemoryReport;
+
+use crate::graph::{Graph, NodeId};
+use crate::regions::Layout;
+use crate::{Error, Result};
+use emit::Program;
+use kernels::Span;
+use place::Placement;
+use std::fmt;
+
+/// What batch normalization normalizes with in an inference plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Statistics {
+    /// The running statistics: evaluation mode.
+    Running,
+    /// Those of the batch, as in training, but the running statistics stay as they are.
+    Batch,
+}
+
+/// What a plan is for, as far as operations care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Training,
+    Inference(Statistics),
+}
+
+/// How a plan uses memory. None of it changes a bit of the results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Whether values share memory when their lifetimes allow. Default true; false is for finding out whether a wrong result comes from there.
+    pub reuse: bool,
+    /// Whether outputs of batch normalizations are computed again in the backward pass instead of being kept. Default true.
+    pub recompute: bool,
+    /// Nodes that can be read after the run, beside the outputs.
+    pub keep: Vec<NodeId>,
+    /// Whether memory is filled with NaN before the run, and again when the value in it is no longer needed, so that a read of
+    /// what is not there shows. Default: in builds with debug assertions.
+    pub poison: bool,
+}
+
+impl Default for PlanOptions {
+    fn default() -> PlanOptions {
+        PlanOptions { reuse: true, recompute: true, keep: Vec::new(), poison: cfg!(debug_assertions) }
+    }
+}
+
+/// Part of a plan that a step belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Computes the value of a node.
+    Forward,
+    /// Computes it once more, for a backward step.
+    Recompute,
+    /// Computes gradients.
+    Backward,
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Pass::Forward => "forward",
+            Pass::Recompute => "recompute",
+            Pass::Backward => "backward",
+        })
+    }
+}
+
+/// What a plan computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Training { loss: NodeId },
+    Gradients { output: NodeId, wrt_inputs: bool },
+    Inference { outputs: Vec<NodeId>, statistics: Statistics },
+}
+
+impl Purpose {
+    pub(crate) fn outputs(&self) -> &[NodeId] {
+        match self {
+            Purpose::Training { loss: output } | Purpose::Gradients { output, .. } => std::slice::from_ref(output),
+            Purpose::Inference { outputs, .. } => outputs,
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self {
+            Purpose::Training { .. } | Purpose::Gradients { .. } => Mode::Training,
+            Purpose::Inference { statistics, .. } => Mode::Inference(*statistics),
+        }
+    }
+}
+
+/// The steps that compute outputs of a [`Graph`], and their gradients, and the place in memory of every value.
+///
+/// A plan is made once, before anything runs, and replayed by a [`Session`](crate::Session). Printing it shows every step
+/// with what it writes and where, and the bytes it needs.
+///
+/// - A gradient that is written for the first time is set, and later ones are added to it: nothing is zeroed first.
+/// - The gradients of parameters go to a region of their own, with the layout of the parameters. A parameter that the
+///   loss does not depend on has gradient 0.
+/// - The gradient of [`Graph::add`] is no copy where sharing the gradient of the sum will do.
+/// - A value's memory is free for others after the last step that reads it. Element-wise steps write in place where they can.
+/// - The output of a batch normalization is computed again for the backward pass of its readers
+///   ([`PlanOptions::recompute`]).
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) graph: Graph,
+    pub(crate) layout: Layout,
+    pub(crate) purpose: Purpose,
+    pub(crate) program: Program,
+    pub(crate) placement: Placement,
+    pub(crate) poison: bool,
+}
+
+impl Plan {
+    /// The loss, which has one element, and its gradient with respect to every parameter. Batch normalization uses the
+    /// statistics of the batch, and updates the running ones.
+    ///
+    /// # Errors
+    /// If the loss is not of the graph, has more than one element or depends on no parameter.
+    pub fn training(graph: &Graph, loss: NodeId) -> Result<Plan> {
+        Plan::training_with(graph, loss, &PlanOptions::default())
+    }
+
+    /// As [`training`](Plan::training), with options.
+    ///
+    /// # Errors
+    /// As [`training`](Plan::training); also if a node to keep is not of the graph.
+    pub fn training_with(graph: &Graph, loss: NodeId, options: &PlanOptions) -> Result<Plan> {
+        Plan::new(graph, Purpose::Training { loss }, options)
+    }
+
+    /// The values of `outputs`.
+    ///
+    /// # Errors
+    /// If there is no output, or one is not of the graph.
+    pub fn inference(graph: &Graph, outputs: &[NodeId], statistics: Statistics) -> Result<Plan> {
+        Plan::inference_with(graph, outputs, statistics, &PlanOptions::default())
+    }
+
+    /// As [`inference`](Plan::inference), with options.
+    ///
+    /// # Errors
+    /// As [`inference`](Plan::inference); also if a node to keep is not of the graph.
+    pub fn inference_with(
+        graph: &Graph,
+        outputs: &[NodeId],
+        statistics: Statistics,
+        options: &PlanOptions,
+    ) -> Result<Plan> {
+        if outputs.is_empty() {
+            return Err(Error::NoOutputs);
+        }
+        Plan::new(graph, Purpose::Inference { outputs: outputs.to_vec(), statistics }, options)
+    }
+
+    /// A node of any shape, and the gradients of its sum weighted with a cotangent, which the caller writes with
+    /// [`Session::write_cotangent`](crate::Session::write_cotangent): of the parameters and, if `wrt_inputs`, of the inputs too. Batch
+    /// normalization works as in [`training`](Plan::training).
+    ///
+    /// # Errors
+    /// If a node is not of the graph, or the output depends on nothing that has a gradient.
+    pub fn gradients(graph: &Graph, output: NodeId, wrt_inputs: bool, options: &PlanOptions) -> Result<Plan> {
+        Plan::new(graph, Purpose::Gradients { output, wrt_inputs }, options)
+    }
+
+    fn new(graph: &Graph, purpose: Purpose, options: &PlanOptions) -> Result<Plan> {
+        let layout = Layout::of(graph);
+        let mut program = emit::emit(graph, &layout, &purpose, &options.keep)?;
+        if options.recompute {
+            recompute::insert(&mut program);
+        }
+        let placement = place::place(&program, &place::lifetimes(&program), options.reuse);
+        Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, poison: options.poison })
+    }
+
+    /// Number of steps.
+    pub fn len(&self) -> usize {
+        self.program.steps.len()
+    }
+
+    /// Whether there is nothing to compute: all outputs are given.
+    pub fn is_empty(&self) -> bool {
+        self.program.steps.is_empty()
+    }
+
+    /// The place of the value that a symbolic span stands for.
+    pub(crate) fn place_of(&self, value: Span) -> Span {
+        debug_assert_eq!(value.region, VALUE);
+        self.placement.spans[value.offset]
+    }
+
+    /// The steps' calls with places for operands.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&Step, Call)> {
+        self.program.steps.iter().map(|step| {
+            let mut call = step.call;
+            call.operands_mut(&mut |span, _| *span = self.place_of(*span));
+            (step, call)
+        })
+    }
+}

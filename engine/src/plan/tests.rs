@@ -1,0 +1,313 @@
+//! What plans look like: which passes, what they set, add to and overwrite, and how much memory they take.
+
+use super::call::{Access, Call};
+use super::place::{self, Lifetime};
+use super::{Pass, Plan, PlanOptions, Statistics};
+use crate::regions::{ARENA, GRADIENTS};
+use crate::*;
+use kernels::Span;
+
+/// Accesses of every step that writes the final gradient of a node, in order.
+fn writes_of_gradient(plan: &Plan, node: NodeId) -> Vec<(&'static str, Access)> {
+    let gradient = plan.place_of(plan.program.gradients[node.index()].expect("it has a gradient"));
+    let writes = |call: &Call| {
+        let operands = call.operands().into_iter();
+        operands.filter(|(span, access)| *span == gradient && *access != Access::Read).collect::<Vec<_>>()
+    };
+    plan.calls().flat_map(|(_, call)| writes(&call).into_iter().map(move |(_, access)| (call.name(), access))).collect()
+}
+
+fn count(plan: &Plan, name: &str) -> usize {
+    plan.calls().filter(|(_, call)| call.name() == name).count()
+}
+
+/// Nothing shares a place, so that places identify values.
+fn no_reuse() -> PlanOptions {
+    PlanOptions { reuse: false, ..PlanOptions::default() }
+}
+
+#[test]
+fn the_first_contribution_to_a_gradient_is_set_and_the_others_are_added() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 4, 4, 1]).unwrap();
+    let w = graph.parameter("w", [3, 3, 1, 2], Init::kaiming_uniform(9)).unwrap();
+    let y = graph.conv2d(x, w, None, Conv2d::default()).unwrap();
+    let [a, b, c] = [Activation::Gelu, Activation::Tanh, Activation::Silu].map(|f| graph.activation(y, f).unwrap());
+    let sum = graph.add(a, b, 1.0).unwrap();
+    let sum = graph.add(sum, c, 0.5).unwrap();
+    let plan = Plan::gradients(&graph, sum, false, &no_reuse()).unwrap();
+    let backward = "activation.backward";
+    let want = [(backward, Access::Set), (backward, Access::Update), (backward, Access::Update)];
+    assert_eq!(writes_of_gradient(&plan, y), want, "{plan}");
+}
+
+#[test]
+fn the_gradient_of_a_parameter_used_twice_is_set_and_added_to_in_the_gradients_region() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 3]).unwrap();
+    let w = graph.parameter("w", [3, 3], Init::kaiming_uniform(3)).unwrap();
+    let y = graph.linear(x, w, None).unwrap();
+    let y = graph.linear(y, w, None).unwrap();
+    let plan = Plan::gradients(&graph, y, false, &no_reuse()).unwrap();
+    let grad_weight = "conv2d.grad_weight";
+    assert_eq!(writes_of_gradient(&plan, w), [(grad_weight, Access::Set), (grad_weight, Access::Update)], "{plan}");
+    let place = plan.place_of(plan.program.gradients[w.index()].unwrap());
+    assert_eq!(place, Span::new(GRADIENTS, 0, 9));
+    // the input wants no gradient
+    assert_eq!(count(&plan, "conv2d.grad_input"), 1, "{plan}");
+}
+
+#[test]
+fn the_gradient_of_a_sum_is_shared_not_copied() {
+    let build = |weight: f64| {
+        let mut graph = Graph::new();
+        let [a, b] = ["a", "b"].map(|name| graph.parameter(name, [4], Init::Ones).unwrap());
+        let [f, g] = [a, b].map(|x| graph.activation(x, Activation::Gelu).unwrap());
+        let sum = graph.add(f, g, weight).unwrap();
+        let y = graph.activation(sum, Activation::Tanh).unwrap();
+        (Plan::gradients(&graph, y, false, &PlanOptions::default()).unwrap(), [f, g, sum])
+    };
+    let (plan, [f, g, sum]) = build(1.0);
+    assert_eq!(count(&plan, "scale"), 0, "{plan}");
+    let gradient = |node: NodeId| plan.program.gradients[node.index()];
+    assert!(gradient(f) == gradient(sum) && gradient(g) == gradient(sum));
+    let (plan, [f, g, sum]) = build(0.5);
+    assert_eq!(count(&plan, "scale"), 1, "{plan}");
+    let gradient = |node: NodeId| plan.program.gradients[node.index()];
+    assert!(gradient(f) == gradient(sum) && gradient(g) != gradient(sum));
+}
+
+#[test]
+fn a_shared_gradient_is_copied_before_another_contribution_is_added() {
+    // y = a + tanh(a): the gradient of y is that of a too, until that of tanh is added to it, while tanh still reads it
+    let mut graph = Graph::new();
+    let x = graph.parameter("x", [4], Init::Ones).unwrap();
+    let a = graph.activation(x, Activation::Gelu).unwrap();
+    let f = graph.activation(a, Activation::Tanh).unwrap();
+    let y = graph.add(a, f, 1.0).unwrap();
+    let plan = Plan::gradients(&graph, y, false, &no_reuse()).unwrap();
+    assert_eq!(
+        writes_of_gradient(&plan, a),
+        [("scale", Access::Set), ("activation.backward", Access::Update)],
+        "{plan}"
+    );
+    let cotangent = plan.place_of(plan.program.cotangent.unwrap());
+    let written = plan.calls().any(|(_, call)| {
+        call.operands().iter().any(|(span, access)| span.overlaps(&cotangent) && *access != Access::Read)
+    });
+    assert!(!written, "the caller's cotangent is not written\n{plan}");
+}
+
+#[test]
+fn a_parameter_that_the_loss_does_not_depend_on_has_its_gradient_zeroed() {
+    let mut graph = Graph::new();
+    let x = graph.parameter("x", [3], Init::Ones).unwrap();
+    graph.parameter("unused", [5], Init::Ones).unwrap();
+    let target = graph.input("target", [3]).unwrap();
+    let loss = graph.mse_loss(x, target).unwrap();
+    let plan = Plan::training(&graph, loss).unwrap();
+    let zeroed = plan.calls().find_map(|(_, call)| match call {
+        Call::Fill(0.0, span) => Some(span),
+        _ => None,
+    });
+    assert_eq!(zeroed, Some(Span::new(GRADIENTS, 16, 5)), "{plan}");
+}
+
+#[test]
+fn element_wise_passes_write_in_place_where_their_input_dies() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 4, 4, 8]).unwrap();
+    let w = graph.parameter("w", [1, 1, 8, 8], Init::Zeros).unwrap();
+    let nodes = norm_nodes(&mut graph, "bn", 8);
+    let y = graph.conv2d(x, w, None, Conv2d::default()).unwrap();
+    let norm = graph.batch_norm(y, nodes, BatchNorm::default()).unwrap();
+    let y = graph.activation(norm, Activation::Gelu).unwrap();
+    let y = graph.add(x, y, 0.5).unwrap();
+    let plan = Plan::inference(&graph, &[y], Statistics::Running).unwrap();
+    assert_eq!(plan.placement.arena, 128, "one value at a time\n{plan}");
+    let kept = PlanOptions { keep: vec![norm], ..PlanOptions::default() };
+    let plan = Plan::inference_with(&graph, &[y], Statistics::Running, &kept).unwrap();
+    assert_eq!(plan.placement.arena, 256, "the value that is kept is not overwritten\n{plan}");
+    let plan = Plan::inference_with(&graph, &[y], Statistics::Running, &no_reuse()).unwrap();
+    assert_eq!(plan.placement.arena, 4 * 128, "{plan}");
+}
+
+#[test]
+fn a_value_that_a_pass_reads_twice_is_not_overwritten_by_it() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [16]).unwrap();
+    let y = graph.activation(x, Activation::Tanh).unwrap();
+    let sum = graph.add(y, y, 1.0).unwrap();
+    let plan = Plan::inference(&graph, &[sum], Statistics::Running).unwrap();
+    assert_eq!(plan.placement.arena, 32, "{plan}");
+}
+
+#[test]
+fn every_value_is_set_before_it_is_used_and_passes_overlap_only_as_allowed() {
+    for (graph, loss) in [autoencoder(3, 2, 8, 4, 0.1), autoencoder(4, 1, 8, 4, 1.0)] {
+        for recompute in [true, false] {
+            let plan = Plan::training_with(&graph, loss, &PlanOptions { recompute, ..Default::default() }).unwrap();
+            for (step, call) in plan.calls() {
+                let operands = call.operands();
+                for (i, (written, access)) in operands.iter().enumerate().filter(|(_, o)| o.1 != Access::Read) {
+                    for (j, (other, _)) in operands.iter().enumerate().filter(|(j, _)| *j != i) {
+                        let allowed = written == other && *access == Access::Set && step.over.is_some();
+                        assert!(allowed || !written.overlaps(other), "operands {i} and {j} of {call:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where values share no memory, a read of a value that should no longer be needed finds it as it was, unless it is poisoned.
+#[test]
+fn poison_finds_a_lifetime_that_ends_too_early() {
+    let (graph, loss) = autoencoder(2, 1, 4, 2, 1.0);
+    let options = PlanOptions { poison: true, ..no_reuse() };
+    let good = Plan::training_with(&graph, loss, &options).unwrap();
+    let inputs: Vec<NodeId> = ["x", "target"].map(|name| graph.node(name).unwrap()).into();
+    let loss_and_gradients_are_numbers = |plan: Plan| {
+        let mut session = Session::new(Reference, vec![plan]).unwrap();
+        session.initialize(1);
+        for &input in &inputs {
+            session.write_input(PlanId(0), input, &[0.5; 16]).unwrap();
+        }
+        session.run(PlanId(0)).unwrap();
+        let trained = session.tensors().iter().filter(|tensor| tensor.trained);
+        let mut gradients = trained.flat_map(|tensor| session.gradient(&tensor.name).unwrap());
+        session.loss(PlanId(0)).is_finite() && gradients.all(|x| x.is_finite())
+    };
+    assert!(loss_and_gradients_are_numbers(good.clone()));
+
+    let lifetimes = place::lifetimes(&good.program);
+    let mut shortened = 0;
+    for (value, lifetime) in lifetimes.iter().enumerate() {
+        let Some(Lifetime { first, last }) = *lifetime else { continue };
+        let read_later = |step: usize| good.program.steps[step].call.operands().iter().any(|(s, _)| s.offset == value);
+        let Some(earlier) = (first..last).rev().find(|&step| read_later(step)) else { continue };
+        let mut lifetimes = lifetimes.clone();
+        lifetimes[value] = Some(Lifetime { first, last: earlier });
+        let placement = place::place(&good.program, &lifetimes, false);
+        let bad = Plan { placement, ..good.clone() };
+        assert!(!loss_and_gradients_are_numbers(bad), "value {value} ends at step {earlier}, not {last}\n{good}");
+        shortened += 1;
+    }
+    assert!(shortened > 20, "{shortened}");
+}
+
+#[test]
+fn recomputed_values_are_not_kept() {
+    let (graph, loss) = autoencoder(4, 8, 16, 8, 1.0);
+    let plan =
+        |recompute| Plan::training_with(&graph, loss, &PlanOptions { recompute, ..PlanOptions::default() }).unwrap();
+    let (with, without) = (plan(true), plan(false));
+    let recomputed = with.program.steps.iter().filter(|step| step.pass == Pass::Recompute).count();
+    assert_eq!((recomputed, count(&with, "batch_norm.apply")), (8, 8), "{with}");
+    assert_eq!(count(&without, "batch_norm.apply"), 0);
+    assert!(with.placement.arena < without.placement.arena, "{with}\n{without}");
+}
+
+#[test]
+fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
+    // gamma and beta are states: the normalization has no backward pass that would keep its input
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 4, 4, 2]).unwrap();
+    let x = graph.activation(x, Activation::Tanh).unwrap();
+    let [gamma, beta, running_mean, running_var] =
+        ["gamma", "beta", "mean", "var"].map(|name| graph.state(name, [2], Init::Ones).unwrap());
+    let nodes = BatchNormNodes { gamma, beta, running_mean, running_var };
+    let norm = graph.batch_norm(x, nodes, BatchNorm::default()).unwrap();
+    let w = graph.parameter("w", [3, 3, 2, 1], Init::Ones).unwrap();
+    let y = graph.conv2d(norm, w, None, Conv2d::default()).unwrap();
+    let y = graph.activation(y, Activation::Gelu).unwrap();
+    let plan = Plan::gradients(&graph, y, false, &PlanOptions::default()).unwrap();
+    assert_eq!(count(&plan, "batch_norm.apply"), 0, "{plan}");
+}
+
+/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32, batch 64. A tensor has 8 MiB.
+/// Every layer but the outermost two needs two of them for the backward pass: what its batch normalization and its activation read.
+#[test]
+fn the_study_s_network_needs_two_tensors_a_layer() {
+    for weight in [1.0, 0.1] {
+        let (graph, loss) = autoencoder(15, 64, 32, 32, weight);
+        let plan = Plan::training(&graph, loss).unwrap();
+        let memory = plan.memory(&Reference);
+        // Reference computes in f64
+        let mib = |bytes: usize| bytes as f64 / 2.0 / f64::from(1 << 20);
+        assert!(mib(memory.arena) <= 60.0 * 8.0, "{} MiB", mib(memory.arena));
+        assert!(plan.placement.arena as f64 <= 1.02 * plan.placement.peak as f64, "the packing wastes little");
+        let without = Plan::training_with(&graph, loss, &PlanOptions { recompute: false, ..Default::default() });
+        assert!(mib(without.unwrap().memory(&Reference).arena) > 84.0 * 8.0);
+    }
+}
+
+#[test]
+fn a_printed_plan_shows_steps_writes_and_memory() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 3]).unwrap();
+    let w = graph.parameter("w", [3, 5], Init::Ones).unwrap();
+    let y = graph.linear(x, w, None).unwrap();
+    graph.set_name(y, "head");
+    let target = graph.input("target", [2, 5]).unwrap();
+    let z = graph.activation(y, Activation::Sigmoid).unwrap();
+    let loss = graph.l1_loss(z, target).unwrap();
+    let plan = Plan::training(&graph, loss).unwrap();
+    let want = "\
+training plan of l1_loss_5: 7 steps
+step  pass       call                  node          writes
+   0  forward    conv2d.forward        head          [2, 5] set arena+0
+   1  forward    activation.forward    activation_4  [2, 5] set arena+0 in place
+   2  forward    loss.forward          l1_loss_5     [1] set inputs+32
+   3  backward   fill                  l1_loss_5     [1] set arena+32
+   4  backward   loss.backward         l1_loss_5     [2, 5] set arena+16
+   5  backward   activation.backward   activation_4  [2, 5] set arena+16 in place
+   6  backward   conv2d.grad_weight    head          [3, 5] set gradients+0
+parameters 0.00 MiB, as much for gradients, twice for moments
+states 0.00 MiB, inputs 0.00 MiB
+arena 0.00 MiB; 0.00 MiB of it in use at the peak";
+    assert_eq!(plan.to_string(), want);
+    assert!(plan.program.values.iter().zip(&plan.placement.spans).all(|(_, span)| span.region <= ARENA));
+}
+
+fn norm_nodes(graph: &mut Graph, name: &str, channels: usize) -> BatchNormNodes {
+    let gamma = graph.parameter(&format!("{name}.weight"), [channels], Init::Ones).unwrap();
+    let beta = graph.parameter(&format!("{name}.bias"), [channels], Init::Zeros).unwrap();
+    let running_mean = graph.state(&format!("{name}.running_mean"), [channels], Init::Zeros).unwrap();
+    let running_var = graph.state(&format!("{name}.running_var"), [channels], Init::Ones).unwrap();
+    BatchNormNodes { gamma, beta, running_mean, running_var }
+}
+
+/// A residual encoder and decoder of `layers` layers each, and its L1 loss.
+fn autoencoder(layers: usize, batch: usize, size: usize, channels: usize, weight: f64) -> (Graph, NodeId) {
+    let mut graph = Graph::new();
+    let input = graph.input("x", [batch, size, size, 1]).unwrap();
+    let mut x = input;
+    let mut skips = Vec::new();
+    for i in 0..2 * layers {
+        let (cin, cout) = (graph.shape(x).channels(), if i == 2 * layers - 1 { 1 } else { channels });
+        let nodes = norm_nodes(&mut graph, &format!("{i}.bn"), cin);
+        x = graph.batch_norm(x, nodes, BatchNorm::default()).unwrap();
+        let bias = graph.parameter(&format!("{i}.conv.bias"), [cout], Init::kaiming_uniform(9 * cin)).unwrap();
+        let init = Init::kaiming_uniform(9 * cin);
+        if i < layers {
+            let w = graph.parameter(&format!("{i}.conv.weight"), [3, 3, cin, cout], init).unwrap();
+            x = graph.conv2d(x, w, Some(bias), Conv2d { padding: [1, 1], ..Conv2d::default() }).unwrap();
+        } else {
+            let w = graph.parameter(&format!("{i}.conv.weight"), [3, 3, cout, cin], init).unwrap();
+            let params = ConvTranspose2d { padding: [1, 1], ..ConvTranspose2d::default() };
+            x = graph.conv_transpose2d(x, w, Some(bias), params).unwrap();
+        }
+        let f = if i == 2 * layers - 1 { Activation::Sigmoid } else { Activation::Gelu };
+        x = graph.activation(x, f).unwrap();
+        if i < layers {
+            skips.push(x);
+        } else if i < 2 * layers - 1 {
+            // the output of decoder layer j meets that of the encoder's layer L - j
+            x = graph.add(x, skips[2 * layers - 2 - i], weight).unwrap();
+        }
+    }
+    let target = graph.input("target", [batch, size, size, 1]).unwrap();
+    let loss = graph.l1_loss(x, target).unwrap();
+    (graph, loss)
+}

@@ -1,0 +1,383 @@
+//! [`Session`]: memory, and plans that run in it.
+
+mod tensors;
+
+use crate::graph::{NodeId, TensorInfo};
+use crate::ops::Op;
+use crate::plan::{Call, MemoryReport, Pass, Plan};
+use crate::regions::{ARENA, INPUTS, Layout, WORKSPACE};
+use crate::{Error, Result};
+use kernels::{Backend, Element, Span};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Names a plan of a [`Session`] by its place in the list that [`Session::new`] was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlanId(pub usize);
+
+/// What one step of a plan took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTime {
+    /// Place of the step in the plan.
+    pub step: usize,
+    /// The pass: `conv2d.grad_weight`.
+    pub op: &'static str,
+    /// Name of the node that it belongs to.
+    pub node: String,
+    /// Part of the plan.
+    pub pass: Pass,
+    /// Time that it took.
+    pub seconds: f64,
+    /// Floating-point operations of convolutions (see [`kernels::conv2d::Conv2dParams::flops`]); 0 for passes whose time is that of moving bytes.
+    pub flops: usize,
+    /// Bytes that it reads and writes, every operand counted once, scratch not.
+    pub bytes: usize,
+}
+
+/// A plan whose steps have their operands in memory.
+struct Ready {
+    plan: Plan,
+    calls: Vec<Call>,
+    /// What is poisoned after each step; empty if nothing is.
+    freed: Vec<Vec<Span>>,
+    /// Where the inputs' region of the plan begins.
+    inputs: usize,
+    /// The places that the caller has to write before the first run, and whether it has.
+    written: Vec<(Span, bool)>,
+}
+
+/// A backend, its memory, and plans that share the parameters, gradients, moments and states in it.
+///
+/// Plans of different graphs (another batch size, a part of the network) go together if their graphs have the same parameters and
+/// states in the same order. They also share one arena, so what a run computes can be read until another plan runs; only scalar outputs stay.
+///
+/// Parameters and states are 0 until [`initialize`](Session::initialize) or [`set_tensor`](Session::set_tensor).
+pub struct Session<B: Backend> {
+    backend: Arc<B>,
+    memory: B::Memory,
+    plans: Vec<Ready>,
+    tensors: Vec<TensorInfo>,
+    layout: Layout,
+    optimizer_step: u64,
+    /// The plan whose values are in the arena.
+    last_run: Option<PlanId>,
+    /// Region lengths of arena and workspace.
+    arena: Span,
+    workspace: Span,
+}
+
+impl<B: Backend> Session<B> {
+    /// Allocates the memory that the plans need.
+    ///
+    /// # Errors
+    /// If there is no plan, their parameters and states differ, or the memory is not to be had.
+    pub fn new(backend: B, plans: Vec<Plan>) -> Result<Session<B>> {
+        let first = plans.first().ok_or(Error::NoPlans)?;
+        for (i, plan) in plans.iter().enumerate() {
+            check_tensors(i, first.graph.tensors(), plan.graph.tensors())?;
+        }
+        let (tensors, layout) = (first.graph.tensors().to_vec(), first.layout.clone());
+        let arena = plans.iter().map(|plan| plan.placement.arena).max().unwrap_or(0);
+        let workspace = plans.iter().map(|plan| plan.workspace_len(&backend)).max().unwrap_or(0);
+        let mut inputs = 0;
+        let ready = |plan: Plan| {
+            let begin = inputs;
+            inputs += plan.program.inputs_len;
+            Ready::new(&backend, plan, begin)
+        };
+        let plans = plans.into_iter().map(ready).collect();
+        let parameters = layout.parameters;
+        // in the order of the regions' numbers
+        let lens = [parameters, parameters, parameters, parameters, layout.states, inputs, arena, workspace];
+        Ok(Session {
+            memory: backend.allocate(&lens)?,
+            backend: Arc::new(backend),
+            plans,
+            tensors,
+            layout,
+            optimizer_step: 0,
+            last_run: None,
+            arena: Span::new(ARENA, 0, arena),
+            workspace: Span::new(WORKSPACE, 0, workspace),
+        })
+    }
+
+    /// The backend that computes.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// A plan.
+    ///
+    /// # Errors
+    /// If there is no such plan.
+    pub fn plan(&self, plan: PlanId) -> Result<&Plan> {
+        Ok(&self.ready(plan)?.plan)
+    }
+
+    /// What is allocated.
+    pub fn memory(&self) -> MemoryReport {
+        let size = size_of::<B::Element>();
+        let parameters = self.layout.parameters * size;
+        MemoryReport {
+            parameters,
+            gradients: parameters,
+            moments: 2 * parameters,
+            state: self.layout.states * size,
+            inputs: self.plans.iter().map(|ready| ready.plan.program.inputs_len * size).sum(),
+            arena: self.arena.len * size,
+            workspace: self.workspace.len * size,
+        }
+    }
+
+    /// Runs `f` where the backend's passes start fastest: wrap a training loop in it.
+    pub fn enter<R: Send>(&mut self, f: impl FnOnce(&mut Session<B>) -> R + Send) -> R
+    where
+        B: Send + Sync,
+    {
+        let backend = Arc::clone(&self.backend);
+        backend.enter(|| f(self))
+    }
+
+    /// Writes an input of a plan. It stays until it is written again.
+    ///
+    /// # Errors
+    /// If the node is not an input that the plan reads, or `data` has another length.
+    pub fn write_input(&mut self, plan: PlanId, node: NodeId, data: &[B::Element]) -> Result<()> {
+        let graph = &self.ready(plan)?.plan.graph;
+        graph.check(node)?;
+        let place = self.place_of_node(plan, node);
+        let not_an_input = |kind: &str| Error::NotAnInput { node: graph.name(node).to_owned(), kind: kind.to_owned() };
+        match (graph.get(node).op, place) {
+            (Op::Input, Some(place)) => self.write(plan, place, node, data),
+            (Op::Input, None) => Err(not_an_input("an input that the plan does not read")),
+            (op, _) => Err(not_an_input(&format!("the result of {}", op.kind()))),
+        }
+    }
+
+    /// Writes the weights of a [`Plan::gradients`] plan's output, whose weighted sum is differentiated.
+    ///
+    /// # Errors
+    /// If the plan is none of gradients, or `data` has another length than the output.
+    pub fn write_cotangent(&mut self, plan: PlanId, data: &[B::Element]) -> Result<()> {
+        let ready = self.ready(plan)?;
+        let output = ready.plan.purpose.outputs()[0];
+        match ready.plan.program.cotangent {
+            Some(cotangent) => self.write(plan, ready.place_of(cotangent), output, data),
+            None => Err(Error::NoCotangent { plan }),
+        }
+    }
+
+    /// Runs every step of a plan. It allocates nothing.
+    ///
+    /// # Errors
+    /// If there is no such plan, or one of its inputs has never been written.
+    pub fn run(&mut self, plan: PlanId) -> Result<()> {
+        self.begin(plan)?;
+        let ready = &self.plans[plan.0];
+        for (i, call) in ready.calls.iter().enumerate() {
+            call.run(&*self.backend, &mut self.memory);
+            if let Some(freed) = ready.freed.get(i) {
+                poison(&*self.backend, &mut self.memory, freed);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`run`](Session::run), and says what every step took.
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn run_timed(&mut self, plan: PlanId) -> Result<Vec<StepTime>> {
+        self.begin(plan)?;
+        let ready = &self.plans[plan.0];
+        let mut times = Vec::with_capacity(ready.calls.len());
+        for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
+            let start = Instant::now();
+            call.run(&*self.backend, &mut self.memory);
+            let seconds = start.elapsed().as_secs_f64();
+            times.push(StepTime {
+                step: i,
+                op: call.name(),
+                node: ready.plan.graph.name(step.node).to_owned(),
+                pass: step.pass,
+                seconds,
+                flops: call.flops(),
+                bytes: call.elements_moved() * size_of::<B::Element>(),
+            });
+            if let Some(freed) = ready.freed.get(i) {
+                poison(&*self.backend, &mut self.memory, freed);
+            }
+        }
+        Ok(times)
+    }
+
+    /// The loss of a training plan, or the first output of another plan, as its last run left it.
+    ///
+    /// # Panics
+    /// If there is no such plan, or its first output has more than one element.
+    pub fn loss(&self, plan: PlanId) -> f64 {
+        let ready = &self.plans[plan.0];
+        let output = ready.plan.purpose.outputs()[0];
+        let place = self.place_of_node(plan, output).expect("outputs are computed");
+        let name = ready.plan.graph.name(output);
+        assert_eq!(place.len, 1, "the first output `{name}` of plan {} is not a scalar", plan.0);
+        let mut loss = [B::Element::from_f64(0.0)];
+        self.backend.read(&self.memory, place, &mut loss);
+        loss[0].to_f64()
+    }
+
+    /// Reads the value of a node after a run: an output, a node that is kept, an input, parameter or state.
+    ///
+    /// # Errors
+    /// If the plan does not keep the node, another plan has run since, or `out` has another length.
+    pub fn read(&self, plan: PlanId, node: NodeId, out: &mut [B::Element]) -> Result<()> {
+        let ready = self.ready(plan)?;
+        ready.plan.graph.check(node)?;
+        let value = ready.plan.program.of_node[node.index()];
+        self.read_value(plan, node, value, "the value", out)
+    }
+
+    /// Reads the gradient of an input after a run of a [`Plan::gradients`] plan.
+    ///
+    /// # Errors
+    /// If the plan has no gradient of the node, another plan has run since, or `out` has another length.
+    pub fn read_gradient(&self, plan: PlanId, node: NodeId, out: &mut [B::Element]) -> Result<()> {
+        let ready = self.ready(plan)?;
+        ready.plan.graph.check(node)?;
+        let gradient = ready.plan.program.gradients[node.index()];
+        self.read_value(plan, node, gradient, "the gradient", out)
+    }
+
+    fn read_value(
+        &self,
+        plan: PlanId,
+        node: NodeId,
+        value: Option<Span>,
+        what: &'static str,
+        out: &mut [B::Element],
+    ) -> Result<()> {
+        let ready = self.ready(plan)?;
+        let node_name = || ready.plan.graph.name(node).to_owned();
+        let readable = |value: &Span| {
+            let value = &ready.plan.program.values[value.offset];
+            value.kept || value.fixed.is_some()
+        };
+        let Some(value) = value.filter(readable) else {
+            return Err(Error::NotKept { what, node: node_name(), plan });
+        };
+        let place = ready.place_of(value);
+        if place.region == ARENA && self.last_run != Some(plan) {
+            return Err(Error::Stale { node: node_name(), plan });
+        }
+        check_len(&node_name(), ready.plan.graph.shape(node), out.len())?;
+        self.backend.read(&self.memory, place, out);
+        Ok(())
+    }
+
+    fn write(&mut self, plan: PlanId, place: Span, node: NodeId, data: &[B::Element]) -> Result<()> {
+        let ready = &mut self.plans[plan.0];
+        check_len(ready.plan.graph.name(node), ready.plan.graph.shape(node), data.len())?;
+        ready.written.iter_mut().filter(|(span, _)| *span == place).for_each(|(_, written)| *written = true);
+        self.backend.write(&mut self.memory, place, data);
+        Ok(())
+    }
+
+    /// Checks that a plan can run, and poisons the memory it begins with.
+    fn begin(&mut self, plan: PlanId) -> Result<()> {
+        let ready = self.ready(plan)?;
+        if let Some(&(missing, _)) = ready.written.iter().find(|(_, written)| !written) {
+            return Err(Error::InputNotWritten { node: ready.input_name(missing), plan });
+        }
+        if ready.plan.poison {
+            poison(&*self.backend, &mut self.memory, &[self.arena, self.workspace]);
+        }
+        self.last_run = Some(plan);
+        Ok(())
+    }
+
+    fn ready(&self, plan: PlanId) -> Result<&Ready> {
+        self.plans.get(plan.0).ok_or(Error::UnknownPlan { plan: plan.0, len: self.plans.len() })
+    }
+
+    /// Where a node's value lies, if the plan has it.
+    fn place_of_node(&self, plan: PlanId, node: NodeId) -> Option<Span> {
+        let ready = &self.plans[plan.0];
+        ready.plan.program.of_node[node.index()].map(|value| ready.place_of(value))
+    }
+}
+
+impl Ready {
+    fn new<B: Backend>(backend: &B, plan: Plan, inputs: usize) -> Ready {
+        let mut ready = Ready { calls: Vec::new(), freed: Vec::new(), inputs, written: Vec::new(), plan };
+        ready.calls = ready.plan.calls().map(|(_, call)| ready.locate(backend, call)).collect();
+        if ready.plan.poison {
+            ready.freed.clone_from(&ready.plan.placement.freed);
+        }
+        let graph = &ready.plan.graph;
+        let inputs = graph.ids().filter(|&id| graph.get(id).op == Op::Input);
+        let values = inputs.filter_map(|id| ready.plan.program.of_node[id.index()]);
+        ready.written =
+            values.chain(ready.plan.program.cotangent).map(|value| (ready.place_of(value), false)).collect();
+        ready
+    }
+
+    /// A call of the plan with its inputs where this session has them, and with its workspace.
+    fn locate<B: Backend>(&self, backend: &B, mut call: Call) -> Call {
+        call.operands_mut(&mut |span, _| *span = self.shift(*span));
+        let bytes = call.workspace_bytes(backend);
+        call.set_workspace(Span::new(WORKSPACE, 0, bytes.div_ceil(size_of::<B::Element>())));
+        call
+    }
+
+    /// Where a value lies in this session.
+    fn place_of(&self, value: Span) -> Span {
+        self.shift(self.plan.place_of(value))
+    }
+
+    fn shift(&self, place: Span) -> Span {
+        if place.region == INPUTS { Span { offset: place.offset + self.inputs, ..place } } else { place }
+    }
+
+    /// Name of what the caller writes at a place.
+    fn input_name(&self, place: Span) -> String {
+        let graph = &self.plan.graph;
+        let at = |id: &NodeId| {
+            let value = self.plan.program.of_node[id.index()];
+            graph.get(*id).op == Op::Input && value.is_some_and(|value| self.place_of(value) == place)
+        };
+        match graph.ids().find(at) {
+            Some(id) => graph.name(id).to_owned(),
+            None => format!("cotangent of {}", graph.name(self.plan.purpose.outputs()[0])),
+        }
+    }
+}
+
+/// Fills memory with NaN.
+fn poison<B: Backend>(backend: &B, memory: &mut B::Memory, spans: &[Span]) {
+    for span in spans {
+        backend.fill(memory, *span, B::Element::from_f64(f64::NAN));
+    }
+}
+
+/// # Errors
+/// If `got` is not the number of elements of the shape.
+fn check_len(name: &str, shape: crate::Shape, got: usize) -> Result<()> {
+    match got == shape.len() {
+        true => Ok(()),
+        false => Err(Error::Length { name: name.to_owned(), shape, expected: shape.len(), got }),
+    }
+}
+
+/// # Errors
+/// If the tensors of plan `plan` are not those of the first.
+fn check_tensors(plan: usize, first: &[TensorInfo], tensors: &[TensorInfo]) -> Result<()> {
+    let show = |tensor: Option<&TensorInfo>| tensor.map_or("no tensor".to_owned(), TensorInfo::to_string);
+    for i in 0..first.len().max(tensors.len()) {
+        let (expected, got) = (first.get(i), tensors.get(i));
+        if !matches!((expected, got), (Some(a), Some(b)) if a.matches(b)) {
+            return Err(Error::TensorsDiffer { plan, expected: show(expected), got: show(got) });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Parameters, states, gradients and moments of a session, and the optimizer's step.
+
+use super::{Session, check_len};
+use crate::graph::TensorInfo;
+use crate::regions::{FIRST_MOMENTS, GRADIENTS, PARAMETERS, SECOND_MOMENTS};
+use crate::{AdamW, Error, Result};
+use kernels::adamw::{self, AdamWParams};
+use kernels::{Backend, Element, Region, Span};
+
+impl<B: Backend> Session<B> {
+    /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets moments and the optimizer's step to 0.
+    pub fn initialize(&mut self, seed: u64) {
+        for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
+            let values = tensor.init.values(place.len, seed, stream as u64);
+            let values: Vec<B::Element> = values.into_iter().map(B::Element::from_f64).collect();
+            self.backend.write(&mut self.memory, place, &values);
+        }
+        for region in [FIRST_MOMENTS, SECOND_MOMENTS] {
+            let all = Span::new(region, 0, self.layout.parameters);
+            self.backend.fill(&mut self.memory, all, B::Element::from_f64(0.0));
+        }
+        self.optimizer_step = 0;
+    }
+
+    /// Parameters and states in the order of recording. Their nodes are those of the first plan's graph.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// Elements of a parameter or state.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn tensor(&self, name: &str) -> Result<Vec<B::Element>> {
+        Ok(self.fetch(self.find(name)?.1))
+    }
+
+    /// Sets the elements of a parameter or state.
+    ///
+    /// # Errors
+    /// If there is none of this name, or it has another number of elements.
+    pub fn set_tensor(&mut self, name: &str, data: &[B::Element]) -> Result<()> {
+        let (tensor, place) = self.find(name)?;
+        check_len(name, tensor.shape, data.len())?;
+        self.backend.write(&mut self.memory, place, data);
+        Ok(())
+    }
+
+    /// Gradient of a parameter, from the last run of a plan with gradients.
+    ///
+    /// # Errors
+    /// If there is no parameter of this name.
+    pub fn gradient(&self, name: &str) -> Result<Vec<B::Element>> {
+        Ok(self.fetch(self.find_parameter(name, GRADIENTS)?.1))
+    }
+
+    /// First and second moments of a parameter.
+    ///
+    /// # Errors
+    /// If there is no parameter of this name.
+    pub fn moments(&self, name: &str) -> Result<[Vec<B::Element>; 2]> {
+        let [first, second] = [FIRST_MOMENTS, SECOND_MOMENTS].map(|region| self.find_parameter(name, region));
+        Ok([self.fetch(first?.1), self.fetch(second?.1)])
+    }
+
+    /// Sets the first and second moments of a parameter.
+    ///
+    /// # Errors
+    /// If there is no parameter of this name, or it has another number of elements.
+    pub fn set_moments(&mut self, name: &str, moments: [&[B::Element]; 2]) -> Result<()> {
+        for data in moments {
+            check_len(name, self.find_parameter(name, FIRST_MOMENTS)?.0.shape, data.len())?;
+        }
+        for (region, data) in [FIRST_MOMENTS, SECOND_MOMENTS].into_iter().zip(moments) {
+            let (_, place) = self.find_parameter(name, region)?;
+            self.backend.write(&mut self.memory, place, data);
+        }
+        Ok(())
+    }
+
+    /// Number of optimizer steps taken.
+    pub fn optimizer_step(&self) -> u64 {
+        self.optimizer_step
+    }
+
+    /// Sets the number of optimizer steps taken, when training goes on from a checkpoint.
+    pub fn set_optimizer_step(&mut self, step: u64) {
+        self.optimizer_step = step;
+    }
+
+    /// Changes every parameter by its gradient from the last run. One pass over all of them; it allocates nothing.
+    ///
+    /// Parameters on which the loss does not depend have gradient 0, so weight decay still shrinks them.
+    pub fn adamw(&mut self, params: &AdamW, lr: f64) {
+        self.optimizer_step += 1;
+        let AdamW { beta1, beta2, eps, weight_decay } = *params;
+        let params = AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step };
+        let all = |region| Span::new(region, 0, self.layout.parameters);
+        let operands =
+            adamw::Step { param: all(PARAMETERS), grad: all(GRADIENTS), m: all(FIRST_MOMENTS), v: all(SECOND_MOMENTS) };
+        self.backend.adamw(&mut self.memory, &params, operands);
+    }
+
+    fn fetch(&self, place: Span) -> Vec<B::Element> {
+        let mut data = vec![B::Element::from_f64(0.0); place.len];
+        self.backend.read(&self.memory, place, &mut data);
+        data
+    }
+
+    /// A parameter or state, and where it lies.
+    fn find(&self, name: &str) -> Result<(&TensorInfo, Span)> {
+        let mut all = self.tensors.iter().zip(self.layout.spans.iter().copied());
+        let found = all.find(|(tensor, _)| tensor.name == name);
+        found.ok_or_else(|| Error::UnknownTensor { kind: "parameter or state", name: name.to_owned() })
+    }
+
+    /// A parameter, and where its gradient or moment of this region lies.
+    fn find_parameter(&self, name: &str, region: Region) -> Result<(&TensorInfo, Span)> {
+        match self.find(name) {
+            Ok((tensor, place)) if tensor.trained => Ok((tensor, Span { region, ..place })),
+            _ => Err(Error::UnknownTensor { kind: "parameter", name: name.to_owned() }),
+        }
+    }
+}

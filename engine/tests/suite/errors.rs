@@ -1,0 +1,281 @@
+//! What is refused, and that the message says what was expected and what was got.
+
+use crate::common::{Network, network, norm_nodes};
+use engine::*;
+
+/// A graph with an image `x [2, 5, 6, 4]`, a vector `v [2, 3]` and a parameter `p [4]`.
+struct Leaves {
+    graph: Graph,
+    x: NodeId,
+    v: NodeId,
+    p: NodeId,
+}
+
+fn leaves() -> Leaves {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 5, 6, 4]).unwrap();
+    let v = graph.input("v", [2, 3]).unwrap();
+    let p = graph.parameter("p", [4], Init::Zeros).unwrap();
+    Leaves { graph, x, v, p }
+}
+
+/// Records an operation that must be refused with this message.
+fn refused(message: &str, record: impl FnOnce(&mut Leaves) -> Result<NodeId>) {
+    let mut leaves = leaves();
+    let before = leaves.graph.len();
+    match record(&mut leaves) {
+        Ok(node) => panic!("{} was recorded; expected: {message}", leaves.graph.name(node)),
+        Err(error) => assert_eq!(error.to_string(), message),
+    }
+    assert!(leaves.graph.len() >= before);
+}
+
+/// As [`refused`], for an operation on `x` and a new parameter `w`.
+fn refused_with_w<const N: usize>(
+    message: &str,
+    w: [usize; N],
+    record: impl FnOnce(&mut Graph, NodeId, NodeId) -> Result<NodeId>,
+) {
+    refused(message, |l| {
+        let w = l.graph.parameter("w", w, Init::Zeros)?;
+        record(&mut l.graph, l.x, w)
+    });
+}
+
+#[test]
+fn conv2d() {
+    refused_with_w(
+        "conv2d `conv2d_4`: argument `w` is `w` [3, 3, 5, 8], expected [3, 3, 4, 8] ([R, S, C / groups, K]), as x is [2, 5, 6, 4] and groups 1",
+        [3, 3, 5, 8],
+        |g, x, w| g.conv2d(x, w, None, Conv2d::default()),
+    );
+    refused_with_w(
+        "conv2d `conv2d_4`: argument `w` is `w` [3, 3], expected [R, S, C / groups, K]",
+        [3, 3],
+        |g, x, w| g.conv2d(x, w, None, Conv2d::default()),
+    );
+    refused_with_w("conv2d `conv2d_4`: 3 groups must divide the channels, 4 and 8", [3, 3, 4, 8], |g, x, w| {
+        g.conv2d(x, w, None, Conv2d { groups: 3, ..Conv2d::default() })
+    });
+    refused_with_w(
+        "conv2d `conv2d_4`: the kernel's height 7 exceeds the padded input's 5 (5 + 2 * 0)",
+        [7, 3, 4, 8],
+        |g, x, w| g.conv2d(x, w, None, Conv2d::default()),
+    );
+    refused_with_w("conv2d `conv2d_4`: vertical stride must be at least 1, not 0", [3, 3, 4, 8], |g, x, w| {
+        g.conv2d(x, w, None, Conv2d { stride: [0, 1], ..Conv2d::default() })
+    });
+    refused("conv2d `conv2d_4`: argument `bias` is `p` [4], expected [8]", |l| {
+        let w = l.graph.parameter("w", [3, 3, 4, 8], Init::Zeros)?;
+        l.graph.conv2d(l.x, w, Some(l.p), Conv2d::default())
+    });
+    refused("conv2d `conv2d_3`: argument `x` is `v` [2, 3], expected [N, H, W, C]", |l| {
+        l.graph.conv2d(l.v, l.x, None, Conv2d::default())
+    });
+}
+
+#[test]
+fn linear() {
+    refused_with_w("linear `linear_4`: argument `x` is `x` [2, 5, 6, 4], expected [N, C]", [4, 5], |g, x, w| {
+        g.linear(x, w, None)
+    });
+    refused("linear `linear_4`: argument `w` is `w` [4, 5], expected [3, K], as x is [2, 3]", |l| {
+        let w = l.graph.parameter("w", [4, 5], Init::Zeros)?;
+        l.graph.linear(l.v, w, None)
+    });
+    refused("linear `linear_4`: argument `bias` is `p` [4], expected [5]", |l| {
+        let w = l.graph.parameter("w", [3, 5], Init::Zeros)?;
+        l.graph.linear(l.v, w, Some(l.p))
+    });
+}
+
+#[test]
+fn conv_transpose2d() {
+    refused_with_w(
+        "conv_transpose2d `conv_transpose2d_4`: argument `w` is `w` [3, 3, 4, 8], expected [3, 3, 4, 4] ([R, S, Cout / groups, Cin]), as x is [2, 5, 6, 4]",
+        [3, 3, 4, 8],
+        |g, x, w| g.conv_transpose2d(x, w, None, ConvTranspose2d::default()),
+    );
+    refused_with_w(
+        "conv_transpose2d `conv_transpose2d_4`: the output padding's width 2 must be below the stride 2",
+        [3, 3, 8, 4],
+        |g, x, w| {
+            let params = ConvTranspose2d { stride: [2, 2], output_padding: [1, 2], ..ConvTranspose2d::default() };
+            g.conv_transpose2d(x, w, None, params)
+        },
+    );
+    refused("conv_transpose2d `conv_transpose2d_4`: argument `bias` is `p` [4], expected [6]", |l| {
+        let w = l.graph.parameter("w", [1, 1, 3, 4], Init::Zeros)?;
+        l.graph.conv_transpose2d(l.x, w, Some(l.p), ConvTranspose2d { groups: 2, ..ConvTranspose2d::default() })
+    });
+}
+
+#[test]
+fn batch_norm() {
+    let norm = |change: fn(&mut BatchNormNodes, &Leaves), params: BatchNorm| {
+        move |l: &mut Leaves| {
+            let mut nodes = norm_nodes(&mut l.graph, "bn", 4);
+            change(&mut nodes, l);
+            l.graph.batch_norm(l.x, nodes, params)
+        }
+    };
+    let default = BatchNorm::default();
+    refused(
+        "batch_norm `batch_norm_7`: argument `gamma` is `v` [2, 3], expected [4]",
+        norm(|nodes, l| nodes.gamma = l.v, default),
+    );
+    refused(
+        "batch_norm `batch_norm_7`: argument `running_var` is the parameter `p`, expected a state, as it is updated",
+        norm(|nodes, l| nodes.running_var = l.p, default),
+    );
+    refused(
+        "batch_norm `batch_norm_7`: argument `beta` is `bn.weight`, which is another argument too, expected a node of its own",
+        norm(|nodes, _| nodes.beta = nodes.gamma, default),
+    );
+    refused(
+        "batch_norm `batch_norm_7`: eps must be above 0, not NaN",
+        norm(|_, _| {}, BatchNorm { eps: f64::NAN, ..default }),
+    );
+    refused(
+        "batch_norm `batch_norm_7`: momentum must be from 0 to 1, not 1.5",
+        norm(|_, _| {}, BatchNorm { momentum: 1.5, ..default }),
+    );
+}
+
+#[test]
+fn element_wise_operations() {
+    refused("add `add_3`: argument `b` is `v` [2, 3], expected [2, 5, 6, 4]", |l| l.graph.add(l.x, l.v, 1.0));
+    refused("add `add_3`: the weight must be finite, not inf", |l| l.graph.add(l.x, l.x, f64::INFINITY));
+    refused("l1_loss `l1_loss_3`: argument `target` is `v` [2, 3], expected [2, 5, 6, 4]", |l| {
+        l.graph.l1_loss(l.x, l.v)
+    });
+    refused("pad `pad_3`: argument `x` is `x` [2, 5, 6, 4], expected [N, H, W, C] with H <= 9 and W <= 5", |l| {
+        l.graph.pad(l.x, 9, 5)
+    });
+    refused("pad `pad_3`: argument `x` is `p` [4], expected [N, H, W, C]", |l| l.graph.pad(l.p, 9, 9));
+}
+
+#[test]
+fn names_sizes_and_nodes() {
+    let taken = "there is already a node named `x`; names of inputs, parameters and states must be unique";
+    refused(taken, |l| l.graph.parameter("x", [1], Init::Ones));
+    refused(taken, |l| l.graph.state("x", [1], Init::Ones));
+    refused("input `empty`: shape [3, 0] has no elements, or too many", |l| l.graph.input("empty", [3, 0]));
+    refused("parameter `huge`: shape [4294967296, 4294967296, 2] has no elements, or too many", |l| {
+        l.graph.parameter("huge", [1 << 32, 1 << 32, 2], Init::Zeros)
+    });
+    let foreign = network(1).output;
+    let message = format!("node {} is not of this graph, which has 3 nodes", foreign.index());
+    refused(&message, |l| l.graph.activation(foreign, Activation::Relu));
+    refused(&message, |l| l.graph.linear(l.v, foreign, None));
+}
+
+#[test]
+fn plans() {
+    let Network { graph, output, x, .. } = network(1);
+    let refused = |plan: Result<Plan>, message: &str| assert_eq!(plan.err().unwrap().to_string(), message);
+    refused(Plan::training(&graph, output), "the loss `output` has shape [1, 6, 6, 1], expected a single element");
+    refused(Plan::inference(&graph, &[], Statistics::Running), "an inference plan needs at least one output");
+    refused(
+        Plan::gradients(&graph, x, false, &PlanOptions::default()),
+        "`x` depends on no parameter, so it has no gradient",
+    );
+    let foreign = network(1).loss;
+    let small = leaves();
+    let message = format!("node {} is not of this graph, which has 3 nodes", foreign.index());
+    refused(Plan::training(&small.graph, foreign), &message);
+    let keep = PlanOptions { keep: vec![foreign], ..PlanOptions::default() };
+    refused(Plan::inference_with(&small.graph, &[small.x], Statistics::Running, &keep), &message);
+}
+
+#[test]
+fn a_running_statistic_is_not_read_elsewhere_in_training() {
+    let mut l = leaves();
+    let nodes = norm_nodes(&mut l.graph, "bn", 4);
+    let y = l.graph.batch_norm(l.x, nodes, BatchNorm::default()).unwrap();
+    let other = l.graph.add(l.p, nodes.running_mean, 1.0).unwrap();
+    let loss = l.graph.mse_loss(other, l.p).unwrap();
+    let options = PlanOptions { keep: vec![y], ..PlanOptions::default() };
+    assert_eq!(
+        Plan::training_with(&l.graph, loss, &options).err().unwrap().to_string(),
+        "add `add_8`: an argument is a running statistic of `batch_norm_7`, which updates it"
+    );
+    assert!(Plan::inference(&l.graph, &[other, y], Statistics::Running).is_ok());
+}
+
+#[test]
+fn sessions() {
+    let Network { graph, x, target, output, loss } = network(2);
+    let training = Plan::training(&graph, loss).unwrap();
+    let inference = Plan::inference(&graph, &[output], Statistics::Running).unwrap();
+    let message = |result: Result<()>| result.err().unwrap().to_string();
+
+    assert_eq!(Session::new(Reference, vec![]).err().unwrap(), Error::NoPlans);
+    let other = Plan::inference(&leaves().graph, &[leaves().x], Statistics::Running).unwrap();
+    assert_eq!(
+        Session::new(Reference, vec![training.clone(), other]).err().unwrap().to_string(),
+        "plan 1 has parameter `p` [4] (Zeros) where plan 0 has parameter `stem.bn.weight` [2] (Ones); \
+         the plans of a session share parameters and states"
+    );
+
+    let mut session = Session::new(Reference, vec![training, inference]).unwrap();
+    let (train, infer) = (PlanId(0), PlanId(1));
+    assert_eq!(message(session.run(PlanId(2))), "there is no plan 2; the session has 2 plans");
+    assert_eq!(message(session.run(train)), "input `x` of plan 0 has not been written");
+    assert_eq!(message(session.write_input(train, x, &[0.0; 7])), "`x` has 120 elements (shape [2, 6, 5, 2]), got 7");
+    assert_eq!(
+        message(session.write_input(infer, target, &[0.0; 72])),
+        "`target` is an input that the plan does not read, expected an input of the plan"
+    );
+    assert_eq!(
+        message(session.write_input(train, output, &[0.0; 72])),
+        "`output` is the result of activation, expected an input of the plan"
+    );
+    assert_eq!(
+        message(session.write_cotangent(train, &[1.0])),
+        "plan 0 takes no cotangent, as it is not made by `Plan::gradients`"
+    );
+    session.write_input(train, x, &[0.1; 120]).unwrap();
+    assert_eq!(message(session.run(train)), "input `target` of plan 0 has not been written");
+    session.write_input(train, target, &[0.1; 72]).unwrap();
+    session.write_input(infer, x, &[0.1; 120]).unwrap();
+
+    let mut values = [0.0; 72];
+    assert_eq!(
+        message(session.read(infer, output, &mut values)),
+        "`output` of plan 1 cannot be read: the plan has not run, or another one has run since"
+    );
+    session.run(infer).unwrap();
+    session.read(infer, output, &mut values).unwrap();
+    assert_eq!(
+        message(session.read(infer, output, &mut values[1..])),
+        "`output` has 72 elements (shape [2, 6, 6, 1]), got 71"
+    );
+    session.run(train).unwrap();
+    assert!(matches!(session.read(infer, output, &mut values), Err(Error::Stale { .. })));
+    assert_eq!(
+        message(session.read(train, output, &mut values)),
+        "the value of `output` is not kept by plan 0: make it an output, or name it in `PlanOptions::keep`"
+    );
+    assert!(matches!(session.read_gradient(train, x, &mut [0.0; 120]), Err(Error::NotKept { .. })));
+
+    assert_eq!(message(session.tensor("w").map(|_| ())), "there is no parameter or state `w`");
+    assert_eq!(
+        message(session.gradient("stem.bn.running_mean").map(|_| ())),
+        "there is no parameter `stem.bn.running_mean`"
+    );
+    assert_eq!(message(session.set_tensor("up.bias", &[0.0; 2])), "`up.bias` has 1 elements (shape [1]), got 2");
+    assert_eq!(
+        message(session.set_moments("up.bias", [&[0.0], &[0.0; 2]])),
+        "`up.bias` has 1 elements (shape [1]), got 2"
+    );
+}
+
+#[test]
+fn too_large_a_network_is_out_of_memory() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1 << 30, 1 << 27]).unwrap();
+    let plan = Plan::inference(&graph, &[x], Statistics::Running).unwrap();
+    let error = Session::new(Reference, vec![plan]).err().unwrap();
+    assert!(error.to_string().starts_with("out of memory: could not allocate 1152921504606846976 bytes"), "{error}");
+}

@@ -1,0 +1,8 @@
+//! Tests of the engine's public interface, on the `Reference` backend.
+
+mod common;
+mod errors;
+mod faulty;
+mod gradients;
+mod random_graphs;
+mod sessions;

@@ -1,0 +1,162 @@
+//! Random graphs: gradients against finite differences, and the same bits however memory is used.
+
+use crate::common::{norm_nodes, numbers};
+use engine::gradcheck::check;
+use engine::*;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// One node to record: what, on which earlier values, and how.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    op: u8,
+    a: usize,
+    b: usize,
+    how: usize,
+}
+
+fn choices() -> impl Strategy<Value = Vec<Choice>> {
+    let choice = (0u8..8, 0usize..1000, 0usize..1000, 0usize..1000);
+    prop::collection::vec(choice.prop_map(|(op, a, b, how)| Choice { op, a, b, how }), 1..14)
+}
+
+/// Element-wise functions without kinks: differences are meaningful everywhere.
+const SMOOTH: [Activation; 5] =
+    [Activation::Gelu, Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Mish];
+
+/// Largest value that is recorded, to bound the time that a check takes.
+const MAX_LEN: usize = 240;
+
+struct Builder {
+    graph: Graph,
+    /// Values of four dimensions.
+    values: Vec<NodeId>,
+    /// Weights that may be used again.
+    weights: Vec<NodeId>,
+}
+
+impl Builder {
+    /// A graph that these choices lead to, and its output: the last value, or its loss. Choices without a valid node are skipped.
+    fn build(choices: &[Choice], scalar: bool) -> (Graph, NodeId) {
+        let mut graph = Graph::new();
+        let x = graph.input("x", [2, 4, 3, 2]).unwrap();
+        let p = graph.parameter("p", [2, 4, 3, 2], Init::Uniform { bound: 1.0 }).unwrap();
+        let mut builder = Builder { graph, values: vec![x, p], weights: Vec::new() };
+        for choice in choices {
+            if let Some(node) = builder.record(*choice) {
+                if builder.graph.shape(node).len() <= MAX_LEN {
+                    builder.values.push(node);
+                }
+            }
+        }
+        let Builder { mut graph, values, .. } = builder;
+        let last = *values.last().unwrap();
+        // never a leaf, so that there is something to run
+        let output = graph.add(last, last, 0.5).unwrap();
+        if !scalar {
+            return (graph, output);
+        }
+        let target = graph.input("target", *graph.shape(output).dims().first_chunk::<4>().unwrap()).unwrap();
+        let loss = graph.mse_loss(output, target).unwrap();
+        (graph, loss)
+    }
+
+    fn record(&mut self, Choice { op, a, b, how }: Choice) -> Option<NodeId> {
+        let x = self.values[a % self.values.len()];
+        let graph = &mut self.graph;
+        let &[_, h, w, c] = graph.shape(x).dims() else { unreachable!("values have four dimensions") };
+        let fresh = graph.len();
+        let (small, stride, padding) = (1 + b % 3, [1 + how % 2, 1 + how / 2 % 2], [how / 4 % 2, how / 8 % 2]);
+        let groups = if c % 2 == 0 && how % 5 == 0 { 2 } else { 1 };
+        let kernel = [1 + how / 16 % 3, 1 + how / 48 % 3];
+        let name = |kind: &str| format!("{kind}_{fresh}");
+        let init = Init::Uniform { bound: 0.6 };
+        let node = match op {
+            0 => graph.activation(x, SMOOTH[how % SMOOTH.len()]),
+            1 | 2 => {
+                let same: Vec<NodeId> =
+                    self.values.iter().copied().filter(|&value| graph.shape(value) == graph.shape(x)).collect();
+                graph.add(x, same[b % same.len()], [1.0, 1.0, -0.5, 0.3][how % 4])
+            }
+            3 => {
+                let k = small * groups;
+                let weight = graph.parameter(&name("w"), [kernel[0], kernel[1], c / groups, k], init).unwrap();
+                let bias = graph.parameter(&name("bias"), [k], init).unwrap();
+                self.weights.push(weight);
+                graph.conv2d(x, weight, (how % 3 > 0).then_some(bias), Conv2d { stride, padding, groups })
+            }
+            4 => {
+                let weight = graph.parameter(&name("w"), [kernel[0], kernel[1], small, c], init).unwrap();
+                let bias = graph.parameter(&name("bias"), [small * groups], init).unwrap();
+                let output_padding = [(stride[0] - 1) * (how / 7 % 2), 0];
+                let params = ConvTranspose2d { stride, padding, output_padding, groups };
+                graph.conv_transpose2d(x, weight, (how % 3 > 0).then_some(bias), params)
+            }
+            5 => {
+                let nodes = norm_nodes(graph, &name("bn"), c);
+                // a large eps keeps the second derivative small
+                graph.batch_norm(x, nodes, BatchNorm { eps: 0.1, momentum: 0.1 })
+            }
+            6 => graph.pad(x, h + how % 2, w + how / 2 % 2),
+            _ => {
+                let weight = *self.weights.get(b % self.weights.len().max(1))?;
+                graph.conv2d(x, weight, None, Conv2d::default())
+            }
+        };
+        node.ok()
+    }
+}
+
+/// The value of the output, all gradients and all states after two runs, bit by bit.
+fn outcome(graph: &Graph, output: NodeId, options: &PlanOptions) -> Vec<u64> {
+    let plan = Plan::gradients(graph, output, true, options).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    let id = PlanId(0);
+    session.initialize(11);
+    session.write_cotangent(id, &numbers(graph.shape(output).len(), 3)).unwrap();
+    let inputs: Vec<NodeId> = ["x", "target"].into_iter().filter_map(|name| graph.node(name)).collect();
+    let inputs: Vec<NodeId> = inputs
+        .into_iter()
+        .filter(|&input| session.write_input(id, input, &numbers(graph.shape(input).len(), 4)).is_ok())
+        .collect();
+    session.run(id).unwrap();
+    session.run(id).unwrap();
+    let mut all = vec![0.0; graph.shape(output).len()];
+    session.read(id, output, &mut all).unwrap();
+    for tensor in graph.tensors() {
+        all.extend(session.tensor(&tensor.name).unwrap());
+        if tensor.trained {
+            all.extend(session.gradient(&tensor.name).unwrap());
+        }
+    }
+    for input in inputs {
+        let mut gradient = vec![0.0; graph.shape(input).len()];
+        session.read_gradient(id, input, &mut gradient).unwrap();
+        all.extend(gradient);
+    }
+    assert!(all.iter().all(|x| x.is_finite()), "poison was read");
+    all.iter().map(|x| x.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, rng_seed: RngSeed::Fixed(0), ..ProptestConfig::default() })]
+
+    #[test]
+    fn gradients_equal_finite_differences(choices in choices(), scalar: bool, seed in 0u64..100) {
+        let (graph, output) = Builder::build(&choices, scalar);
+        let options = GradcheckOptions { seed, samples: Some(6), ..GradcheckOptions::default() };
+        let report = check(&graph, output, &options).unwrap();
+        prop_assert!(report.passed(), "{report}");
+    }
+
+    #[test]
+    fn memory_options_change_no_bit(choices in choices(), scalar: bool) {
+        let (graph, output) = Builder::build(&choices, scalar);
+        let base = PlanOptions { reuse: false, recompute: false, keep: vec![], poison: false };
+        let want = outcome(&graph, output, &base);
+        for (reuse, recompute) in [(true, true), (true, false), (false, true)] {
+            let options = PlanOptions { reuse, recompute, poison: true, keep: vec![] };
+            prop_assert_eq!(&outcome(&graph, output, &options), &want, "reuse {}, recompute {}", reuse, recompute);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What sessions compute: the same bits however memory is used, statistics, shared parameters, the optimizer.
+
+use crate::common::{Network, network, norm_nodes, numbers};
+use engine::*;
+
+const PLAN: PlanId = PlanId(0);
+
+/// Writes numbers that look random to both inputs of a network.
+fn write_inputs(session: &mut Session<Reference>, plan: PlanId, network: &Network) {
+    for (seed, input) in [(1, network.x), (2, network.target)] {
+        let len = network.graph.shape(input).len();
+        session.write_input(plan, input, &numbers(len, seed)).unwrap();
+    }
+}
+
+/// Every parameter, state, gradient and moment.
+fn everything(session: &Session<Reference>) -> Vec<f64> {
+    let mut all = Vec::new();
+    for tensor in session.tensors() {
+        all.extend(session.tensor(&tensor.name).unwrap());
+        if tensor.trained {
+            all.extend(session.gradient(&tensor.name).unwrap());
+            all.extend(session.moments(&tensor.name).unwrap().concat());
+        }
+    }
+    all
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+/// The losses of some training steps, and all that the session holds after them.
+fn train(network: &Network, options: &PlanOptions) -> (Vec<f64>, Vec<f64>) {
+    let plan = Plan::training_with(&network.graph, network.loss, options).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.initialize(7);
+    write_inputs(&mut session, PLAN, network);
+    let mut losses = Vec::new();
+    for _ in 0..3 {
+        session.run(PLAN).unwrap();
+        losses.push(session.loss(PLAN));
+        session.adamw(&AdamW::default(), 1e-2);
+    }
+    (losses, everything(&session))
+}
+
+#[test]
+fn memory_options_change_no_bit() {
+    let network = network(3);
+    let base = PlanOptions { reuse: false, recompute: false, keep: vec![], poison: false };
+    let (losses, all) = train(&network, &base);
+    assert!(losses[2] < losses[0] && losses.iter().chain(&all).all(|x| x.is_finite()));
+    for reuse in [false, true] {
+        for recompute in [false, true] {
+            for poison in [false, true] {
+                for keep in [vec![], vec![network.output]] {
+                    let options = PlanOptions { reuse, recompute, poison, keep };
+                    let (other_losses, other) = train(&network, &options);
+                    assert_eq!(bits(&other_losses), bits(&losses), "{options:?}");
+                    assert_eq!(bits(&other), bits(&all), "{options:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kept_nodes_can_be_read_after_training() {
+    let network = network(1);
+    let options = PlanOptions { keep: vec![network.output], ..PlanOptions::default() };
+    let training = Plan::training_with(&network.graph, network.loss, &options).unwrap();
+    let batch = Plan::inference(&network.graph, &[network.output], Statistics::Batch).unwrap();
+    let mut session = Session::new(Reference, vec![training, batch]).unwrap();
+    session.initialize(0);
+    write_inputs(&mut session, PLAN, &network);
+    session.run(PLAN).unwrap();
+    let mut kept = vec![0.0; 36];
+    session.read(PLAN, network.output, &mut kept).unwrap();
+    session.write_input(PlanId(1), network.x, &numbers(60, 1)).unwrap();
+    session.run(PlanId(1)).unwrap();
+    let mut output = vec![0.0; 36];
+    session.read(PlanId(1), network.output, &mut output).unwrap();
+    assert_eq!(kept, output, "training normalizes with the statistics of the batch");
+    let mut input = vec![0.0; 60];
+    session.read(PLAN, network.x, &mut input).unwrap();
+    assert_eq!(input, numbers(60, 1));
+}
+
+/// Two rows of one channel, 1 and 3: mean 2, variance 1, unbiased 2.
+#[test]
+fn statistics_of_training_and_inference() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 1]).unwrap();
+    let nodes = norm_nodes(&mut graph, "bn", 1);
+    let y = graph.batch_norm(x, nodes, BatchNorm { eps: 1e-12, momentum: 0.1 }).unwrap();
+    let loss = graph.mse_loss(y, x).unwrap();
+    let options = PlanOptions { keep: vec![y], ..PlanOptions::default() };
+    let plans = vec![
+        Plan::training_with(&graph, loss, &options).unwrap(),
+        Plan::inference(&graph, &[y], Statistics::Batch).unwrap(),
+        Plan::inference(&graph, &[y], Statistics::Running).unwrap(),
+    ];
+    let mut session = Session::new(Reference, plans).unwrap();
+    session.initialize(0);
+    let run = |session: &mut Session<Reference>, plan: PlanId| {
+        session.write_input(plan, x, &[1.0, 3.0]).unwrap();
+        session.run(plan).unwrap();
+        let mut values = [0.0; 2];
+        session.read(plan, y, &mut values).unwrap();
+        let state = ["bn.running_mean", "bn.running_var"].map(|name| session.tensor(name).unwrap()[0]);
+        (values, state)
+    };
+    let close = |a: [f64; 2], b: [f64; 2]| (0..2).all(|i| (a[i] - b[i]).abs() < 1e-9);
+    let (values, state) = run(&mut session, PlanId(2));
+    assert!(close(values, [1.0, 3.0]) && state == [0.0, 1.0], "{values:?} {state:?}");
+    let (values, state) = run(&mut session, PlanId(1));
+    assert!(close(values, [-1.0, 1.0]) && state == [0.0, 1.0], "{values:?} {state:?}");
+    let (values, state) = run(&mut session, PlanId(0));
+    assert!(close(values, [-1.0, 1.0]) && close(state, [0.2, 1.1]), "{values:?} {state:?}");
+    let (values, _) = run(&mut session, PlanId(2));
+    let want = [1.0, 3.0].map(|x| (x - 0.2) / 1.1f64.sqrt());
+    assert!(close(values, want), "{values:?}");
+}
+
+#[test]
+fn plans_of_different_batch_size_share_parameters_and_memory() {
+    let (large, small) = (network(4), network(1));
+    let plans = vec![
+        Plan::training(&large.graph, large.loss).unwrap(),
+        Plan::training(&small.graph, small.loss).unwrap(),
+        Plan::inference(&small.graph, &[small.loss], Statistics::Batch).unwrap(),
+    ];
+    let sizes: Vec<MemoryReport> = plans.iter().map(|plan| plan.memory(&Reference)).collect();
+    let mut session = Session::new(Reference, plans).unwrap();
+    let memory = session.memory();
+    assert_eq!(memory.arena, sizes[0].arena);
+    assert_eq!(memory.parameters, sizes[1].parameters);
+    assert_eq!(memory.inputs, sizes.iter().map(|size| size.inputs).sum::<usize>());
+    session.initialize(3);
+    for (plan, network) in [(PlanId(0), &large), (PlanId(1), &small), (PlanId(2), &small)] {
+        write_inputs(&mut session, plan, network);
+    }
+    session.run(PlanId(0)).unwrap();
+    session.adamw(&AdamW::default(), 1e-2);
+    let loss = session.loss(PlanId(0));
+    session.run(PlanId(1)).unwrap();
+    session.run(PlanId(2)).unwrap();
+    assert_eq!(session.loss(PlanId(0)), loss, "a loss stays when other plans run");
+    assert_eq!(session.loss(PlanId(1)), session.loss(PlanId(2)), "both see the parameters after the step");
+
+    let parameters: Vec<(String, Vec<f64>)> =
+        session.tensors().iter().map(|t| (t.name.clone(), session.tensor(&t.name).unwrap())).collect();
+    let alone = Plan::training(&small.graph, small.loss).unwrap();
+    let mut alone = Session::new(Reference, vec![alone]).unwrap();
+    for (name, values) in &parameters {
+        alone.set_tensor(name, values).unwrap();
+    }
+    write_inputs(&mut alone, PLAN, &small);
+    alone.run(PLAN).unwrap();
+    assert_eq!(alone.loss(PLAN), session.loss(PlanId(1)));
+    assert_eq!(alone.gradient("shared.weight").unwrap(), session.gradient("shared.weight").unwrap());
+}
+
+/// `loss = mse(x, target)` of one parameter, 2, with target 1: gradient `2 (x - 1)`.
+#[test]
+fn adamw_follows_its_equations() {
+    let mut graph = Graph::new();
+    let x = graph.parameter("x", [1], Init::Constant(2.0)).unwrap();
+    let target = graph.input("target", [1]).unwrap();
+    let loss = graph.mse_loss(x, target).unwrap();
+    let mut session = Session::new(Reference, vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    session.initialize(0);
+    session.write_input(PLAN, target, &[1.0]).unwrap();
+    let params = AdamW { beta1: 0.5, beta2: 0.75, eps: 0.0, weight_decay: 0.1 };
+    let mut step = |lr: f64| {
+        session.run(PLAN).unwrap();
+        session.adamw(&params, lr);
+        let [m, v] = session.moments("x").unwrap();
+        (session.loss(PLAN), session.tensor("x").unwrap()[0], m[0], v[0], session.optimizer_step())
+    };
+    // gradient 2, m = 0.5 * 2, v = 0.25 * 4, corrected 2 and 4: x = 2 (1 - 0.05) - 0.5 * 2 / 2
+    assert_eq!(step(0.5), (1.0, 1.4, 1.0, 1.0, 1));
+    // gradient 0.8, m = 0.5 * 1 + 0.5 * 0.8, v = 0.75 * 1 + 0.25 * 0.64, corrected by 0.75 and 0.4375
+    let (loss, x, m, v, steps) = step(0.2);
+    let want = 1.4 * (1.0 - 0.02) - 0.2 * (0.9 / 0.75) / (0.91f64 / 0.4375).sqrt();
+    let close = |a: f64, b: f64| (a - b).abs() < 1e-15;
+    assert!(close(loss, 0.16) && close(m, 0.9) && close(v, 0.91) && close(x, want) && steps == 2, "{loss} {x} {m} {v}");
+
+    session.set_moments("x", [&[0.25], &[0.5]]).unwrap();
+    session.set_optimizer_step(41);
+    assert_eq!(session.moments("x").unwrap(), [vec![0.25], vec![0.5]]);
+    session.adamw(&params, 0.0);
+    assert_eq!(session.optimizer_step(), 42);
+    session.initialize(0);
+    assert_eq!(session.moments("x").unwrap(), [vec![0.0], vec![0.0]]);
+    assert_eq!((session.optimizer_step(), session.tensor("x").unwrap()), (0, vec![2.0]));
+}
+
+#[test]
+fn a_parameter_without_influence_has_gradient_0_whatever_ran_before() {
+    let mut graph = Graph::new();
+    let [a, b] = ["a", "b"].map(|name| graph.parameter(name, [3], Init::Ones).unwrap());
+    let target = graph.input("target", [3]).unwrap();
+    let [loss_a, loss_b] = [a, b].map(|x| graph.mse_loss(x, target).unwrap());
+    let plans = [loss_a, loss_b].map(|loss| Plan::training(&graph, loss).unwrap());
+    let mut session = Session::new(Reference, plans.into()).unwrap();
+    session.initialize(0);
+    for plan in [PlanId(0), PlanId(1)] {
+        session.write_input(plan, target, &[0.0; 3]).unwrap();
+        session.run(plan).unwrap();
+    }
+    assert_eq!(session.gradient("a").unwrap(), [0.0; 3]);
+    assert_eq!(session.gradient("b").unwrap(), [2.0 / 3.0; 3]);
+}
+
+#[test]
+fn any_scalar_is_a_loss() {
+    let mut graph = Graph::new();
+    let w = graph.parameter("w", [1], Init::Constant(0.5)).unwrap();
+    let doubled = graph.add(w, w, 1.0).unwrap();
+    let y = graph.activation(doubled, Activation::Tanh).unwrap();
+    let [first, second] = [y, w].map(|loss| Plan::training(&graph, loss).unwrap());
+    let mut session = Session::new(Reference, vec![first, second]).unwrap();
+    session.initialize(0);
+    session.run(PlanId(0)).unwrap();
+    assert_eq!(session.loss(PlanId(0)), 1f64.tanh());
+    let want = 2.0 * (1.0 - 1f64.tanh().powi(2));
+    assert!((session.gradient("w").unwrap()[0] - want).abs() < 1e-15);
+    session.run(PlanId(1)).unwrap();
+    assert_eq!((session.loss(PlanId(1)), session.gradient("w").unwrap()), (0.5, vec![1.0]));
+}
+
+#[test]
+fn a_cotangent_weights_the_output() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2]).unwrap();
+    let y = graph.add(x, x, 2.0).unwrap();
+    let plan = Plan::gradients(&graph, y, true, &PlanOptions::default()).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.write_input(PLAN, x, &[1.0, 2.0]).unwrap();
+    assert_eq!(
+        session.run(PLAN).err().unwrap().to_string(),
+        format!("input `cotangent of {}` of plan 0 has not been written", graph.name(y))
+    );
+    let mut gradient = [0.0; 2];
+    for cotangent in [[1.0, -1.0], [0.5, 4.0]] {
+        session.write_cotangent(PLAN, &cotangent).unwrap();
+        for _ in 0..2 {
+            session.run(PLAN).unwrap();
+            session.read_gradient(PLAN, x, &mut gradient).unwrap();
+            assert_eq!(gradient, cotangent.map(|c| 3.0 * c));
+        }
+    }
+}
+
+#[test]
+fn profiles_have_a_line_for_every_step() {
+    let network = network(2);
+    let plan = Plan::training(&network.graph, network.loss).unwrap();
+    let steps = plan.len();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.initialize(0);
+    write_inputs(&mut session, PLAN, &network);
+    session.run(PLAN).unwrap();
+    let (loss, gradient) = (session.loss(PLAN), session.gradient("down.weight").unwrap());
+    let times = session.run_timed(PLAN).unwrap();
+    assert_eq!((session.loss(PLAN), session.gradient("down.weight").unwrap()), (loss, gradient));
+    assert_eq!(times.len(), steps);
+    assert!(times.iter().enumerate().all(|(i, time)| time.step == i && time.seconds >= 0.0 && time.bytes > 0));
+    let stem = network.graph.shape(network.x).len() / 2 * 4;
+    let forward = times.iter().find(|time| time.op == "conv2d.forward").unwrap();
+    assert_eq!((forward.pass, forward.flops), (Pass::Forward, 2 * stem * 9 * 2));
+    // x and y of f64, the weight and the bias
+    assert_eq!(forward.bytes, 8 * (stem / 2 + stem + 9 * 2 * 4 + 4));
+    assert_eq!(times.iter().find(|time| time.node == "output").unwrap().op, "activation.forward");
+}
+
+#[test]
+fn initial_values_depend_on_the_seed_alone() {
+    let values = |network: Network, seed: u64| {
+        let plan = Plan::training(&network.graph, network.loss).unwrap();
+        let mut session = Session::new(Reference, vec![plan]).unwrap();
+        session.initialize(seed);
+        let names: Vec<String> = session.tensors().iter().map(|tensor| tensor.name.clone()).collect();
+        names.iter().map(|name| session.tensor(name).unwrap()).collect::<Vec<_>>()
+    };
+    let first = values(network(1), 5);
+    assert_eq!(first, values(network(3), 5));
+    let other = values(network(1), 6);
+    for (i, tensor) in network(1).graph.tensors().iter().enumerate() {
+        match tensor.init {
+            Init::Uniform { bound } => {
+                assert!(first[i] != other[i] && first[i].iter().all(|x| x.abs() <= bound));
+            }
+            _ => assert_eq!(first[i], other[i], "{tensor}"),
+        }
+    }
+    let distinct = |a: usize, b: usize| first[a][..4] != first[b][..4];
+    assert!(distinct(4, 6) && distinct(6, 7), "tensors have streams of their own");
+}
+
+#[test]
+fn a_session_can_be_entered_and_its_graph_asked() {
+    let network = network(1);
+    assert_eq!(network.graph.node("output"), Some(network.output));
+    assert_eq!(network.graph.node("nothing"), None);
+    let plan = Plan::training(&network.graph, network.loss).unwrap();
+    assert!(!plan.is_empty());
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.initialize(0);
+    write_inputs(&mut session, PLAN, &network);
+    let loss = session.enter(|session| {
+        session.run(PLAN).unwrap();
+        session.loss(PLAN)
+    });
+    assert_eq!(loss, session.loss(PLAN));
+    assert_eq!(session.backend().name(), "reference");
+    assert_eq!(session.plan(PLAN).unwrap().len(), session.run_timed(PLAN).unwrap().len());
+}

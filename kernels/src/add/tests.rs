@@ -1,0 +1,101 @@
+//! Every CPU path against the reference.
+
+use super::{Add, Scale};
+use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, check, cpus, normal, run};
+use crate::{Backend, Span, Write};
+
+/// The operands that `a`, `b` and `y` are, by their place in the list.
+struct AddPass {
+    weight: f64,
+    operands: [usize; 3],
+}
+
+impl Pass for AddPass {
+    fn name(&self) -> String {
+        format!("add {} of operands {:?}", self.weight, self.operands)
+    }
+
+    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], _: Span) {
+        let [a, b, y] = self.operands.map(|i| operands[i]);
+        backend.add(memory, self.weight, Add { a, b, y });
+    }
+}
+
+struct ScalePass {
+    weight: f64,
+    write: Write,
+    inplace: bool,
+}
+
+impl Pass for ScalePass {
+    fn name(&self) -> String {
+        format!("scale {} {:?}", self.weight, self.write)
+    }
+
+    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], _: Span) {
+        let (x, y) = (operands[0], operands[if self.inplace { 0 } else { 1 }]);
+        backend.scale(memory, self.weight, Scale { x, y, write: self.write });
+    }
+}
+
+/// `|a| + |weight b|`, element by element
+fn magnitudes(weight: f64, a: &[f32], b: &[f32]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| f64::from(a.abs()) + (weight * f64::from(*b)).abs()).collect()
+}
+
+#[test]
+fn add_equals_the_reference() {
+    for weight in [1.0, 0.1, -2.5, 0.0] {
+        for len in LENGTHS {
+            let (a, b) = (normal(1, len), normal(2, len));
+            let (read, update) = (Operand::In, Operand::InOut);
+            // the weight itself is rounded too
+            let bounds = [Bound::each(3.0, magnitudes(weight, &a, &b))];
+            let pass = AddPass { weight, operands: [0, 1, 2] };
+            let results = check(&pass, &[read(a.clone()), read(b.clone()), Operand::Out(len)], &bounds);
+            for ([cpu, ..], want) in cpus().zip(results) {
+                for (operands, list) in [
+                    ([0, 1, 0], [update(a.clone()), read(b.clone())]),
+                    ([0, 1, 1], [read(a.clone()), update(b.clone())]),
+                ] {
+                    let pass = AddPass { weight, operands };
+                    let got = run(cpu, &pass, &list);
+                    assert_bits(&pass.name(), &got[operands[2]..=operands[2]], &want[2..]);
+                }
+            }
+            let doubled = AddPass { weight, operands: [0, 0, 0] };
+            check(&doubled, &[update(a.clone())], &[Bound::each(3.0, magnitudes(weight, &a, &a))]);
+        }
+    }
+}
+
+#[test]
+fn scale_equals_the_reference() {
+    for weight in [1.0, 0.1, -2.5, 0.0] {
+        for len in LENGTHS {
+            let (x, before) = (normal(1, len), normal(2, len));
+            for write in [Write::Set, Write::Add] {
+                let pass = ScalePass { weight, write, inplace: false };
+                let operands = [Operand::In(x.clone()), Operand::written(write, before.clone())];
+                let results = check(&pass, &operands, &[Bound::each(3.0, magnitudes(weight, &before, &x))]);
+                if write == Write::Set {
+                    let pass = ScalePass { weight, write, inplace: true };
+                    for ([cpu, ..], want) in cpus().zip(results) {
+                        assert_bits(&pass.name(), &run(cpu, &pass, &[Operand::InOut(x.clone())]), &want[1..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_keeps_every_bit() {
+    let x = vec![-0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY, f32::MAX, 0.1];
+    let pass = ScalePass { weight: 1.0, write: Write::Set, inplace: false };
+    let want: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+    for cpu in cpus().flatten() {
+        let got = run(cpu, &pass, &[Operand::In(x.clone()), Operand::Out(x.len())]);
+        assert_bits("copy", &got[1..], std::slice::from_ref(&want));
+    }
+}

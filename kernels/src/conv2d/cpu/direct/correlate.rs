@@ -1,0 +1,329 @@
+//! Forward pass and input gradient.
+
+use super::axis::Axis;
+use super::pack::{KernelLayout, pack, pack_narrow};
+use super::tile::{Operands, run_narrow_row, run_row};
+use super::{Image, LINE, MAX_NARROW, aligned, flattened, strips, wanted_tasks};
+use crate::conv2d::Conv2dParams;
+use crate::conv2d::cpu::part;
+use crate::parallel::SharedSlice;
+use crate::simd::{Isa, Kernel, Simd};
+use crate::{Cpu, Write};
+use std::ops::Range;
+
+/// Vectors of output channels in a tile.
+const TILE_VECTORS: usize = 2;
+
+#[allow(clippy::too_many_arguments)]
+pub(in super::super) fn forward(
+    cpu: &Cpu,
+    p: &Conv2dParams,
+    x: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    Correlation::new(p, Direction::Forward, cpu.isa).run(cpu, x, w, bias, y, write, workspace);
+}
+
+pub(in super::super) fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    Correlation::new(p, Direction::Forward, cpu.isa).workspace_len(cpu)
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(in super::super) fn grad_input(
+    cpu: &Cpu,
+    p: &Conv2dParams,
+    dy: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    dx: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    Correlation::new(p, Direction::Adjoint, cpu.isa).run(cpu, dy, w, bias, dx, write, workspace);
+}
+
+pub(in super::super) fn grad_input_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    Correlation::new(p, Direction::Adjoint, cpu.isa).workspace_len(cpu)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Forward,
+    Adjoint,
+}
+
+/// How a pass is cut up; depends on the shape and the instruction set alone.
+struct Correlation {
+    p: Conv2dParams,
+    direction: Direction,
+    lanes: usize,
+    /// `[height, width]` and channels of the pass's input and output: for the adjoint, those of `dy` and `dx`.
+    in_size: [usize; 2],
+    in_channels: usize,
+    out_size: [usize; 2],
+    out_channels: usize,
+    /// Channels of a group.
+    inputs: usize,
+    outputs: usize,
+    /// Strips of rows and of columns.
+    strips: [usize; 2],
+    /// Tasks that share the channels of a strip.
+    channel_parts: usize,
+    /// Elements of a strip's input.
+    strip_len: usize,
+    /// Elements of a group's packed weights.
+    weight_len: usize,
+}
+
+/// A dense correlation that gives some of the output pixels.
+struct Phase {
+    axes: [Axis; 2],
+    /// Where its packed weights begin among those of a group.
+    weight: usize,
+}
+
+impl Correlation {
+    fn new(p: &Conv2dParams, direction: Direction, isa: Isa) -> Correlation {
+        let p = flattened(p);
+        let [(in_size, in_channels), (out_size, out_channels)] = match direction {
+            Direction::Forward => [([p.h, p.w], p.c), ([p.p, p.q], p.k)],
+            Direction::Adjoint => [([p.p, p.q], p.k), ([p.h, p.w], p.c)],
+        };
+        let mut plan = Correlation {
+            p,
+            direction,
+            lanes: isa.lanes(),
+            in_size,
+            in_channels,
+            out_size,
+            out_channels,
+            inputs: in_channels / p.groups,
+            outputs: out_channels / p.groups,
+            strips: [1; 2],
+            channel_parts: 1,
+            strip_len: 0,
+            weight_len: 0,
+        };
+        // The first phase has the most taps; the number of outputs differs by one at most.
+        let bounds = [0, 1].map(|dim| {
+            let count = plan.axes(dim).map(|axis| axis.count).max().unwrap_or(0);
+            Axis { count, ..plan.axis(dim, 0) }
+        });
+        plan.strips = strips(&bounds, plan.inputs);
+        let wanted = wanted_tasks(p.flops());
+        let missing = wanted.div_ceil((p.n * plan.strips[1]).max(1));
+        plan.strips[0] = plan.strips[0].max(missing.min(bounds[0].count));
+        plan.channel_parts = wanted.div_ceil(plan.image_strips().max(1)).min(plan.channel_tiles());
+        let in_len = |dim: usize| bounds[dim].in_len(bounds[dim].count.div_ceil(plan.strips[dim]));
+        plan.strip_len = (in_len(0) * in_len(1) * plan.inputs).next_multiple_of(LINE);
+        plan.weight_len = plan.phases().map(|phase| plan.packed_len(&phase, plan.outputs)).sum();
+        plan
+    }
+
+    fn phase_count(&self) -> [usize; 2] {
+        match self.direction {
+            Direction::Forward => [1; 2],
+            Direction::Adjoint => [self.p.stride_h, self.p.stride_w],
+        }
+    }
+
+    fn axis(&self, dim: usize, phase: usize) -> Axis {
+        let p = &self.p;
+        let (taps, stride, pad) = ([p.r, p.s][dim], [p.stride_h, p.stride_w][dim], [p.pad_h, p.pad_w][dim]);
+        match self.direction {
+            Direction::Forward => Axis::forward(self.out_size[dim], taps, stride, pad),
+            Direction::Adjoint => Axis::adjoint(self.out_size[dim], taps, stride, pad, phase),
+        }
+    }
+
+    /// The phases of one dimension.
+    fn axes(&self, dim: usize) -> impl Iterator<Item = Axis> {
+        (0..self.phase_count()[dim]).map(move |phase| self.axis(dim, phase))
+    }
+
+    fn phases(&self) -> impl Iterator<Item = Phase> {
+        let mut weight = 0;
+        self.axes(0).flat_map(|rows| self.axes(1).map(move |columns| [rows, columns])).map(move |axes| {
+            let phase = Phase { axes, weight };
+            weight += self.packed_len(&phase, self.outputs);
+            phase
+        })
+    }
+
+    /// Elements of the packed weights of the first `outputs` channels of a group.
+    fn packed_len(&self, phase: &Phase, outputs: usize) -> usize {
+        let [rows, columns] = phase.axes.map(|axis| axis.taps);
+        match self.is_narrow() {
+            true => rows * outputs * (columns * self.inputs).next_multiple_of(self.lanes),
+            false => rows * columns * self.inputs * outputs.next_multiple_of(self.lanes),
+        }
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.outputs <= MAX_NARROW
+    }
+
+    /// Tiles of a group's output channels.
+    fn channel_tiles(&self) -> usize {
+        self.outputs.div_ceil(TILE_VECTORS * self.lanes)
+    }
+
+    fn channels_of_tile(&self, tile: usize) -> Range<usize> {
+        let width = TILE_VECTORS * self.lanes;
+        tile * width..self.outputs.min((tile + 1) * width)
+    }
+
+    /// Elements of a group's bias, of whole vectors.
+    fn bias_len(&self) -> usize {
+        self.outputs.next_multiple_of(self.lanes)
+    }
+
+    fn image_strips(&self) -> usize {
+        self.p.n * self.strips[0] * self.strips[1]
+    }
+
+    fn workspace_len(&self, cpu: &Cpu) -> usize {
+        LINE + self.p.groups * (self.weight_len + self.bias_len()) + cpu.pool.threads() * self.strip_len
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run(
+        &self,
+        cpu: &Cpu,
+        input: &[f32],
+        w: &[f32],
+        bias: &[f32],
+        out: &mut [f32],
+        write: Write,
+        workspace: &mut [f32],
+    ) {
+        let groups = self.p.groups;
+        let (weight, rest) = aligned(workspace).split_at_mut(groups * self.weight_len);
+        let (packed_bias, rest) = rest.split_at_mut(groups * self.bias_len());
+        let scratch = &mut rest[..cpu.pool.threads() * self.strip_len];
+        self.pack_bias(bias, packed_bias);
+        self.pack_weight(cpu, w, weight);
+        let (weight, bias) = (&*weight, &*packed_bias);
+        assert_eq!(out.len(), self.p.n * self.out_size[0] * self.out_size[1] * self.out_channels);
+        let out = SharedSlice::new(out);
+        let tasks = self.image_strips() * self.channel_parts;
+        cpu.pool.for_each_with_scratch(tasks, scratch, |task, scratch| {
+            let (strip, channel_part) = (task / self.channel_parts, task % self.channel_parts);
+            cpu.isa.dispatch(StripTask { plan: self, input, weight, bias, out, write, strip, channel_part, scratch });
+        });
+    }
+
+    fn pack_bias(&self, bias: &[f32], packed: &mut [f32]) {
+        packed.fill(0.0);
+        for (packed, bias) in packed.chunks_exact_mut(self.bias_len()).zip(bias.chunks_exact(self.outputs)) {
+            packed[..self.outputs].copy_from_slice(bias);
+        }
+    }
+
+    fn pack_weight(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
+        let p = &self.p;
+        let (input, output) = match self.direction {
+            Direction::Forward => (p.k, 1),
+            Direction::Adjoint => (1, p.k),
+        };
+        let tap = p.c / p.groups * p.k;
+        let layout = KernelLayout { kernel_columns: p.s, tap, input, output, inputs: self.inputs };
+        let shared = SharedSlice::new(packed);
+        let tiles = self.channel_tiles();
+        cpu.pool.for_each(p.groups * tiles, |task| {
+            let (group, channels) = (task / tiles, self.channels_of_tile(task % tiles));
+            for phase in self.phases() {
+                let start = group * self.weight_len + phase.weight + self.packed_len(&phase, channels.start);
+                let len = self.packed_len(&phase, channels.len());
+                // SAFETY: groups, phases and tiles of channels have a part each.
+                let packed = unsafe { shared.slice(start, len) };
+                let w = &w[group * (p.k / p.groups) + channels.start * output..];
+                match self.is_narrow() {
+                    true => pack_narrow(&phase.axes, layout, channels.len(), w, packed),
+                    false => pack(&phase.axes, layout, channels.len(), w, packed),
+                }
+            }
+        });
+    }
+}
+
+/// All phases and groups of one strip of an image, for some of the tiles of channels.
+struct StripTask<'a> {
+    plan: &'a Correlation,
+    input: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    out: SharedSlice<'a, f32>,
+    write: Write,
+    /// Counted through all images.
+    strip: usize,
+    channel_part: usize,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for StripTask<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let plan = self.plan;
+        let [strip_rows, strip_columns] = plan.strips;
+        let n = self.strip / (strip_rows * strip_columns);
+        let strip = [self.strip / strip_columns % strip_rows, self.strip % strip_columns];
+        let image = Image::new(self.input, n, plan.in_size, plan.in_channels);
+        for group in 0..plan.p.groups {
+            let weight = &self.weight[group * plan.weight_len..(group + 1) * plan.weight_len];
+            let bias = &self.bias[group * plan.bias_len()..(group + 1) * plan.bias_len()];
+            let in_channels = group * plan.inputs..(group + 1) * plan.inputs;
+            for phase in plan.phases() {
+                let [rows, columns] = [0, 1].map(|dim| phase.axes[dim].part(plan.strips[dim], strip[dim]));
+                if rows.outputs.is_empty() || columns.outputs.is_empty() {
+                    continue;
+                }
+                let taps = phase.axes.map(|axis| axis.taps);
+                // A row of taps must be contiguous.
+                let in_place = plan.p.groups == 1 || taps[1] == 1;
+                let strip = (in_place.then(|| image.strip([&rows, &columns], in_channels.clone())).flatten())
+                    .unwrap_or_else(|| image.copy_strip([&rows, &columns], in_channels.clone(), self.scratch));
+                for tile in part(plan.channel_tiles(), plan.channel_parts, self.channel_part) {
+                    let channels = plan.channels_of_tile(tile);
+                    let weight = &weight[phase.weight + plan.packed_len(&phase, channels.start)..];
+                    let weight = &weight[..plan.packed_len(&phase, channels.len())];
+                    let bias = &bias[channels.start..];
+                    let steps = phase.axes.map(|axis| axis.in_step);
+                    let out_channel = group * plan.outputs + channels.start;
+                    for (i, row) in rows.outputs.clone().enumerate() {
+                        let [row, column] = [
+                            phase.axes[0].out_first + row * phase.axes[0].out_step,
+                            phase.axes[1].out_first + columns.outputs.start * phase.axes[1].out_step,
+                        ];
+                        let pixel = (n * plan.out_size[0] + row) * plan.out_size[1] + column;
+                        // SAFETY:
+                        unsafe {
+                            let operands = Operands {
+                                input: strip.start.wrapping_add(i * steps[0] * strip.row),
+                                input_row: strip.row,
+                                input_pixel: steps[1] * strip.pixel,
+                                rows: taps[0],
+                                depth: taps[1] * plan.inputs,
+                                weight: weight.as_ptr(),
+                                bias: bias.as_ptr(),
+                                out: self.out.as_mut_ptr().add(pixel * plan.out_channels + out_channel),
+                                out_pixel: phase.axes[1].out_step * plan.out_channels,
+                                channels: channels.len(),
+                                add: self.write == Write::Add,
+                            };
+                            match plan.is_narrow() {
+                                true => run_narrow_row(s, operands, columns.outputs.len()),
+                                false => run_row(s, operands, columns.outputs.len()),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Direct convolution: no matrix of patches, no product with an inserted zero; every shape.
+//!
+//! Forward pass and input gradient are both *correlations* ([`correlate`]): the input gradient of stride 1 is that of `dy`
+//! with the reversed and transposed weight, and of stride `(u, v)` it is `u v` of them, one for each phase of the output
+//! pixels ([`axis`]). The weight gradient is a sum of outer products over pixels ([`grad_weight`]).
+//!
+//! All of them work on a *strip* of output rows at a time (and of columns, if the image is very wide). Its input is copied
+//! into the thread's scratch with the zeros of the padding around it, one group's channels only, unless it can be read
+//! where it is. That copy costs a hundredth of the products, keeps bounds checks out of the loops, makes neighbouring taps
+//! of a row contiguous for groups too, and what the copy read is then in the cache.
+
+mod axis;
+mod correlate;
+mod pack;
+mod tile;
+
+pub(super) use correlate::{forward, forward_workspace_len, grad_input, grad_input_workspace_len};
+
+use super::super::Conv2dParams;
+use crate::memory::ALIGNMENT_BYTES;
+use axis::{Axis, AxisPart};
+use std::ops::Range;
+
+/// Elements of a cache line, to which packed operands are aligned.
+const LINE: usize = ALIGNMENT_BYTES / size_of::<f32>();
+
+/// Output channels of a group that are too few to be lanes.
+const MAX_NARROW: usize = 4;
+
+/// Elements of the input of a strip: with the packed weights of a tile it stays in a second-level cache of 256 KiB.
+const STRIP_LEN: usize = 24 * 1024;
+
+/// Columns that a strip has at least, if the image has them.
+const MIN_STRIP_COLUMNS: usize = 28;
+
+/// A task of fewer operations is not worth starting.
+const TASK_FLOPS: usize = 2_000_000;
+
+/// Tasks that a pass is cut into at least, if it is large enough.
+const MIN_TASKS: usize = 16;
+
+/// The same convolution with all pixels in one row, if it is one of single pixels; then they fill tiles, whatever the
+/// image's size. A linear layer is such a convolution of images of one pixel.
+fn flattened(p: &Conv2dParams) -> Conv2dParams {
+    let pointwise = [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] && [p.pad_h, p.pad_w] == [0; 2];
+    if !pointwise {
+        return *p;
+    }
+    let pixels = p.n * p.h * p.w;
+    Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+}
+
+/// Tasks that a pass of `flops` operations should have.
+fn wanted_tasks(flops: usize) -> usize {
+    (flops / TASK_FLOPS).clamp(1, MIN_TASKS)
+}
+
+/// How many strips of rows and of columns an image is cut into; `axes` bound its outputs and taps.
+fn strips(axes: &[Axis; 2], channels: usize) -> [usize; 2] {
+    let in_len = |rows, columns| axes[0].in_len(rows) * axes[1].in_len(columns) * channels;
+    let mut columns = axes[1].count.max(1);
+    while columns > MIN_STRIP_COLUMNS && in_len(1, columns) > STRIP_LEN {
+        columns = columns.div_ceil(2);
+    }
+    let mut rows = axes[0].count.max(1);
+    while rows > 1 && in_len(rows, columns) > STRIP_LEN {
+        rows -= 1;
+    }
+    [axes[0].count.div_ceil(rows).max(1), axes[1].count.div_ceil(columns).max(1)]
+}
+
+/// The part of a workspace that begins at a cache line.
+fn aligned(workspace: &mut [f32]) -> &mut [f32] {
+    let skip = workspace.as_ptr().align_offset(ALIGNMENT_BYTES);
+    assert!(skip < LINE);
+    &mut workspace[skip..]
+}
+
+/// An image of a batch, as a strip reads it.
+#[derive(Clone, Copy)]
+struct Image<'a> {
+    /// `[height, width, channels]`
+    data: &'a [f32],
+    size: [usize; 2],
+    channels: usize,
+}
+
+impl<'a> Image<'a> {
+    fn new(batch: &'a [f32], image: usize, size: [usize; 2], channels: usize) -> Image<'a> {
+        let len = size[0] * size[1] * channels;
+        Image { data: &batch[image * len..(image + 1) * len], size, channels }
+    }
+
+    /// The strip where it is, if all of it is inside the image.
+    fn strip(&self, [rows, columns]: [&AxisPart; 2], channels: Range<usize>) -> Option<Strip> {
+        (rows.is_inside(self.size[0]) && columns.is_inside(self.size[1])).then(|| {
+            let first = rows.in_first as usize * self.size[1] + columns.in_first as usize;
+            let start = &self.data[first * self.channels + channels.start..];
+            Strip { start: start.as_ptr(), row: self.size[1] * self.channels, pixel: self.channels }
+        })
+    }
+
+    /// Copies the channels of a strip to `out`, zeros where it is outside the image.
+    fn copy_strip(&self, [rows, columns]: [&AxisPart; 2], channels: Range<usize>, out: &mut [f32]) -> Strip {
+        let strip = Strip { start: out.as_ptr(), row: columns.in_len * channels.len(), pixel: channels.len() };
+        if rows.in_len * columns.in_len == 0 {
+            return strip;
+        }
+        let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
+        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.in_len).enumerate() {
+            if !inside_rows.contains(&i) || inside.is_empty() {
+                out.fill(0.0);
+                continue;
+            }
+            let row = (rows.in_first + i as isize) as usize;
+            let column = (columns.in_first + inside.start as isize) as usize;
+            let x = &self.data[(row * self.size[1] + column) * self.channels..][..inside.len() * self.channels];
+            let (first, last) = (inside.start * strip.pixel, inside.end * strip.pixel);
+            out[..first].fill(0.0);
+            out[last..].fill(0.0);
+            let out = &mut out[first..last];
+            if channels.len() == self.channels {
+                out.copy_from_slice(x);
+            } else {
+                for (out, x) in out.chunks_exact_mut(channels.len()).zip(x.chunks_exact(self.channels)) {
+                    out.copy_from_slice(&x[channels.clone()]);
+                }
+            }
+        }
+        strip
+    }
+}
+
+/// Where a strip's values are: the channels of a pixel are contiguous.
+#[derive(Clone, Copy)]
+struct Strip {
+    start: *const f32,
+    /// From a row to the next.
+    row: usize,
+    /// From a pixel to the next.
+    pixel: usize,
+}

@@ -1,0 +1,315 @@
+//! The inner loops of a correlation: a register tile of output pixels by output channels.
+//!
+//! **Wide outputs** ([`Tile`]): channels are the lanes. A tile of `PIXELS x VECTORS` accumulators stays in registers over the
+//! whole reduction; a step loads `VECTORS` vectors of weights, which were packed in the order of their use, and one value of
+//! the input for every pixel, in all lanes:
+//!
+//! ```text
+//! for tap row, for (tap column, input channel):      contiguous in the input, as activations are channels-last
+//!     w[v]        = load, for every vector           VECTORS registers
+//!     a           = splat(input of pixel i)          1 register
+//!     sum[i][v]  += a w[v]                           PIXELS * VECTORS registers
+//! ```
+//!
+//! Two fused multiply-adds can start in a cycle and take four, so 8 independent ones are the least (4 with AVX-512, whose
+//! vectors this project's machines execute in two halves), and `PIXELS * VECTORS` of them against `PIXELS + VECTORS` loads
+//! keep the load units from being the limit. 16 registers hold 6 x 2 accumulators, 2 weights and the input; 32 hold 14 x 2.
+//! A row of pixels is cut into tiles that differ by one pixel at most: 32 pixels in tiles of at most 6 are 6 6 5 5 5 5, where
+//! 6 6 6 6 6 2 would leave the units idle for the last tile.
+//!
+//! **Narrow outputs** ([`NarrowTile`]): with one to four output channels nearly all lanes would idle, so here the lanes are
+//! the reduction: input and weights are both vectors, and each accumulator is summed at the end.
+//!
+//! The tiles are called through [`Simd::outline`]: inlined into their caller, accumulators were spilled.
+
+use super::MAX_NARROW;
+use crate::simd::{Isa, Kernel, Simd};
+use std::array::from_fn;
+use std::mem::MaybeUninit;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+/// The operands of a row of tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Operands {
+    /// Input of the first pixel's first tap.
+    pub(super) input: *const f32,
+    /// From an input row to the next.
+    pub(super) input_row: usize,
+    /// From an output pixel's input to that of the next.
+    pub(super) input_pixel: usize,
+    /// Rows of taps.
+    pub(super) rows: usize,
+    /// Products of a row of taps: tap columns times input channels.
+    pub(super) depth: usize,
+    /// Packed weights of the tile's channels, as [`super::pack`] writes them.
+    pub(super) weight: *const f32,
+    /// Bias of the tile's channels, of whole vectors.
+    pub(super) bias: *const f32,
+    /// The tile's first channel of the first output pixel.
+    pub(super) out: *mut f32,
+    /// From an output pixel to the next.
+    pub(super) out_pixel: usize,
+    /// Output channels of the tile.
+    pub(super) channels: usize,
+    /// Whether to add to the output.
+    pub(super) add: bool,
+}
+
+/// Most pixels of a tile with `vectors` vectors of channels.
+const fn max_pixels(isa: Isa, vectors: usize) -> usize {
+    match (isa, vectors) {
+        // A portable vector is two of the 16 registers of 128 bits.
+        (Isa::Portable, 1) => 4,
+        (Isa::Portable, _) => 2,
+        (Isa::Avx2, 1) => 12,
+        (Isa::Avx2, _) => 6,
+        (Isa::Avx512, _) => 14,
+    }
+}
+
+/// Most pixels of a narrow tile.
+const fn max_narrow_pixels(isa: Isa, channels: usize) -> usize {
+    match (isa, channels) {
+        (Isa::Portable, 1) => 4,
+        (Isa::Portable, 2) => 2,
+        (Isa::Portable, _) => 1,
+        (_, 1) => 8,
+        (_, 2 | 3) => 4,
+        (_, _) => 3,
+    }
+}
+
+/// Cuts `len` into tiles of `max` at most that differ by one: `((size, count), (size, count))`.
+#[inline(always)]
+pub(super) fn balanced(len: usize, max: usize) -> [(usize, usize); 2] {
+    let tiles = len.div_ceil(max);
+    if tiles == 0 {
+        return [(0, 0); 2];
+    }
+    let (size, longer) = (len / tiles, len % tiles);
+    [(size + 1, longer), (size, tiles - longer)]
+}
+
+/// Computes `pixels` output pixels in a row, for 1 or 2 vectors of channels.
+///
+/// # Safety
+/// Every pointer must be valid for what [`Operands`] describes, for all `pixels`; the weight and the bias for whole vectors.
+#[inline(always)]
+pub(super) unsafe fn run_row<S: Simd>(s: S, o: Operands, pixels: usize) {
+    let vectors = o.channels.div_ceil(S::LANES);
+    let mut o = o;
+    for (size, count) in balanced(pixels, max_pixels(S::ISA, vectors)) {
+        if count > 0 {
+            // SAFETY: the caller's duty.
+            unsafe {
+                match vectors {
+                    1 => run_tiles::<S, 1>(s, o, size, count),
+                    _ => run_tiles::<S, 2>(s, o, size, count),
+                }
+            }
+            o.input = o.input.wrapping_add(size * count * o.input_pixel);
+            o.out = o.out.wrapping_add(size * count * o.out_pixel);
+        }
+    }
+}
+
+/// # Safety
+/// As [`run_row`].
+#[inline(always)]
+unsafe fn run_tiles<S: Simd, const VECTORS: usize>(s: S, o: Operands, size: usize, count: usize) {
+    match size {
+        1 => s.outline(Tile::<1, VECTORS> { o, count }),
+        2 => s.outline(Tile::<2, VECTORS> { o, count }),
+        3 => s.outline(Tile::<3, VECTORS> { o, count }),
+        4 => s.outline(Tile::<4, VECTORS> { o, count }),
+        5 => s.outline(Tile::<5, VECTORS> { o, count }),
+        6 => s.outline(Tile::<6, VECTORS> { o, count }),
+        7 => s.outline(Tile::<7, VECTORS> { o, count }),
+        8 => s.outline(Tile::<8, VECTORS> { o, count }),
+        9 => s.outline(Tile::<9, VECTORS> { o, count }),
+        10 => s.outline(Tile::<10, VECTORS> { o, count }),
+        11 => s.outline(Tile::<11, VECTORS> { o, count }),
+        12 => s.outline(Tile::<12, VECTORS> { o, count }),
+        13 => s.outline(Tile::<13, VECTORS> { o, count }),
+        14 => s.outline(Tile::<14, VECTORS> { o, count }),
+        _ => unreachable!("no tile has {size} pixels"),
+    }
+}
+
+/// `count` tiles one after the other. Its operands are valid: only [`run_row`] makes one.
+struct Tile<const PIXELS: usize, const VECTORS: usize> {
+    o: Operands,
+    count: usize,
+}
+
+impl<const PIXELS: usize, const VECTORS: usize> Kernel for Tile<PIXELS, VECTORS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Tile { o, count } = self;
+        for tile in 0..count {
+            // SAFETY: the caller of `run_row` promised that the operands are valid for every pixel.
+            unsafe {
+                let input = o.input.add(tile * PIXELS * o.input_pixel);
+                let out = o.out.add(tile * PIXELS * o.out_pixel);
+                let bias: [S::F32; VECTORS] = from_fn(|v| s.load(o.bias.add(v * S::LANES)));
+                let mut sums = [bias; PIXELS];
+                let mut weight = o.weight;
+                for row in 0..o.rows {
+                    let input = input.add(row * o.input_row);
+                    for i in 0..o.depth {
+                        let w: [S::F32; VECTORS] = from_fn(|v| s.load(weight.add(v * S::LANES)));
+                        weight = weight.add(VECTORS * S::LANES);
+                        for (pixel, sums) in sums.iter_mut().enumerate() {
+                            let a = s.splat(*input.add(pixel * o.input_pixel + i));
+                            for (sum, w) in sums.iter_mut().zip(&w) {
+                                *sum = s.mul_add(a, *w, *sum);
+                            }
+                        }
+                    }
+                }
+                if o.channels == VECTORS * S::LANES && !o.add {
+                    for (pixel, sums) in sums.iter().enumerate() {
+                        for (v, sum) in sums.iter().enumerate() {
+                            s.store(out.add(pixel * o.out_pixel + v * S::LANES), *sum);
+                        }
+                    }
+                } else {
+                    // By way of memory, so that the loop above is the only one that the accumulators' registers depend on.
+                    let mut tile = [[MaybeUninit::<S::F32>::uninit(); VECTORS]; PIXELS];
+                    for (tile, sums) in tile.iter_mut().zip(&sums) {
+                        for (tile, sum) in tile.iter_mut().zip(sums) {
+                            tile.write(*sum);
+                        }
+                    }
+                    for (pixel, tile) in tile.iter().enumerate() {
+                        finish_pixel(&o, out.add(pixel * o.out_pixel), tile.as_ptr().cast());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes or adds the channels of a pixel.
+///
+/// # Safety
+/// `out` must be valid for the channels, `sums` for whole vectors.
+#[inline(never)]
+unsafe fn finish_pixel(o: &Operands, out: *mut f32, sums: *const f32) {
+    // SAFETY: the caller's duty.
+    let (out, sums) = unsafe { (from_raw_parts_mut(out, o.channels), from_raw_parts(sums, o.channels)) };
+    match o.add {
+        true => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+        false => out.copy_from_slice(sums),
+    }
+}
+
+/// Computes `pixels` output pixels in a row, for 1 to [`MAX_NARROW`] channels.
+///
+/// # Safety
+/// Every pointer must be valid for what [`Operands`] describes, for all `pixels`; the weight for rows of whole vectors.
+#[inline(always)]
+pub(super) unsafe fn run_narrow_row<S: Simd>(s: S, o: Operands, pixels: usize) {
+    const { assert!(MAX_NARROW == 4) };
+    let mut o = o;
+    for (size, count) in balanced(pixels, max_narrow_pixels(S::ISA, o.channels)) {
+        if count > 0 {
+            match (o.channels, size) {
+                (1, 1) => s.outline(NarrowTile::<1, 1> { o, count }),
+                (1, 2) => s.outline(NarrowTile::<2, 1> { o, count }),
+                (1, 3) => s.outline(NarrowTile::<3, 1> { o, count }),
+                (1, 4) => s.outline(NarrowTile::<4, 1> { o, count }),
+                (1, 5) => s.outline(NarrowTile::<5, 1> { o, count }),
+                (1, 6) => s.outline(NarrowTile::<6, 1> { o, count }),
+                (1, 7) => s.outline(NarrowTile::<7, 1> { o, count }),
+                (1, 8) => s.outline(NarrowTile::<8, 1> { o, count }),
+                (2, 1) => s.outline(NarrowTile::<1, 2> { o, count }),
+                (2, 2) => s.outline(NarrowTile::<2, 2> { o, count }),
+                (2, 3) => s.outline(NarrowTile::<3, 2> { o, count }),
+                (2, 4) => s.outline(NarrowTile::<4, 2> { o, count }),
+                (3, 1) => s.outline(NarrowTile::<1, 3> { o, count }),
+                (3, 2) => s.outline(NarrowTile::<2, 3> { o, count }),
+                (3, 3) => s.outline(NarrowTile::<3, 3> { o, count }),
+                (3, 4) => s.outline(NarrowTile::<4, 3> { o, count }),
+                (4, 1) => s.outline(NarrowTile::<1, 4> { o, count }),
+                (4, 2) => s.outline(NarrowTile::<2, 4> { o, count }),
+                (4, 3) => s.outline(NarrowTile::<3, 4> { o, count }),
+                (channels, _) => unreachable!("no narrow tile has {size} pixels of {channels} channels"),
+            }
+            o.input = o.input.wrapping_add(size * count * o.input_pixel);
+            o.out = o.out.wrapping_add(size * count * o.out_pixel);
+        }
+    }
+}
+
+/// `count` narrow tiles one after the other. Its operands are valid: only [`run_narrow_row`] makes one.
+struct NarrowTile<const PIXELS: usize, const CHANNELS: usize> {
+    o: Operands,
+    count: usize,
+}
+
+impl<const PIXELS: usize, const CHANNELS: usize> Kernel for NarrowTile<PIXELS, CHANNELS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let NarrowTile { o, count } = self;
+        let padded_depth = o.depth.next_multiple_of(S::LANES);
+        let whole = o.depth / S::LANES * S::LANES;
+        for tile in 0..count {
+            // SAFETY: the caller of `run_narrow_row` promised that the operands are valid for every pixel.
+            unsafe {
+                let input = o.input.add(tile * PIXELS * o.input_pixel);
+                let out = o.out.add(tile * PIXELS * o.out_pixel);
+                let mut sums = [[s.splat(0.0); CHANNELS]; PIXELS];
+                for row in 0..o.rows {
+                    let input = input.add(row * o.input_row);
+                    let weight = o.weight.add(row * CHANNELS * padded_depth);
+                    for i in (0..whole).step_by(S::LANES) {
+                        let w: [S::F32; CHANNELS] = from_fn(|k| s.load(weight.add(k * padded_depth + i)));
+                        for (pixel, sums) in sums.iter_mut().enumerate() {
+                            let a = s.load(input.add(pixel * o.input_pixel + i));
+                            for (sum, w) in sums.iter_mut().zip(&w) {
+                                *sum = s.mul_add(a, *w, *sum);
+                            }
+                        }
+                    }
+                    if whole < o.depth {
+                        for (pixel, sums) in sums.iter_mut().enumerate() {
+                            // Not a whole vector: what lies behind may be no number, and 0 times that is no 0.
+                            let a = s.load_partial(input.add(pixel * o.input_pixel + whole), o.depth - whole);
+                            for (k, sum) in sums.iter_mut().enumerate() {
+                                let w = s.load(weight.add(k * padded_depth + whole));
+                                *sum = s.mul_add(a, w, *sum);
+                            }
+                        }
+                    }
+                }
+                for (pixel, sums) in sums.iter().enumerate() {
+                    for (k, &sum) in sums.iter().enumerate() {
+                        let out = out.add(pixel * o.out_pixel + k);
+                        let sum = s.sum(sum) + *o.bias.add(k);
+                        *out = if o.add { *out + sum } else { sum };
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_the_row_and_differ_by_one() {
+        for max in 1..=14 {
+            for len in 0..=60 {
+                let [(long, long_count), (short, short_count)] = balanced(len, max);
+                assert_eq!(long * long_count + short * short_count, len);
+                assert!(short_count == 0 || short <= max);
+                assert!(long_count == 0 || long <= max && long == short + 1);
+            }
+        }
+    }
+}

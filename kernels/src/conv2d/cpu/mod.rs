@@ -1,0 +1,134 @@
+//! SIMD implementation of the [module documentation](super)'s equations.
+//!
+//! Three passes, and for each of them more than one algorithm ([`Algo`]); [`Algo::choose`] is the table that picks one.
+//! The functions here check lengths once and hand over to the algorithm.
+
+mod algo;
+mod direct;
+mod grad_bias;
+mod im2col;
+
+pub use algo::{Algo, Pass};
+
+use super::Conv2dParams;
+use crate::parallel::{Pool, SharedSlice};
+use crate::{Cpu, Write};
+
+/// `y (+)= conv(x, w) + bias`
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    cpu: &Cpu,
+    p: &Conv2dParams,
+    x: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    p.check(x, w, y);
+    assert!(bias.is_empty() || bias.len() == p.k, "bias of {} for {p:?}", bias.len());
+    let workspace = &mut workspace[..forward_workspace_len(cpu, p)];
+    match cpu.conv2d_algo(p, Pass::Forward) {
+        Algo::Im2col => im2col::forward(cpu, p, x, w, bias, y, write, workspace),
+        Algo::Direct => direct::forward(cpu, p, x, w, bias, y, write, workspace),
+    }
+}
+
+/// Scratch of [`forward`], in elements.
+pub fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    match cpu.conv2d_algo(p, Pass::Forward) {
+        Algo::Im2col => im2col::forward_workspace_len(cpu, p),
+        Algo::Direct => direct::forward_workspace_len(cpu, p),
+    }
+}
+
+/// `dx (+)= conv^T(dy, w) + bias`
+#[allow(clippy::too_many_arguments)]
+pub fn grad_input(
+    cpu: &Cpu,
+    p: &Conv2dParams,
+    dy: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    dx: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    p.check(dx, w, dy);
+    assert!(bias.is_empty() || bias.len() == p.c, "bias of {} for the adjoint of {p:?}", bias.len());
+    let workspace = &mut workspace[..grad_input_workspace_len(cpu, p)];
+    match cpu.conv2d_algo(p, Pass::GradInput) {
+        Algo::Im2col => im2col::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
+        Algo::Direct => direct::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
+    }
+}
+
+/// Scratch of [`grad_input`], in elements.
+pub fn grad_input_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    match cpu.conv2d_algo(p, Pass::GradInput) {
+        Algo::Im2col => im2col::grad_input_workspace_len(cpu, p),
+        Algo::Direct => direct::grad_input_workspace_len(cpu, p),
+    }
+}
+
+/// `dw (+)= x^T dy` for every tap
+pub fn grad_weight(
+    cpu: &Cpu,
+    p: &Conv2dParams,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    p.check(x, dw, dy);
+    let workspace = &mut workspace[..grad_weight_workspace_len(cpu, p)];
+    match cpu.conv2d_algo(p, Pass::GradWeight) {
+        Algo::Im2col => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Direct => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+    }
+}
+
+/// Scratch of [`grad_weight`], in elements.
+pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    match cpu.conv2d_algo(p, Pass::GradWeight) {
+        Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p),
+        Algo::Direct => im2col::grad_weight_workspace_len(cpu, p),
+    }
+}
+
+/// `db[k] (+)= sum of dy[.., k]`
+pub fn grad_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], write: Write, workspace: &mut [f32]) {
+    assert!(dy.len().is_multiple_of(db.len()), "{} values are not rows of {} channels", dy.len(), db.len());
+    grad_bias::grad_bias(cpu, dy, db, write, workspace);
+}
+
+/// Scratch of [`grad_bias`], in elements.
+pub fn grad_bias_workspace_len(_cpu: &Cpu, rows: usize, channels: usize) -> usize {
+    grad_bias::workspace_len(rows, channels)
+}
+
+/// Part `i` of `0..len` cut into `parts` nearly equal parts.
+fn part(len: usize, parts: usize, i: usize) -> std::ops::Range<usize> {
+    i * len / parts..(i + 1) * len / parts
+}
+
+/// `out (+)= sum of the parts`, added in their order. `parts` holds arrays of `out`'s length one after the other.
+fn sum_parts(pool: &Pool, parts: &[f32], out: &mut [f32], write: Write) {
+    const CHUNK: usize = 4096;
+    let len = out.len();
+    assert!(parts.len().is_multiple_of(len));
+    let shared = SharedSlice::new(out);
+    pool.for_each(len.div_ceil(CHUNK), |i| {
+        let start = i * CHUNK;
+        // SAFETY: every task has its own chunk.
+        let out = unsafe { shared.slice(start, CHUNK.min(len - start)) };
+        if write == Write::Set {
+            out.fill(0.0);
+        }
+        for part in parts.chunks_exact(len) {
+            out.iter_mut().zip(&part[start..]).for_each(|(out, x)| *out += x);
+        }
+    });
+}

@@ -1,0 +1,352 @@
+//! Every algorithm of the CPU's convolution, on every instruction set, against the reference.
+
+use kernels::conv2d::cpu::{self, Algo};
+use kernels::conv2d::{Conv2dParams, reference};
+use kernels::simd::Isa;
+use kernels::{Cpu, Write};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A convolution of an input `[n,h,w,c]`; square numbers are given twice.
+fn conv(x: [usize; 4], k: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], groups: usize) -> Case {
+    Conv2dParams::new(x, k, kernel, stride, padding, groups).unwrap()
+}
+
+type Case = Conv2dParams;
+
+/// Shapes that a path could get wrong: 1, primes, one more and less than a vector and than a tile, and real layers.
+fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        // The layers of the network.
+        conv([2, 32, 32, 1], 32, [3, 3], [1, 1], [1, 1], 1),
+        conv([2, 32, 32, 32], 32, [3, 3], [1, 1], [1, 1], 1),
+        conv([2, 32, 32, 32], 1, [3, 3], [1, 1], [1, 1], 1),
+        conv([1, 28, 28, 16], 24, [5, 5], [1, 1], [2, 2], 1),
+        conv([2, 15, 15, 32], 32, [3, 3], [2, 2], [1, 1], 1),
+        conv([1, 13, 13, 8], 8, [7, 7], [1, 1], [0, 0], 1),
+        conv([1, 9, 11, 4], 4, [9, 9], [1, 1], [4, 4], 1),
+        // Everything one.
+        conv([1, 1, 1, 1], 1, [1, 1], [1, 1], [0, 0], 1),
+        conv([1, 1, 1, 1], 1, [3, 3], [1, 1], [1, 1], 1),
+        // One output pixel.
+        conv([3, 5, 7, 3], 10, [5, 7], [1, 1], [0, 0], 1),
+        // Primes and shapes that are not square.
+        conv([3, 7, 13, 5], 11, [3, 5], [1, 1], [1, 2], 1),
+        conv([1, 5, 37, 7], 3, [1, 3], [1, 2], [0, 1], 1),
+        conv([1, 31, 3, 2], 17, [5, 1], [3, 1], [2, 0], 1),
+        // Even kernels.
+        conv([2, 8, 9, 6], 5, [2, 2], [1, 1], [0, 0], 1),
+        conv([2, 8, 9, 6], 5, [4, 2], [1, 1], [2, 1], 1),
+        conv([2, 8, 8, 6], 5, [2, 4], [2, 2], [1, 1], 1),
+        // Strides, also larger than the kernel: input pixels without a gradient.
+        conv([2, 11, 10, 9], 8, [3, 3], [3, 3], [1, 1], 1),
+        conv([2, 11, 10, 3], 8, [2, 1], [3, 4], [0, 0], 1),
+        conv([1, 17, 16, 3], 33, [5, 3], [2, 3], [3, 1], 1),
+        // Padding as large as the kernel and larger.
+        conv([1, 4, 5, 3], 9, [3, 3], [1, 1], [3, 3], 1),
+        conv([1, 3, 2, 5], 4, [2, 3], [2, 1], [5, 4], 1),
+        // 1x1.
+        conv([2, 6, 5, 33], 31, [1, 1], [1, 1], [0, 0], 1),
+        conv([5, 1, 1, 19], 7, [1, 1], [1, 1], [0, 0], 1),
+        conv([2, 7, 5, 16], 16, [1, 1], [2, 2], [0, 0], 1),
+        // Groups, down to one channel each.
+        conv([2, 6, 7, 8], 12, [3, 3], [1, 1], [1, 1], 4),
+        conv([1, 9, 8, 6], 6, [3, 3], [2, 2], [1, 1], 6),
+        conv([2, 5, 5, 34], 68, [3, 3], [1, 1], [1, 1], 2),
+        // Wide: more columns than any block has.
+        conv([1, 3, 700, 2], 3, [3, 3], [1, 1], [1, 1], 1),
+        conv([1, 2, 131, 64], 3, [1, 3], [1, 1], [0, 1], 1),
+        // Transposed, with output padding.
+        Conv2dParams::transposed([2, 4, 5, 8], 6, [3, 3], [2, 2], [1, 1], [1, 1], 1).unwrap(),
+        Conv2dParams::transposed([1, 5, 4, 32], 1, [3, 4], [3, 2], [0, 1], [2, 0], 1).unwrap(),
+        Conv2dParams::transposed([1, 3, 3, 4], 8, [2, 2], [3, 3], [0, 0], [2, 1], 2).unwrap(),
+    ];
+    // Channels around the lanes of a vector, pixels around a tile.
+    for (i, channels) in [2, 7, 8, 9, 15, 16, 17, 31, 33].into_iter().enumerate() {
+        let width = [5, 6, 7, 11, 12, 13, 14, 15, 29][i];
+        cases.push(conv([1, 3, width, channels], 9, [3, 3], [1, 1], [1, 1], 1));
+        cases.push(conv([1, 3, width, 9], channels, [3, 3], [1, 1], [1, 1], 1));
+    }
+    cases
+}
+
+/// Operands that all passes of a case share.
+struct Operands {
+    x: Vec<f64>,
+    w: Vec<f64>,
+    y: Vec<f64>,
+    bias_k: Vec<f64>,
+    bias_c: Vec<f64>,
+}
+
+impl Operands {
+    /// Whole numbers so small that every sum of their products is exact in f32, in whatever order it is taken.
+    fn whole(p: &Conv2dParams, seed: u64) -> Operands {
+        Operands::new(p, seed, |rng| f64::from(rng.random_range(-3i8..=3)))
+    }
+
+    fn real(p: &Conv2dParams, seed: u64) -> Operands {
+        Operands::new(p, seed, |rng| f64::from(rng.random_range(-1.0f32..1.0)))
+    }
+
+    fn new(p: &Conv2dParams, seed: u64, value: impl Fn(&mut ChaCha8Rng) -> f64) -> Operands {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = |len: usize| (0..len).map(|_| value(&mut rng)).collect();
+        let (x, w, y) = (draw(p.input_len()), draw(p.weight_len()), draw(p.output_len()));
+        Operands { x, w, y, bias_k: draw(p.k), bias_c: draw(p.c) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Pass {
+    Forward,
+    GradInput,
+    GradWeight,
+    GradBias,
+}
+
+const PASSES: [Pass; 4] = [Pass::Forward, Pass::GradInput, Pass::GradWeight, Pass::GradBias];
+
+fn to_f32(x: &[f64]) -> Vec<f32> {
+    x.iter().map(|&x| x as f32).collect()
+}
+
+/// What was in the output before the pass: NaN if it is to be overwritten, and what the operands say otherwise.
+fn before(p: &Conv2dParams, o: &Operands, pass: Pass, write: Write) -> Vec<f64> {
+    let sources: [&[f64]; 4] = [&o.y, &o.x, &o.w, &o.bias_k];
+    let source = sources[pass as usize];
+    assert_eq!(source.len(), [p.output_len(), p.input_len(), p.weight_len(), p.k][pass as usize]);
+    match write {
+        Write::Set => vec![f64::NAN; source.len()],
+        Write::Add => source.to_vec(),
+    }
+}
+
+fn run_reference(p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, write: Write) -> Vec<f64> {
+    let mut out = before(p, o, pass, write);
+    let bias_of = |values: &'_ [f64]| if bias { values.to_vec() } else { Vec::new() };
+    match pass {
+        Pass::Forward => reference::forward(p, &o.x, &o.w, &bias_of(&o.bias_k), &mut out, write),
+        Pass::GradInput => reference::grad_input(p, &o.y, &o.w, &bias_of(&o.bias_c), &mut out, write),
+        Pass::GradWeight => reference::grad_weight(p, &o.x, &o.y, &mut out, write),
+        Pass::GradBias => reference::grad_bias(&o.y, &mut out, write),
+    }
+    out
+}
+
+/// Runs the pass between guard words, with a workspace of NaN between guard words.
+fn run_cpu(cpu: &Cpu, p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, write: Write) -> Vec<f32> {
+    let (x, w, y) = (to_f32(&o.x), to_f32(&o.w), to_f32(&o.y));
+    let bias_of = |values: &'_ [f64]| if bias { to_f32(values) } else { Vec::new() };
+    let workspace_len = match pass {
+        Pass::Forward => cpu::forward_workspace_len(cpu, p),
+        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p),
+        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p),
+        Pass::GradBias => cpu::grad_bias_workspace_len(cpu, p.n * p.p * p.q, p.k),
+    };
+    let mut workspace = Guarded::new(&vec![f32::NAN; workspace_len]);
+    let mut out = Guarded::new(&to_f32(&before(p, o, pass, write)));
+    let (ws, result) = (workspace.get(), out.get());
+    match pass {
+        Pass::Forward => cpu::forward(cpu, p, &x, &w, &bias_of(&o.bias_k), result, write, ws),
+        Pass::GradInput => cpu::grad_input(cpu, p, &y, &w, &bias_of(&o.bias_c), result, write, ws),
+        Pass::GradWeight => cpu::grad_weight(cpu, p, &x, &y, result, write, ws),
+        Pass::GradBias => cpu::grad_bias(cpu, &y, result, write, ws),
+    }
+    let result = result.to_vec();
+    out.check();
+    workspace.check();
+    result
+}
+
+/// Values between guard words that no pass may touch.
+struct Guarded {
+    values: Vec<f32>,
+}
+
+impl Guarded {
+    const GUARD: usize = 32;
+    const WORD: u32 = 0x7fc0_beef;
+
+    fn new(values: &[f32]) -> Guarded {
+        let guard = [f32::from_bits(Self::WORD); Self::GUARD];
+        Guarded { values: [&guard, values, &guard].concat() }
+    }
+
+    fn get(&mut self) -> &mut [f32] {
+        let len = self.values.len();
+        &mut self.values[Self::GUARD..len - Self::GUARD]
+    }
+
+    fn check(&self) {
+        let (head, rest) = self.values.split_at(Self::GUARD);
+        let tail = &rest[rest.len() - Self::GUARD..];
+        assert!(head.iter().chain(tail).all(|x| x.to_bits() == Self::WORD), "a guard word was overwritten");
+    }
+}
+
+/// Every path that this machine can run, on two threads.
+fn paths() -> Vec<(String, Cpu)> {
+    let path = |isa: Isa, algo| (format!("{algo:?} {isa}"), Cpu::with_isa(isa, 2).unwrap().with_conv2d_algo(algo));
+    Isa::available().into_iter().flat_map(|isa| Algo::ALL.map(|algo| path(isa, algo))).collect()
+}
+
+/// Asserts that every pass gives exactly what the reference gives.
+fn check_exact(cpu: &Cpu, name: &str, p: &Conv2dParams, seed: u64) {
+    let o = Operands::whole(p, seed);
+    for pass in PASSES {
+        for (bias, write) in [(false, Write::Set), (true, Write::Add), (true, Write::Set), (false, Write::Add)] {
+            if bias && matches!(pass, Pass::GradWeight | Pass::GradBias) {
+                continue;
+            }
+            let want = to_f32(&run_reference(p, &o, pass, bias, write));
+            let got = run_cpu(cpu, p, &o, pass, bias, write);
+            if let Some(i) = (0..want.len()).find(|&i| got[i] != want[i]) {
+                panic!("{name} {pass:?} bias {bias} {write:?} of {p:?}: element {i} is {}, not {}", got[i], want[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_are_exact_in_every_case_on_every_path() {
+    for (name, cpu) in paths() {
+        for (i, p) in cases().iter().enumerate() {
+            check_exact(&cpu, &name, p, i as u64);
+        }
+    }
+}
+
+/// A sum of `n` products of f32 values has a rounding error of about `sqrt(n)` half units of the largest partial sum, which
+/// the sum of the products' magnitudes bounds.
+#[test]
+fn real_numbers_are_within_rounding_on_every_path() {
+    for (name, cpu) in paths() {
+        for (i, p) in cases().iter().enumerate() {
+            let o = Operands::real(p, i as u64);
+            let magnitudes = |v: &[f64]| v.iter().map(|x| x.abs()).collect();
+            let abs = Operands {
+                x: magnitudes(&o.x),
+                w: magnitudes(&o.w),
+                y: magnitudes(&o.y),
+                bias_k: magnitudes(&o.bias_k),
+                bias_c: magnitudes(&o.bias_c),
+            };
+            for pass in PASSES {
+                let products = match pass {
+                    Pass::Forward => p.r * p.s * p.c / p.groups,
+                    Pass::GradInput => p.r * p.s * p.k / p.groups,
+                    Pass::GradWeight | Pass::GradBias => p.n * p.p * p.q,
+                };
+                let unit = f64::from(f32::EPSILON) * (2.0 + (products as f64).sqrt());
+                let want = run_reference(p, &o, pass, true, Write::Add);
+                let scale = run_reference(p, &abs, pass, true, Write::Add);
+                let got = run_cpu(&cpu, p, &o, pass, true, Write::Add);
+                for i in 0..want.len() {
+                    let error = (f64::from(got[i]) - want[i]).abs();
+                    assert!(
+                        error <= unit * scale[i],
+                        "{name} {pass:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {:.2e} allowed",
+                        got[i],
+                        want[i],
+                        unit * scale[i]
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// `<conv(x), y> = <x, grad_input(y)> = <w, grad_weight(x, y)>`, exactly: a check without the reference.
+#[test]
+fn passes_are_adjoint_to_each_other() {
+    fn dot(a: &[f32], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
+    }
+    for (name, cpu) in paths() {
+        for p in &cases() {
+            let o = Operands::whole(p, 3);
+            let run = |pass| run_cpu(&cpu, p, &o, pass, false, Write::Set);
+            let forward = dot(&run(Pass::Forward), &o.y);
+            assert_eq!(forward, dot(&run(Pass::GradInput), &o.x), "{name} grad_input of {p:?}");
+            assert_eq!(forward, dot(&run(Pass::GradWeight), &o.w), "{name} grad_weight of {p:?}");
+        }
+    }
+}
+
+/// A value that is not a number reaches the outputs whose window holds it, and no other.
+#[test]
+fn nan_stays_in_its_windows() {
+    for (name, cpu) in paths() {
+        for p in &cases() {
+            let mut o = Operands::whole(p, 4);
+            let middle = o.x.len() / 2;
+            o.x[middle] = f64::NAN;
+            let want = to_f32(&run_reference(p, &o, Pass::Forward, false, Write::Set));
+            let got = run_cpu(&cpu, p, &o, Pass::Forward, false, Write::Set);
+            let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+            assert!(got.iter().zip(&want).all(same), "{name} forward of {p:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let bits = |v: Vec<f32>| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for isa in Isa::available() {
+        for algo in Algo::ALL {
+            let on = |threads| Cpu::with_isa(isa, threads).unwrap().with_conv2d_algo(algo);
+            let (one, others) = (on(1), [on(2), on(3), on(7)]);
+            for (i, p) in cases().iter().enumerate() {
+                let o = Operands::real(p, i as u64);
+                for pass in PASSES {
+                    let want = bits(run_cpu(&one, p, &o, pass, true, Write::Add));
+                    for cpu in &others {
+                        assert_eq!(
+                            bits(run_cpu(cpu, p, &o, pass, true, Write::Add)),
+                            want,
+                            "{algo:?} {isa} {pass:?} {p:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An empty batch has no images, but its weight gradient is zero.
+#[test]
+fn an_empty_batch_has_gradients_of_zero() {
+    for (name, cpu) in paths() {
+        check_exact(&cpu, &name, &conv([0, 5, 5, 3], 4, [3, 3], [1, 1], [1, 1], 1), 0);
+    }
+}
+
+/// Shapes of convolutions and of transposed convolutions.
+fn any_case() -> impl Strategy<Value = Conv2dParams> {
+    let sizes = (1..=3usize, 1..=14usize, 1..=18usize, 1..=20usize, 1..=20usize);
+    let window = (1..=5usize, 1..=5usize, 1..=3usize, 1..=3usize, 0..=4usize, 0..=4usize);
+    (sizes, window, 1..=3usize, any::<bool>(), 0..=2usize, 0..=2usize).prop_filter_map(
+        "the output is empty",
+        |((n, h, w, c, k), (r, s, u, v, a, b), groups, transposed, oa, ob)| {
+            let (c, k) = (c * groups, k * groups);
+            if transposed {
+                Conv2dParams::transposed([n, h, w, k], c, [r, s], [u, v], [a, b], [oa % u, ob % v], groups).ok()
+            } else {
+                Conv2dParams::new([n, h, w, c], k, [r, s], [u, v], [a, b], groups).ok()
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whole_numbers_are_exact_in_random_cases(p in any_case(), seed in any::<u64>()) {
+        for (name, cpu) in paths() {
+            check_exact(&cpu, &name, &p, seed);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One layer of the encoder or decoder: batch norm, convolution, zeros at the bottom and right, activation.
+
+use crate::BatchNormPosition;
+use engine::{Activation, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Graph, Init, NodeId};
+use std::fmt;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    /// PyTorch's name of the module: `encoder.layer_1`.
+    pub(crate) name: String,
+    /// Whether the convolution is a transposed one.
+    pub(crate) transposed: bool,
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    pub(crate) kernel_size: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) groups: usize,
+    pub(crate) batch_norm: BatchNormPosition,
+    pub(crate) activation: Option<Activation>,
+}
+
+impl Layer {
+    /// Records the layer. Its output is padded up to `size` (height, width) before the activation.
+    pub(crate) fn record(&self, graph: &mut Graph, x: NodeId, size: Option<[usize; 2]>) -> engine::Result<NodeId> {
+        let mut y = self.batch_norm_at(BatchNormPosition::BeforeConv, graph, x)?;
+        y = self.conv(graph, y)?;
+        if let Some([height, width]) = size {
+            y = self.pad(graph, y, height, width)?;
+        }
+        y = self.batch_norm_at(BatchNormPosition::AfterConv, graph, y)?;
+        if let Some(activation) = self.activation {
+            y = graph.activation(y, activation)?;
+            graph.set_name(y, &format!("{}.act", self.name));
+        }
+        self.batch_norm_at(BatchNormPosition::AfterActivation, graph, y)
+    }
+
+    fn conv(&self, graph: &mut Graph, x: NodeId) -> engine::Result<NodeId> {
+        let Layer { in_channels, out_channels, kernel_size: k, groups, .. } = *self;
+        // A transposed convolution has the weight of the convolution that it is the adjoint of, from out_channels to in_channels.
+        let (c, k_out) = if self.transposed { (out_channels, in_channels) } else { (in_channels, out_channels) };
+        let shape = [k, k, c / groups, k_out];
+        // PyTorch counts the second dimension of its weight (OIHW, and IOHW if transposed): ours is the third.
+        let init = Init::kaiming_uniform(k * k * (c / groups));
+        let w = graph.parameter(&format!("{}.conv.weight", self.name), shape, init)?;
+        let bias = Some(graph.parameter(&format!("{}.conv.bias", self.name), [out_channels], init)?);
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        let y = if self.transposed {
+            graph.conv_transpose2d(
+                x,
+                w,
+                bias,
+                ConvTranspose2d { stride, padding, groups, ..ConvTranspose2d::default() },
+            )?
+        } else {
+            graph.conv2d(x, w, bias, Conv2d { stride, padding, groups })?
+        };
+        graph.set_name(y, &format!("{}.conv", self.name));
+        Ok(y)
+    }
+
+    fn pad(&self, graph: &mut Graph, x: NodeId, height: usize, width: usize) -> engine::Result<NodeId> {
+        if graph.shape(x).dims()[1..3] == [height, width] {
+            return Ok(x);
+        }
+        let y = graph.pad(x, height, width)?;
+        graph.set_name(y, &format!("{}.pad", self.name));
+        Ok(y)
+    }
+
+    fn batch_norm_at(&self, position: BatchNormPosition, graph: &mut Graph, x: NodeId) -> engine::Result<NodeId> {
+        if self.batch_norm != position {
+            return Ok(x);
+        }
+        let name = |field: &str| format!("{}.bn.{field}", self.name);
+        let shape = [self.batch_norm_channels()];
+        let nodes = BatchNormNodes {
+            gamma: graph.parameter(&name("weight"), shape, Init::Ones)?,
+            beta: graph.parameter(&name("bias"), shape, Init::Zeros)?,
+            running_mean: graph.state(&name("running_mean"), shape, Init::Zeros)?,
+            running_var: graph.state(&name("running_var"), shape, Init::Ones)?,
+        };
+        let y = graph.batch_norm(x, nodes, BatchNorm::default())?;
+        graph.set_name(y, &format!("{}.bn", self.name));
+        Ok(y)
+    }
+
+    /// Channels that the batch norm sees, 0 if there is none.
+    fn batch_norm_channels(&self) -> usize {
+        match self.batch_norm {
+            BatchNormPosition::BeforeConv => self.in_channels,
+            BatchNormPosition::AfterConv | BatchNormPosition::AfterActivation => self.out_channels,
+            BatchNormPosition::None => 0,
+        }
+    }
+
+    /// Trained parameters: scale and offset of the batch norm, weight and bias of the convolution.
+    pub(crate) fn parameter_count(&self) -> usize {
+        let weight = self.kernel_size * self.kernel_size * self.in_channels * self.out_channels / self.groups;
+        2 * self.batch_norm_channels() + weight + self.out_channels
+    }
+}
+
+/// As PyTorch prints the module, indented to its place in the network, without a newline at the end.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, number) = self.name.split_once('.').expect("names are encoder.layer_N or decoder.layer_N");
+        writeln!(f, "    ({number}): ConvLayer(")?;
+        self.fmt_batch_norm_at(BatchNormPosition::BeforeConv, f)?;
+        self.fmt_conv(f)?;
+        self.fmt_batch_norm_at(BatchNormPosition::AfterConv, f)?;
+        if let Some(activation) = self.activation {
+            writeln!(f, "      (act): {}", pytorch_repr(activation))?;
+        }
+        self.fmt_batch_norm_at(BatchNormPosition::AfterActivation, f)?;
+        f.write_str("    )")
+    }
+}
+
+impl Layer {
+    fn fmt_conv(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Layer { in_channels, out_channels, kernel_size: k, stride, padding, groups, .. } = *self;
+        let class = if self.transposed { "ConvTranspose2d" } else { "Conv2d" };
+        write!(f, "      (conv): {class}({in_channels}, {out_channels}")?;
+        write!(f, ", kernel_size=({k}, {k}), stride=({stride}, {stride})")?;
+        if padding != 0 {
+            write!(f, ", padding=({padding}, {padding})")?;
+        }
+        if groups != 1 {
+            write!(f, ", groups={groups}")?;
+        }
+        f.write_str(")\n")
+    }
+
+    fn fmt_batch_norm_at(&self, position: BatchNormPosition, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.batch_norm != position {
+            return Ok(());
+        }
+        let channels = self.batch_norm_channels();
+        writeln!(
+            f,
+            "      (bn): BatchNorm2d({channels}, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"
+        )
+    }
+}
+
+/// The module as PyTorch prints it.
+fn pytorch_repr(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Gelu => "GELU(approximate='none')",
+        Activation::Sigmoid => "Sigmoid()",
+        Activation::Tanh => "Tanh()",
+        Activation::Relu => "ReLU()",
+        Activation::LeakyRelu => "LeakyReLU(negative_slope=0.01)",
+        Activation::Silu => "SiLU()",
+        Activation::Mish => "Mish()",
+    }
+}

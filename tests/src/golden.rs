@@ -1,0 +1,89 @@
+//! The golden training traces in `tests/golden/`; the README there says what they hold.
+
+use engine::Shape;
+use model::{BottleneckActivation, Padding, ResConvConfig, pytorch};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// One trace: the network, its data, and what PyTorch computed from it.
+pub struct Golden {
+    /// File name without its ending.
+    pub name: &'static str,
+    /// The network.
+    pub config: ResConvConfig,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Shape of the input and the target, NHWC.
+    pub image: [usize; 4],
+    tensors: HashMap<String, (Vec<usize>, Vec<f64>)>,
+}
+
+impl Golden {
+    /// Every trace.
+    pub fn all() -> [Golden; 3] {
+        ["resconv_l1", "resconv_l3", "resconv_l3_stride2_odd"].map(Golden::load)
+    }
+
+    fn load(name: &'static str) -> Golden {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let arguments = header.metadata().as_ref().unwrap();
+        let number = |name: &str| arguments[name].parse::<usize>().unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors: HashMap<_, _> = file
+            .iter()
+            .map(|(name, view)| {
+                let data = match view.dtype() {
+                    Dtype::F32 => view
+                        .data()
+                        .chunks_exact(4)
+                        .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+                        .collect(),
+                    Dtype::F64 => {
+                        view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+                    }
+                    other => panic!("{name} is {other:?}"),
+                };
+                (name.to_owned(), (view.shape().to_vec(), data))
+            })
+            .collect();
+        let [n, c, h, w] = tensors["input"].0[..] else { panic!("the input is not NCHW") };
+        let bottleneck =
+            if number("bottleneck_act") == 1 { BottleneckActivation::Same } else { BottleneckActivation::None };
+        let config = ResConvConfig {
+            layers: number("layers"),
+            channels: number("channels").into(),
+            kernel_size: number("ks").into(),
+            stride: number("stride"),
+            padding: arguments["pad"].parse().map_or(Padding::Auto, Padding::Fixed),
+            residual_weight: arguments["residual_weight"].parse().unwrap(),
+            bottleneck_activation: bottleneck,
+            ..ResConvConfig::default()
+        };
+        Golden { name, config, steps: number("steps") as u64, image: [n, h, w, c], tensors }
+    }
+
+    /// Numbers without a layout: `loss0`, `losses`.
+    pub fn numbers(&self, name: &str) -> &[f64] {
+        &self.tensors[name].1
+    }
+
+    /// An image in NHWC: `input`, `target`, `out0`, `eval_out`.
+    pub fn image(&self, name: &str) -> Vec<f64> {
+        pytorch::image_from_pytorch(self.image, &self.tensors[name].1)
+    }
+
+    /// A parameter or running statistic in the engine's layout: `init.encoder.layer_1.conv.weight` and so on.
+    pub fn weight(&self, name: &str, shape: Shape) -> Vec<f64> {
+        let (dims, data) = &self.tensors[name];
+        assert_eq!(*dims, pytorch::weight_shape(shape.dims()), "shape of {name}");
+        pytorch::weight_from_pytorch(shape.dims(), data)
+    }
+
+    /// How many tensors have names that begin so.
+    pub fn count(&self, prefix: &str) -> usize {
+        self.tensors.keys().filter(|name| name.starts_with(prefix)).count()
+    }
+}

@@ -1,0 +1,54 @@
+//! A training step allocates no memory. A program of its own, not of the test harness: the allocator counts for all threads.
+
+use engine::{Cpu, Plan, PlanId, Session, Statistics};
+use kernels::simd::Isa;
+use model::ResConvConfig;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
+use std::alloc::System;
+use tests::fixture::{Fixture, elements, initialize, training_step, uniform};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn main() {
+    let fixture = Fixture::new(ResConvConfig { layers: 3, ..ResConvConfig::default() }, [8, 32, 32]);
+    let (training, evaluation) = (PlanId(0), PlanId(1));
+    let plans = [
+        Plan::training(&fixture.graph, fixture.loss).unwrap(),
+        Plan::inference(&fixture.graph, &[fixture.loss], Statistics::Running).unwrap(),
+    ];
+    let images = elements::<Cpu>(&uniform(1, fixture.graph.shape(fixture.image).len(), 0.0, 1.0));
+    // Threads allocate when they start and end, and take their time: pools are kept until the end, and a session is measured as soon
+    // as one of its first steps allocates nothing.
+    let mut done = Vec::new();
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let mut session = Session::new(Cpu::with_isa(isa, threads).unwrap(), plans.to_vec()).unwrap();
+            initialize(&mut session, 0);
+            for plan in [training, evaluation] {
+                fixture.write_inputs(&mut session, plan, 0);
+            }
+            let counted: Stats = session.enter(|session| {
+                let mut steps = |number: usize| {
+                    let region = Region::new(ALLOCATOR);
+                    for _ in 0..number {
+                        session.write_input(training, fixture.image, &images).unwrap();
+                        assert!(training_step(session, training).is_finite());
+                        session.run(evaluation).unwrap();
+                        assert!(session.loss(evaluation).is_finite());
+                    }
+                    region.change()
+                };
+                (0..20).find(|_| steps(1) == Stats::default());
+                steps(20)
+            });
+            assert_eq!(counted, Stats::default(), "20 steps of cpu-{isa} on {threads} threads");
+            done.push(session);
+        }
+    }
+    // That the counter counts.
+    let region = Region::new(ALLOCATOR);
+    drop(std::hint::black_box(vec![1u8; 100]));
+    assert_eq!((region.change().allocations, region.change().bytes_deallocated), (1, 100));
+    println!("steps after the first allocate nothing ... ok");
+}

@@ -1,0 +1,240 @@
+//! Training runs of PyTorch, replayed: `golden/README.md` says what they are.
+//!
+//! # How close is close
+//! PyTorch computed in f64. `Reference` does too, so what it may differ by is the rounding of the files to f32, and the noise of f64
+//! on numbers that are sums of much larger ones.
+//!
+//! The backends in f32 make rounding errors, each up to `u = 2^-24` of the value at hand, which add up like a random walk: a sum of
+//! `n` products is off by about `u sqrt(n)` of its largest partial sum. The bounds are 8 times that, since a value goes through all
+//! layers; PyTorch's own f32 run of the same traces stays within them too.
+//!
+//! - Outputs (below 1), the loss, and running statistics: `n` is the number of products in an output of a convolution.
+//! - Gradients: `n` is the number of pixels in the batch, over which a weight's gradient is summed. To the bound relative to the
+//!   tensor's largest element comes `u` itself, as the loss spreads a total gradient of 1 over the pixels, and where its parts cancel
+//!   the rounding errors do not.
+//! - Trained weights: see [`drift`].
+
+use engine::{
+    AdamW, Backend, Cpu, Plan, PlanId, PlanOptions, Reference, Schedule, ScheduleKind, Session, Statistics, TensorInfo,
+};
+use kernels::simd::Isa;
+use std::sync::LazyLock;
+use tests::compare::{Comparison, F32_ROUNDOFF, largest};
+use tests::fixture::{Fixture, elements, to_f64};
+use tests::golden::Golden;
+
+/// A training run of ours, in f64.
+struct Trace {
+    title: String,
+    tensors: Vec<TensorInfo>,
+    /// Output of the first step.
+    output: Vec<f64>,
+    /// Gradients of the first step, for every tensor that is trained.
+    gradients: Vec<Vec<f64>>,
+    losses: Vec<f64>,
+    /// For every step, the learning rate and, for every tensor that is trained, the root of its corrected second moment.
+    scales: Vec<(f64, Vec<Vec<f64>>)>,
+    /// Every tensor after the last step.
+    finals: Vec<Vec<f64>>,
+    evaluated: Vec<f64>,
+}
+
+const TRAINING: PlanId = PlanId(0);
+const EVALUATION: PlanId = PlanId(1);
+
+fn replay<B: Backend>(backend: B, golden: &Golden) -> Trace {
+    let [n, height, width, _] = golden.image;
+    let fixture = Fixture::new(golden.config.clone(), [n, height, width]);
+    let keep = PlanOptions { keep: vec![fixture.output], ..PlanOptions::default() };
+    let plans = vec![
+        Plan::training_with(&fixture.graph, fixture.loss, &keep).unwrap(),
+        Plan::inference(&fixture.graph, &[fixture.output], Statistics::Running).unwrap(),
+    ];
+    let title = format!("{} on {} threads, {}", backend.name(), backend.threads(), golden.name);
+    let mut session = Session::new(backend, plans).unwrap();
+    let tensors = session.tensors().to_vec();
+    for tensor in &tensors {
+        let values = golden.weight(&format!("init.{}", tensor.name), tensor.shape);
+        session.set_tensor(&tensor.name, &elements::<B>(&values)).unwrap();
+    }
+    let input = elements::<B>(&golden.image("input"));
+    session.write_input(TRAINING, fixture.image, &input).unwrap();
+    session.write_input(TRAINING, fixture.target, &elements::<B>(&golden.image("target"))).unwrap();
+
+    let trained: Vec<&TensorInfo> = tensors.iter().filter(|tensor| tensor.trained).collect();
+    let (mut output, mut gradients, mut losses, mut scales) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let schedule = Schedule { base_lr: 3e-4, kind: ScheduleKind::Cosine, warmup_steps: 0, total_steps: golden.steps };
+    let adamw = AdamW::default();
+    for step in 0..golden.steps {
+        session.run(TRAINING).unwrap();
+        losses.push(session.loss(TRAINING));
+        if step == 0 {
+            output = read(&session, TRAINING, &fixture);
+            gradients = trained.iter().map(|tensor| to_f64(&session.gradient(&tensor.name).unwrap())).collect();
+        }
+        let lr = schedule.lr(step);
+        session.adamw(&adamw, lr);
+        let correction = 1.0 - adamw.beta2.powf((step + 1) as f64);
+        let root = |v: &f64| (v / correction).sqrt();
+        let second_moment = |tensor: &&TensorInfo| to_f64(&session.moments(&tensor.name).unwrap()[1]);
+        scales.push((lr, trained.iter().map(|tensor| second_moment(tensor).iter().map(root).collect()).collect()));
+    }
+    let finals = tensors.iter().map(|tensor| to_f64(&session.tensor(&tensor.name).unwrap())).collect();
+    session.write_input(EVALUATION, fixture.image, &input).unwrap();
+    session.run(EVALUATION).unwrap();
+    let evaluated = read(&session, EVALUATION, &fixture);
+    Trace { title, output, gradients, losses, scales, finals, evaluated, tensors }
+}
+
+fn read<B: Backend>(session: &Session<B>, plan: PlanId, fixture: &Fixture) -> Vec<f64> {
+    let mut values = elements::<B>(&vec![0.0; fixture.graph.shape(fixture.output).len()]);
+    session.read(plan, fixture.output, &mut values).unwrap();
+    to_f64(&values)
+}
+
+/// How far an element may be off: the sum of three parts.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    /// Relative to the element.
+    element: f64,
+    /// Relative to the largest element of its tensor.
+    tensor: f64,
+    absolute: f64,
+}
+
+impl Tolerance {
+    fn bound(self, want: &[f64]) -> impl Fn(usize) -> f64 {
+        let shared = self.tensor * largest(want) + self.absolute;
+        move |i| self.element * want[i].abs() + shared
+    }
+}
+
+struct Tolerances {
+    output: Tolerance,
+    loss: Tolerance,
+    gradient: Tolerance,
+    statistics: Tolerance,
+    /// Without what [`drift`] adds.
+    weight: Tolerance,
+}
+
+impl Tolerances {
+    fn of_f64() -> Tolerances {
+        let all = Tolerance { element: 1e-6, tensor: 1e-12, absolute: 0.0 };
+        Tolerances { output: all, loss: all, gradient: all, statistics: all, weight: all }
+    }
+
+    fn of_f32(golden: &Golden) -> Tolerances {
+        let [n, height, width, _] = golden.image;
+        let products = golden.config.kernel_size.first.pow(2) * golden.config.channels.first;
+        let error = |terms: usize| 8.0 * F32_ROUNDOFF * (terms as f64).sqrt();
+        let none = Tolerance { element: 0.0, tensor: 0.0, absolute: 0.0 };
+        Tolerances {
+            output: Tolerance { absolute: error(products), ..none },
+            loss: Tolerance { element: error(products), ..none },
+            gradient: Tolerance { tensor: error(n * height * width), absolute: F32_ROUNDOFF, ..none },
+            statistics: Tolerance { tensor: error(products), ..none },
+            // Every step rounds a weight twice: when it decays and when it moves.
+            weight: Tolerance { element: 2.0 * golden.steps as f64 * F32_ROUNDOFF, ..none },
+        }
+    }
+}
+
+/// How far the elements of trained tensor `tensor` may be off because its gradients are.
+///
+/// A step of AdamW moves a weight by `lr m / sqrt v`, whatever the size of its gradients: a weight whose gradients are nothing but
+/// rounding errors moves as far as any other, in an arbitrary direction. If the gradients are up to `d` off, so are `m` and `sqrt v`
+/// (both are means), and the step is `lr 2 d / sqrt v` off, if `|m| <= sqrt v`; and it is never off by more than `2 lr`.
+fn drift(reference: &Trace, tensor: usize, tolerance: Tolerance) -> Vec<f64> {
+    let gradient = &reference.gradients[tensor];
+    let error = tolerance.bound(gradient);
+    let step = |i: usize, (lr, scales): &(f64, Vec<Vec<f64>>)| 2.0 * lr * (error(i) / scales[tensor][i]).min(1.0);
+    (0..gradient.len()).map(|i| reference.scales.iter().map(|scales| step(i, scales)).sum()).collect()
+}
+
+fn compare(trace: &Trace, golden: &Golden, tolerances: &Tolerances, drift: impl Fn(usize) -> Vec<f64>) {
+    let mut comparison = Comparison::new(&trace.title);
+    let output = golden.image("out0");
+    comparison.tensor("out0", &trace.output, &output, tolerances.output.bound(&output));
+    let first = golden.numbers("loss0");
+    comparison.tensor("loss0", &trace.losses[..1], first, tolerances.loss.bound(first));
+    let losses = golden.numbers("losses");
+    comparison.tensor("losses", &trace.losses, losses, tolerances.loss.bound(losses));
+
+    let trained = trace.tensors.iter().filter(|tensor| tensor.trained);
+    for (tensor, got) in trained.zip(&trace.gradients) {
+        let name = format!("grad0.{}", tensor.name);
+        let want = golden.weight(&name, tensor.shape);
+        comparison.tensor(&name, got, &want, tolerances.gradient.bound(&want));
+    }
+    assert_eq!(trace.gradients.len(), golden.count("grad0."));
+
+    let mut number_trained = 0;
+    for (tensor, got) in trace.tensors.iter().zip(&trace.finals) {
+        let name = format!("final.{}", tensor.name);
+        let want = golden.weight(&name, tensor.shape);
+        if tensor.trained {
+            let (rounding, drift) = (tolerances.weight.bound(&want), drift(number_trained));
+            comparison.tensor(&name, got, &want, |i| rounding(i) + drift[i]);
+            number_trained += 1;
+        } else {
+            comparison.tensor(&name, got, &want, tolerances.statistics.bound(&want));
+        }
+    }
+    assert_eq!(trace.finals.len(), golden.count("final."));
+    let evaluated = golden.image("eval_out");
+    comparison.tensor("eval_out", &trace.evaluated, &evaluated, tolerances.output.bound(&evaluated));
+    comparison.finish();
+}
+
+/// The golden traces, and `Reference`'s replays of them: slow, so made once for all tests.
+static TRACES: LazyLock<Vec<(Golden, Trace)>> = LazyLock::new(|| {
+    let replays = Golden::all().map(|golden| {
+        let trace = replay(Reference, &golden);
+        (golden, trace)
+    });
+    replays.into()
+});
+
+#[test]
+fn reference_reproduces_pytorch() {
+    for (golden, trace) in TRACES.iter() {
+        compare(trace, golden, &Tolerances::of_f64(), |tensor| vec![0.0; trace.gradients[tensor].len()]);
+    }
+}
+
+#[test]
+fn cpu_reproduces_pytorch_on_every_isa() {
+    for (golden, reference) in TRACES.iter() {
+        let tolerances = Tolerances::of_f32(golden);
+        for isa in Isa::available() {
+            for threads in [1, 2] {
+                let trace = replay(Cpu::with_isa(isa, threads).unwrap(), golden);
+                compare(&trace, golden, &tolerances, |tensor| drift(reference, tensor, tolerances.gradient));
+            }
+        }
+    }
+}
+
+/// What the bounds rest on. The gradient of L1 jumps where the prediction is the target: rounding errors must not reach so far. And a
+/// weight may drift far only if it has hardly any gradient: if many could, the comparison would show little.
+#[test]
+fn the_traces_can_be_compared_closely() {
+    for (golden, reference) in TRACES.iter() {
+        let tolerances = Tolerances::of_f32(golden);
+        let distances: Vec<f64> = golden
+            .image("out0")
+            .iter()
+            .zip(golden.image("target"))
+            .map(|(output, target)| (output - target).abs())
+            .collect();
+        let rounding = tolerances.output.bound(&distances);
+        assert!(distances.iter().all(|distance| *distance > rounding(0)), "{}: a sign is in doubt", golden.name);
+
+        let tensors = 0..reference.gradients.len();
+        let drifts: Vec<f64> = tensors.flat_map(|tensor| drift(reference, tensor, tolerances.gradient)).collect();
+        let path: f64 = reference.scales.iter().map(|(lr, _)| lr).sum();
+        let far = drifts.iter().filter(|drift| **drift > 0.01 * path).count();
+        assert!(far * 20 < drifts.len(), "{}: {far} of {} weights may drift far", golden.name, drifts.len());
+    }
+}

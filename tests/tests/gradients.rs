@@ -1,0 +1,129 @@
+//! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` against `Reference`.
+
+use engine::{
+    Activation, Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, gradcheck,
+};
+use kernels::simd::Isa;
+use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
+use tests::compare::{Comparison, F32_ROUNDOFF, largest};
+use tests::fixture::{Fixture, elements, initialize, to_f64, uniform};
+
+/// Small networks that have, together, every setting; with the height and width of their images.
+fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
+    let base = ResConvConfig { layers: 2, channels: 4.into(), ..ResConvConfig::default() };
+    let mut cases = Vec::new();
+    for layers in [1, 2, 3] {
+        cases.push((ResConvConfig { layers, ..base.clone() }, [6, 5]));
+        // Odd sizes: every layer of the decoder has to be padded up to its mirror's size in at least one direction.
+        cases.push((ResConvConfig { layers, stride: 2, ..base.clone() }, [8, 9]));
+        cases.push((ResConvConfig { channels: 3.into(), ..ResConvConfig::original(layers) }, [5, 6]));
+    }
+    for encoder in BatchNormPosition::ALL {
+        for decoder in BatchNormPosition::ALL {
+            for batch_norm_last_layers in [false, true] {
+                let (batch_norm_encoder, batch_norm_decoder) = (encoder, decoder);
+                let config =
+                    ResConvConfig { batch_norm_encoder, batch_norm_decoder, batch_norm_last_layers, ..base.clone() };
+                cases.push((ResConvConfig { stride: 2, ..config.clone() }, [6, 7]));
+                cases.push((config, [5, 6]));
+            }
+        }
+    }
+    for activation in Activation::ALL {
+        cases.push((ResConvConfig { activation, ..base.clone() }, [5, 6]));
+        let bottleneck_activation = BottleneckActivation::Other(activation);
+        cases.push((ResConvConfig { bottleneck_activation, ..base.clone() }, [6, 5]));
+    }
+    cases.push((ResConvConfig { layers: 3, groups: 2, channels: Ramp { first: 4, last: 8 }, ..base.clone() }, [5, 6]));
+    cases.push((ResConvConfig { layers: 3, groups: 4, stride: 2, ..base.clone() }, [9, 7]));
+    cases.push((ResConvConfig { layers: 3, kernel_size: Ramp { first: 5, last: 1 }, ..base.clone() }, [7, 8]));
+    cases.push((ResConvConfig { kernel_size: 4.into(), stride: 3, ..base.clone() }, [11, 13]));
+    cases.push((ResConvConfig { kernel_size: 2.into(), padding: Padding::Fixed(0), ..base.clone() }, [5, 6]));
+    cases
+        .push((ResConvConfig { kernel_size: 1.into(), padding: Padding::Fixed(2), stride: 3, ..base.clone() }, [7, 8]));
+    cases.push((ResConvConfig { in_channels: 3, out_channels: 2, residual_weight: -0.5, ..base }, [5, 6]));
+    cases
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for (config, [height, width]) in cases() {
+        let fixture = Fixture::new(config, [2, height, width]);
+        let options = GradcheckOptions { samples: Some(48), ..GradcheckOptions::default() };
+        let report = gradcheck::check(&fixture.graph, fixture.loss, &options).unwrap();
+        assert!(report.passed(), "{:?}\n{report}", fixture.network.config());
+        let parameters = report.rows.iter().filter(|row| row.kind == "parameter").count();
+        assert_eq!(parameters, fixture.graph.tensors().iter().filter(|tensor| tensor.trained).count());
+    }
+}
+
+/// What a backend computes of a network: values (the output, and the running statistics after it) and the gradients of the output's
+/// elements, weighted at random, with respect to the image and to everything that is trained.
+struct Outcome {
+    values: Vec<(String, Vec<f64>)>,
+    gradients: Vec<(String, Vec<f64>)>,
+}
+
+fn outcome<B: Backend>(backend: B, fixture: &Fixture) -> Outcome {
+    let options = PlanOptions { poison: true, ..PlanOptions::default() };
+    let plan = Plan::gradients(&fixture.graph, fixture.output, true, &options).unwrap();
+    let (mut session, id) = (Session::new(backend, vec![plan]).unwrap(), PlanId(0));
+    initialize(&mut session, 1);
+    let [mut image, mut output] =
+        [fixture.image, fixture.output].map(|node| vec![0.0; fixture.graph.shape(node).len()]);
+    let cotangent = uniform(2, output.len(), -1.0, 1.0);
+    session.write_cotangent(id, &elements::<B>(&cotangent)).unwrap();
+    session.write_input(id, fixture.image, &elements::<B>(&uniform(3, image.len(), 0.0, 1.0))).unwrap();
+    session.run(id).unwrap();
+
+    let read = |node, read: Read<B>, values: &mut Vec<f64>| {
+        let mut elements = elements::<B>(values);
+        read(&session, id, node, &mut elements).unwrap();
+        *values = to_f64(&elements);
+    };
+    read(fixture.output, Session::read, &mut output);
+    read(fixture.image, Session::read_gradient, &mut image);
+    let (mut values, mut gradients) = (vec![("output".to_owned(), output)], vec![("image".to_owned(), image)]);
+    for tensor in session.tensors() {
+        let name = tensor.name.clone();
+        if tensor.trained {
+            gradients.push((name, to_f64(&session.gradient(&tensor.name).unwrap())));
+        } else {
+            values.push((name, to_f64(&session.tensor(&tensor.name).unwrap())));
+        }
+    }
+    Outcome { values, gradients }
+}
+
+/// [`Session::read`] and [`Session::read_gradient`].
+type Read<B> = fn(&Session<B>, PlanId, NodeId, &mut [<B as Backend>::Element]) -> engine::Result<()>;
+
+/// The bounds are 16 times the rounding errors of a sum over all pixels (see `golden.rs`; twice as many, for a batch norm of the few
+/// pixels of a small image can have a large scale); of values, relative to the tensor's largest
+/// element; of gradients, relative to the largest of the network: where a gradient is small because its parts cancel (that of a bias
+/// before a batch norm is 0) its rounding errors are not.
+#[test]
+fn cpu_agrees_with_reference_on_every_isa() {
+    let mut cases = cases();
+    let wide = ResConvConfig { layers: 3, ..ResConvConfig::default() };
+    cases.push((wide.clone(), [16, 16]));
+    cases.push((ResConvConfig { channels: Ramp { first: 33, last: 48 }, stride: 2, ..wide.clone() }, [13, 11]));
+    cases.push((ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }, ..wide }, [12, 10]));
+    for (config, [height, width]) in cases {
+        let fixture = Fixture::new(config, [3, height, width]);
+        let want = outcome(Reference, &fixture);
+        let largest_gradient = want.gradients.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
+        let rounding = 16.0 * F32_ROUNDOFF * ((3 * height * width) as f64).sqrt();
+        for isa in Isa::available() {
+            let got = outcome(Cpu::with_isa(isa, 2).unwrap(), &fixture);
+            let mut comparison = Comparison::new(format!("cpu-{isa}, {:?}", fixture.network.config()));
+            for ((name, got), (_, want)) in got.values.iter().zip(&want.values) {
+                comparison.tensor_within(name, got, want, rounding, 0.0);
+            }
+            for ((name, got), (_, want)) in got.gradients.iter().zip(&want.gradients) {
+                comparison.tensor_within(&format!("gradient of {name}"), got, want, 0.0, rounding * largest_gradient);
+            }
+            comparison.finish();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What is known of the dataset's four files.
+
+/// One of the four files of Fashion-MNIST, as it is uncompressed.
+#[derive(Debug)]
+pub struct KnownFile {
+    /// Its name, to which `.gz` is added where it is compressed.
+    pub name: &'static str,
+    /// The dimensions of the array in it.
+    pub dims: &'static [u32],
+    /// SHA-256 of the uncompressed file, in hexadecimal.
+    pub sha256: &'static str,
+}
+
+impl KnownFile {
+    /// Length of the uncompressed file in bytes.
+    pub fn bytes(&self) -> u64 {
+        4 + 4 * self.dims.len() as u64 + self.dims.iter().map(|&dim| u64::from(dim)).product::<u64>()
+    }
+}
+
+/// Side of the dataset's images in pixels.
+pub const SIDE: usize = 28;
+
+/// Images to train with.
+pub const TRAIN_IMAGES: KnownFile = KnownFile {
+    name: "train-images-idx3-ubyte",
+    dims: &[60_000, SIDE as u32, SIDE as u32],
+    sha256: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+};
+
+/// Their classes.
+pub const TRAIN_LABELS: KnownFile = KnownFile {
+    name: "train-labels-idx1-ubyte",
+    dims: &[60_000],
+    sha256: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+};
+
+/// Images to validate with.
+pub const TEST_IMAGES: KnownFile = KnownFile {
+    name: "t10k-images-idx3-ubyte",
+    dims: &[10_000, SIDE as u32, SIDE as u32],
+    sha256: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+};
+
+/// Their classes.
+pub const TEST_LABELS: KnownFile = KnownFile {
+    name: "t10k-labels-idx1-ubyte",
+    dims: &[10_000],
+    sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+};
+
+/// All files.
+///
+/// The sums are those of the uncompressed content, because the same content is distributed in different gzip wrappings. Upstream
+/// publishes MD5 sums of its own wrapping (README of github.com/zalandoresearch/fashion-mnist):
+///
+/// | file | MD5 |
+/// | --- | --- |
+/// | `train-images-idx3-ubyte.gz` | `8d4fb7e6c68d591d4c3dfef9ec88bf0d` |
+/// | `train-labels-idx1-ubyte.gz` | `25c81989df183df01b3e8a0aad5dffbe` |
+/// | `t10k-images-idx3-ubyte.gz` | `bef4ecab320f06d8554ea6380940ec79` |
+/// | `t10k-labels-idx1-ubyte.gz` | `bb300cfdad3c16e7a12a480ee83cd310` |
+pub const FILES: [&KnownFile; 4] = [&TRAIN_IMAGES, &TRAIN_LABELS, &TEST_IMAGES, &TEST_LABELS];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_the_distributed_files() {
+        assert_eq!(FILES.map(KnownFile::bytes), [47_040_016, 60_008, 7_840_016, 10_008]);
+    }
+}

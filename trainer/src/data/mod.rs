@@ -1,0 +1,202 @@
+//! Fashion-MNIST: finding, fetching and reading it, and the half-crop task on it.
+//!
+//! [`load`] gives the images, wherever they are; [`TrainingBatches`] and [`ValidationBatches`] make the task's batches of them.
+
+mod batches;
+mod fetch;
+mod half_crop;
+pub mod idx;
+mod known;
+mod locate;
+mod random;
+mod report;
+mod sampler;
+
+use std::path::PathBuf;
+
+use crate::files::FileError;
+
+pub use batches::{TrainingBatches, ValidationBatches};
+pub use fetch::FetchError;
+pub use half_crop::{Half, UnknownHalf, VALIDATION_SEED};
+pub use known::{FILES, KnownFile, SIDE, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
+pub use locate::{Folder, Origin, Search};
+pub use report::{FileReport, Report, report};
+pub use sampler::Sampler;
+
+use idx::{Idx, IdxError};
+
+/// The dataset cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder that the user named has not the dataset in it.
+    #[error("{origin}: {} {}", path.display(), no_dataset(missing))]
+    NoDataset {
+        /// How the folder was named.
+        origin: Origin,
+        /// The folder.
+        path: PathBuf,
+        /// The files that it lacks; none if there is no such folder.
+        missing: Vec<&'static str>,
+    },
+    /// A file cannot be read, is damaged or is of something else.
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    /// A file reads well, but its content is not the dataset's.
+    #[error(
+        "{}: wrong content: expected SHA-256 {expected} (of the uncompressed file), got {got}; \
+         get the file again, or remove it to have the dataset looked for elsewhere",
+        path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The right digest.
+        expected: &'static str,
+        /// That of the file.
+        got: String,
+    },
+    /// It is not on this machine, and cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A fetched file cannot be kept.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+fn no_dataset(missing: &[&str]) -> String {
+    if missing.is_empty() {
+        return "is not a folder that can be read".to_owned();
+    }
+    let names: Vec<String> = missing.iter().map(|name| format!("{name}[.gz]")).collect();
+    format!("does not hold Fashion-MNIST: {} not found there", names.join(", "))
+}
+
+/// Images of 28 x 28 pixels with their classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+}
+
+impl Dataset {
+    /// A dataset of `pixels[N][28][28]` (0: black, 255: white) and a class for each image.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn new(pixels: Vec<u8>, labels: Vec<u8>) -> Dataset {
+        assert_eq!(pixels.len(), labels.len() * SIDE * SIDE, "pixels for {} images of 28 x 28", labels.len());
+        Dataset { pixels, labels }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The pixels of image `i`, row by row.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn image(&self, i: usize) -> &[u8] {
+        &self.pixels[i * SIDE * SIDE..][..SIDE * SIDE]
+    }
+
+    /// The class of image `i`, 0 to 9.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn label(&self, i: usize) -> u8 {
+        self.labels[i]
+    }
+}
+
+/// The dataset, checked against its known sums.
+#[derive(Debug)]
+pub struct FashionMnist {
+    /// The 60,000 images to train with.
+    pub train: Dataset,
+    /// The 10,000 images to validate with.
+    pub validation: Dataset,
+    /// Where it was read from.
+    pub folder: Folder,
+}
+
+/// Finds the dataset, or fetches it into the user's cache folder, and reads it. `say` is told what is tried, a line at a time.
+///
+/// # Errors
+/// [`DataError`] if it is not found and cannot be fetched, or if a file of it is not what it should be.
+pub fn load(search: &Search, say: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
+    let folder = search.locate_or_fetch(say)?;
+    let [train_images, train_labels, test_images, test_labels] = read_all(&folder)?.map(|idx| idx.data);
+    Ok(FashionMnist {
+        train: Dataset::new(train_images, train_labels),
+        validation: Dataset::new(test_images, test_labels),
+        folder,
+    })
+}
+
+/// Reads and checks the four files, each on a thread of its own: most of the time goes into unpacking and hashing.
+fn read_all(folder: &Folder) -> Result<[Idx; 4], DataError> {
+    std::thread::scope(|scope| {
+        let readers = folder.files().map(|(file, path)| scope.spawn(move || read_known(file, path)));
+        let mut arrays = Vec::with_capacity(4);
+        for reader in readers {
+            arrays.push(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(arrays.try_into().expect("four files were read"))
+    })
+}
+
+/// Reads `path`, which should be the known file.
+fn read_known(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
+    let idx = idx::read(&path, file.dims)?;
+    let got = idx.sha256();
+    if got == file.sha256 { Ok(idx) } else { Err(DataError::Checksum { path, expected: file.sha256, got }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_content_is_an_error_that_tells_both_sums() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TEST_LABELS.name);
+        std::fs::write(&path, [&[0, 0, 8, 1, 0, 0, 0x27, 0x10][..], &[0; 10_000]].concat()).unwrap();
+        let message = read_known(&TEST_LABELS, path.clone()).unwrap_err().to_string();
+        let expected = format!("{}: wrong content: expected SHA-256 {}", path.display(), TEST_LABELS.sha256);
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(
+            message.contains("got fce4e2f69df0d4b98dc926db9d52e3054ec8f85ec567df277ca4efc90c53a0bc; "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_among_the_four_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in FILES {
+            std::fs::write(folder.path().join(file.name), b"").unwrap();
+        }
+        let search = Search { argument: Some(folder.path().to_owned()), ..Search::default() };
+        let expected = format!("{}: truncated: ", folder.path().join(TRAIN_IMAGES.name).display());
+        for message in
+            [load(&search, &|_| ()).unwrap_err().to_string(), report(&search, &|_| ()).unwrap_err().to_string()]
+        {
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_dataset_gives_its_images() {
+        let dataset = Dataset::new((0..2 * 784).map(|i| (i / 784) as u8).collect(), vec![7, 8]);
+        assert_eq!((dataset.len(), dataset.is_empty(), dataset.label(1)), (2, false, 8));
+        assert_eq!(dataset.image(1), [1; 784]);
+    }
+}
