@@ -40,7 +40,7 @@ use weight::{WeightTask, weight_len};
 
 /// Which tile size is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tile {
+pub(super) enum Tile {
     /// `F(2x2,3x3)`: as accurate as a direct convolution.
     Two,
     /// `F(4x4,3x3)`: faster; its rounding errors are some four times as large.
@@ -57,7 +57,7 @@ const GROUPS: usize = 16;
 const FLUSH_TILES: usize = 128;
 
 /// Whether this algorithm can do the convolution.
-pub fn supports(p: &Conv2dParams) -> bool {
+pub(super) fn supports(p: &Conv2dParams) -> bool {
     p.r == 3 && p.s == 3 && p.stride_h == 1 && p.stride_w == 1 && p.groups == 1
 }
 
@@ -169,7 +169,7 @@ macro_rules! with_tile {
 
 /// `y (+)= conv(x, w) + bias`
 #[allow(clippy::too_many_arguments)]
-pub fn forward(
+pub(super) fn forward(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
@@ -187,13 +187,13 @@ pub fn forward(
 }
 
 /// Scratch of [`forward`], in elements.
-pub fn forward_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+pub(super) fn forward_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::forward(p, m, FORWARD_TILES, cpu.isa.lanes())))
 }
 
 /// `dx (+)= conv^T(dy, w) + bias`
 #[allow(clippy::too_many_arguments)]
-pub fn grad_input(
+pub(super) fn grad_input(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
@@ -211,13 +211,13 @@ pub fn grad_input(
 }
 
 /// Scratch of [`grad_input`], in elements.
-pub fn grad_input_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+pub(super) fn grad_input_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::grad_input(p, m, FORWARD_TILES, cpu.isa.lanes())))
 }
 
 /// `dw (+)= x^T dy` for every tap
 #[allow(clippy::too_many_arguments)]
-pub fn grad_weight(
+pub(super) fn grad_weight(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
@@ -234,7 +234,7 @@ pub fn grad_weight(
 }
 
 /// Scratch of [`grad_weight`], in elements.
-pub fn grad_weight_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+pub(super) fn grad_weight_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| {
         P::grad_weight_workspace_len(cpu, &Geometry::forward(p, m, GRAD_WEIGHT_TILES, cpu.isa.lanes()))
     })
