@@ -55,7 +55,7 @@ impl Geometry {
         let blocks_w = tiles_w.div_ceil(tiles);
         let block_cols = tiles_w.div_ceil(blocks_w);
         let blocks_h = tile_rows.div_ceil((tiles / block_cols).max(1));
-        let block_rows = tile_rows.div_ceil(blocks_h);
+        let block_rows = tile_rows.div_ceil(blocks_h.max(1));
         let (c_vectors, k_vectors) = (c.div_ceil(lanes), k.div_ceil(lanes));
         Geometry {
             h,
