@@ -209,6 +209,26 @@ fn recomputed_values_are_not_kept() {
 }
 
 #[test]
+fn a_normalization_of_a_normalization_is_recomputed_from_it() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 4, 4, 2]).unwrap();
+    let norms = ["first", "second"].map(|name| norm_nodes(&mut graph, name, 2));
+    let inner = graph.batch_norm(x, norms[0], BatchNorm::default()).unwrap();
+    let outer = graph.batch_norm(inner, norms[1], BatchNorm::default()).unwrap();
+    let w = graph.parameter("w", [3, 3, 2, 1], Init::Ones).unwrap();
+    let y = graph.conv2d(outer, w, None, Conv2d::default()).unwrap();
+    let recomputed = |keep: Vec<NodeId>| {
+        let options = PlanOptions { keep, ..PlanOptions::default() };
+        let plan = Plan::gradients(&graph, y, false, &options).unwrap();
+        let steps = plan.program.steps.iter().filter(|step| step.pass == Pass::Recompute);
+        steps.map(|step| step.node).collect::<Vec<NodeId>>()
+    };
+    assert_eq!(recomputed(vec![]), [inner, outer]);
+    assert_eq!(recomputed(vec![outer]), [inner], "what is kept is there");
+    assert_eq!(recomputed(vec![inner]), [outer]);
+}
+
+#[test]
 fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
     // gamma and beta are states: the normalization has no backward pass that would keep its input
     let mut graph = Graph::new();
@@ -237,6 +257,7 @@ fn the_study_s_network_needs_two_tensors_a_layer() {
         let mib = |bytes: usize| bytes as f64 / 2.0 / f64::from(1 << 20);
         assert!(mib(memory.arena) <= 60.0 * 8.0, "{} MiB", mib(memory.arena));
         assert!(plan.placement.arena as f64 <= 1.02 * plan.placement.peak as f64, "the packing wastes little");
+        assert_eq!(count(&plan, "scale"), if weight == 1.0 { 0 } else { 14 }, "gradients of sums are shared");
         let without = Plan::training_with(&graph, loss, &PlanOptions { recompute: false, ..Default::default() });
         assert!(mib(without.unwrap().memory(&Reference).arena) > 84.0 * 8.0);
     }

@@ -139,7 +139,7 @@ fn outcome(graph: &Graph, output: NodeId, options: &PlanOptions) -> Vec<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, rng_seed: RngSeed::Fixed(0), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, rng_seed: RngSeed::Fixed(0), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn gradients_equal_finite_differences(choices in choices(), scalar: bool, seed in 0u64..100) {

@@ -96,7 +96,7 @@ pub fn grad_weight(
     let workspace = &mut workspace[..grad_weight_workspace_len(cpu, p)];
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
-        Algo::Direct => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Direct => direct::grad_weight(cpu, p, x, dy, dw, write, workspace),
         Algo::Winograd2x3 => winograd::grad_weight(cpu, Tile::Two, p, x, dy, dw, write, workspace),
         Algo::Winograd4x3 => winograd::grad_weight(cpu, Tile::Four, p, x, dy, dw, write, workspace),
     }
@@ -106,7 +106,7 @@ pub fn grad_weight(
 pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p),
-        Algo::Direct => im2col::grad_weight_workspace_len(cpu, p),
+        Algo::Direct => direct::grad_weight_workspace_len(cpu, p),
         Algo::Winograd2x3 => winograd::grad_weight_workspace_len(cpu, Tile::Two, p),
         Algo::Winograd4x3 => winograd::grad_weight_workspace_len(cpu, Tile::Four, p),
     }

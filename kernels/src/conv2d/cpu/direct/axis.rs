@@ -88,9 +88,15 @@ pub(super) struct AxisPart {
 }
 
 impl AxisPart {
-    /// Whether all inputs are inside an image of `len` elements.
+    /// The outputs as inputs of their own.
+    pub(super) fn as_input(&self) -> AxisPart {
+        let outputs = self.outputs.clone();
+        AxisPart { in_first: outputs.start as isize, in_len: outputs.len(), outputs }
+    }
+
+    /// Whether there are inputs, all of them inside an image of `len` elements.
     pub(super) fn is_inside(&self, len: usize) -> bool {
-        self.in_first >= 0 && self.in_first as usize + self.in_len <= len
+        self.in_len > 0 && self.in_first >= 0 && self.in_first as usize + self.in_len <= len
     }
 
     /// Of the inputs, counted from the first, those inside an image of `len` elements.

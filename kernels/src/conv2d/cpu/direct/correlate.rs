@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::pack::{KernelLayout, pack, pack_narrow};
 use super::tile::{Operands, run_narrow_row, run_row};
-use super::{Image, LINE, MAX_NARROW, aligned, flattened, strips, wanted_tasks};
+use super::{Image, LINE, MAX_NARROW, TILE_VECTORS, aligned, flattened, strips, wanted_tasks};
 use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
 use crate::parallel::SharedSlice;
@@ -11,8 +11,8 @@ use crate::simd::{Isa, Kernel, Simd};
 use crate::{Cpu, Write};
 use std::ops::Range;
 
-/// Vectors of output channels in a tile.
-const TILE_VECTORS: usize = 2;
+/// Elements of the input of a strip: with the packed weights of a tile it stays in a second-level cache of 256 KiB.
+const STRIP_LEN: usize = 24 * 1024;
 
 #[allow(clippy::too_many_arguments)]
 pub(in super::super) fn forward(
@@ -113,7 +113,7 @@ impl Correlation {
             let count = plan.axes(dim).map(|axis| axis.count).max().unwrap_or(0);
             Axis { count, ..plan.axis(dim, 0) }
         });
-        plan.strips = strips(&bounds, plan.inputs);
+        plan.strips = strips(&bounds, STRIP_LEN, |input, _| input * plan.inputs);
         let wanted = wanted_tasks(p.flops());
         let missing = wanted.div_ceil((p.n * plan.strips[1]).max(1));
         plan.strips[0] = plan.strips[0].max(missing.min(bounds[0].count));
@@ -279,15 +279,16 @@ impl Kernel for StripTask<'_> {
             let bias = &self.bias[group * plan.bias_len()..(group + 1) * plan.bias_len()];
             let in_channels = group * plan.inputs..(group + 1) * plan.inputs;
             for phase in plan.phases() {
-                let [rows, columns] = [0, 1].map(|dim| phase.axes[dim].part(plan.strips[dim], strip[dim]));
+                let parts = [0, 1].map(|dim| phase.axes[dim].part(plan.strips[dim], strip[dim]));
+                let [rows, columns] = &parts;
                 if rows.outputs.is_empty() || columns.outputs.is_empty() {
                     continue;
                 }
                 let taps = phase.axes.map(|axis| axis.taps);
                 // A row of taps must be contiguous.
                 let in_place = plan.p.groups == 1 || taps[1] == 1;
-                let strip = (in_place.then(|| image.strip([&rows, &columns], in_channels.clone())).flatten())
-                    .unwrap_or_else(|| image.copy_strip([&rows, &columns], in_channels.clone(), self.scratch));
+                let strip = (in_place.then(|| image.strip(&parts, in_channels.clone())).flatten())
+                    .unwrap_or_else(|| image.copy_strip(&parts, in_channels.clone(), plan.inputs, self.scratch));
                 for tile in part(plan.channel_tiles(), plan.channel_parts, self.channel_part) {
                     let channels = plan.channels_of_tile(tile);
                     let weight = &weight[phase.weight + plan.packed_len(&phase, channels.start)..];

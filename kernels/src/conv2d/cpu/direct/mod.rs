@@ -11,10 +11,13 @@
 
 mod axis;
 mod correlate;
+mod grad_weight;
+mod outer;
 mod pack;
 mod tile;
 
 pub(super) use correlate::{forward, forward_workspace_len, grad_input, grad_input_workspace_len};
+pub(super) use grad_weight::{grad_weight, grad_weight_workspace_len};
 
 use super::super::Conv2dParams;
 use crate::memory::ALIGNMENT_BYTES;
@@ -27,8 +30,8 @@ const LINE: usize = ALIGNMENT_BYTES / size_of::<f32>();
 /// Output channels of a group that are too few to be lanes.
 const MAX_NARROW: usize = 4;
 
-/// Elements of the input of a strip: with the packed weights of a tile it stays in a second-level cache of 256 KiB.
-const STRIP_LEN: usize = 24 * 1024;
+/// Vectors of output channels in a tile.
+const TILE_VECTORS: usize = 2;
 
 /// Columns that a strip has at least, if the image has them.
 const MIN_STRIP_COLUMNS: usize = 28;
@@ -55,15 +58,16 @@ fn wanted_tasks(flops: usize) -> usize {
     (flops / TASK_FLOPS).clamp(1, MIN_TASKS)
 }
 
-/// How many strips of rows and of columns an image is cut into; `axes` bound its outputs and taps.
-fn strips(axes: &[Axis; 2], channels: usize) -> [usize; 2] {
-    let in_len = |rows, columns| axes[0].in_len(rows) * axes[1].in_len(columns) * channels;
+/// How many strips of rows and of columns an image is cut into, so that none of them needs more than `max_len` elements as
+/// `len(input pixels, output pixels)` tells; `axes` bound its outputs and taps.
+fn strips(axes: &[Axis; 2], max_len: usize, len: impl Fn(usize, usize) -> usize) -> [usize; 2] {
+    let fits = |rows, columns| len(axes[0].in_len(rows) * axes[1].in_len(columns), rows * columns) <= max_len;
     let mut columns = axes[1].count.max(1);
-    while columns > MIN_STRIP_COLUMNS && in_len(1, columns) > STRIP_LEN {
+    while columns > MIN_STRIP_COLUMNS && !fits(1, columns) {
         columns = columns.div_ceil(2);
     }
     let mut rows = axes[0].count.max(1);
-    while rows > 1 && in_len(rows, columns) > STRIP_LEN {
+    while rows > 1 && !fits(rows, columns) {
         rows -= 1;
     }
     [axes[0].count.div_ceil(rows).max(1), axes[1].count.div_ceil(columns).max(1)]
@@ -92,7 +96,7 @@ impl<'a> Image<'a> {
     }
 
     /// The strip where it is, if all of it is inside the image.
-    fn strip(&self, [rows, columns]: [&AxisPart; 2], channels: Range<usize>) -> Option<Strip> {
+    fn strip(&self, [rows, columns]: &[AxisPart; 2], channels: Range<usize>) -> Option<Strip> {
         (rows.is_inside(self.size[0]) && columns.is_inside(self.size[1])).then(|| {
             let first = rows.in_first as usize * self.size[1] + columns.in_first as usize;
             let start = &self.data[first * self.channels + channels.start..];
@@ -100,13 +104,21 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// Copies the channels of a strip to `out`, zeros where it is outside the image.
-    fn copy_strip(&self, [rows, columns]: [&AxisPart; 2], channels: Range<usize>, out: &mut [f32]) -> Strip {
-        let strip = Strip { start: out.as_ptr(), row: columns.in_len * channels.len(), pixel: channels.len() };
+    /// Copies the channels of a strip to `out`, zeros where it is outside the image, and zeros behind the channels up to
+    /// `pixel` elements a pixel.
+    fn copy_strip(
+        &self,
+        [rows, columns]: &[AxisPart; 2],
+        channels: Range<usize>,
+        pixel: usize,
+        out: &mut [f32],
+    ) -> Strip {
+        let strip = Strip { start: out.as_ptr(), row: columns.in_len * pixel, pixel };
         if rows.in_len * columns.in_len == 0 {
             return strip;
         }
         let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
+        let (first, last) = (inside.start * pixel, inside.end * pixel);
         for (i, out) in out.chunks_exact_mut(strip.row).take(rows.in_len).enumerate() {
             if !inside_rows.contains(&i) || inside.is_empty() {
                 out.fill(0.0);
@@ -115,16 +127,17 @@ impl<'a> Image<'a> {
             let row = (rows.in_first + i as isize) as usize;
             let column = (columns.in_first + inside.start as isize) as usize;
             let x = &self.data[(row * self.size[1] + column) * self.channels..][..inside.len() * self.channels];
-            let (first, last) = (inside.start * strip.pixel, inside.end * strip.pixel);
             out[..first].fill(0.0);
             out[last..].fill(0.0);
             let out = &mut out[first..last];
-            if channels.len() == self.channels {
+            if [pixel, channels.len()] == [self.channels; 2] {
                 out.copy_from_slice(x);
-            } else {
-                for (out, x) in out.chunks_exact_mut(channels.len()).zip(x.chunks_exact(self.channels)) {
-                    out.copy_from_slice(&x[channels.clone()]);
-                }
+                continue;
+            }
+            for (out, x) in out.chunks_exact_mut(pixel).zip(x.chunks_exact(self.channels)) {
+                let (out, zeros) = out.split_at_mut(channels.len());
+                out.copy_from_slice(&x[channels.clone()]);
+                zeros.fill(0.0);
             }
         }
         strip
