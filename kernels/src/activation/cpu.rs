@@ -1,7 +1,7 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 
 use super::Activation;
-use crate::map::{Lanewise, map};
+use crate::loops::{Lanewise, map};
 use crate::simd::{Simd, math};
 use crate::{Cpu, Write};
 
@@ -66,6 +66,9 @@ fn magnitude<S: Simd>(s: S, x: S::F32, limit: f32) -> S::F32 {
     s.min(s.splat(limit), s.abs(x))
 }
 
+/// `1 / sqrt(2 pi)`
+const DENSITY_AT_0: f32 = 0.398_942_3;
+
 #[derive(Clone, Copy)]
 struct Gelu;
 
@@ -73,16 +76,16 @@ impl Function for Gelu {
     #[inline(always)]
     fn value<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
         let a = magnitude(s, x, 12.9);
-        let (tail, _) = math::normal_tail(s, a);
+        let tail = s.mul(math::gaussian(s, a), math::scaled_normal_tail(s, a));
         s.neg_mul_add(a, tail, s.max(s.splat(0.0), x))
     }
 
     #[inline(always)]
     fn derivative<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
         let a = magnitude(s, x, 12.9);
-        let (tail, density) = math::normal_tail(s, a);
-        // f'(-a) = tail - a density, f'(a) = 1 - f'(-a)
-        let negative = s.neg_mul_add(a, density, tail);
+        // f'(-a) = Phi(-a) - a phi(a), f'(a) = 1 - f'(-a)
+        let difference = s.neg_mul_add(a, s.splat(DENSITY_AT_0), math::scaled_normal_tail(s, a));
+        let negative = s.mul(math::gaussian(s, a), difference);
         s.select(s.less(x, s.splat(0.0)), negative, s.sub(s.splat(1.0), negative))
     }
 }
@@ -110,9 +113,8 @@ struct Tanh;
 impl Function for Tanh {
     #[inline(always)]
     fn value<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
-        let u = math::exp_nonpositive(s, s.mul(s.splat(-2.0), magnitude(s, x, 43.0)));
-        let one = s.splat(1.0);
-        let t = s.div(s.sub(one, u), s.add(one, u));
+        let e = math::expm1_nonpositive(s, s.mul(s.splat(-2.0), magnitude(s, x, 20.0)));
+        let t = s.div(s.neg(e), s.add(s.splat(2.0), e));
         s.select(s.less(x, s.splat(0.0)), s.neg(t), t)
     }
 

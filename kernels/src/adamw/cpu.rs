@@ -2,7 +2,7 @@
 
 use super::AdamWParams;
 use crate::Cpu;
-use crate::map::TASK_LEN;
+use crate::loops::TASK_LEN;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 

@@ -1,6 +1,6 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 
-use crate::map::{Lanewise, map};
+use crate::loops::{Lanewise, map};
 use crate::simd::Simd;
 use crate::{Cpu, Write};
 

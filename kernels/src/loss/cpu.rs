@@ -2,7 +2,7 @@
 
 use super::Loss;
 use crate::cpu::as_f64;
-use crate::map::{Lanewise, TASK_LEN, map};
+use crate::loops::{Lanewise, TASK_LEN, map};
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use crate::{Cpu, Write};

@@ -1,7 +1,7 @@
 //! Row copies of the [module documentation](super)'s equations.
 
 use super::PadParams;
-use crate::map::TASK_LEN;
+use crate::loops::TASK_LEN;
 use crate::parallel::SharedSlice;
 use crate::{Cpu, Write};
 

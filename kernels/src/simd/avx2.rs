@@ -98,18 +98,7 @@ impl Simd for Avx2 {
         abs(a) -> __m256 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
         neg(a) -> __m256 = _mm256_xor_ps(_mm256_set1_ps(-0.0), a);
         sqrt(a) -> __m256 = _mm256_sqrt_ps(a);
-        round(a) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
-        exp2_integer(a) -> __m256 = {
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
-        };
-        exponent_mantissa(a) -> (__m256, __m256) = {
-            let bits = _mm256_castps_si256(a);
-            let exponent = _mm256_sub_epi32(_mm256_srli_epi32::<23>(bits), _mm256_set1_epi32(127));
-            let mantissa = _mm256_and_si256(bits, _mm256_set1_epi32(0x007f_ffff));
-            let one = _mm256_castps_si256(_mm256_set1_ps(1.0));
-            (_mm256_cvtepi32_ps(exponent), _mm256_castsi256_ps(_mm256_or_si256(mantissa, one)))
-        };
+        exp2_shifted(a) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a)));
         less(a, b) -> __m256 = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
         is_number(a) -> __m256 = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, a);
         sum(a) -> f32 = {

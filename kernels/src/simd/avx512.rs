@@ -100,18 +100,7 @@ impl Simd for Avx512 {
         abs(a) -> __m512 = _mm512_abs_ps(a);
         neg(a) -> __m512 = _mm512_xor_ps(_mm512_set1_ps(-0.0), a);
         sqrt(a) -> __m512 = _mm512_sqrt_ps(a);
-        round(a) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
-        exp2_integer(a) -> __m512 = {
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
-        };
-        exponent_mantissa(a) -> (__m512, __m512) = {
-            let bits = _mm512_castps_si512(a);
-            let exponent = _mm512_sub_epi32(_mm512_srli_epi32::<23>(bits), _mm512_set1_epi32(127));
-            let mantissa = _mm512_and_si512(bits, _mm512_set1_epi32(0x007f_ffff));
-            let one = _mm512_castps_si512(_mm512_set1_ps(1.0));
-            (_mm512_cvtepi32_ps(exponent), _mm512_castsi512_ps(_mm512_or_si512(mantissa, one)))
-        };
+        exp2_shifted(a) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a)));
         less(a, b) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
         is_number(a) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, a);
         sum(a) -> f32 = _mm512_reduce_add_ps(a);

@@ -14,12 +14,14 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod math;
+mod pair;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub use pair::Pair;
 pub use portable::Portable;
 
 use std::fmt;
@@ -151,6 +153,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// The instruction set.
     const ISA: Isa;
+    /// Added to `x` in `-127..=127` it rounds `x` to the nearest integer `n`, which subtracting it again gives; the low bits of
+    /// the sum are those of `n + 127`, for [`exp2_shifted`](Self::exp2_shifted).
+    const ROUND: f32 = 12_583_039.0;
 
     /// Runs `kernel` in a function of its own, compiled for this instruction set and never inlined. For inner loops that
     /// need every register: inlined into a large caller, the compiler spills them.
@@ -201,12 +206,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn neg(self, a: Self::F32) -> Self::F32;
     /// Square root.
     fn sqrt(self, a: Self::F32) -> Self::F32;
-    /// To the nearest integer, ties to even.
-    fn round(self, a: Self::F32) -> Self::F32;
-    /// `2^a` for integral `a` in `-126..=127`; other values give an unspecified result.
-    fn exp2_integer(self, a: Self::F32) -> Self::F32;
-    /// `(e, m)` with `a = m 2^e` and `m` in `[1, 2)`, for positive normal `a`; other values give an unspecified result.
-    fn exponent_mantissa(self, a: Self::F32) -> (Self::F32, Self::F32);
+    /// `2^n` for `a = n + ROUND` with integral `n` in `-126..=127`; other values give an unspecified result.
+    fn exp2_shifted(self, a: Self::F32) -> Self::F32;
     /// `a < b`, false if either is NaN.
     fn less(self, a: Self::F32, b: Self::F32) -> Self::Mask;
     /// `a == a`: false for NaN only.
@@ -257,11 +258,9 @@ mod tests {
             check("abs", s.abs(a), &|a, _| a.abs());
             check("neg", s.neg(a), &|a, _| -a);
             check("sqrt", s.sqrt(s.abs(a)), &|a, _| a.abs().sqrt());
-            check("round", s.round(a), &|a, _| a.round_ties_even());
-            check("exp2_integer", s.exp2_integer(s.round(a)), &|a, _| a.round_ties_even().exp2());
-            let (e, m) = s.exponent_mantissa(s.abs(a));
-            check("exponent", e, &|a, _| a.abs().log2().floor());
-            check("mantissa", m, &|a, _| a.abs() / a.abs().log2().floor().exp2());
+            let shifted = s.add(a, s.splat(S::ROUND));
+            check("round", s.sub(shifted, s.splat(S::ROUND)), &|a, _| a.round_ties_even());
+            check("exp2_shifted", s.exp2_shifted(shifted), &|a, _| a.round_ties_even().exp2());
             check("less", s.select(s.less(a, b), a, b), &f32::min);
             let nan = s.splat(f32::NAN);
             check("less nan", s.select(s.less(nan, b), a, b), &|_, b| b);

@@ -1,7 +1,7 @@
 //! Any CPU, through the `wide` crate: 8 lanes.
 
 use super::{Isa, Kernel, Simd};
-use wide::{f32x8, i32x8, u32x8};
+use wide::{f32x8, u32x8};
 
 /// The token of the portable path, which every CPU has.
 #[derive(Clone, Copy, Debug)]
@@ -91,20 +91,8 @@ impl Simd for Portable {
         a.sqrt()
     }
     #[inline(always)]
-    fn round(self, a: f32x8) -> f32x8 {
-        a.round()
-    }
-    #[inline(always)]
-    fn exp2_integer(self, a: f32x8) -> f32x8 {
-        let biased: i32x8 = a.fast_trunc_int() + i32x8::splat(127);
-        bytemuck::cast(biased << 23)
-    }
-    #[inline(always)]
-    fn exponent_mantissa(self, a: f32x8) -> (f32x8, f32x8) {
-        let bits: u32x8 = bytemuck::cast(a);
-        let exponent: i32x8 = bytemuck::cast::<u32x8, i32x8>(bits >> 23) - i32x8::splat(127);
-        let mantissa = (bits & u32x8::splat(0x007f_ffff)) | u32x8::splat(1.0f32.to_bits());
-        (exponent.round_float(), bytemuck::cast(mantissa))
+    fn exp2_shifted(self, a: f32x8) -> f32x8 {
+        bytemuck::cast(bytemuck::cast::<f32x8, u32x8>(a) << 23)
     }
     #[inline(always)]
     fn less(self, a: f32x8, b: f32x8) -> f32x8 {

@@ -55,7 +55,8 @@ fn missing(folder: &Path) -> Vec<&'static str> {
     FILES.iter().filter(|file| find(folder, file).is_none()).map(|file| file.name).collect()
 }
 
-/// The folders to look into, in order of precedence.
+/// The folders to look into, in order of precedence: `--data`, `$FASHION_MNIST_DIR`, the user's cache folder (on Linux
+/// `~/.cache/resconv/fashion-mnist`), `/usr/share/datasets/fashion-mnist`.
 ///
 /// A folder that the user named must have the dataset: nothing else is tried then.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,159 @@
+//! Passes whose elements are computed alike, but for coefficients that each channel has.
+
+use super::Columns;
+use crate::parallel::SharedSlice;
+use crate::simd::{Kernel, Simd};
+use crate::{Cpu, Write};
+use std::ops::Range;
+
+/// Columns whose coefficients a task holds at a time, and the largest width of a wide row of more than one row.
+pub(crate) const TILE: usize = 512;
+
+/// A function of the same lane of `N` operands and of `K` coefficients of the lane's channel. Methods must be
+/// `#[inline(always)]`.
+pub(crate) trait Channelwise<const N: usize, const K: usize>: Sync {
+    /// Writes the coefficients of some channels, one slice a coefficient, each as long as the range.
+    fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; K]);
+    /// The function.
+    fn eval<S: Simd>(&self, s: S, inputs: [S::F32; N], coefficients: [S::F32; K]) -> S::F32;
+}
+
+/// `out (+)= f(inputs, coefficients of the channel)` for every element of `[rows, channels]` operands. An input that is
+/// `None` is `out` itself, as it was before.
+pub(crate) fn map_channels<const N: usize, const K: usize, F: Channelwise<N, K>>(
+    cpu: &Cpu,
+    columns: Columns,
+    f: &F,
+    inputs: [Option<&[f32]>; N],
+    out: &mut [f32],
+    write: Write,
+) {
+    assert_eq!(out.len(), columns.len());
+    assert!(inputs.iter().flatten().all(|input| input.len() == columns.len()), "operands of unequal length");
+    let shared = SharedSlice::new(out);
+    cpu.pool.for_each(columns.tasks(), |task| {
+        let range = columns.task(task);
+        // SAFETY: tasks do not overlap.
+        let out = unsafe { shared.slice(range.start, range.len()) };
+        let inputs = inputs.map(|input| input.map(|x| &x[range.clone()]));
+        cpu.isa.dispatch(Strip { f, columns, inputs, out, write });
+    });
+}
+
+/// One task of [`map_channels`].
+struct Strip<'a, F, const N: usize, const K: usize> {
+    f: &'a F,
+    columns: Columns,
+    inputs: [Option<&'a [f32]>; N],
+    out: &'a mut [f32],
+    write: Write,
+}
+
+impl<const N: usize, const K: usize, F: Channelwise<N, K>> Strip<'_, F, N, K> {
+    /// One column of vectors in `R` rows, the first at element `start`, of which `count` columns are there. Coefficients
+    /// are loaded once for all rows.
+    ///
+    /// # Safety
+    /// The elements must be inside every operand, an input be `out` or not overlap it, and LANES coefficients be readable
+    /// at `column` of each slice.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const R: usize>(
+        &self,
+        s: S,
+        (inputs, out): ([*const f32; N], *mut f32),
+        coefficients: &[[f32; TILE]; K],
+        column: usize,
+        start: usize,
+        count: usize,
+    ) {
+        let mut k_values = [s.splat(0.0); K];
+        for (value, coefficient) in k_values.iter_mut().zip(coefficients) {
+            // SAFETY: the caller's duty.
+            *value = unsafe { s.load(coefficient.as_ptr().add(column)) };
+        }
+        for row in 0..R {
+            let i = start + row * self.columns.width() + column;
+            let mut values = [s.splat(0.0); N];
+            // SAFETY: the caller's duty; elements of an input that is `out` are read before they are written.
+            unsafe {
+                for (value, input) in values.iter_mut().zip(inputs) {
+                    *value = load(s, input.add(i), count);
+                }
+                let mut y = self.f.eval(s, values, k_values);
+                if self.write == Write::Add {
+                    y = s.add(load(s, out.add(i), count), y);
+                }
+                if count == S::LANES {
+                    s.store(out.add(i), y);
+                } else {
+                    s.store_partial(out.add(i), y, count);
+                }
+            }
+        }
+    }
+}
+
+/// The first `count` lanes at `ptr`.
+///
+/// # Safety
+/// They must be readable.
+#[inline(always)]
+unsafe fn load<S: Simd>(s: S, ptr: *const f32, count: usize) -> S::F32 {
+    // SAFETY: the caller's duty.
+    unsafe { if count == S::LANES { s.load(ptr) } else { s.load_partial(ptr, count) } }
+}
+
+impl<const N: usize, const K: usize, F: Channelwise<N, K>> Kernel for Strip<'_, F, N, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        const ROWS: usize = 4;
+        let (len, width, channels) = (self.out.len(), self.columns.width(), self.columns.channels);
+        let out = self.out.as_mut_ptr();
+        let mut inputs = [out.cast_const(); N];
+        for (pointer, input) in inputs.iter_mut().zip(self.inputs) {
+            if let Some(input) = input {
+                assert_eq!(input.len(), len);
+                *pointer = input.as_ptr();
+            }
+        }
+        let mut coefficients = [[0.0; TILE]; K];
+        for left in (0..width).step_by(TILE) {
+            let tile = TILE.min(width - left);
+            // a wide row of more than one row is one tile, and repeats its channels
+            let distinct = tile.min(channels - left);
+            self.f.coefficients(left..left + distinct, coefficients.each_mut().map(|k| &mut k[..distinct]));
+            for coefficient in &mut coefficients {
+                for column in distinct..tile {
+                    coefficient[column] = coefficient[column - distinct];
+                }
+            }
+            let full = tile / S::LANES * S::LANES;
+            let mut row = 0;
+            while row < len {
+                let start = row + left;
+                let rows = if row + ROWS * width <= len { ROWS } else { 1 };
+                // only the last wide row can be cut short
+                let end = tile.min(len - start);
+                let mut column = 0;
+                while column < end {
+                    let count = S::LANES.min(end - column);
+                    // SAFETY: rows `row..row + rows` have `end` columns each in this tile, inside every operand. Coefficients
+                    // are loaded from a multiple of LANES below TILE, which is a multiple of LANES.
+                    unsafe {
+                        if rows == ROWS && column < full {
+                            self.vectors::<S, ROWS>(s, (inputs, out), &coefficients, column, start, S::LANES);
+                        } else if rows == ROWS {
+                            self.vectors::<S, ROWS>(s, (inputs, out), &coefficients, column, start, count);
+                        } else {
+                            self.vectors::<S, 1>(s, (inputs, out), &coefficients, column, start, count);
+                        }
+                    }
+                    column += count;
+                }
+                row += rows * width;
+            }
+        }
+    }
+}
