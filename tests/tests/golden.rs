@@ -1,17 +1,18 @@
 //! Training runs of PyTorch, replayed: `golden/README.md` says what they are.
 //!
 //! # How close is close
-//! PyTorch computed in f64. `Reference` does too, so what it may differ by is the rounding of the files to f32, and the noise of f64
-//! on numbers that are sums of much larger ones.
+//! PyTorch computed in f64. `Reference` does too, so what it may differ by is the rounding of the files to f32, and
+//! the noise of f64 on numbers that are sums of much larger ones.
 //!
-//! The backends in f32 make rounding errors, each up to `u = 2^-24` of the value at hand, which add up like a random walk: a sum of
-//! `n` products is off by about `u sqrt(n)` of its largest partial sum. The bounds are 8 times that, since a value goes through all
-//! layers; PyTorch's own f32 run of the same traces stays within them too.
+//! The backends in f32 make rounding errors, each up to `u = 2^-24` of the value at hand, which add up like a random
+//! walk: a sum of `n` products is off by about `u sqrt(n)` of its largest partial sum. The bounds are 8 times that,
+//! since a value goes through all layers; PyTorch's own f32 run of the same traces stays within them too.
 //!
-//! - Outputs (below 1), the loss, and running statistics: `n` is the number of products in an output of a convolution.
-//! - Gradients: `n` is the number of pixels in the batch, over which a weight's gradient is summed. To the bound relative to the
-//!   tensor's largest element comes `u` itself, as the loss spreads a total gradient of 1 over the pixels, and where its parts cancel
-//!   the rounding errors do not.
+//! - Outputs (below 1), the loss, and running statistics: `n` is the number of products in an output of a
+//!   convolution.
+//! - Gradients: `n` is the number of pixels in the batch, over which a weight's gradient is summed. To the bound
+//!   relative to the tensor's largest element comes `u` itself, as the loss spreads a total gradient of 1 over the
+//!   pixels, and where its parts cancel the rounding errors do not.
 //! - Trained weights: see [`drift`].
 
 use engine::{
@@ -32,7 +33,8 @@ struct Trace {
     /// Gradients of the first step, for every tensor that is trained.
     gradients: Vec<Vec<f64>>,
     losses: Vec<f64>,
-    /// For every step, the learning rate and, for every tensor that is trained, the root of its corrected second moment.
+    /// For every step, the learning rate and, for every tensor that is trained, the root of its corrected second
+    /// moment.
     scales: Vec<(f64, Vec<Vec<f64>>)>,
     /// Every tensor after the last step.
     finals: Vec<Vec<f64>>,
@@ -142,9 +144,10 @@ impl Tolerances {
 
 /// How far the elements of trained tensor `tensor` may be off because its gradients are.
 ///
-/// A step of AdamW moves a weight by `lr m / sqrt v`, whatever the size of its gradients: a weight whose gradients are nothing but
-/// rounding errors moves as far as any other, in an arbitrary direction. If the gradients are up to `d` off, so are `m` and `sqrt v`
-/// (both are means), and the step is `lr 2 d / sqrt v` off, if `|m| <= sqrt v`; and it is never off by more than `2 lr`.
+/// A step of AdamW moves a weight by `lr m / sqrt v`, whatever the size of its gradients: a weight whose gradients
+/// are nothing but rounding errors moves as far as any other, in an arbitrary direction. If the gradients are up to
+/// `d` off, so are `m` and `sqrt v` (both are means), and the step is `lr 2 d / sqrt v` off, if `|m| <= sqrt v`; and
+/// it is never off by more than `2 lr`.
 fn drift(reference: &Trace, tensor: usize, tolerance: Tolerance) -> Vec<f64> {
     let gradient = &reference.gradients[tensor];
     let error = tolerance.bound(gradient);
@@ -216,8 +219,9 @@ fn cpu_reproduces_pytorch_on_every_isa() {
     }
 }
 
-/// What the bounds rest on. The gradient of L1 jumps where the prediction is the target: rounding errors must not reach so far. And a
-/// weight may drift far only if it has hardly any gradient: if many could, the comparison would show little.
+/// What the bounds rest on. The gradient of L1 jumps where the prediction is the target: rounding errors must not
+/// reach so far. And a weight may drift far only if it has hardly any gradient: if many could, the comparison would
+/// show little.
 #[test]
 fn the_traces_can_be_compared_closely() {
     for (golden, reference) in TRACES.iter() {

@@ -82,8 +82,8 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
     Placement { spans, freed, arena, peak: arena::peak(&buffers) }
 }
 
-/// The operand whose place `y`, which step `i` is the first to use, takes: the pass allows it, reads it once, and nothing
-/// uses it later.
+/// The operand whose place `y`, which step `i` is the first to use, takes: the pass allows it, reads it once, and
+/// nothing uses it later.
 fn overwritten(program: &Program, lifetimes: &[Option<Lifetime>], i: usize, step: &Step, y: Span) -> Option<Span> {
     let (_, candidates) = step.over.as_ref().filter(|(output, _)| *output == y)?;
     let operands = step.call.operands();

@@ -1,15 +1,16 @@
 //! Computes values again for the backward passes instead of keeping them.
 //!
-//! The output of a batch normalization is read by the convolution behind it, forward and, for the weight gradient, backward.
-//! Kept in between, it costs a tensor for most of the step. But the normalization's own backward pass, which comes after that
-//! of the convolution, keeps the input and the statistics alive anyway, and from them the output is one cheap pass away.
+//! The output of a batch normalization is read by the convolution behind it, forward and, for the weight gradient,
+//! backward. Kept in between, it costs a tensor for most of the step. But the normalization's own backward pass,
+//! which comes after that of the convolution, keeps the input and the statistics alive anyway, and from them the
+//! output is one cheap pass away.
 
 use super::emit::{Program, Recomputable, Step};
 use super::{Access, Pass};
 use kernels::Span;
 
-/// For every value that can be computed again from what is alive anyway: inserts that pass before the first backward pass that
-/// reads it, and lets this and later passes read the copy.
+/// For every value that can be computed again from what is alive anyway: inserts that pass before the first backward
+/// pass that reads it, and lets this and later passes read the copy.
 pub(crate) fn insert(program: &mut Program) {
     // later nodes first: to recompute one, an earlier one may have to be, too
     for candidate in std::mem::take(&mut program.recomputable).into_iter().rev() {

@@ -160,7 +160,8 @@ fn every_value_is_set_before_it_is_used_and_passes_overlap_only_as_allowed() {
     }
 }
 
-/// Where values share no memory, a read of a value that should no longer be needed finds it as it was, unless it is poisoned.
+/// Where values share no memory, a read of a value that should no longer be needed finds it as it was, unless it is
+/// poisoned.
 #[test]
 fn poison_finds_a_lifetime_that_ends_too_early() {
     let (graph, loss) = autoencoder(2, 1, 4, 2, 1.0);
@@ -245,8 +246,9 @@ fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
     assert_eq!(count(&plan, "batch_norm.apply"), 0, "{plan}");
 }
 
-/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32, batch 64. A tensor has 8 MiB.
-/// Every layer but the outermost two needs two of them for the backward pass: what its batch normalization and its activation read.
+/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32, batch 64. A tensor
+/// has 8 MiB. Every layer but the outermost two needs two of them for the backward pass: what its batch normalization
+/// and its activation read.
 #[test]
 fn the_study_s_network_needs_two_tensors_a_layer() {
     for weight in [1.0, 0.1] {
