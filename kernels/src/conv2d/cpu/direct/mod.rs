@@ -21,7 +21,7 @@ pub(super) use grad_weight::{grad_weight, grad_weight_workspace_len};
 
 use super::super::Conv2dParams;
 use crate::memory::ALIGNMENT_BYTES;
-use axis::{Axis, AxisPart};
+use axis::{Axis, Inputs};
 use std::ops::Range;
 
 /// Elements of a cache line, to which packed operands are aligned.
@@ -96,9 +96,9 @@ impl<'a> Image<'a> {
     }
 
     /// The strip where it is, if all of it is inside the image.
-    fn strip(&self, [rows, columns]: &[AxisPart; 2], channels: Range<usize>) -> Option<Strip> {
+    fn strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>) -> Option<Strip> {
         (rows.is_inside(self.size[0]) && columns.is_inside(self.size[1])).then(|| {
-            let first = rows.in_first as usize * self.size[1] + columns.in_first as usize;
+            let first = rows.first as usize * self.size[1] + columns.first as usize;
             let start = &self.data[first * self.channels + channels.start..];
             Strip { start: start.as_ptr(), row: self.size[1] * self.channels, pixel: self.channels }
         })
@@ -106,26 +106,20 @@ impl<'a> Image<'a> {
 
     /// Copies the channels of a strip to `out`, zeros where it is outside the image, and zeros behind the channels up to
     /// `pixel` elements a pixel.
-    fn copy_strip(
-        &self,
-        [rows, columns]: &[AxisPart; 2],
-        channels: Range<usize>,
-        pixel: usize,
-        out: &mut [f32],
-    ) -> Strip {
-        let strip = Strip { start: out.as_ptr(), row: columns.in_len * pixel, pixel };
-        if rows.in_len * columns.in_len == 0 {
+    fn copy_strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>, pixel: usize, out: &mut [f32]) -> Strip {
+        let strip = Strip { start: out.as_ptr(), row: columns.len * pixel, pixel };
+        if rows.len * columns.len == 0 {
             return strip;
         }
         let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
         let (first, last) = (inside.start * pixel, inside.end * pixel);
-        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.in_len).enumerate() {
+        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.len).enumerate() {
             if !inside_rows.contains(&i) || inside.is_empty() {
                 out.fill(0.0);
                 continue;
             }
-            let row = (rows.in_first + i as isize) as usize;
-            let column = (columns.in_first + inside.start as isize) as usize;
+            let row = (rows.first + i as isize) as usize;
+            let column = (columns.first + inside.start as isize) as usize;
             let x = &self.data[(row * self.size[1] + column) * self.channels..][..inside.len() * self.channels];
             out[..first].fill(0.0);
             out[last..].fill(0.0);
@@ -152,4 +146,11 @@ struct Strip {
     row: usize,
     /// From a pixel to the next.
     pixel: usize,
+}
+
+impl Strip {
+    /// The part of the strip that begins at a row and a column.
+    fn at(self, row: usize, column: usize) -> Strip {
+        Strip { start: self.start.wrapping_add(row * self.row + column * self.pixel), ..self }
+    }
 }
