@@ -6,7 +6,7 @@
 
 use super::axis::{Axis, AxisPart, Inputs};
 use super::outer::{Operands, run_rows, run_vectors};
-use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, strips, wanted_tasks};
+use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
 use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
 use crate::parallel::{Pool, SharedSlice};
@@ -38,6 +38,7 @@ pub(in super::super) fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -
 /// How the pass is cut up; depends on the shape and the instruction set alone.
 struct Plan {
     p: Conv2dParams,
+    isa: Isa,
     lanes: usize,
     axes: [Axis; 2],
     /// Channels of a group.
@@ -58,12 +59,15 @@ impl Plan {
     fn new(p: &Conv2dParams, isa: Isa) -> Plan {
         let p = flattened(p);
         let axes = [Axis::forward(p.p, p.r, p.stride_h, p.pad_h), Axis::forward(p.q, p.s, p.stride_w, p.pad_w)];
+        let outputs = p.k / p.groups;
+        let isa = isa_for(isa, outputs);
         let mut plan = Plan {
             p,
+            isa,
             lanes: isa.lanes(),
             axes,
             inputs: p.c / p.groups,
-            outputs: p.k / p.groups,
+            outputs,
             strips: [1; 2],
             parts: 1,
             weight_parts: 1,
@@ -138,7 +142,7 @@ impl Plan {
         cpu.pool.for_each_with_scratch(self.parts * self.weight_parts, scratch, |task, scratch| {
             let (part, weight_part) = (task / self.weight_parts, task % self.weight_parts);
             let sums = shared.as_mut_ptr().wrapping_add(part * self.sums_len());
-            cpu.isa.dispatch(Task { plan: self, x, dy, sums, part, weight_part, scratch });
+            self.isa.dispatch(Task { plan: self, x, dy, sums, part, weight_part, scratch });
         });
         self.reduce(&cpu.pool, sums, dw, write);
     }

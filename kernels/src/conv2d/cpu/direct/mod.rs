@@ -21,6 +21,7 @@ pub(super) use grad_weight::{grad_weight, grad_weight_workspace_len};
 
 use super::super::Conv2dParams;
 use crate::memory::ALIGNMENT_BYTES;
+use crate::simd::Isa;
 use axis::{Axis, Inputs};
 use std::ops::Range;
 
@@ -42,15 +43,24 @@ const TASK_FLOPS: usize = 2_000_000;
 /// Tasks that a pass is cut into at least, if it is large enough.
 const MIN_TASKS: usize = 16;
 
-/// The same convolution with all pixels in one row, if it is one of single pixels; then they fill tiles, whatever the
-/// image's size. A linear layer is such a convolution of images of one pixel.
+/// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images: then outputs
+/// fill tiles, whatever the image's size. A linear layer is such a convolution, of images of one pixel.
 fn flattened(p: &Conv2dParams) -> Conv2dParams {
-    let pointwise = [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] && [p.pad_h, p.pad_w] == [0; 2];
-    if !pointwise {
-        return *p;
+    let unpadded = [p.pad_h, p.pad_w] == [0; 2];
+    if unpadded && [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] {
+        let pixels = p.n * p.h * p.w;
+        Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+    } else if unpadded && [p.r, p.s] == [p.h, p.w] && p.groups == 1 {
+        let c = p.h * p.w * p.c;
+        Conv2dParams { n: 1, h: 1, w: p.n, c, p: 1, q: p.n, r: 1, s: 1, stride_h: 1, stride_w: 1, ..*p }
+    } else {
+        *p
     }
-    let pixels = p.n * p.h * p.w;
-    Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+}
+
+/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
+fn isa_for(isa: Isa, channels: usize) -> Isa {
+    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
 }
 
 /// Tasks that a pass of `flops` operations should have.
