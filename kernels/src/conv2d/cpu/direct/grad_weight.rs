@@ -4,9 +4,9 @@
 //! are added to each other in their order, so the result does not depend on the threads. Where there are too few strips to
 //! go round, or where the weight is so large that the arrays would be, tasks share the tiles of the weight instead.
 
-use super::axis::{Axis, AxisPart};
+use super::axis::{Axis, AxisPart, Inputs};
 use super::outer::{Operands, run_rows, run_vectors};
-use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, strips, wanted_tasks};
+use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
 use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
 use crate::parallel::{Pool, SharedSlice};
@@ -14,7 +14,7 @@ use crate::simd::{Isa, Kernel, Simd};
 use crate::{Cpu, Write};
 
 /// Elements of the input and of `dy` of a strip.
-const STRIP_LEN: usize = 16 * 1024;
+const STRIP_LEN: usize = 32 * 1024;
 
 /// Elements of the sums of all parts.
 const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
@@ -38,6 +38,7 @@ pub(in super::super) fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -
 /// How the pass is cut up; depends on the shape and the instruction set alone.
 struct Plan {
     p: Conv2dParams,
+    isa: Isa,
     lanes: usize,
     axes: [Axis; 2],
     /// Channels of a group.
@@ -58,12 +59,15 @@ impl Plan {
     fn new(p: &Conv2dParams, isa: Isa) -> Plan {
         let p = flattened(p);
         let axes = [Axis::forward(p.p, p.r, p.stride_h, p.pad_h), Axis::forward(p.q, p.s, p.stride_w, p.pad_w)];
+        let outputs = p.k / p.groups;
+        let isa = isa_for(isa, outputs);
         let mut plan = Plan {
             p,
+            isa,
             lanes: isa.lanes(),
             axes,
             inputs: p.c / p.groups,
-            outputs: p.k / p.groups,
+            outputs,
             strips: [1; 2],
             parts: 1,
             weight_parts: 1,
@@ -138,7 +142,7 @@ impl Plan {
         cpu.pool.for_each_with_scratch(self.parts * self.weight_parts, scratch, |task, scratch| {
             let (part, weight_part) = (task / self.weight_parts, task % self.weight_parts);
             let sums = shared.as_mut_ptr().wrapping_add(part * self.sums_len());
-            cpu.isa.dispatch(Task { plan: self, x, dy, sums, part, weight_part, scratch });
+            self.isa.dispatch(Task { plan: self, x, dy, sums, part, weight_part, scratch });
         });
         self.reduce(&cpu.pool, sums, dw, write);
     }
@@ -217,20 +221,22 @@ impl Kernel for Task<'_> {
 impl Plan {
     fn x_strip(&self, x: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
         let channels = group * self.inputs..(group + 1) * self.inputs;
+        let inputs = parts.each_ref().map(|part| part.inputs);
         // A row of taps must be contiguous, and vectors of a narrow tile reach behind the last pixel.
         let in_place = (self.p.groups == 1 || self.p.s == 1) && !self.is_narrow();
-        (in_place.then(|| x.strip(parts, channels.clone())).flatten())
-            .unwrap_or_else(|| x.copy_strip(parts, channels.clone(), self.inputs, scratch))
+        (in_place.then(|| x.strip(inputs, channels.clone())).flatten())
+            .unwrap_or_else(|| x.copy_strip(inputs, channels.clone(), self.inputs, scratch))
     }
 
     fn dy_strip(&self, dy: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
         let channels = group * self.outputs..(group + 1) * self.outputs;
-        let parts = parts.each_ref().map(AxisPart::as_input);
+        let outputs =
+            parts.each_ref().map(|part| Inputs { first: part.outputs.start as isize, len: part.outputs.len() });
         if self.is_narrow() || self.outputs.is_multiple_of(self.lanes) {
-            dy.strip(&parts, channels).expect("outputs are inside the output")
+            dy.strip(outputs, channels).expect("outputs are inside the output")
         } else {
             let pixel = self.outputs.next_multiple_of(self.lanes);
-            dy.copy_strip(&parts, channels, pixel, scratch)
+            dy.copy_strip(outputs, channels, pixel, scratch)
         }
     }
 

@@ -21,7 +21,8 @@ pub(super) use grad_weight::{grad_weight, grad_weight_workspace_len};
 
 use super::super::Conv2dParams;
 use crate::memory::ALIGNMENT_BYTES;
-use axis::{Axis, AxisPart};
+use crate::simd::Isa;
+use axis::{Axis, Inputs};
 use std::ops::Range;
 
 /// Elements of a cache line, to which packed operands are aligned.
@@ -42,15 +43,24 @@ const TASK_FLOPS: usize = 2_000_000;
 /// Tasks that a pass is cut into at least, if it is large enough.
 const MIN_TASKS: usize = 16;
 
-/// The same convolution with all pixels in one row, if it is one of single pixels; then they fill tiles, whatever the
-/// image's size. A linear layer is such a convolution of images of one pixel.
+/// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images: then outputs
+/// fill tiles, whatever the image's size. A linear layer is such a convolution, of images of one pixel.
 fn flattened(p: &Conv2dParams) -> Conv2dParams {
-    let pointwise = [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] && [p.pad_h, p.pad_w] == [0; 2];
-    if !pointwise {
-        return *p;
+    let unpadded = [p.pad_h, p.pad_w] == [0; 2];
+    if unpadded && [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] {
+        let pixels = p.n * p.h * p.w;
+        Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+    } else if unpadded && [p.r, p.s] == [p.h, p.w] && p.groups == 1 {
+        let c = p.h * p.w * p.c;
+        Conv2dParams { n: 1, h: 1, w: p.n, c, p: 1, q: p.n, r: 1, s: 1, stride_h: 1, stride_w: 1, ..*p }
+    } else {
+        *p
     }
-    let pixels = p.n * p.h * p.w;
-    Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+}
+
+/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
+fn isa_for(isa: Isa, channels: usize) -> Isa {
+    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
 }
 
 /// Tasks that a pass of `flops` operations should have.
@@ -96,9 +106,9 @@ impl<'a> Image<'a> {
     }
 
     /// The strip where it is, if all of it is inside the image.
-    fn strip(&self, [rows, columns]: &[AxisPart; 2], channels: Range<usize>) -> Option<Strip> {
+    fn strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>) -> Option<Strip> {
         (rows.is_inside(self.size[0]) && columns.is_inside(self.size[1])).then(|| {
-            let first = rows.in_first as usize * self.size[1] + columns.in_first as usize;
+            let first = rows.first as usize * self.size[1] + columns.first as usize;
             let start = &self.data[first * self.channels + channels.start..];
             Strip { start: start.as_ptr(), row: self.size[1] * self.channels, pixel: self.channels }
         })
@@ -106,26 +116,20 @@ impl<'a> Image<'a> {
 
     /// Copies the channels of a strip to `out`, zeros where it is outside the image, and zeros behind the channels up to
     /// `pixel` elements a pixel.
-    fn copy_strip(
-        &self,
-        [rows, columns]: &[AxisPart; 2],
-        channels: Range<usize>,
-        pixel: usize,
-        out: &mut [f32],
-    ) -> Strip {
-        let strip = Strip { start: out.as_ptr(), row: columns.in_len * pixel, pixel };
-        if rows.in_len * columns.in_len == 0 {
+    fn copy_strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>, pixel: usize, out: &mut [f32]) -> Strip {
+        let strip = Strip { start: out.as_ptr(), row: columns.len * pixel, pixel };
+        if rows.len * columns.len == 0 {
             return strip;
         }
         let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
         let (first, last) = (inside.start * pixel, inside.end * pixel);
-        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.in_len).enumerate() {
+        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.len).enumerate() {
             if !inside_rows.contains(&i) || inside.is_empty() {
                 out.fill(0.0);
                 continue;
             }
-            let row = (rows.in_first + i as isize) as usize;
-            let column = (columns.in_first + inside.start as isize) as usize;
+            let row = (rows.first + i as isize) as usize;
+            let column = (columns.first + inside.start as isize) as usize;
             let x = &self.data[(row * self.size[1] + column) * self.channels..][..inside.len() * self.channels];
             out[..first].fill(0.0);
             out[last..].fill(0.0);
@@ -152,4 +156,11 @@ struct Strip {
     row: usize,
     /// From a pixel to the next.
     pixel: usize,
+}
+
+impl Strip {
+    /// The part of the strip that begins at a row and a column.
+    fn at(self, row: usize, column: usize) -> Strip {
+        Strip { start: self.start.wrapping_add(row * self.row + column * self.pixel), ..self }
+    }
 }
