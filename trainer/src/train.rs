@@ -246,6 +246,7 @@ fn begin<B: Compute>(
     session.initialize(settings.training.seed);
     if let Start::Resume(checkpoint) = start {
         let position = run_of(checkpoint)?.position.clone();
+        check_position(checkpoint, &position, settings)?;
         let kind = |backend: &str| backend.split('-').next().map(str::to_owned);
         if kind(&position.backend) != kind(device) {
             return Err(TrainError::OtherDevice { had: position.backend, got: device.to_owned() });
@@ -259,16 +260,25 @@ fn begin<B: Compute>(
         let batches = checkpoint::load_weights(session, checkpoint)?;
         checkpoint::load_optimizer(session, checkpoint, position.step)?;
         progress::say(&format!("resuming after step {} ({} images)", position.step, position.samples));
-        return Ok((
-            Position { backend: device.to_owned(), ..position.clone() },
-            batches.saturating_sub(position.step),
-        ));
+        let batches_before = batches.saturating_sub(position.step);
+        return Ok((Position { backend: device.to_owned(), ..position }, batches_before));
     }
     let batches = match &settings.training.init {
         Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,
         None => 0,
     };
     Ok((Position { step: 0, samples: 0, seconds: 0.0, backend: device.to_owned() }, batches))
+}
+
+/// Checks that a run with these settings comes to this position.
+fn check_position(checkpoint: &Checkpoint, position: &Position, settings: &Settings) -> Result<(), CheckpointError> {
+    let Position { step, samples, .. } = *position;
+    let training = &settings.training;
+    if step > 0 && samples == step.saturating_mul(training.batch as u64).min(training.samples) {
+        return Ok(());
+    }
+    let reason = format!("step {step} after {samples} images is no position of its run");
+    Err(CheckpointError::Corrupt { path: checkpoint.path.clone(), reason })
 }
 
 /// The tables of a run at `position`: new, or those that are there without the rows that came later.

@@ -24,7 +24,7 @@ pub enum FolderError {
         path: PathBuf,
     },
     /// There is no checkpoint in it.
-    #[error("nothing to resume: there is no {}", path.display())]
+    #[error("nothing to resume: there is no {}; start the run over with --force", path.display())]
     NoCheckpoint {
         /// Where it would be.
         path: PathBuf,

@@ -15,7 +15,7 @@ use engine::{AdamW, Element, Schedule, Session};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The loss that is told is the mean over about so many steps.
+/// The loss and the speed that are told are means over about so many steps.
 const SMOOTHING_STEPS: f64 = 50.0;
 /// Rows are written to the disk at least this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -168,8 +168,8 @@ struct Pace {
     validation: Option<Duration>,
     samples: u64,
     steps: u64,
-    timed_images: u64,
-    timed: Duration,
+    /// Time that an image takes in a training step, smoothed.
+    seconds_per_image: f64,
     /// Smoothed loss.
     loss: f64,
 }
@@ -188,8 +188,7 @@ impl Pace {
             validation: None,
             samples: 0,
             steps: 0,
-            timed_images: 0,
-            timed: Duration::ZERO,
+            seconds_per_image: 0.0,
             loss: 0.0,
         }
     }
@@ -199,12 +198,10 @@ impl Pace {
         self.steps += 1;
         self.samples = samples;
         self.loss += (loss - self.loss) / (self.steps as f64).min(SMOOTHING_STEPS);
-        // The first step touches all memory for the first time: it is the speed of a run only until there is another one.
-        if self.steps <= 2 {
-            (self.timed, self.timed_images) = (Duration::ZERO, 0);
-        }
-        self.timed += took;
-        self.timed_images += batch as u64;
+        // The first step touches all memory for the first time: it tells the speed only until there is another one.
+        let timed = (self.steps - 1).max(1) as f64;
+        let seconds = took.as_secs_f64() / batch as f64;
+        self.seconds_per_image += (seconds - self.seconds_per_image) / timed.min(SMOOTHING_STEPS);
     }
 
     fn validated(&mut self, took: Duration) {
@@ -212,7 +209,7 @@ impl Pace {
     }
 
     fn images_per_second(&self) -> f64 {
-        self.timed_images as f64 / self.timed.as_secs_f64()
+        1.0 / self.seconds_per_image
     }
 
     fn remaining(&self) -> Duration {
@@ -249,13 +246,14 @@ mod tests {
         assert_eq!(pace.images_per_second(), 0.1);
         for step in 2..=6 {
             assert_eq!(pace.estimate(), None);
-            pace.stepped(10, Duration::from_secs(1), 1.0, step * 10);
+            // A power of two, so that no figure is rounded.
+            pace.stepped(10, Duration::from_millis(1250), 1.0, step * 10);
         }
-        assert_eq!(pace.images_per_second(), 10.0);
-        // 940 images at 10 a second, and validations at 400, 800 and 1000 of 600 images at 30 a second.
-        assert_eq!(pace.estimate(), Some(Duration::from_secs(94 + 3 * 20)));
+        assert_eq!(pace.images_per_second(), 8.0);
+        // 940 images at 8 a second, and validations at 400, 800 and 1000 of 600 images at 24 a second.
+        assert_eq!(pace.estimate(), Some(Duration::from_millis(117_500 + 3 * 25_000)));
         pace.validated(Duration::from_secs(5));
-        assert_eq!(pace.remaining(), Duration::from_secs(94 + 3 * 5));
+        assert_eq!(pace.remaining(), Duration::from_millis(117_500 + 3 * 5000));
         assert_eq!(pace.loss, 1.0);
     }
 }

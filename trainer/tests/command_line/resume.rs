@@ -73,9 +73,19 @@ fn what_would_change_the_numbers_is_refused() {
         assert!(message.starts_with(told), "{message}");
     }
     let message = place.fail(&["train", "--resume", "--out=nowhere"]);
-    assert_eq!(message, "nothing to resume: there is no nowhere/checkpoint.safetensors");
+    assert_eq!(
+        message,
+        "nothing to resume: there is no nowhere/checkpoint.safetensors; start the run over with --force"
+    );
 
-    std::fs::copy(place.path("run/model.safetensors"), place.path("run/checkpoint.safetensors")).unwrap();
+    let path = place.path("run/checkpoint.safetensors");
+    let mut checkpoint = Checkpoint::read(&path).unwrap();
+    checkpoint.run.as_mut().unwrap().position.samples = 32;
+    checkpoint.write().unwrap();
+    let message = place.fail(&["train", "--resume", "--out=run"]);
+    assert!(message.ends_with("step 3 after 32 images is no position of its run"), "{message}");
+
+    std::fs::copy(place.path("run/model.safetensors"), path).unwrap();
     let message = place.fail(&["train", "--resume", "--out=run"]);
     assert!(message.contains("weights only, without the optimizer's state"), "{message}");
 }
