@@ -185,7 +185,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let mut jobs = Vec::new();
         for pass in [Pass::Forward, Pass::GradInput, Pass::GradWeight] {
-            for (isa, algo, cpu) in &cpus {
+            for (isa, algo, cpu) in cpus.iter().filter(|(_, algo, _)| algo.supports(&p)) {
                 let name = format!("{layer:<22} {:<10} {}", format!("{pass:?}"), algo.kernel_name(*isa));
                 if filters.iter().all(|filter| name.contains(filter)) {
                     jobs.push(pass_job(cpu, &p, pass, name));
