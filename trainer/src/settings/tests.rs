@@ -186,7 +186,10 @@ fn values_out_of_range_name_where_they_come_from() {
     }
     let in_file = |content: &str| resolve(&[flags(&[]), file(content).unwrap()]).unwrap_err().to_string();
     let message = in_file("[training]\nbatch = 0");
-    assert!(message.ends_with("my.toml: [training] batch: expected a whole number from 1 to 65536, got 0"), "{message}");
+    assert!(
+        message.ends_with("my.toml: [training] batch: expected a whole number from 1 to 65536, got 0"),
+        "{message}"
+    );
     let message = in_file("[network]\nin_channels = 3");
     assert!(message.ends_with("my.toml: [network] in_channels: expected 1: images are grey, got 3"), "{message}");
 }
