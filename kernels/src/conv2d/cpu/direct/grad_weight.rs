@@ -13,7 +13,8 @@ use crate::parallel::{Pool, SharedSlice};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Cpu, Write};
 
-/// Elements of the input and of `dy` of a strip.
+/// Elements of the input and of `dy` of a strip, 128 KiB. Half and twice as many change the time by 3 % at most; with
+/// strips that stay in the first-level cache, the sums' way to memory costs more than the second-level cache.
 const STRIP_LEN: usize = 32 * 1024;
 
 /// Elements of the sums of all parts.

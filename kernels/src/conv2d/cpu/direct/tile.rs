@@ -20,7 +20,10 @@
 //! **Narrow outputs** ([`NarrowTile`]): with one to four output channels nearly all lanes would idle, so here the lanes are
 //! the reduction: input and weights are both vectors, and each accumulator is summed at the end.
 //!
-//! The tiles are called through [`Simd::outline`]: inlined into their caller, accumulators were spilled.
+//! The tiles are called through [`Simd::outline`]: inlined into their caller, accumulators were spilled. They also were where
+//! a loop over them was not unrolled, so the end of a tile has one short loop that is, and goes by way of memory if channels do
+//! not fill vectors or are added to. Dropped: four steps of the reduction at a time, which share the addresses of the
+//! pixels, gained nothing, as the loop is bound by the multiply-adds.
 
 use super::MAX_NARROW;
 use crate::simd::{Isa, Kernel, Simd};
