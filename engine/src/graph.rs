@@ -57,8 +57,8 @@ impl fmt::Display for TensorInfo {
 /// A network as a list of nodes, each an operation on earlier ones.
 ///
 /// Methods only record, and check shapes; a [`Plan`](crate::Plan) decides how to compute, and a
-/// [`Session`](crate::Session) does. Shapes are fixed, batch size included: for another batch size, record another graph
-/// with the same parameters, and give the plans of both to one session.
+/// [`Session`](crate::Session) does. Shapes are fixed, batch size included: for another batch size, record another
+/// graph with the same parameters, and give the plans of both to one session.
 ///
 /// The methods that record an operation are documented with it:
 /// [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear),
@@ -100,8 +100,9 @@ impl Graph {
         self.tensor(Op::State, name, shape.into(), init)
     }
 
-    /// Names the result of an operation, for messages, the printed plan and profiles. Without it the name is that of the
-    /// operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were recorded with.
+    /// Names the result of an operation, for messages, the printed plan and profiles. Without it the name is that of
+    /// the operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were
+    /// recorded with.
     ///
     /// # Panics
     /// If the node is not of this graph.

@@ -25,10 +25,12 @@ pub enum Init {
 }
 
 impl Init {
-    /// PyTorch's default for the weight and bias of linear and convolution layers: uniform up to `1 / sqrt(fan_in)`. For the
-    /// weight it is He's uniform initialization ("Delving Deep into Rectifiers", 2015) with negative slope `sqrt 5`.
+    /// PyTorch's default for the weight and bias of linear and convolution layers: uniform up to `1 / sqrt(fan_in)`.
+    /// For the weight it is He's uniform initialization ("Delving Deep into Rectifiers", 2015) with negative slope
+    /// `sqrt 5`.
     ///
-    /// `fan_in` is the number of inputs of one output: `R S C / groups` of a convolution's weight `[R, S, C / groups, K]`.
+    /// `fan_in` is the number of inputs of one output: `R S C / groups` of a convolution's weight `[R, S, C / groups,
+    /// K]`.
     pub fn kaiming_uniform(fan_in: usize) -> Init {
         Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }
     }

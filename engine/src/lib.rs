@@ -31,13 +31,13 @@
 //! # }
 //! ```
 //!
-//! 1. A [`Graph`] is what is computed: nodes are inputs, parameters, states, and operations on earlier nodes. Recording an operation checks
-//!    shapes, and computes nothing.
+//! 1. A [`Graph`] is what is computed: nodes are inputs, parameters, states, and operations on earlier nodes.
+//!    Recording an operation checks shapes, and computes nothing.
 //! 2. A [`Plan`] is how: the passes in order, forward and backward, and the place in memory of every value.
 //! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters; it runs them.
 //!
-//! `gradcheck` compares the gradients of any graph with finite differences. The program in `engine/examples/` defines and trains a
-//! network of its own.
+//! [`gradcheck`] compares the gradients of any graph with finite differences. `engine/examples/two_spirals.rs` defines
+//! and trains a network of its own.
 #![forbid(unsafe_code)]
 
 mod error;

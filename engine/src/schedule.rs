@@ -12,8 +12,8 @@ use std::f64::consts::PI;
 /// cosine      t >= w    base (1 + cos(pi min(1, (t - w) / (T - w)))) / 2  0 from step T on
 /// ```
 ///
-/// Without warm-up, cosine is the closed form of PyTorch's `CosineAnnealingLR(T_max=T)` (Loshchilov & Hutter, "SGDR", 2017);
-/// the warm-up is its `LinearLR(start_factor=1/(w+1), total_iters=w)`.
+/// Without warm-up, cosine is the closed form of PyTorch's `CosineAnnealingLR(T_max=T)` (Loshchilov & Hutter, "SGDR",
+/// 2017); the warm-up is its `LinearLR(start_factor=1/(w+1), total_iters=w)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// The largest rate.

@@ -15,7 +15,7 @@ use kernels::conv2d::cpu::{self, Algo, Pass};
 use kernels::memory::AlignedBuffer;
 use kernels::parallel::Pool;
 use kernels::simd::{Isa, Kernel, Simd};
-use kernels::{Cpu, Write};
+use kernels::{Backend, Cpu, Write};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ fn layers() -> Vec<(&'static str, Conv2dParams)> {
         ("5x5 32->32", conv([32, 32, 32, 32], 32, 5, 1, 2)),
         ("9x9 32->32", conv([8, 32, 32, 32], 32, 9, 1, 4)),
         ("1x1 32->32", conv([64, 32, 32, 32], 32, 1, 1, 0)),
+        ("3x3 32->32 one image", conv([1, 32, 32, 32], 32, 3, 1, 1)),
         ("linear 512->128", conv([64, 1, 1, 512], 128, 1, 1, 0)),
     ]
 }
@@ -91,21 +92,31 @@ fn cpu_time() -> Duration {
 struct Job<'a> {
     name: String,
     flops: usize,
-    run: Box<dyn FnMut() + 'a>,
+    run: Box<dyn FnMut() -> Time + 'a>,
     wall: Vec<Duration>,
     cpu: Vec<Duration>,
 }
 
+struct Time {
+    wall: Duration,
+    cpu: Duration,
+}
+
+fn timed(f: impl FnOnce()) -> Time {
+    let (wall, cpu) = (Instant::now(), cpu_time());
+    f();
+    Time { wall: wall.elapsed(), cpu: cpu_time() - cpu }
+}
+
 impl<'a> Job<'a> {
-    fn new(name: String, flops: usize, run: impl FnMut() + 'a) -> Job<'a> {
+    fn new(name: String, flops: usize, run: impl FnMut() -> Time + 'a) -> Job<'a> {
         Job { name, flops, run: Box::new(run), wall: Vec::new(), cpu: Vec::new() }
     }
 
     fn take_turn(&mut self) {
-        let (wall, cpu) = (Instant::now(), cpu_time());
-        (self.run)();
-        self.wall.push(wall.elapsed());
-        self.cpu.push(cpu_time() - cpu);
+        let time = (self.run)();
+        self.wall.push(time.wall);
+        self.cpu.push(time.cpu);
     }
 
     /// Operations a second and thread.
@@ -125,9 +136,8 @@ fn peak_job<'a>(isa: Isa, pool: &'a Pool) -> Job<'a> {
     const STEPS: usize = 200_000;
     let flops = pool.threads() * STEPS * CHAINS * isa.lanes() * 2;
     Job::new(format!("peak {isa}"), flops, move || {
-        pool.for_each(pool.threads(), |_| {
-            black_box(isa.dispatch(Peak { steps: STEPS }));
-        });
+        let spin = |_| _ = black_box(isa.dispatch(Peak { steps: STEPS }));
+        pool.enter(|| timed(|| pool.for_each(pool.threads(), spin)))
     })
 }
 
@@ -145,10 +155,13 @@ fn pass_job<'a>(cpu: &'a Cpu, p: &'a Conv2dParams, pass: Pass, name: String) -> 
         Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p),
     };
     let mut ws = values(workspace_len);
-    Job::new(name, p.flops(), move || match pass {
-        Pass::Forward => cpu::forward(cpu, p, &x, &w, &[], &mut y, Write::Set, &mut ws),
-        Pass::GradInput => cpu::grad_input(cpu, p, &y, &w, &[], &mut x, Write::Set, &mut ws),
-        Pass::GradWeight => cpu::grad_weight(cpu, p, &x, &y, &mut w, Write::Set, &mut ws),
+    Job::new(name, p.flops(), move || {
+        let run = || match pass {
+            Pass::Forward => cpu::forward(cpu, p, &x, &w, &[], &mut y, Write::Set, &mut ws),
+            Pass::GradInput => cpu::grad_input(cpu, p, &y, &w, &[], &mut x, Write::Set, &mut ws),
+            Pass::GradWeight => cpu::grad_weight(cpu, p, &x, &y, &mut w, Write::Set, &mut ws),
+        };
+        cpu.enter(|| timed(run))
     })
 }
 

@@ -51,14 +51,14 @@ impl Cpu {
         Ok(Cpu { isa, pool: Pool::new(threads)?, conv2d_algo: None })
     }
 
-    /// Computes every convolution with `algo`, whatever its shape, instead of the one that [`Algo::choose`] picks.
+    /// Computes every convolution that `algo` [supports](Algo::supports) with it, instead of the one that [`Algo::choose`] picks.
     pub fn with_conv2d_algo(self, algo: Algo) -> Cpu {
         Cpu { conv2d_algo: Some(algo), ..self }
     }
 
     /// The algorithm that a pass of a convolution runs with.
     pub fn conv2d_algo(&self, p: &Conv2dParams, pass: Pass) -> Algo {
-        self.conv2d_algo.unwrap_or_else(|| Algo::choose(p, pass, self.isa))
+        self.conv2d_algo.filter(|algo| algo.supports(p)).unwrap_or_else(|| Algo::choose(p, pass, self.isa))
     }
 
     /// The instruction set that kernels run with.

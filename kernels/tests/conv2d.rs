@@ -43,6 +43,7 @@ fn cases() -> Vec<Case> {
         conv([2, 11, 10, 9], 8, [3, 3], [3, 3], [1, 1], 1),
         conv([2, 11, 10, 3], 8, [2, 1], [3, 4], [0, 0], 1),
         conv([1, 17, 16, 3], 33, [5, 3], [2, 3], [3, 1], 1),
+        conv([1, 3, 3, 2], 3, [1, 1], [3, 3], [0, 0], 1),
         // Padding as large as the kernel and larger.
         conv([1, 4, 5, 3], 9, [3, 3], [1, 1], [3, 3], 1),
         conv([1, 3, 2, 5], 4, [2, 3], [2, 1], [5, 4], 1),
@@ -54,6 +55,7 @@ fn cases() -> Vec<Case> {
         conv([2, 6, 7, 8], 12, [3, 3], [1, 1], [1, 1], 4),
         conv([1, 9, 8, 6], 6, [3, 3], [2, 2], [1, 1], 6),
         conv([2, 5, 5, 34], 68, [3, 3], [1, 1], [1, 1], 2),
+        conv([1, 4, 5, 4], 16, [3, 3], [1, 1], [1, 1], 2),
         // Wide: more columns than any block has.
         conv([1, 3, 700, 2], 3, [3, 3], [1, 1], [1, 1], 1),
         conv([1, 2, 131, 64], 3, [1, 3], [1, 1], [0, 1], 1),
@@ -192,6 +194,23 @@ fn paths() -> Vec<(String, Cpu)> {
     Isa::available().into_iter().flat_map(|isa| Algo::ALL.map(|algo| path(isa, algo))).collect()
 }
 
+/// The paths whose arithmetic is exact on small whole numbers: all but Winograd's 4x4 tiles, which multiply by 1/6 and 1/24.
+fn exact_paths() -> Vec<(String, Cpu)> {
+    paths().into_iter().filter(|(name, _)| !name.starts_with("Winograd4x3")).collect()
+}
+
+/// How many times the rounding error of a direct convolution a path may have. The transforms of Winograd's algorithm add and
+/// subtract values of a whole tile, with factors up to 8 and down to 1/24: their error is measured against the largest value of
+/// the output, not against each element, and may be larger (Lavin & Gray 2016; the factors bound what these tests
+/// give, with a reserve of two).
+fn amplification(name: &str) -> Option<f64> {
+    match name.split(' ').next() {
+        Some("Winograd2x3") => Some(1.0),
+        Some("Winograd4x3") => Some(8.0),
+        _ => None,
+    }
+}
+
 /// Asserts that every pass gives exactly what the reference gives.
 fn check_exact(cpu: &Cpu, name: &str, p: &Conv2dParams, seed: u64) {
     let o = Operands::whole(p, seed);
@@ -211,49 +230,57 @@ fn check_exact(cpu: &Cpu, name: &str, p: &Conv2dParams, seed: u64) {
 
 #[test]
 fn whole_numbers_are_exact_in_every_case_on_every_path() {
-    for (name, cpu) in paths() {
+    for (name, cpu) in exact_paths() {
         for (i, p) in cases().iter().enumerate() {
             check_exact(&cpu, &name, p, i as u64);
         }
     }
 }
 
-/// A sum of `n` products of f32 values has a rounding error of about `sqrt(n)` half units of the largest partial sum, which
-/// the sum of the products' magnitudes bounds.
+/// Asserts that every pass is within rounding of the reference. A sum of `n` products of f32 values has a rounding error of about
+/// `sqrt(n)` half units of the largest partial sum, which the sum of the products' magnitudes bounds.
+fn check_rounding(cpu: &Cpu, name: &str, p: &Conv2dParams, seed: u64) {
+    let o = Operands::real(p, seed);
+    let magnitudes = |v: &[f64]| v.iter().map(|x| x.abs()).collect();
+    let abs = Operands {
+        x: magnitudes(&o.x),
+        w: magnitudes(&o.w),
+        y: magnitudes(&o.y),
+        bias_k: magnitudes(&o.bias_k),
+        bias_c: magnitudes(&o.bias_c),
+    };
+    for pass in PASSES {
+        let products = match pass {
+            Pass::Forward => p.r * p.s * p.c / p.groups,
+            Pass::GradInput => p.r * p.s * p.k / p.groups,
+            Pass::GradWeight | Pass::GradBias => p.n * p.p * p.q,
+        };
+        let unit = f64::from(f32::EPSILON) * (2.0 + (products as f64).sqrt());
+        let want = run_reference(p, &o, pass, true, Write::Add);
+        let mut allowed = run_reference(p, &abs, pass, true, Write::Add);
+        if let Some(factor) = amplification(name).filter(|_| pass != Pass::GradBias) {
+            let largest = allowed.iter().fold(0.0, |a: f64, b| a.max(*b));
+            allowed.fill(factor * largest);
+        }
+        let got = run_cpu(cpu, p, &o, pass, true, Write::Add);
+        for i in 0..want.len() {
+            let error = (f64::from(got[i]) - want[i]).abs();
+            assert!(
+                error <= unit * allowed[i],
+                "{name} {pass:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {:.2e} allowed",
+                got[i],
+                want[i],
+                unit * allowed[i]
+            );
+        }
+    }
+}
+
 #[test]
 fn real_numbers_are_within_rounding_on_every_path() {
     for (name, cpu) in paths() {
         for (i, p) in cases().iter().enumerate() {
-            let o = Operands::real(p, i as u64);
-            let magnitudes = |v: &[f64]| v.iter().map(|x| x.abs()).collect();
-            let abs = Operands {
-                x: magnitudes(&o.x),
-                w: magnitudes(&o.w),
-                y: magnitudes(&o.y),
-                bias_k: magnitudes(&o.bias_k),
-                bias_c: magnitudes(&o.bias_c),
-            };
-            for pass in PASSES {
-                let products = match pass {
-                    Pass::Forward => p.r * p.s * p.c / p.groups,
-                    Pass::GradInput => p.r * p.s * p.k / p.groups,
-                    Pass::GradWeight | Pass::GradBias => p.n * p.p * p.q,
-                };
-                let unit = f64::from(f32::EPSILON) * (2.0 + (products as f64).sqrt());
-                let want = run_reference(p, &o, pass, true, Write::Add);
-                let scale = run_reference(p, &abs, pass, true, Write::Add);
-                let got = run_cpu(&cpu, p, &o, pass, true, Write::Add);
-                for i in 0..want.len() {
-                    let error = (f64::from(got[i]) - want[i]).abs();
-                    assert!(
-                        error <= unit * scale[i],
-                        "{name} {pass:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {:.2e} allowed",
-                        got[i],
-                        want[i],
-                        unit * scale[i]
-                    );
-                }
-            }
+            check_rounding(&cpu, &name, p, i as u64);
         }
     }
 }
@@ -264,7 +291,7 @@ fn passes_are_adjoint_to_each_other() {
     fn dot(a: &[f32], b: &[f64]) -> f64 {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
     }
-    for (name, cpu) in paths() {
+    for (name, cpu) in exact_paths() {
         for p in &cases() {
             let o = Operands::whole(p, 3);
             let run = |pass| run_cpu(&cpu, p, &o, pass, false, Write::Set);
@@ -275,7 +302,7 @@ fn passes_are_adjoint_to_each_other() {
     }
 }
 
-/// A value that is not a number reaches the outputs whose window holds it, and no other.
+/// A value that is not a number reaches the outputs whose window holds it and, unless the path works on tiles, no other.
 #[test]
 fn nan_stays_in_its_windows() {
     for (name, cpu) in paths() {
@@ -285,7 +312,8 @@ fn nan_stays_in_its_windows() {
             o.x[middle] = f64::NAN;
             let want = to_f32(&run_reference(p, &o, Pass::Forward, false, Write::Set));
             let got = run_cpu(&cpu, p, &o, Pass::Forward, false, Write::Set);
-            let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+            let tiles = amplification(&name).is_some();
+            let same = |(a, b): (&f32, &f32)| if b.is_nan() { a.is_nan() } else { a == b || tiles };
             assert!(got.iter().zip(&want).all(same), "{name} forward of {p:?}");
         }
     }
@@ -340,13 +368,28 @@ fn any_case() -> impl Strategy<Value = Conv2dParams> {
     )
 }
 
+/// Shapes that Winograd's algorithm takes.
+fn any_winograd_case() -> impl Strategy<Value = Conv2dParams> {
+    (1..=3usize, 1..=14usize, 1..=40usize, 1..=36usize, 1..=36usize, 0..=4usize, 0..=4usize)
+        .prop_filter_map("the output is empty", |(n, h, w, c, k, a, b)| {
+            Conv2dParams::new([n, h, w, c], k, [3, 3], [1, 1], [a, b], 1).ok()
+        })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whole_numbers_are_exact_in_random_cases(p in any_case(), seed in any::<u64>()) {
-        for (name, cpu) in paths() {
+        for (name, cpu) in exact_paths() {
             check_exact(&cpu, &name, &p, seed);
+        }
+    }
+
+    #[test]
+    fn winograd_is_within_rounding_in_random_cases(p in any_winograd_case(), seed in any::<u64>()) {
+        for (name, cpu) in paths().into_iter().filter(|(name, _)| amplification(name).is_some()) {
+            check_rounding(&cpu, &name, &p, seed);
         }
     }
 }

@@ -30,8 +30,8 @@ impl Comparison {
         Comparison { title: title.into(), tensors: 0, failures: Vec::new() }
     }
 
-    /// Compares a tensor element by element: element `i` may be `bound(i)` off. Tensors of different lengths, and numbers that
-    /// are not finite, are always too far off.
+    /// Compares a tensor element by element: element `i` may be `bound(i)` off. Tensors of different lengths, and
+    /// numbers that are not finite, are always too far off.
     pub fn tensor(&mut self, name: &str, got: &[f64], want: &[f64], bound: impl Fn(usize) -> f64) {
         assert_eq!(got.len(), want.len(), "{}: elements of {name}", self.title);
         self.tensors += 1;

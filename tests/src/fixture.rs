@@ -60,8 +60,8 @@ pub fn training_step<B: Backend>(session: &mut Session<B>, plan: PlanId) -> f64 
     session.loss(plan)
 }
 
-/// Initializes the session's tensors, with scales and offsets of batch norms away from 1 and 0, so that every path of the gradient
-/// is used.
+/// Initializes the session's tensors, with scales and offsets of batch norms away from 1 and 0, so that every path of
+/// the gradient is used.
 pub fn initialize<B: Backend>(session: &mut Session<B>, seed: u64) {
     session.initialize(seed);
     let batch_norms =

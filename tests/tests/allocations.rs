@@ -1,4 +1,5 @@
-//! A training step allocates no memory. A program of its own, not of the test harness: the allocator counts for all threads.
+//! A training step allocates no memory. A program of its own, not of the test harness: the allocator counts for all
+//! threads.
 
 use engine::{Cpu, Plan, PlanId, Session, Statistics};
 use kernels::simd::Isa;
@@ -18,8 +19,8 @@ fn main() {
         Plan::inference(&fixture.graph, &[fixture.loss], Statistics::Running).unwrap(),
     ];
     let images = elements::<Cpu>(&uniform(1, fixture.graph.shape(fixture.image).len(), 0.0, 1.0));
-    // Threads allocate when they start and end, and take their time: pools are kept until the end, and a session is measured as soon
-    // as one of its first steps allocates nothing.
+    // Threads allocate when they start and end, and take their time: pools are kept until the end, and a session is
+    // measured as soon as one of its first steps allocates nothing.
     let mut done = Vec::new();
     for isa in Isa::available() {
         for threads in [1, 2] {

@@ -34,7 +34,7 @@ pub struct Layout {
     pub columns: usize,
     /// Side of the square that shows a pixel.
     pub scale: usize,
-    /// Width of the lines between images, in pixels of the picture.
+    /// Width of the lines between images, in pixels of the picture; between groups of rows they are three times as wide.
     pub gap: usize,
 }
 
@@ -61,13 +61,14 @@ impl Reconstructions<'_> {
         assert!(!self.input.is_empty() && self.input.len().is_multiple_of(pixels), "whole images of {pixels} pixels");
         let groups = (self.input.len() / pixels).div_ceil(layout.columns);
         let cell = self.size * layout.scale + layout.gap;
+        let group = sources.len() * cell + 2 * layout.gap;
         let width = layout.columns * cell + layout.gap;
-        let height = groups * sources.len() * cell + layout.gap;
+        let height = groups * group - layout.gap;
         let mut picture = GrayImage::from_pixel(width as u32, height as u32, Luma([GAP_LEVEL]));
         for (row, source) in sources.iter().enumerate() {
             for (i, image) in source.chunks_exact(pixels).enumerate() {
                 let left = (i % layout.columns) * cell + layout.gap;
-                let top = (i / layout.columns * sources.len() + row) * cell + layout.gap;
+                let top = i / layout.columns * group + row * cell + layout.gap;
                 let image = enlarged(image, self.size, layout.scale);
                 imageops::replace(&mut picture, &image, left as i64, top as i64);
             }
@@ -235,7 +236,7 @@ fn to_square(image: GrayImage, size: u32, changes: &mut Vec<String>) -> GrayImag
         return image;
     }
     let longest = width.max(height);
-    let scaled = |side: u32| (u64::from(side) * u64::from(size) / u64::from(longest)).max(1) as u32;
+    let scaled = |side: u32| (f64::from(side) * f64::from(size) / f64::from(longest)).round().max(1.0) as u32;
     let (new_width, new_height) = (scaled(width), scaled(height));
     let resized = if longest <= size {
         GrayImage::from_fn(new_width, new_height, |x, y| {
@@ -293,6 +294,8 @@ mod tests {
             g, 100, 101, g, 104, 105, g,
             g, 102, 103, g, 106, 107, g,
             g, g, g, g, g, g, g,
+            g, g, g, g, g, g, g,
+            g, g, g, g, g, g, g,
             g, 8, 9, g, g, g, g,
             g, 10, 11, g, g, g, g,
             g, g, g, g, g, g, g,
@@ -300,15 +303,15 @@ mod tests {
             g, 110, 111, g, g, g, g,
             g, g, g, g, g, g, g,
         ];
-        assert_eq!((two_rows.dimensions(), &two_rows.as_raw()[..]), ((7, 13), &expected[..]));
+        assert_eq!((two_rows.dimensions(), &two_rows.as_raw()[..]), ((7, 15), &expected[..]));
 
         let three_rows =
             Reconstructions { size: 2, input: &input, output: &output, truth: Some(&truth) }.render(layout);
-        assert_eq!(three_rows.dimensions(), (7, 19));
+        assert_eq!(three_rows.dimensions(), (7, 21));
         let square =
             |x, y| [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| three_rows.get_pixel(x, y).0[0]);
         assert_eq!([square(1, 1), square(1, 4), square(1, 7)], [[0, 1, 2, 3], [100, 101, 102, 103], [128, 0, 0, 255]]);
-        assert_eq!([square(1, 10), square(4, 10)], [[8, 9, 10, 11], [g; 4]]);
+        assert_eq!([square(1, 12), square(4, 12)], [[8, 9, 10, 11], [g; 4]]);
     }
 
     #[test]
@@ -327,7 +330,7 @@ mod tests {
         let reconstructions = Reconstructions { size: 4, input: &input, output: &input, truth: None };
         let path = folder.path().join("grid.png");
         reconstructions.save(&path, Layout::default()).unwrap();
-        assert_eq!(image::image_dimensions(&path).unwrap(), (8 * 15 + 3, 4 * 15 + 3));
+        assert_eq!(image::image_dimensions(&path).unwrap(), (8 * 15 + 3, 4 * 15 + 9));
         let message = reconstructions.save(&path.join("x"), Layout::default()).unwrap_err().to_string();
         assert!(message.starts_with("could not write ") && message.contains("grid.png/x"), "{message}");
     }
@@ -354,6 +357,20 @@ mod tests {
         assert_eq!(told(deep.into(), ImageFormat::Png, 8), ["reduced to 8 bits a pixel"]);
         let opaque = RgbaImage::from_pixel(8, 8, Rgba([9, 9, 9, 255]));
         assert_eq!(told(opaque.into(), ImageFormat::Png, 8), ["colours turned to grey"]);
+    }
+
+    #[test]
+    fn a_photo_is_turned_upright() {
+        let upright = GrayImage::from_fn(16, 16, |_, y| Luma([if y < 8 { 250 } else { 5 }]));
+        let (_folder, path) = saved(imageops::rotate270(&upright), ImageFormat::Jpeg);
+        let sideways = fs::read(&path).unwrap();
+        // Exif, of which the one entry says: orientation, one 16-bit number, 6 (turn right).
+        let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let tagged = [&sideways[..2], exif, &sideways[2..]].concat();
+        let picture = read_gray(Cursor::new(tagged), &path, 16).unwrap();
+        assert_eq!(picture.changes, ["turned upright, as its metadata says"]);
+        let close = levels(&picture).iter().zip(upright.as_raw()).all(|(a, b)| a.abs_diff(*b) < 10);
+        assert!(close, "{:?}", levels(&picture));
     }
 
     #[test]

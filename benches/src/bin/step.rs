@@ -103,7 +103,8 @@ fn main() -> Result<()> {
 /// The share of each kind of step in one training step, the median of several runs.
 fn profile(session: &mut Session<Cpu>) -> Result<()> {
     const RUNS: usize = 7;
-    let runs = session.enter(|session| (0..RUNS).map(|_| session.run_timed(PlanId(0))).collect::<engine::Result<Vec<_>>>())?;
+    let runs =
+        session.enter(|session| (0..RUNS).map(|_| session.run_timed(PlanId(0))).collect::<engine::Result<Vec<_>>>())?;
     let mut kinds: Vec<(String, f64, usize)> = Vec::new();
     for step in 0..runs[0].len() {
         let mut seconds: Vec<f64> = runs.iter().map(|run| run[step].seconds).collect();

@@ -1,7 +1,7 @@
 //! Checks gradients: of any graph against finite differences, and of any backend against [`Reference`].
 //!
-//! [`check`] takes a node `y` of a graph, a random cotangent `c`, and random parameters and inputs. It compares the gradients
-//! of `f = sum_i c_i y_i` that a [`Plan::gradients`] plan computes in f64 with central differences,
+//! [`check`] takes a node `y` of a graph, a random cotangent `c`, and random parameters and inputs. It compares the
+//! gradients of `f = sum_i c_i y_i` that a [`Plan::gradients`] plan computes in f64 with central differences,
 //!
 //! ```text
 //! df/dx ~ (f(x + h) - f(x - h)) / 2h
@@ -13,13 +13,19 @@
 //! |analytic - numeric| <= tolerance (max(|analytic|, |numeric|) + 1e-4 sum_i |c_i y_i|)
 //! ```
 //!
-//! The last term is there because `f` is a sum, and carries the rounding errors of all its terms. Batch normalization works with
-//! the statistics of the batch.
+//! The last term is there because `f` is a sum, and carries the rounding errors of all its terms. Batch normalization
+//! works with the statistics of the batch.
 //!
-//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), a central difference is none of its slopes. An element that
-//! is wrong is skipped if the slopes to both sides, `(f(x + h) - f(x)) / h` and `(f(x) - f(x - h)) / h`, differ by more than
-//! the error: for one kink it is twice the error, where `f` is smooth it is about `h f''`. No more than a twentieth of a tensor's
-//! elements may be skipped, at least one; more is a failure, as is a wrong gradient that hides behind curvature.
+//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), a central difference is none of its slopes.
+//! An element that is wrong is skipped if the slopes to its two sides differ by more than the error:
+//!
+//! ```text
+//! |(f(x + h) - f(x)) / h - (f(x) - f(x - h)) / h| > |analytic - numeric|
+//! ```
+//!
+//! For one kink the left side is twice the right; where `f` is smooth it is about `h |f''|`, so that next to nothing of
+//! what is wrong can hide. No more than a twentieth of a tensor's elements may be skipped, but always one; more is
+//! a failure.
 //!
 //! [`check_backend`] compares what another backend computes, in f32 say, with [`Reference`], for the same numbers.
 //!
@@ -55,13 +61,16 @@ use values::Values;
 pub struct GradcheckOptions {
     /// Seed of parameters, inputs, cotangent and of the choice of elements. Default 0.
     pub seed: u64,
-    /// Half the distance `h` of central differences. Default 2e-5: their error is `h^2 f''' / 6`, and rounding errors of `f` over `h`.
+    /// Half the distance `h` of central differences. Default 2e-5: their error is `h^2 f''' / 6`, and rounding errors
+    /// of `f` over `h`.
     pub step: f64,
     /// Largest error of a gradient against finite differences, as the [module](self) defines it. Default 1e-6.
     pub tolerance: f64,
-    /// Largest error of a backend's result against [`Reference`], relative to the tensor's largest element. Default 1e-4, for f32.
+    /// Largest error of a backend's result against [`Reference`], relative to the tensor's largest element. Default
+    /// 1e-4, for f32.
     pub backend_tolerance: f64,
-    /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the default.
+    /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
+    /// default.
     pub samples: Option<usize>,
     /// Values of inputs; those not listed are uniform in `[-1, 1)`.
     pub inputs: Vec<(NodeId, Vec<f64>)>,
@@ -94,10 +103,10 @@ pub struct Case {
     pub output: NodeId,
 }
 
-/// Cases for every operation: each alone, and twice on the same values, so that every gradient is both set and added to.
+/// Cases for every operation: each alone, and twice on the same values, so that gradients are both set and added to.
 ///
 /// # Panics
-/// Never, unless a case is wrong.
+/// If a case does not record, which is a bug of this crate.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for case in ops::cases() {
@@ -113,8 +122,8 @@ pub fn cases() -> Vec<Case> {
 /// [`Reference`].
 ///
 /// # Errors
-/// If the output is not of the graph or depends on nothing, or an input's values have the wrong length. Wrong gradients are
-/// no error here: ask [`Report::passed`].
+/// If the output is not of the graph or depends on nothing, or an input's values have the wrong length. Wrong
+/// gradients are no error here: ask [`Report::passed`].
 pub fn check(graph: &Graph, output: NodeId, options: &GradcheckOptions) -> Result<Report> {
     check_on(Reference, graph, output, options)
 }
@@ -140,8 +149,8 @@ where
     })
 }
 
-/// Compares the value of `output`, its gradients with respect to every parameter and input, and the states after the run on
-/// `backend` with those on [`Reference`].
+/// Compares the value of `output`, its gradients with respect to every parameter and input, and the states after the
+/// run on `backend` with those on [`Reference`].
 ///
 /// # Errors
 /// As [`check`]; also if the backend has not enough memory.

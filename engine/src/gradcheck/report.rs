@@ -57,8 +57,8 @@ impl Worst {
 }
 
 impl Row {
-    /// Whether the worst error is within the tolerance, and not too many elements were skipped. An error that is no number
-    /// does not pass.
+    /// Whether the worst error is within the tolerance, and not too many elements were skipped. An error that is no
+    /// number does not pass.
     pub fn passed(&self) -> bool {
         self.worst.error <= self.tolerance && self.kinks <= self.allowed_kinks
     }

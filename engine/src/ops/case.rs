@@ -30,7 +30,8 @@ impl Case {
         Ok((graph, output))
     }
 
-    /// The operation twice on the same computed values, and the sum of both: every gradient is written once, then added to.
+    /// The operation twice on the same computed values, and the sum of both: every gradient is written once, then
+    /// added to.
     pub(crate) fn fan_out(&self) -> Result<(Graph, NodeId)> {
         let mut graph = Graph::new();
         let leaves = self.leaves(&mut graph)?;

@@ -36,8 +36,8 @@ impl Graph {
         self.record("conv2d", Op::Conv2d(params), &inputs)
     }
 
-    /// Linear layer: `x [N, C]` times `w [C, K]`, plus `bias [K]`, giving `[N, K]`. It is recorded as a convolution of one-pixel
-    /// images.
+    /// Linear layer: `x [N, C]` times `w [C, K]`, plus `bias [K]`, giving `[N, K]`. It is recorded as a convolution of
+    /// one-pixel images.
     ///
     /// # Errors
     /// If the shapes do not fit each other.

@@ -9,8 +9,8 @@ use kernels::Span;
 use kernels::loss::{self, Loss};
 
 impl Graph {
-    /// Mean loss over all elements of `prediction` and `target`, of equal shapes, giving `[1]`: [`kernels::loss`] has the
-    /// equations.
+    /// Mean loss over all elements of `prediction` and `target`, of equal shapes, giving `[1]`: [`kernels::loss`] has
+    /// the equations.
     ///
     /// # Errors
     /// If the shapes differ.
@@ -53,7 +53,8 @@ impl Operation for Loss {
         cx.emit(Call::LossForward(*self, loss::Forward { prediction, target, loss, workspace: Span::EMPTY }));
     }
 
-    /// Reads both inputs. The losses are symmetric, so the gradient of the target is that of the prediction with both exchanged.
+    /// Reads both inputs. The losses are symmetric, so the gradient of the target is that of the prediction with both
+    /// exchanged.
     fn backward(&self, cx: &mut Emitter<'_, '_>) {
         for (i, j) in [(0, 1), (1, 0)] {
             if cx.wants(i) {

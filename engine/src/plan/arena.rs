@@ -25,8 +25,9 @@ pub(crate) fn align(len: usize) -> usize {
 
 /// An offset for every buffer, and the size of the arena: no two buffers that are in use at the same time overlap.
 ///
-/// Greedy by size: the largest buffers are placed first, each in the smallest gap that it fits in between those already
-/// placed that are in use at the same time, or behind them. Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
+/// Greedy by size: the largest buffers are placed first, each in the smallest gap that it fits in between those
+/// already placed that are in use at the same time, or behind them. Pisarchyk & Lee, "Efficient Memory Management for
+/// Deep Neural Net Inference", 2020.
 pub(crate) fn pack(buffers: &[Buffer]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), buffers[i].first, i));
@@ -48,8 +49,8 @@ pub(crate) fn pack(buffers: &[Buffer]) -> (Vec<usize>, usize) {
     (offsets, size)
 }
 
-/// Offset of the smallest gap of at least `len` elements between the `taken` ranges, in order of their beginnings; the end of the last if
-/// there is none.
+/// Offset of the smallest gap of at least `len` elements between the `taken` ranges, in order of their beginnings;
+/// the end of the last if there is none.
 fn best_fit(len: usize, taken: &[(usize, usize)]) -> usize {
     let mut end = 0;
     let mut best: Option<(usize, usize)> = None;
@@ -107,7 +108,8 @@ mod tests {
         fn buffers_in_use_at_one_time_are_disjoint(
             buffers in prop::collection::vec((1usize..200, 0usize..30, 0usize..10), 1..40)
         ) {
-            let buffers: Vec<Buffer> = buffers.into_iter().map(|(len, first, more)| buffer(len, first, first + more)).collect();
+            let with_end = |(len, first, more)| buffer(len, first, first + more);
+            let buffers: Vec<Buffer> = buffers.into_iter().map(with_end).collect();
             let (offsets, size) = pack(&buffers);
             prop_assert!(size >= peak(&buffers));
             for (i, a) in buffers.iter().enumerate() {

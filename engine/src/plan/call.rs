@@ -210,7 +210,8 @@ impl Call {
         }
     }
 
-    /// Gives the pass its scratch; only passes whose [`workspace_bytes`](Self::workspace_bytes) may be above 0 take one.
+    /// Gives the pass its scratch; only passes whose [`workspace_bytes`](Self::workspace_bytes) may be above 0 take
+    /// one.
     pub(crate) fn set_workspace(&mut self, workspace: Span) {
         match self {
             Call::Conv2dForward(_, o) => o.workspace = workspace,

@@ -6,8 +6,8 @@ use crate::regions;
 use kernels::{Region, Span};
 use std::fmt;
 
-/// A table of the steps, each with what it writes: shape, whether it is set or added to, and where; then the memory, for
-/// elements of 4 bytes.
+/// A table of the steps, each with what it writes: shape, whether it is set or added to, and where; then the memory,
+/// for elements of 4 bytes.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outputs: Vec<&str> = self.purpose.outputs().iter().map(|&node| self.graph.name(node)).collect();

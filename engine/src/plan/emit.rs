@@ -1,8 +1,8 @@
 //! From a graph to passes over values: the forward passes, then the backward ones.
 //!
 //! Every value is written by one pass, once; only gradients of values with several readers are added to afterwards.
-//! Where values lie is decided later ([`place`](super::place)): here a [`Span`] is a symbol, of region [`VALUE`] and with the
-//! value's index as its offset.
+//! Where values lie is decided later ([`place`](super::place)): here a [`Span`] is a symbol, of region [`VALUE`] and
+//! with the value's index as its offset.
 
 use super::arena::align;
 use super::{Call, Mode, Pass, Purpose};
@@ -93,8 +93,8 @@ impl Program {
 /// Emits the passes of a plan.
 ///
 /// # Errors
-/// If a node is not of the graph, the loss is not a scalar, nothing has a gradient, or a state that a batch normalization updates
-/// is read elsewhere.
+/// If a node is not of the graph, the loss is not a scalar, nothing has a gradient, or a state that a batch
+/// normalization updates is read elsewhere.
 pub(crate) fn emit(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[NodeId]) -> Result<Program> {
     let outputs = purpose.outputs();
     outputs.iter().chain(keep).try_for_each(|&node| graph.check(node))?;
@@ -128,7 +128,8 @@ struct Builder<'a> {
     program: Program,
     /// Whether each node's gradient is wanted.
     wants: Vec<bool>,
-    /// For each value that is a gradient: how many nodes, whose backward passes are still to be emitted, have it as theirs.
+    /// For each value that is a gradient: how many nodes, whose backward passes are still to be emitted, have it as
+    /// theirs.
     owners: Vec<usize>,
     /// What is being emitted.
     pass: Pass,
@@ -383,7 +384,8 @@ impl Emitter<'_, '_> {
         self.builder.step(self.id, call, None);
     }
 
-    /// Emits a pass whose output `y` may take the place of one of the operands `over`, if nothing reads that afterwards.
+    /// Emits a pass whose output `y` may take the place of one of the operands `over`, if nothing reads that
+    /// afterwards.
     pub(crate) fn emit_over(&mut self, call: Call, y: Span, over: &[Span]) {
         self.builder.step(self.id, call, Some((y, over.to_vec())));
     }
@@ -411,8 +413,8 @@ impl Emitter<'_, '_> {
         self.node().inputs.get(i).is_some_and(|input| self.builder.wants[input.index()])
     }
 
-    /// Where the next pass that is emitted writes the gradient of input `i`, and whether it sets it or adds to it. An empty span
-    /// if it is not wanted.
+    /// Where the next pass that is emitted writes the gradient of input `i`, and whether it sets it or adds to it. An
+    /// empty span if it is not wanted.
     pub(crate) fn gradient(&mut self, i: usize) -> (Span, Write) {
         if !self.wants(i) {
             return (Span::EMPTY, Write::Set);

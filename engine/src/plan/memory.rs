@@ -55,8 +55,8 @@ pub(crate) fn mib(bytes: usize) -> f64 {
 }
 
 impl Plan {
-    /// What a session that runs this plan alone allocates on the backend. Plans that run in one session share all but the
-    /// inputs: of arena and workspace the session has the largest.
+    /// What a session that runs this plan alone allocates on the backend. Plans that run in one session share all but
+    /// the inputs: of arena and workspace the session has the largest.
     pub fn memory<B: Backend>(&self, backend: &B) -> MemoryReport {
         let size = size_of::<B::Element>();
         let parameters = self.layout.parameters * size;

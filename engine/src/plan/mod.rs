@@ -41,14 +41,16 @@ pub(crate) enum Mode {
 /// How a plan uses memory. None of it changes a bit of the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Whether values share memory when their lifetimes allow. Default true; false is for finding out whether a wrong result comes from there.
+    /// Whether values share memory when their lifetimes allow. Default true; false is for finding out whether a wrong
+    /// result comes from there.
     pub reuse: bool,
-    /// Whether outputs of batch normalizations are computed again in the backward pass instead of being kept. Default true.
+    /// Whether outputs of batch normalizations are computed again in the backward pass instead of being kept. Default
+    /// true.
     pub recompute: bool,
     /// Nodes that can be read after the run, beside the outputs.
     pub keep: Vec<NodeId>,
-    /// Whether memory is filled with NaN before the run, and again when the value in it is no longer needed, so that a read of
-    /// what is not there shows. Default: in builds with debug assertions.
+    /// Whether memory is filled with NaN before the run, and again when the value in it is no longer needed, so that
+    /// a read of what is not there shows. Default: in builds with debug assertions.
     pub poison: bool,
 }
 
@@ -105,14 +107,15 @@ impl Purpose {
 
 /// The steps that compute outputs of a [`Graph`], and their gradients, and the place in memory of every value.
 ///
-/// A plan is made once, before anything runs, and replayed by a [`Session`](crate::Session). Printing it shows every step
-/// with what it writes and where, and the bytes it needs.
+/// A plan is made once, before anything runs, and replayed by a [`Session`](crate::Session). Printing it shows every
+/// step with what it writes and where, and the bytes it needs.
 ///
 /// - A gradient that is written for the first time is set, and later ones are added to it: nothing is zeroed first.
 /// - The gradients of parameters go to a region of their own, with the layout of the parameters. A parameter that the
 ///   loss does not depend on has gradient 0.
 /// - The gradient of [`Graph::add`] is no copy where sharing the gradient of the sum will do.
-/// - A value's memory is free for others after the last step that reads it. Element-wise steps write in place where they can.
+/// - A value's memory is free for others after the last step that reads it. Element-wise steps write in place where
+///   they can.
 /// - The output of a batch normalization is computed again for the backward pass of its readers
 ///   ([`PlanOptions::recompute`]).
 #[derive(Clone, Debug)]
@@ -168,8 +171,8 @@ impl Plan {
     }
 
     /// A node of any shape, and the gradients of its sum weighted with a cotangent, which the caller writes with
-    /// [`Session::write_cotangent`](crate::Session::write_cotangent): of the parameters and, if `wrt_inputs`, of the inputs too. Batch
-    /// normalization works as in [`training`](Plan::training).
+    /// [`Session::write_cotangent`](crate::Session::write_cotangent): of the parameters and, if `wrt_inputs`, of the
+    /// inputs too. Batch normalization works as in [`training`](Plan::training).
     ///
     /// # Errors
     /// If a node is not of the graph, or the output depends on nothing that has a gradient.

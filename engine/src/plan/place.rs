@@ -82,15 +82,15 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
     Placement { spans, freed, arena, peak: arena::peak(&buffers) }
 }
 
-/// The operand whose place the output `y` of step `i` takes: the pass allows it, reads it once, and nothing uses it later.
+/// The operand whose place `y`, which step `i` is the first to use, takes: the pass allows it, reads it once, and
+/// nothing uses it later.
 fn overwritten(program: &Program, lifetimes: &[Option<Lifetime>], i: usize, step: &Step, y: Span) -> Option<Span> {
     let (_, candidates) = step.over.as_ref().filter(|(output, _)| *output == y)?;
-    let starts_here = lifetimes[y.offset].is_some_and(|lifetime| lifetime.first == i);
     let operands = step.call.operands();
     candidates.iter().copied().find(|candidate| {
         let dies_here = lifetimes[candidate.offset].is_some_and(|lifetime| lifetime.last == i);
         let uses = operands.iter().filter(|(span, _)| span == candidate).count();
         let fits = program.values[candidate.offset].shape.len() == y.len;
-        starts_here && dies_here && uses == 1 && fits
+        dies_here && uses == 1 && fits
     })
 }

@@ -1,15 +1,16 @@
 //! Computes values again for the backward passes instead of keeping them.
 //!
-//! The output of a batch normalization is read by the convolution behind it, forward and, for the weight gradient, backward.
-//! Kept in between, it costs a tensor for most of the step. But the normalization's own backward pass, which comes after that
-//! of the convolution, keeps the input and the statistics alive anyway, and from them the output is one cheap pass away.
+//! The output of a batch normalization is read by the convolution behind it, forward and, for the weight gradient,
+//! backward. Kept in between, it costs a tensor for most of the step. But the normalization's own backward pass,
+//! which comes after that of the convolution, keeps the input and the statistics alive anyway, and from them the
+//! output is one cheap pass away.
 
-use super::Pass;
 use super::emit::{Program, Recomputable, Step};
+use super::{Access, Pass};
 use kernels::Span;
 
-/// For every value that can be computed again from what is alive anyway: inserts that pass before the first backward pass that
-/// reads it, and lets this and later passes read the copy.
+/// For every value that can be computed again from what is alive anyway: inserts that pass before the first backward
+/// pass that reads it, and lets this and later passes read the copy.
 pub(crate) fn insert(program: &mut Program) {
     // later nodes first: to recompute one, an earlier one may have to be, too
     for candidate in std::mem::take(&mut program.recomputable).into_iter().rev() {
@@ -26,21 +27,19 @@ pub(crate) fn insert(program: &mut Program) {
     }
 }
 
-/// Before which step the value is to be computed again, if that is possible and saves anything.
+/// Before which step the value is to be computed again, if it is read by a backward pass and can be.
 fn place(program: &Program, candidate: &Recomputable) -> Option<usize> {
     if program.values[candidate.value.offset].kept {
         return None;
     }
     let is_backward = |i: &usize| program.steps[*i].pass != Pass::Forward;
-    let uses = uses(program, candidate.value);
-    let at = uses.iter().copied().find(is_backward)?;
-    let kept_from = uses.iter().copied().take_while(|i| !is_backward(i)).last()?;
-    let idle = at - kept_from > 1;
-    let alive = candidate.call.operands().into_iter().filter(|(span, _)| *span != candidate.copy).all(|(span, _)| {
+    let at = uses(program, candidate.value).into_iter().find(is_backward)?;
+    let is_alive = |span: Span| {
         let value = &program.values[span.offset];
-        value.fixed.is_some() || value.kept || crate::plan::recompute::uses(program, span).last() >= Some(&at)
-    });
-    (idle && alive).then_some(at)
+        value.fixed.is_some() || value.kept || uses(program, span).last() >= Some(&at)
+    };
+    let mut operands = candidate.call.operands().into_iter().filter(|(_, access)| *access == Access::Read);
+    operands.all(|(span, _)| is_alive(span)).then_some(at)
 }
 
 /// The steps that read or write a value.

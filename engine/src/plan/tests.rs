@@ -160,7 +160,8 @@ fn every_value_is_set_before_it_is_used_and_passes_overlap_only_as_allowed() {
     }
 }
 
-/// Where values share no memory, a read of a value that should no longer be needed finds it as it was, unless it is poisoned.
+/// Where values share no memory, a read of a value that should no longer be needed finds it as it was, unless it is
+/// poisoned.
 #[test]
 fn poison_finds_a_lifetime_that_ends_too_early() {
     let (graph, loss) = autoencoder(2, 1, 4, 2, 1.0);
@@ -209,6 +210,26 @@ fn recomputed_values_are_not_kept() {
 }
 
 #[test]
+fn a_normalization_of_a_normalization_is_recomputed_from_it() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 4, 4, 2]).unwrap();
+    let norms = ["first", "second"].map(|name| norm_nodes(&mut graph, name, 2));
+    let inner = graph.batch_norm(x, norms[0], BatchNorm::default()).unwrap();
+    let outer = graph.batch_norm(inner, norms[1], BatchNorm::default()).unwrap();
+    let w = graph.parameter("w", [3, 3, 2, 1], Init::Ones).unwrap();
+    let y = graph.conv2d(outer, w, None, Conv2d::default()).unwrap();
+    let recomputed = |keep: Vec<NodeId>| {
+        let options = PlanOptions { keep, ..PlanOptions::default() };
+        let plan = Plan::gradients(&graph, y, false, &options).unwrap();
+        let steps = plan.program.steps.iter().filter(|step| step.pass == Pass::Recompute);
+        steps.map(|step| step.node).collect::<Vec<NodeId>>()
+    };
+    assert_eq!(recomputed(vec![]), [inner, outer]);
+    assert_eq!(recomputed(vec![outer]), [inner], "what is kept is there");
+    assert_eq!(recomputed(vec![inner]), [outer]);
+}
+
+#[test]
 fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
     // gamma and beta are states: the normalization has no backward pass that would keep its input
     let mut graph = Graph::new();
@@ -225,8 +246,9 @@ fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
     assert_eq!(count(&plan, "batch_norm.apply"), 0, "{plan}");
 }
 
-/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32, batch 64. A tensor has 8 MiB.
-/// Every layer but the outermost two needs two of them for the backward pass: what its batch normalization and its activation read.
+/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32, batch 64. A tensor
+/// has 8 MiB. Every layer but the outermost two needs two of them for the backward pass: what its batch normalization
+/// and its activation read.
 #[test]
 fn the_study_s_network_needs_two_tensors_a_layer() {
     for weight in [1.0, 0.1] {
@@ -237,6 +259,7 @@ fn the_study_s_network_needs_two_tensors_a_layer() {
         let mib = |bytes: usize| bytes as f64 / 2.0 / f64::from(1 << 20);
         assert!(mib(memory.arena) <= 60.0 * 8.0, "{} MiB", mib(memory.arena));
         assert!(plan.placement.arena as f64 <= 1.02 * plan.placement.peak as f64, "the packing wastes little");
+        assert_eq!(count(&plan, "scale"), if weight == 1.0 { 0 } else { 14 }, "gradients of sums are shared");
         let without = Plan::training_with(&graph, loss, &PlanOptions { recompute: false, ..Default::default() });
         assert!(mib(without.unwrap().memory(&Reference).arena) > 84.0 * 8.0);
     }

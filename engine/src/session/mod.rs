@@ -28,7 +28,8 @@ pub struct StepTime {
     pub pass: Pass,
     /// Time that it took.
     pub seconds: f64,
-    /// Floating-point operations of convolutions (see [`kernels::conv2d::Conv2dParams::flops`]); 0 for passes whose time is that of moving bytes.
+    /// Floating-point operations of convolutions (see [`kernels::conv2d::Conv2dParams::flops`]); 0 for passes whose
+    /// time is that of moving bytes.
     pub flops: usize,
     /// Bytes that it reads and writes, every operand counted once, scratch not.
     pub bytes: usize,
@@ -48,8 +49,9 @@ struct Ready {
 
 /// A backend, its memory, and plans that share the parameters, gradients, moments and states in it.
 ///
-/// Plans of different graphs (another batch size, a part of the network) go together if their graphs have the same parameters and
-/// states in the same order. They also share one arena, so what a run computes can be read until another plan runs; only scalar outputs stay.
+/// Plans of different graphs (another batch size, a part of the network) go together if their graphs have the same
+/// parameters and states in the same order. They also share one arena, so what a run computes can be read until
+/// another plan runs; only scalar outputs stay.
 ///
 /// Parameters and states are 0 until [`initialize`](Session::initialize) or [`set_tensor`](Session::set_tensor).
 pub struct Session<B: Backend> {

@@ -8,7 +8,8 @@ use kernels::adamw::{self, AdamWParams};
 use kernels::{Backend, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
-    /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets moments and the optimizer's step to 0.
+    /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets moments and
+    /// the optimizer's step to 0.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);

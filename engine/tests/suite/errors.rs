@@ -45,7 +45,8 @@ fn refused_with_w<const N: usize>(
 #[test]
 fn conv2d() {
     refused_with_w(
-        "conv2d `conv2d_4`: argument `w` is `w` [3, 3, 5, 8], expected [3, 3, 4, 8] ([R, S, C / groups, K]), as x is [2, 5, 6, 4] and groups 1",
+        "conv2d `conv2d_4`: argument `w` is `w` [3, 3, 5, 8], \
+         expected [3, 3, 4, 8] ([R, S, C / groups, K]), as x is [2, 5, 6, 4] and groups 1",
         [3, 3, 5, 8],
         |g, x, w| g.conv2d(x, w, None, Conv2d::default()),
     );
@@ -92,7 +93,8 @@ fn linear() {
 #[test]
 fn conv_transpose2d() {
     refused_with_w(
-        "conv_transpose2d `conv_transpose2d_4`: argument `w` is `w` [3, 3, 4, 8], expected [3, 3, 4, 4] ([R, S, Cout / groups, Cin]), as x is [2, 5, 6, 4]",
+        "conv_transpose2d `conv_transpose2d_4`: argument `w` is `w` [3, 3, 4, 8], \
+         expected [3, 3, 4, 4] ([R, S, Cout / groups, Cin]), as x is [2, 5, 6, 4]",
         [3, 3, 4, 8],
         |g, x, w| g.conv_transpose2d(x, w, None, ConvTranspose2d::default()),
     );
@@ -129,7 +131,8 @@ fn batch_norm() {
         norm(|nodes, l| nodes.running_var = l.p, default),
     );
     refused(
-        "batch_norm `batch_norm_7`: argument `beta` is `bn.weight`, which is another argument too, expected a node of its own",
+        "batch_norm `batch_norm_7`: argument `beta` is `bn.weight`, which is another argument too, \
+         expected a node of its own",
         norm(|nodes, _| nodes.beta = nodes.gamma, default),
     );
     refused(

@@ -72,6 +72,15 @@ impl Faulty {
     }
 }
 
+/// Scratch that every pass with a workspace asks for, in bytes; no multiple of an element.
+const WORKSPACE_BYTES: usize = 3 * 8 + 1;
+
+/// Asserts that a pass got its scratch, and scribbles over it.
+fn use_workspace(memory: &mut Memory, workspace: Span) {
+    assert_eq!(workspace.len, WORKSPACE_BYTES.div_ceil(8));
+    memory.get_mut(workspace).fill(f64::NAN);
+}
+
 /// Methods that only call [`Reference`].
 macro_rules! delegate {
     ($($name:ident($($params:ident: $type:ty,)? operands: $operands:ty);)*) => {
@@ -81,10 +90,11 @@ macro_rules! delegate {
     };
 }
 
-macro_rules! no_workspace {
+/// The queries for scratch.
+macro_rules! workspaces {
     ($($name:ident($($type:ty),*);)*) => {
         $(fn $name(&self, $(_: $type),*) -> usize {
-            0
+            WORKSPACE_BYTES
         })*
     };
 }
@@ -118,17 +128,15 @@ impl Backend for Faulty {
     }
 
     delegate! {
-        conv2d_forward(p: &Conv2dParams, operands: conv2d::Forward);
         batch_norm_apply(p: &BatchNormParams, operands: batch_norm::Apply);
         batch_norm_inference(p: &BatchNormParams, operands: batch_norm::Inference);
         activation_forward(f: Activation, operands: activation::Forward);
         add(weight: f64, operands: add::Add);
         pad_forward(p: &PadParams, operands: pad::Forward);
-        loss_forward(loss: Loss, operands: loss::Forward);
         adamw(p: &AdamWParams, operands: adamw::Step);
     }
 
-    no_workspace! {
+    workspaces! {
         conv2d_forward_workspace_bytes(&Conv2dParams);
         conv2d_grad_input_workspace_bytes(&Conv2dParams);
         conv2d_grad_weight_workspace_bytes(&Conv2dParams);
@@ -138,12 +146,24 @@ impl Backend for Faulty {
         loss_forward_workspace_bytes(usize);
     }
 
+    fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
+        use_workspace(memory, o.workspace);
+        Reference.conv2d_forward(memory, p, o);
+    }
+
+    fn loss_forward(&self, memory: &mut Memory, loss: Loss, o: loss::Forward) {
+        use_workspace(memory, o.workspace);
+        Reference.loss_forward(memory, loss, o);
+    }
+
     fn conv2d_grad_input(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradInput) {
+        use_workspace(memory, o.workspace);
         let write = self.unless(Fault::InputGradientOverwrites, o.write, Write::Set);
         Reference.conv2d_grad_input(memory, p, conv2d::GradInput { write, ..o });
     }
 
     fn conv2d_grad_weight(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradWeight) {
+        use_workspace(memory, o.workspace);
         let write = self.unless(Fault::WeightGradientOverwrites, o.write, Write::Set);
         let write = self.unless(Fault::WeightGradientNeverReset, write, Write::Add);
         Reference.conv2d_grad_weight(memory, p, conv2d::GradWeight { write, ..o });
@@ -153,6 +173,7 @@ impl Backend for Faulty {
     }
 
     fn conv2d_grad_bias(&self, memory: &mut Memory, o: conv2d::GradBias) {
+        use_workspace(memory, o.workspace);
         Reference.conv2d_grad_bias(memory, o);
         if self.has(Fault::BiasGradientScaled) {
             memory.get_mut(o.db).iter_mut().for_each(|db| *db *= 0.5);
@@ -160,11 +181,13 @@ impl Backend for Faulty {
     }
 
     fn batch_norm_forward(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Forward) {
+        use_workspace(memory, o.workspace);
         let momentum = if self.has(Fault::RunningStatisticsStale) { 0.0 } else { p.momentum };
         Reference.batch_norm_forward(memory, &BatchNormParams { momentum, ..*p }, o);
     }
 
     fn batch_norm_backward(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Backward) {
+        use_workspace(memory, o.workspace);
         let dx_write = self.unless(Fault::NormGradientOverwrites, o.dx_write, Write::Set);
         let dy = memory.get(o.dy).to_vec();
         let before = memory.get(o.dx).to_vec();

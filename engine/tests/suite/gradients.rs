@@ -4,6 +4,7 @@ use crate::common::{Network, network, norm_nodes};
 use crate::faulty::{Fault, Faulty};
 use engine::gradcheck::{self, Report, check, check_backend, check_on};
 use engine::*;
+use kernels::simd::Isa;
 
 fn assert_passed(name: &str, report: &Report) {
     assert!(report.passed() && !report.rows.is_empty(), "{name}\n{report}");
@@ -18,6 +19,19 @@ fn every_operation() {
                 let options = GradcheckOptions { seed, plan, ..GradcheckOptions::default() };
                 assert_passed(&case.name, &check(&case.graph, case.output, &options).unwrap());
             }
+        }
+    }
+}
+
+#[test]
+fn every_operation_and_a_network_on_every_path_of_the_cpu() {
+    let Network { graph, loss, .. } = network(2);
+    let network = gradcheck::Case { name: "network".to_owned(), graph, output: loss };
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2).unwrap();
+        for case in gradcheck::cases().iter().chain([&network]) {
+            let options = GradcheckOptions { backend_tolerance: 1e-5, ..GradcheckOptions::default() };
+            assert_passed(&case.name, &check_backend(cpu.clone(), &case.graph, case.output, &options).unwrap());
         }
     }
 }

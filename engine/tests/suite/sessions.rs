@@ -1,15 +1,16 @@
 //! What sessions compute: the same bits however memory is used, statistics, shared parameters, the optimizer.
 
 use crate::common::{Network, network, norm_nodes, numbers};
+use crate::faulty::Faulty;
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
 
-/// Writes numbers that look random to both inputs of a network.
+/// Writes numbers that look random to both inputs of a network; others for every batch size.
 fn write_inputs(session: &mut Session<Reference>, plan: PlanId, network: &Network) {
     for (seed, input) in [(1, network.x), (2, network.target)] {
         let len = network.graph.shape(input).len();
-        session.write_input(plan, input, &numbers(len, seed)).unwrap();
+        session.write_input(plan, input, &numbers(len, seed * len as u64)).unwrap();
     }
 }
 
@@ -77,14 +78,26 @@ fn kept_nodes_can_be_read_after_training() {
     session.run(PLAN).unwrap();
     let mut kept = vec![0.0; 36];
     session.read(PLAN, network.output, &mut kept).unwrap();
-    session.write_input(PlanId(1), network.x, &numbers(60, 1)).unwrap();
+    session.write_input(PlanId(1), network.x, &numbers(60, 60)).unwrap();
     session.run(PlanId(1)).unwrap();
     let mut output = vec![0.0; 36];
     session.read(PlanId(1), network.output, &mut output).unwrap();
     assert_eq!(kept, output, "training normalizes with the statistics of the batch");
     let mut input = vec![0.0; 60];
     session.read(PLAN, network.x, &mut input).unwrap();
-    assert_eq!(input, numbers(60, 1));
+    assert_eq!(input, numbers(60, 60));
+}
+
+#[test]
+fn the_workspace_is_that_of_the_neediest_pass() {
+    let network = network(1);
+    let plan = Plan::training(&network.graph, network.loss).unwrap();
+    assert_eq!(plan.memory(&Reference).workspace, 0);
+    assert_eq!(plan.memory(&Faulty(None)).workspace, 32, "25 bytes, in whole elements");
+    let report = plan.memory(&Faulty(None));
+    assert_eq!(report.total() - report.workspace, plan.memory(&Reference).total());
+    let total = format!("total {:>15.2} MiB", report.total() as f64 / f64::from(1 << 20));
+    assert!(report.to_string().ends_with(&total), "{report}");
 }
 
 /// Two rows of one channel, 1 and 3: mean 2, variance 1, unbiased 2.
@@ -149,17 +162,20 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
     assert_eq!(session.loss(PlanId(0)), loss, "a loss stays when other plans run");
     assert_eq!(session.loss(PlanId(1)), session.loss(PlanId(2)), "both see the parameters after the step");
 
-    let parameters: Vec<(String, Vec<f64>)> =
+    let values: Vec<(String, Vec<f64>)> =
         session.tensors().iter().map(|t| (t.name.clone(), session.tensor(&t.name).unwrap())).collect();
-    let alone = Plan::training(&small.graph, small.loss).unwrap();
-    let mut alone = Session::new(Reference, vec![alone]).unwrap();
-    for (name, values) in &parameters {
-        alone.set_tensor(name, values).unwrap();
+    for (plan, network) in [(PlanId(0), &large), (PlanId(1), &small)] {
+        let alone = Plan::training(&network.graph, network.loss).unwrap();
+        let mut alone = Session::new(Reference, vec![alone]).unwrap();
+        for (name, values) in &values {
+            alone.set_tensor(name, values).unwrap();
+        }
+        write_inputs(&mut alone, PLAN, network);
+        alone.run(PLAN).unwrap();
+        session.run(plan).unwrap();
+        assert_eq!(alone.loss(PLAN), session.loss(plan));
+        assert_eq!(alone.gradient("shared.weight").unwrap(), session.gradient("shared.weight").unwrap());
     }
-    write_inputs(&mut alone, PLAN, &small);
-    alone.run(PLAN).unwrap();
-    assert_eq!(alone.loss(PLAN), session.loss(PlanId(1)));
-    assert_eq!(alone.gradient("shared.weight").unwrap(), session.gradient("shared.weight").unwrap());
 }
 
 /// `loss = mse(x, target)` of one parameter, 2, with target 1: gradient `2 (x - 1)`.
@@ -255,6 +271,28 @@ fn a_cotangent_weights_the_output() {
 }
 
 #[test]
+fn a_cotangent_is_not_changed_by_the_run() {
+    // the gradient of y is that of a too, and gets a second contribution when nothing else shares it
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1]).unwrap();
+    let a = graph.activation(x, Activation::Tanh).unwrap();
+    let f = graph.activation(a, Activation::Gelu).unwrap();
+    let f = graph.activation(f, Activation::Tanh).unwrap();
+    let y = graph.add(a, f, 1.0).unwrap();
+    let plan = Plan::gradients(&graph, y, true, &PlanOptions::default()).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.write_input(PLAN, x, &[0.3]).unwrap();
+    session.write_cotangent(PLAN, &[1.0]).unwrap();
+    let mut gradient = || {
+        session.run(PLAN).unwrap();
+        let mut gradient = [0.0];
+        session.read_gradient(PLAN, x, &mut gradient).unwrap();
+        gradient
+    };
+    assert_eq!(gradient(), gradient());
+}
+
+#[test]
 fn profiles_have_a_line_for_every_step() {
     let network = network(2);
     let plan = Plan::training(&network.graph, network.loss).unwrap();
@@ -296,8 +334,12 @@ fn initial_values_depend_on_the_seed_alone() {
             _ => assert_eq!(first[i], other[i], "{tensor}"),
         }
     }
-    let distinct = |a: usize, b: usize| first[a][..4] != first[b][..4];
-    assert!(distinct(4, 6) && distinct(6, 7), "tensors have streams of their own");
+    let values_of = |name: &str| {
+        let i = network(1).graph.tensors().iter().position(|tensor| tensor.name == name);
+        first[i.unwrap()].clone()
+    };
+    // two tensors of equal shape and bound
+    assert_ne!(values_of("stem.conv.weight"), values_of("shared.weight"), "tensors have streams of their own");
 }
 
 #[test]

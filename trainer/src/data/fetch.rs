@@ -13,7 +13,7 @@ use ureq::typestate::AgentScope;
 
 use super::locate::find;
 use super::{DataError, FILES, KnownFile, idx, read_known};
-use crate::files::{create_folder, write_bytes};
+use crate::files::{FileError, create_folder, write_bytes};
 
 /// Where the dataset is published. The first is its authors' repository, the second the HTTPS address of the bucket that the links of
 /// its README point to, the third the copy that Keras downloads. What they deliver is checked, so they need not be trusted.
@@ -94,7 +94,12 @@ fn fetch_from(
             match source.get(file).and_then(|bytes| check(file, &bytes).map(|()| bytes)) {
                 Ok(bytes) => {
                     let extension = if bytes.starts_with(&idx::GZIP_MAGIC) { ".gz" } else { "" };
-                    write_bytes(&cache.join(format!("{}{extension}", file.name)), &bytes)?;
+                    let path = cache.join(format!("{}{extension}", file.name));
+                    write_bytes(&path, &bytes)?;
+                    // A damaged file of the other kind would be read in its stead.
+                    if let Some(damaged) = find(cache, file).filter(|found| *found != path) {
+                        fs::remove_file(&damaged).map_err(FileError::at("remove", &damaged))?;
+                    }
                     say(&format!("got {}, {}, checksum ok", file.name, HumanBytes(bytes.len() as u64)));
                     wanted.pop();
                 }
@@ -119,7 +124,8 @@ fn is_whole(cache: &Path, file: &KnownFile) -> bool {
 
 /// Whether these are the bytes of the file, compressed or not.
 fn check(file: &KnownFile, bytes: &[u8]) -> Result<(), String> {
-    let idx = idx::parse(bytes, file.dims).map_err(|fault| format!("{}: {fault}", file.name))?;
+    let idx =
+        idx::parse(bytes, idx::Expected::Exactly(file.dims)).map_err(|fault| format!("{}: {fault}", file.name))?;
     if idx.sha256() == file.sha256 { Ok(()) } else { Err(format!("{}: wrong content, by its SHA-256", file.name)) }
 }
 
@@ -258,6 +264,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flate2::{Compression, write::GzEncoder};
     use std::cell::RefCell;
     use std::io::Write;
     use std::net::TcpListener;
@@ -336,10 +343,14 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         fs::write(cache.path().join("abc"), ABC_BYTES).unwrap();
         fs::write(cache.path().join("de"), b"cut off").unwrap();
-        let (result, said) = fetch_both(vec![Fake("only", vec![("de", DE_BYTES.to_vec())])], cache.path());
+        let mut compressed = GzEncoder::new(Vec::new(), Compression::none());
+        compressed.write_all(DE_BYTES).unwrap();
+        let compressed = compressed.finish().unwrap();
+        let (result, said) = fetch_both(vec![Fake("only", vec![("de", compressed.clone())])], cache.path());
         result.unwrap();
-        assert_eq!(said[1..], ["trying only", "got de, 10 B, checksum ok"]);
-        assert_eq!(fs::read(cache.path().join("de")).unwrap(), DE_BYTES);
+        assert_eq!(said[1..], ["trying only", "got de, 33 B, checksum ok"]);
+        assert_eq!(names(cache.path()), ["abc", "de.gz"]);
+        assert_eq!(fs::read(cache.path().join("de.gz")).unwrap(), compressed);
     }
 
     #[test]

@@ -7,12 +7,14 @@ mod algo;
 mod direct;
 mod grad_bias;
 mod im2col;
+mod winograd;
 
 pub use algo::{Algo, Pass};
 
 use super::Conv2dParams;
 use crate::parallel::{Pool, SharedSlice};
 use crate::{Cpu, Write};
+use winograd::Tile;
 
 /// `y (+)= conv(x, w) + bias`
 #[allow(clippy::too_many_arguments)]
@@ -32,6 +34,8 @@ pub fn forward(
     match cpu.conv2d_algo(p, Pass::Forward) {
         Algo::Im2col => im2col::forward(cpu, p, x, w, bias, y, write, workspace),
         Algo::Direct => direct::forward(cpu, p, x, w, bias, y, write, workspace),
+        Algo::Winograd2x3 => winograd::forward(cpu, Tile::Two, p, x, w, bias, y, write, workspace),
+        Algo::Winograd4x3 => winograd::forward(cpu, Tile::Four, p, x, w, bias, y, write, workspace),
     }
 }
 
@@ -40,6 +44,8 @@ pub fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::Forward) {
         Algo::Im2col => im2col::forward_workspace_len(cpu, p),
         Algo::Direct => direct::forward_workspace_len(cpu, p),
+        Algo::Winograd2x3 => winograd::forward_workspace_len(cpu, Tile::Two, p),
+        Algo::Winograd4x3 => winograd::forward_workspace_len(cpu, Tile::Four, p),
     }
 }
 
@@ -61,6 +67,8 @@ pub fn grad_input(
     match cpu.conv2d_algo(p, Pass::GradInput) {
         Algo::Im2col => im2col::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
         Algo::Direct => direct::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
+        Algo::Winograd2x3 => winograd::grad_input(cpu, Tile::Two, p, dy, w, bias, dx, write, workspace),
+        Algo::Winograd4x3 => winograd::grad_input(cpu, Tile::Four, p, dy, w, bias, dx, write, workspace),
     }
 }
 
@@ -69,6 +77,8 @@ pub fn grad_input_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::GradInput) {
         Algo::Im2col => im2col::grad_input_workspace_len(cpu, p),
         Algo::Direct => direct::grad_input_workspace_len(cpu, p),
+        Algo::Winograd2x3 => winograd::grad_input_workspace_len(cpu, Tile::Two, p),
+        Algo::Winograd4x3 => winograd::grad_input_workspace_len(cpu, Tile::Four, p),
     }
 }
 
@@ -86,7 +96,9 @@ pub fn grad_weight(
     let workspace = &mut workspace[..grad_weight_workspace_len(cpu, p)];
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
-        Algo::Direct => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Direct => direct::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Winograd2x3 => winograd::grad_weight(cpu, Tile::Two, p, x, dy, dw, write, workspace),
+        Algo::Winograd4x3 => winograd::grad_weight(cpu, Tile::Four, p, x, dy, dw, write, workspace),
     }
 }
 
@@ -94,7 +106,9 @@ pub fn grad_weight(
 pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
     match cpu.conv2d_algo(p, Pass::GradWeight) {
         Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p),
-        Algo::Direct => im2col::grad_weight_workspace_len(cpu, p),
+        Algo::Direct => direct::grad_weight_workspace_len(cpu, p),
+        Algo::Winograd2x3 => winograd::grad_weight_workspace_len(cpu, Tile::Two, p),
+        Algo::Winograd4x3 => winograd::grad_weight_workspace_len(cpu, Tile::Four, p),
     }
 }
 

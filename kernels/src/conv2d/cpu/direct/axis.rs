@@ -66,11 +66,8 @@ impl Axis {
     /// Part `i` of the outputs cut into `parts`.
     pub(super) fn part(&self, parts: usize, i: usize) -> AxisPart {
         let outputs = part(self.count, parts, i);
-        AxisPart {
-            in_first: self.in_first + (outputs.start * self.in_step) as isize,
-            in_len: self.in_len(outputs.len()),
-            outputs,
-        }
+        let first = self.in_first + (outputs.start * self.in_step) as isize;
+        AxisPart { inputs: Inputs { first, len: self.in_len(outputs.len()) }, outputs }
     }
 
     /// Inputs that `outputs` neighbouring outputs read.
@@ -83,20 +80,41 @@ impl Axis {
 #[derive(Clone, Debug)]
 pub(super) struct AxisPart {
     pub(super) outputs: Range<usize>,
-    pub(super) in_first: isize,
-    pub(super) in_len: usize,
+    pub(super) inputs: Inputs,
 }
 
-impl AxisPart {
-    /// Whether all inputs are inside an image of `len` elements.
+/// Neighbouring inputs, of which some may lie outside the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inputs {
+    pub(super) first: isize,
+    pub(super) len: usize,
+}
+
+impl Inputs {
+    pub(super) const NONE: Inputs = Inputs { first: 0, len: 0 };
+
+    /// The inputs from the first to the last of both.
+    pub(super) fn union(self, other: Inputs) -> Inputs {
+        match (self.len, other.len) {
+            (0, _) => other,
+            (_, 0) => self,
+            _ => {
+                let first = self.first.min(other.first);
+                let end = (self.first + self.len as isize).max(other.first + other.len as isize);
+                Inputs { first, len: (end - first) as usize }
+            }
+        }
+    }
+
+    /// Whether there are inputs, all of them inside an image of `len` elements.
     pub(super) fn is_inside(&self, len: usize) -> bool {
-        self.in_first >= 0 && self.in_first as usize + self.in_len <= len
+        self.len > 0 && self.first >= 0 && self.first as usize + self.len <= len
     }
 
     /// Of the inputs, counted from the first, those inside an image of `len` elements.
     pub(super) fn inside(&self, len: usize) -> Range<usize> {
-        let first = (-self.in_first).clamp(0, self.in_len as isize);
-        let last = (len as isize - self.in_first).clamp(first, self.in_len as isize);
+        let first = (-self.first).clamp(0, self.len as isize);
+        let last = (len as isize - self.first).clamp(first, self.len as isize);
         first as usize..last as usize
     }
 }
@@ -147,8 +165,10 @@ mod tests {
     fn parts_read_what_their_outputs_need() {
         let axis = Axis::forward(7, 3, 2, 2);
         let part = axis.part(2, 1);
-        assert_eq!((part.outputs.clone(), part.in_first, part.in_len), (3..7, 4, 9));
-        assert!(part.is_inside(13) && !part.is_inside(12) && !axis.part(2, 0).is_inside(99));
-        assert_eq!((part.inside(10), axis.part(2, 0).inside(3)), (0..6, 2..5));
+        assert_eq!((part.outputs.clone(), part.inputs), (3..7, Inputs { first: 4, len: 9 }));
+        assert!(part.inputs.is_inside(13) && !part.inputs.is_inside(12) && !axis.part(2, 0).inputs.is_inside(99));
+        assert_eq!((part.inputs.inside(10), axis.part(2, 0).inputs.inside(3)), (0..6, 2..5));
+        assert_eq!(part.inputs.union(axis.part(2, 0).inputs), axis.part(1, 0).inputs);
+        assert_eq!(part.inputs.union(Inputs::NONE), Inputs::NONE.union(part.inputs));
     }
 }

@@ -1,9 +1,9 @@
 //! Forward pass and input gradient.
 
-use super::axis::Axis;
+use super::axis::{Axis, AxisPart, Inputs};
 use super::pack::{KernelLayout, pack, pack_narrow};
 use super::tile::{Operands, run_narrow_row, run_row};
-use super::{Image, LINE, MAX_NARROW, aligned, flattened, strips, wanted_tasks};
+use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
 use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
 use crate::parallel::SharedSlice;
@@ -11,8 +11,8 @@ use crate::simd::{Isa, Kernel, Simd};
 use crate::{Cpu, Write};
 use std::ops::Range;
 
-/// Vectors of output channels in a tile.
-const TILE_VECTORS: usize = 2;
+/// Elements of the input of a strip: with the packed weights of a tile it stays in a second-level cache of 256 KiB.
+const STRIP_LEN: usize = 24 * 1024;
 
 #[allow(clippy::too_many_arguments)]
 pub(in super::super) fn forward(
@@ -60,6 +60,7 @@ enum Direction {
 struct Correlation {
     p: Conv2dParams,
     direction: Direction,
+    isa: Isa,
     lanes: usize,
     /// `[height, width]` and channels of the pass's input and output: for the adjoint, those of `dy` and `dx`.
     in_size: [usize; 2],
@@ -93,16 +94,19 @@ impl Correlation {
             Direction::Forward => [([p.h, p.w], p.c), ([p.p, p.q], p.k)],
             Direction::Adjoint => [([p.p, p.q], p.k), ([p.h, p.w], p.c)],
         };
+        let outputs = out_channels / p.groups;
+        let isa = isa_for(isa, outputs);
         let mut plan = Correlation {
             p,
             direction,
+            isa,
             lanes: isa.lanes(),
             in_size,
             in_channels,
             out_size,
             out_channels,
             inputs: in_channels / p.groups,
-            outputs: out_channels / p.groups,
+            outputs,
             strips: [1; 2],
             channel_parts: 1,
             strip_len: 0,
@@ -113,12 +117,12 @@ impl Correlation {
             let count = plan.axes(dim).map(|axis| axis.count).max().unwrap_or(0);
             Axis { count, ..plan.axis(dim, 0) }
         });
-        plan.strips = strips(&bounds, plan.inputs);
+        plan.strips = strips(&bounds, STRIP_LEN, |input, _| input * plan.inputs);
         let wanted = wanted_tasks(p.flops());
         let missing = wanted.div_ceil((p.n * plan.strips[1]).max(1));
         plan.strips[0] = plan.strips[0].max(missing.min(bounds[0].count));
         plan.channel_parts = wanted.div_ceil(plan.image_strips().max(1)).min(plan.channel_tiles());
-        let in_len = |dim: usize| bounds[dim].in_len(bounds[dim].count.div_ceil(plan.strips[dim]));
+        let in_len = |dim| (0..plan.strips[dim]).map(|i| plan.inputs_of_strip(dim, i).len).max().unwrap_or(0);
         plan.strip_len = (in_len(0) * in_len(1) * plan.inputs).next_multiple_of(LINE);
         plan.weight_len = plan.phases().map(|phase| plan.packed_len(&phase, plan.outputs)).sum();
         plan
@@ -138,6 +142,11 @@ impl Correlation {
             Direction::Forward => Axis::forward(self.out_size[dim], taps, stride, pad),
             Direction::Adjoint => Axis::adjoint(self.out_size[dim], taps, stride, pad, phase),
         }
+    }
+
+    /// What all phases together read for strip `i`.
+    fn inputs_of_strip(&self, dim: usize, i: usize) -> Inputs {
+        self.axes(dim).map(|axis| axis.part(self.strips[dim], i).inputs).fold(Inputs::NONE, Inputs::union)
     }
 
     /// The phases of one dimension.
@@ -213,14 +222,17 @@ impl Correlation {
         let tasks = self.image_strips() * self.channel_parts;
         cpu.pool.for_each_with_scratch(tasks, scratch, |task, scratch| {
             let (strip, channel_part) = (task / self.channel_parts, task % self.channel_parts);
-            cpu.isa.dispatch(StripTask { plan: self, input, weight, bias, out, write, strip, channel_part, scratch });
+            self.isa.dispatch(StripTask { plan: self, input, weight, bias, out, write, strip, channel_part, scratch });
         });
     }
 
+    /// Puts the bias of each group into whole vectors, zeros if there is none. The channels of a flattened image are those
+    /// of all its pixels, which have the same bias.
     fn pack_bias(&self, bias: &[f32], packed: &mut [f32]) {
         packed.fill(0.0);
-        for (packed, bias) in packed.chunks_exact_mut(self.bias_len()).zip(bias.chunks_exact(self.outputs)) {
-            packed[..self.outputs].copy_from_slice(bias);
+        let mut bias = bias.iter().cycle();
+        for packed in packed.chunks_exact_mut(self.bias_len()) {
+            packed[..self.outputs].iter_mut().zip(&mut bias).for_each(|(packed, bias)| *packed = *bias);
         }
     }
 
@@ -251,7 +263,7 @@ impl Correlation {
     }
 }
 
-/// All phases and groups of one strip of an image, for some of the tiles of channels.
+/// All groups and phases of one strip of an image, for some of the tiles of channels.
 struct StripTask<'a> {
     plan: &'a Correlation,
     input: &'a [f32],
@@ -269,59 +281,86 @@ impl Kernel for StripTask<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let plan = self.plan;
-        let [strip_rows, strip_columns] = plan.strips;
-        let n = self.strip / (strip_rows * strip_columns);
-        let strip = [self.strip / strip_columns % strip_rows, self.strip % strip_columns];
+        let StripTask { plan, strip, .. } = self;
+        let [rows, columns] = plan.strips;
+        let (n, index) = (strip / (rows * columns), [strip / columns % rows, strip % columns]);
         let image = Image::new(self.input, n, plan.in_size, plan.in_channels);
+        let inputs = [0, 1].map(|dim| plan.inputs_of_strip(dim, index[dim]));
+        // A row of taps must be contiguous.
+        let may_stay = plan.p.groups == 1 || plan.axis(1, 0).taps <= 1;
         for group in 0..plan.p.groups {
-            let weight = &self.weight[group * plan.weight_len..(group + 1) * plan.weight_len];
-            let bias = &self.bias[group * plan.bias_len()..(group + 1) * plan.bias_len()];
-            let in_channels = group * plan.inputs..(group + 1) * plan.inputs;
+            let channels = group * plan.inputs..(group + 1) * plan.inputs;
+            let strip = (may_stay.then(|| image.strip(inputs, channels.clone())).flatten())
+                .unwrap_or_else(|| image.copy_strip(inputs, channels, plan.inputs, self.scratch));
             for phase in plan.phases() {
-                let [rows, columns] = [0, 1].map(|dim| phase.axes[dim].part(plan.strips[dim], strip[dim]));
-                if rows.outputs.is_empty() || columns.outputs.is_empty() {
+                let parts = [0, 1].map(|dim| phase.axes[dim].part(plan.strips[dim], index[dim]));
+                if parts.iter().any(|part| part.outputs.is_empty()) {
                     continue;
                 }
-                let taps = phase.axes.map(|axis| axis.taps);
-                // A row of taps must be contiguous.
-                let in_place = plan.p.groups == 1 || taps[1] == 1;
-                let strip = (in_place.then(|| image.strip([&rows, &columns], in_channels.clone())).flatten())
-                    .unwrap_or_else(|| image.copy_strip([&rows, &columns], in_channels.clone(), self.scratch));
+                let offset = |dim: usize| (parts[dim].inputs.first - inputs[dim].first) as usize;
+                let strip = match parts.iter().all(|part| part.inputs.len > 0) {
+                    true => strip.at(offset(0), offset(1)),
+                    // Without taps, nothing is read.
+                    false => Strip { row: 0, pixel: 0, ..strip },
+                };
                 for tile in part(plan.channel_tiles(), plan.channel_parts, self.channel_part) {
-                    let channels = plan.channels_of_tile(tile);
-                    let weight = &weight[phase.weight + plan.packed_len(&phase, channels.start)..];
-                    let weight = &weight[..plan.packed_len(&phase, channels.len())];
-                    let bias = &bias[channels.start..];
-                    let steps = phase.axes.map(|axis| axis.in_step);
-                    let out_channel = group * plan.outputs + channels.start;
-                    for (i, row) in rows.outputs.clone().enumerate() {
-                        let [row, column] = [
-                            phase.axes[0].out_first + row * phase.axes[0].out_step,
-                            phase.axes[1].out_first + columns.outputs.start * phase.axes[1].out_step,
-                        ];
-                        let pixel = (n * plan.out_size[0] + row) * plan.out_size[1] + column;
-                        // SAFETY:
-                        unsafe {
-                            let operands = Operands {
-                                input: strip.start.wrapping_add(i * steps[0] * strip.row),
-                                input_row: strip.row,
-                                input_pixel: steps[1] * strip.pixel,
-                                rows: taps[0],
-                                depth: taps[1] * plan.inputs,
-                                weight: weight.as_ptr(),
-                                bias: bias.as_ptr(),
-                                out: self.out.as_mut_ptr().add(pixel * plan.out_channels + out_channel),
-                                out_pixel: phase.axes[1].out_step * plan.out_channels,
-                                channels: channels.len(),
-                                add: self.write == Write::Add,
-                            };
-                            match plan.is_narrow() {
-                                true => run_narrow_row(s, operands, columns.outputs.len()),
-                                false => run_row(s, operands, columns.outputs.len()),
-                            }
-                        }
-                    }
+                    // SAFETY: `parts` are those of the strip that holds their inputs; no other task has this strip's
+                    // pixels and these channels.
+                    unsafe { self.run_tiles(s, n, group, &phase, &parts, strip, tile) };
+                }
+            }
+        }
+    }
+}
+
+impl StripTask<'_> {
+    /// One tile of channels for all pixels of one phase.
+    ///
+    /// # Safety
+    /// `strip` must hold the inputs of `parts`, and no one else may read or write these pixels' channels.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    unsafe fn run_tiles<S: Simd>(
+        &self,
+        s: S,
+        n: usize,
+        group: usize,
+        phase: &Phase,
+        [rows, columns]: &[AxisPart; 2],
+        strip: Strip,
+        tile: usize,
+    ) {
+        let plan = self.plan;
+        let [row_axis, column_axis] = &phase.axes;
+        let channels = plan.channels_of_tile(tile);
+        let weight = &self.weight[group * plan.weight_len + phase.weight + plan.packed_len(phase, channels.start)..];
+        let weight = &weight[..plan.packed_len(phase, channels.len())];
+        let bias = &self.bias[group * plan.bias_len() + channels.start..];
+        let bias = &bias[..channels.len().next_multiple_of(plan.lanes)];
+        let column = column_axis.out_first + columns.outputs.start * column_axis.out_step;
+        for (i, row) in rows.outputs.clone().enumerate() {
+            let row = row_axis.out_first + row * row_axis.out_step;
+            let pixel = (n * plan.out_size[0] + row) * plan.out_size[1] + column;
+            let out = pixel * plan.out_channels + group * plan.outputs + channels.start;
+            // SAFETY: an axis has no outputs outside the output, whose length `Correlation::run` checked; the caller
+            // promised the rest.
+            unsafe {
+                let operands = Operands {
+                    input: strip.start.wrapping_add(i * row_axis.in_step * strip.row),
+                    input_row: strip.row,
+                    input_pixel: column_axis.in_step * strip.pixel,
+                    rows: row_axis.taps,
+                    depth: column_axis.taps * plan.inputs,
+                    weight: weight.as_ptr(),
+                    bias: bias.as_ptr(),
+                    out: self.out.as_mut_ptr().add(out),
+                    out_pixel: column_axis.out_step * plan.out_channels,
+                    channels: channels.len(),
+                    add: self.write == Write::Add,
+                };
+                match plan.is_narrow() {
+                    true => run_narrow_row(s, operands, columns.outputs.len()),
+                    false => run_row(s, operands, columns.outputs.len()),
                 }
             }
         }

@@ -11,14 +11,18 @@
 
 mod axis;
 mod correlate;
+mod grad_weight;
+mod outer;
 mod pack;
 mod tile;
 
 pub(super) use correlate::{forward, forward_workspace_len, grad_input, grad_input_workspace_len};
+pub(super) use grad_weight::{grad_weight, grad_weight_workspace_len};
 
 use super::super::Conv2dParams;
 use crate::memory::ALIGNMENT_BYTES;
-use axis::{Axis, AxisPart};
+use crate::simd::Isa;
+use axis::{Axis, Inputs};
 use std::ops::Range;
 
 /// Elements of a cache line, to which packed operands are aligned.
@@ -27,8 +31,8 @@ const LINE: usize = ALIGNMENT_BYTES / size_of::<f32>();
 /// Output channels of a group that are too few to be lanes.
 const MAX_NARROW: usize = 4;
 
-/// Elements of the input of a strip: with the packed weights of a tile it stays in a second-level cache of 256 KiB.
-const STRIP_LEN: usize = 24 * 1024;
+/// Vectors of output channels in a tile.
+const TILE_VECTORS: usize = 2;
 
 /// Columns that a strip has at least, if the image has them.
 const MIN_STRIP_COLUMNS: usize = 28;
@@ -39,15 +43,24 @@ const TASK_FLOPS: usize = 2_000_000;
 /// Tasks that a pass is cut into at least, if it is large enough.
 const MIN_TASKS: usize = 16;
 
-/// The same convolution with all pixels in one row, if it is one of single pixels; then they fill tiles, whatever the
-/// image's size. A linear layer is such a convolution of images of one pixel.
+/// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images: then outputs
+/// fill tiles, whatever the image's size. A linear layer is such a convolution, of images of one pixel.
 fn flattened(p: &Conv2dParams) -> Conv2dParams {
-    let pointwise = [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] && [p.pad_h, p.pad_w] == [0; 2];
-    if !pointwise {
-        return *p;
+    let unpadded = [p.pad_h, p.pad_w] == [0; 2];
+    if unpadded && [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] {
+        let pixels = p.n * p.h * p.w;
+        Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+    } else if unpadded && [p.r, p.s] == [p.h, p.w] && p.groups == 1 {
+        let c = p.h * p.w * p.c;
+        Conv2dParams { n: 1, h: 1, w: p.n, c, p: 1, q: p.n, r: 1, s: 1, stride_h: 1, stride_w: 1, ..*p }
+    } else {
+        *p
     }
-    let pixels = p.n * p.h * p.w;
-    Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+}
+
+/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
+fn isa_for(isa: Isa, channels: usize) -> Isa {
+    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
 }
 
 /// Tasks that a pass of `flops` operations should have.
@@ -55,15 +68,16 @@ fn wanted_tasks(flops: usize) -> usize {
     (flops / TASK_FLOPS).clamp(1, MIN_TASKS)
 }
 
-/// How many strips of rows and of columns an image is cut into; `axes` bound its outputs and taps.
-fn strips(axes: &[Axis; 2], channels: usize) -> [usize; 2] {
-    let in_len = |rows, columns| axes[0].in_len(rows) * axes[1].in_len(columns) * channels;
+/// How many strips of rows and of columns an image is cut into, so that none of them needs more than `max_len` elements as
+/// `len(input pixels, output pixels)` tells; `axes` bound its outputs and taps.
+fn strips(axes: &[Axis; 2], max_len: usize, len: impl Fn(usize, usize) -> usize) -> [usize; 2] {
+    let fits = |rows, columns| len(axes[0].in_len(rows) * axes[1].in_len(columns), rows * columns) <= max_len;
     let mut columns = axes[1].count.max(1);
-    while columns > MIN_STRIP_COLUMNS && in_len(1, columns) > STRIP_LEN {
+    while columns > MIN_STRIP_COLUMNS && !fits(1, columns) {
         columns = columns.div_ceil(2);
     }
     let mut rows = axes[0].count.max(1);
-    while rows > 1 && in_len(rows, columns) > STRIP_LEN {
+    while rows > 1 && !fits(rows, columns) {
         rows -= 1;
     }
     [axes[0].count.div_ceil(rows).max(1), axes[1].count.div_ceil(columns).max(1)]
@@ -92,39 +106,42 @@ impl<'a> Image<'a> {
     }
 
     /// The strip where it is, if all of it is inside the image.
-    fn strip(&self, [rows, columns]: [&AxisPart; 2], channels: Range<usize>) -> Option<Strip> {
+    fn strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>) -> Option<Strip> {
         (rows.is_inside(self.size[0]) && columns.is_inside(self.size[1])).then(|| {
-            let first = rows.in_first as usize * self.size[1] + columns.in_first as usize;
+            let first = rows.first as usize * self.size[1] + columns.first as usize;
             let start = &self.data[first * self.channels + channels.start..];
             Strip { start: start.as_ptr(), row: self.size[1] * self.channels, pixel: self.channels }
         })
     }
 
-    /// Copies the channels of a strip to `out`, zeros where it is outside the image.
-    fn copy_strip(&self, [rows, columns]: [&AxisPart; 2], channels: Range<usize>, out: &mut [f32]) -> Strip {
-        let strip = Strip { start: out.as_ptr(), row: columns.in_len * channels.len(), pixel: channels.len() };
-        if rows.in_len * columns.in_len == 0 {
+    /// Copies the channels of a strip to `out`, zeros where it is outside the image, and zeros behind the channels up to
+    /// `pixel` elements a pixel.
+    fn copy_strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>, pixel: usize, out: &mut [f32]) -> Strip {
+        let strip = Strip { start: out.as_ptr(), row: columns.len * pixel, pixel };
+        if rows.len * columns.len == 0 {
             return strip;
         }
         let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
-        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.in_len).enumerate() {
+        let (first, last) = (inside.start * pixel, inside.end * pixel);
+        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.len).enumerate() {
             if !inside_rows.contains(&i) || inside.is_empty() {
                 out.fill(0.0);
                 continue;
             }
-            let row = (rows.in_first + i as isize) as usize;
-            let column = (columns.in_first + inside.start as isize) as usize;
+            let row = (rows.first + i as isize) as usize;
+            let column = (columns.first + inside.start as isize) as usize;
             let x = &self.data[(row * self.size[1] + column) * self.channels..][..inside.len() * self.channels];
-            let (first, last) = (inside.start * strip.pixel, inside.end * strip.pixel);
             out[..first].fill(0.0);
             out[last..].fill(0.0);
             let out = &mut out[first..last];
-            if channels.len() == self.channels {
+            if [pixel, channels.len()] == [self.channels; 2] {
                 out.copy_from_slice(x);
-            } else {
-                for (out, x) in out.chunks_exact_mut(channels.len()).zip(x.chunks_exact(self.channels)) {
-                    out.copy_from_slice(&x[channels.clone()]);
-                }
+                continue;
+            }
+            for (out, x) in out.chunks_exact_mut(pixel).zip(x.chunks_exact(self.channels)) {
+                let (out, zeros) = out.split_at_mut(channels.len());
+                out.copy_from_slice(&x[channels.clone()]);
+                zeros.fill(0.0);
             }
         }
         strip
@@ -139,4 +156,11 @@ struct Strip {
     row: usize,
     /// From a pixel to the next.
     pixel: usize,
+}
+
+impl Strip {
+    /// The part of the strip that begins at a row and a column.
+    fn at(self, row: usize, column: usize) -> Strip {
+        Strip { start: self.start.wrapping_add(row * self.row + column * self.pixel), ..self }
+    }
 }

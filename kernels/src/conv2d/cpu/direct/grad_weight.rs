@@ -1,0 +1,299 @@
+//! Weight gradient.
+//!
+//! Strips of all images are cut into a fixed number of parts. Each part sums into an array of its own, and at the end these
+//! are added to each other in their order, so the result does not depend on the threads. Where there are too few strips to
+//! go round, or where the weight is so large that the arrays would be, tasks share the tiles of the weight instead.
+
+use super::axis::{Axis, AxisPart, Inputs};
+use super::outer::{Operands, run_rows, run_vectors};
+use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
+use crate::conv2d::Conv2dParams;
+use crate::conv2d::cpu::part;
+use crate::parallel::{Pool, SharedSlice};
+use crate::simd::{Isa, Kernel, Simd};
+use crate::{Cpu, Write};
+
+/// Elements of the input and of `dy` of a strip.
+const STRIP_LEN: usize = 32 * 1024;
+
+/// Elements of the sums of all parts.
+const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
+
+pub(in super::super) fn grad_weight(
+    cpu: &Cpu,
+    p: &Conv2dParams,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    Plan::new(p, cpu.isa).run(cpu, x, dy, dw, write, workspace);
+}
+
+pub(in super::super) fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    Plan::new(p, cpu.isa).workspace_len(cpu)
+}
+
+/// How the pass is cut up; depends on the shape and the instruction set alone.
+struct Plan {
+    p: Conv2dParams,
+    isa: Isa,
+    lanes: usize,
+    axes: [Axis; 2],
+    /// Channels of a group.
+    inputs: usize,
+    outputs: usize,
+    /// Strips of rows and of columns.
+    strips: [usize; 2],
+    /// Parts of the strips, each with sums of its own.
+    parts: usize,
+    /// Tasks that share the tiles of the weight.
+    weight_parts: usize,
+    /// Elements of a strip's input and of its `dy`.
+    x_len: usize,
+    dy_len: usize,
+}
+
+impl Plan {
+    fn new(p: &Conv2dParams, isa: Isa) -> Plan {
+        let p = flattened(p);
+        let axes = [Axis::forward(p.p, p.r, p.stride_h, p.pad_h), Axis::forward(p.q, p.s, p.stride_w, p.pad_w)];
+        let outputs = p.k / p.groups;
+        let isa = isa_for(isa, outputs);
+        let mut plan = Plan {
+            p,
+            isa,
+            lanes: isa.lanes(),
+            axes,
+            inputs: p.c / p.groups,
+            outputs,
+            strips: [1; 2],
+            parts: 1,
+            weight_parts: 1,
+            x_len: 0,
+            dy_len: 0,
+        };
+        let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
+        plan.strips = strips(&axes, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
+        let wanted = wanted_tasks(p.flops());
+        plan.parts = wanted.min(plan.image_strips()).min(MAX_SUMS_LEN / plan.sums_len()).max(1);
+        plan.weight_parts = wanted.div_ceil(plan.parts).min(plan.weight_tiles());
+        let [rows, columns] = [0, 1].map(|dim| axes[dim].count.div_ceil(plan.strips[dim]));
+        // Vectors of a narrow tile reach behind the last pixel.
+        let x_len = axes[0].in_len(rows) * axes[1].in_len(columns) * plan.inputs + plan.lanes;
+        plan.x_len = x_len.next_multiple_of(LINE);
+        plan.dy_len = (rows * columns * dy_pixel).next_multiple_of(LINE);
+        plan
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.outputs <= MAX_NARROW
+    }
+
+    /// Values of the input that a row of taps meets.
+    fn depth(&self) -> usize {
+        self.p.s * self.inputs
+    }
+
+    /// `(from a tap row's sums to those of the next, from a row of a tile to the next)`
+    fn sums_strides(&self) -> [usize; 2] {
+        if self.is_narrow() {
+            let depth = self.depth().next_multiple_of(self.lanes);
+            [depth, self.p.r * depth]
+        } else {
+            let outputs = self.outputs.next_multiple_of(self.lanes);
+            [self.depth() * outputs, outputs]
+        }
+    }
+
+    /// Elements of the sums of a group: `[tap row][tap column][input channel][output channel]`, or for narrow tiles
+    /// `[output channel][tap row][tap column][input channel]`, the last dimension in whole vectors.
+    fn group_sums_len(&self) -> usize {
+        let [tap_row, row] = self.sums_strides();
+        if self.is_narrow() { self.outputs * row } else { self.p.r * tap_row }
+    }
+
+    /// Elements of the sums of a part.
+    fn sums_len(&self) -> usize {
+        (self.p.groups * self.group_sums_len()).next_multiple_of(LINE)
+    }
+
+    fn image_strips(&self) -> usize {
+        self.p.n * self.strips[0] * self.strips[1]
+    }
+
+    /// Pieces of the weight that tasks can share: tap rows, and pairs of vectors of output channels.
+    fn weight_tiles(&self) -> usize {
+        self.p.r * if self.is_narrow() { 1 } else { self.outputs.div_ceil(TILE_VECTORS * self.lanes) }
+    }
+
+    fn workspace_len(&self, cpu: &Cpu) -> usize {
+        LINE + self.parts * self.sums_len() + cpu.pool.threads() * (self.x_len + self.dy_len)
+    }
+
+    fn run(&self, cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32], write: Write, workspace: &mut [f32]) {
+        let (sums, rest) = aligned(workspace).split_at_mut(self.parts * self.sums_len());
+        let scratch = &mut rest[..cpu.pool.threads() * (self.x_len + self.dy_len)];
+        if self.image_strips() == 0 {
+            sums.fill(0.0);
+        }
+        let shared = SharedSlice::new(sums);
+        cpu.pool.for_each_with_scratch(self.parts * self.weight_parts, scratch, |task, scratch| {
+            let (part, weight_part) = (task / self.weight_parts, task % self.weight_parts);
+            let sums = shared.as_mut_ptr().wrapping_add(part * self.sums_len());
+            self.isa.dispatch(Task { plan: self, x, dy, sums, part, weight_part, scratch });
+        });
+        self.reduce(&cpu.pool, sums, dw, write);
+    }
+
+    /// `dw (+)= sum of all parts`, in their order.
+    fn reduce(&self, pool: &Pool, sums: &[f32], dw: &mut [f32], write: Write) {
+        /// Rows of a task.
+        const ROWS: usize = 64;
+        let (rows, k) = (self.p.r * self.depth(), self.p.k);
+        let [tap_row, tile_row] = self.sums_strides();
+        let shared = SharedSlice::new(dw);
+        pool.for_each(rows.div_ceil(ROWS), |task| {
+            for row in task * ROWS..rows.min((task + 1) * ROWS) {
+                // SAFETY: every task has its own rows.
+                let dw = unsafe { shared.slice(row * k, k) };
+                if write == Write::Set {
+                    dw.fill(0.0);
+                }
+                let (r, i) = (row / self.depth(), row % self.depth());
+                for (group, dw) in dw.chunks_exact_mut(self.outputs).enumerate() {
+                    for sums in sums.chunks_exact(self.sums_len()) {
+                        let sums = &sums[group * self.group_sums_len() + r * tap_row..];
+                        if self.is_narrow() {
+                            let sums = sums[i..].iter().step_by(tile_row);
+                            dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw += sum);
+                        } else {
+                            dw.iter_mut().zip(&sums[i * tile_row..]).for_each(|(dw, sum)| *dw += sum);
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// A part of the strips, for a part of the weight's tiles.
+struct Task<'a> {
+    plan: &'a Plan,
+    x: &'a [f32],
+    dy: &'a [f32],
+    /// The sums of the part, of which other tasks may write other tiles.
+    sums: *mut f32,
+    part: usize,
+    weight_part: usize,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let plan = self.plan;
+        let p = &plan.p;
+        let (x_scratch, dy_scratch) = self.scratch.split_at_mut(plan.x_len);
+        let strips = part(plan.image_strips(), plan.parts, self.part);
+        for strip in strips.clone() {
+            let n = strip / (plan.strips[0] * plan.strips[1]);
+            let index = [strip / plan.strips[1] % plan.strips[0], strip % plan.strips[1]];
+            let parts = [0, 1].map(|dim| plan.axes[dim].part(plan.strips[dim], index[dim]));
+            let x = Image::new(self.x, n, [p.h, p.w], p.c);
+            let dy = Image::new(self.dy, n, [p.p, p.q], p.k);
+            for group in 0..p.groups {
+                let x = plan.x_strip(&x, &parts, group, x_scratch);
+                let dy = plan.dy_strip(&dy, &parts, group, dy_scratch);
+                // SAFETY: the group's sums are inside the part's.
+                let sums = unsafe { self.sums.add(group * plan.group_sums_len()) };
+                for tile in part(plan.weight_tiles(), plan.weight_parts, self.weight_part) {
+                    // SAFETY:
+                    unsafe { plan.run_tile(s, tile, x, dy, &parts, sums, strip > strips.start) };
+                }
+            }
+        }
+    }
+}
+
+impl Plan {
+    fn x_strip(&self, x: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
+        let channels = group * self.inputs..(group + 1) * self.inputs;
+        let inputs = parts.each_ref().map(|part| part.inputs);
+        // A row of taps must be contiguous, and vectors of a narrow tile reach behind the last pixel.
+        let in_place = (self.p.groups == 1 || self.p.s == 1) && !self.is_narrow();
+        (in_place.then(|| x.strip(inputs, channels.clone())).flatten())
+            .unwrap_or_else(|| x.copy_strip(inputs, channels.clone(), self.inputs, scratch))
+    }
+
+    fn dy_strip(&self, dy: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
+        let channels = group * self.outputs..(group + 1) * self.outputs;
+        let outputs =
+            parts.each_ref().map(|part| Inputs { first: part.outputs.start as isize, len: part.outputs.len() });
+        if self.is_narrow() || self.outputs.is_multiple_of(self.lanes) {
+            dy.strip(outputs, channels).expect("outputs are inside the output")
+        } else {
+            let pixel = self.outputs.next_multiple_of(self.lanes);
+            dy.copy_strip(outputs, channels, pixel, scratch)
+        }
+    }
+
+    /// Adds up tile `tile` of a group's weight over the pixels of a strip.
+    ///
+    /// # Safety
+    /// `x` and `dy` must be strips of the outputs in `parts`, and `sums` a group's that no one else reads or writes.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    unsafe fn run_tile<S: Simd>(
+        &self,
+        s: S,
+        tile: usize,
+        x: Strip,
+        dy: Strip,
+        parts: &[AxisPart; 2],
+        sums: *mut f32,
+        add: bool,
+    ) {
+        let (r, vector) = (tile % self.p.r, tile / self.p.r * TILE_VECTORS);
+        let pixels = parts.each_ref().map(|part| part.outputs.len());
+        let [tap_row, sums_row] = self.sums_strides();
+        let (x_start, x_row, x_pixel) =
+            (x.start.wrapping_add(r * x.row), self.p.stride_h * x.row, self.p.stride_w * x.pixel);
+        // SAFETY: row `r` of the taps of every output is inside the strip of `x`, the tile's sums are inside the group's.
+        unsafe {
+            let sums = sums.add(r * tap_row + vector * S::LANES);
+            if self.is_narrow() {
+                let operands = Operands {
+                    a: dy.start,
+                    a_row: dy.row,
+                    a_pixel: dy.pixel,
+                    b: x_start,
+                    b_row: x_row,
+                    b_pixel: x_pixel,
+                    pixels,
+                    sums,
+                    sums_row,
+                    add,
+                };
+                run_vectors(s, operands, self.outputs, self.depth().div_ceil(S::LANES));
+            } else {
+                let operands = Operands {
+                    a: x_start,
+                    a_row: x_row,
+                    a_pixel: x_pixel,
+                    b: dy.start.add(vector * S::LANES),
+                    b_row: dy.row,
+                    b_pixel: dy.pixel,
+                    pixels,
+                    sums,
+                    sums_row,
+                    add,
+                };
+                let vectors = (self.outputs.div_ceil(S::LANES) - vector).min(TILE_VECTORS);
+                run_rows(s, operands, self.depth(), vectors);
+            }
+        }
+    }
+}

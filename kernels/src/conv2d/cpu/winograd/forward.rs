@@ -1,0 +1,112 @@
+//! The forward pass of one block; with flipped taps, the input gradient's.
+
+use super::columns::{input_columns, input_tiles, load_channels};
+use super::gemm::{Matrix, multiply};
+use super::geometry::{Block, Geometry, Scratch, skewed};
+use super::transform::Transform;
+use crate::Write;
+use crate::parallel::SharedSlice;
+use crate::simd::{Kernel, Simd};
+use std::marker::PhantomData;
+
+/// Forward pass of one block.
+pub(super) struct ForwardTask<'a, T, const N: usize, const M: usize, const R: usize> {
+    pub(super) g: &'a Geometry,
+    pub(super) block: Block,
+    pub(super) x: &'a [f32],
+    pub(super) u: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) y: SharedSlice<'a, f32>,
+    pub(super) write: Write,
+    pub(super) scratch: Scratch<'a>,
+    pub(super) transform: PhantomData<T>,
+}
+
+impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kernel for ForwardTask<'_, T, N, M, R> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ForwardTask { g, block: b, x, u, bias, y, write, scratch, .. } = self;
+        let (c, k) = (g.c_padded(), g.k_padded());
+        let (tiles, width) = (b.rows * b.cols, M * b.cols);
+        let in_stride = skewed(b.rows * (width + R - 1) * c);
+        let (v_stride, m_stride) = (skewed(tiles * c), skewed(tiles * k));
+        let out_stride = skewed(b.rows * width * k);
+        let u_stride = skewed(g.c * k);
+        input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
+        for i in 0..N {
+            input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);
+            for j in 0..N {
+                let left = &scratch.in_tiles[j * v_stride..][..tiles * c];
+                let right = &u[(i * N + j) * u_stride..][..g.c * k];
+                let out = &mut scratch.out_tiles[j * m_stride..][..tiles * k];
+                let left = Matrix { ptr: left.as_ptr(), stride: c };
+                let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
+                // SAFETY: the slices above have the lengths that the call needs.
+                unsafe { multiply(s, left, right.as_ptr(), out, [tiles, g.c, g.k_vectors]) };
+            }
+            let out = &mut scratch.out_columns[i * out_stride..][..b.rows * width * k];
+            for tile in 0..tiles {
+                for v in (0..k).step_by(S::LANES) {
+                    let mut m = [s.splat(0.0); N];
+                    for (j, m) in m.iter_mut().enumerate() {
+                        // SAFETY: `multiply` wrote `tiles x k` values of each frequency.
+                        *m = unsafe { s.load(scratch.out_tiles.as_ptr().add(j * m_stride + tile * k + v)) };
+                    }
+                    for (j, m) in T::output(s, m).into_iter().enumerate() {
+                        // SAFETY: `(tile M + j) k + v + LANES` is at most `rows width k`.
+                        unsafe { s.store(out.as_mut_ptr().add((tile * M + j) * k + v), m) };
+                    }
+                }
+            }
+        }
+        for row in 0..b.rows {
+            let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
+            let height = M.min(g.p - tile * M);
+            let columns = width.min(g.q - b.col * M);
+            let mut rows: [*mut f32; M] = [std::ptr::null_mut(); M];
+            for (m, out) in rows.iter_mut().enumerate().take(height) {
+                let at = ((image * g.p + tile * M + m) * g.q + b.col * M) * g.k;
+                // SAFETY: no other block stores these pixels.
+                *out = unsafe { y.slice(at, columns * g.k) }.as_mut_ptr();
+            }
+            let from = scratch.out_columns[row * width * k..].as_ptr();
+            for column in 0..columns {
+                for v in 0..g.k_vectors {
+                    let mut f = [s.splat(0.0); N];
+                    for (i, f) in f.iter_mut().enumerate() {
+                        // SAFETY: inside the buffer, as where it was written.
+                        *f = unsafe { s.load(from.add(i * out_stride + column * k + v * S::LANES)) };
+                    }
+                    let mut value = T::output(s, f);
+                    if !bias.is_empty() {
+                        // SAFETY: the bias has `k` values.
+                        let bias = unsafe { load_channels(s, bias.as_ptr(), v, g.k) };
+                        value = value.map(
+                            #[inline(always)]
+                            |value| s.add(value, bias),
+                        );
+                    }
+                    let at = column * g.k + v * S::LANES;
+                    // Whole tiles of whole vectors apart: the compiler unrolls them.
+                    if height == M && write == Write::Set && (v + 1) * S::LANES <= g.k {
+                        for (row, value) in rows.into_iter().zip(value) {
+                            // SAFETY: the row has `columns` pixels of `k` values.
+                            unsafe { s.store(row.add(at), value) };
+                        }
+                        continue;
+                    }
+                    let count = S::LANES.min(g.k - v * S::LANES);
+                    for (row, value) in rows.into_iter().zip(value).take(height) {
+                        // SAFETY: as above.
+                        unsafe {
+                            let old =
+                                if write == Write::Add { s.load_partial(row.add(at), count) } else { s.splat(0.0) };
+                            s.store_partial(row.add(at), s.add(old, value), count);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Micro-kernels of the products in the frequency domain.
+//!
+//! Both hold a register tile of `ROWS x VECS` vectors: 12 x 2 on AVX-512 (24 of 32 registers, 2 for the right operand, the
+//! left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). They are compiled out of line, on their own: inlined into the
+//! block loop, LLVM keeps addresses in registers and spills accumulators, which halves the speed.
+
+use crate::simd::{Isa, Kernel, Simd};
+
+/// Rows of a register tile.
+const fn max_rows(isa: Isa) -> usize {
+    match isa {
+        Isa::Portable => 3,
+        Isa::Avx2 => 6,
+        Isa::Avx512 => 12,
+    }
+}
+
+/// A `rows x columns` matrix of f32 whose rows are `stride` elements apart.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<P> {
+    pub(super) ptr: P,
+    pub(super) stride: usize,
+}
+
+/// `out[t][k] = sum_c left[t][c] right[c][k]`, with `right` packed by [`packed_offset`] and `vectors` vectors of `k`.
+///
+/// # Safety
+/// `left` is valid for `rows x depth`, `right` for `depth x vectors LANES`, `out` for writing `rows x vectors LANES` values.
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Simd>(
+    s: S,
+    left: Matrix<*const f32>,
+    right: *const f32,
+    out: Matrix<*mut f32>,
+    [rows, depth, vectors]: [usize; 3],
+) {
+    let tiles = rows.div_ceil(max_rows(S::ISA));
+    let mut row = 0;
+    for tile in 0..tiles {
+        // Tiles of equal height: 14 rows are 5 + 5 + 4, not 6 + 6 + 2, so no tile is too low to hide the latency.
+        let end = rows * (tile + 1) / tiles;
+        // SAFETY: rows `row..end` are inside both matrices.
+        let (left, out) = unsafe {
+            (
+                Matrix { ptr: left.ptr.add(row * left.stride), ..left },
+                Matrix { ptr: out.ptr.add(row * out.stride), ..out },
+            )
+        };
+        macro_rules! tile {
+            ($($n:literal)*) => { match end - row { $($n => s.outline(Multiply::<$n> { left, right, out, depth, vectors }),)* _ => unreachable!() } };
+        }
+        match S::ISA {
+            Isa::Portable => tile!(1 2 3),
+            Isa::Avx2 => tile!(1 2 3 4 5 6),
+            Isa::Avx512 => tile!(1 2 3 4 5 6 7 8 9 10 11 12),
+        }
+        row = end;
+    }
+}
+
+/// `out[c][k] += sum_t left[t][c] right[t][k]`, with `vectors` vectors of `k`.
+///
+/// # Safety
+/// `left` is valid for `depth x rows`, `right` for `depth x vectors LANES`, `out` for updating `rows x vectors LANES` values.
+#[inline(always)]
+pub(super) unsafe fn accumulate<S: Simd>(
+    s: S,
+    left: Matrix<*const f32>,
+    right: Matrix<*const f32>,
+    out: Matrix<*mut f32>,
+    [rows, depth, vectors]: [usize; 3],
+) {
+    let tiles = rows.div_ceil(max_rows(S::ISA));
+    let mut row = 0;
+    for tile in 0..tiles {
+        let end = rows * (tile + 1) / tiles;
+        // SAFETY: rows `row..end` are columns of `left` and rows of `out`.
+        let (left, out) = unsafe {
+            (Matrix { ptr: left.ptr.add(row), ..left }, Matrix { ptr: out.ptr.add(row * out.stride), ..out })
+        };
+        macro_rules! tile {
+            ($($n:literal)*) => { match end - row { $($n => s.outline(Accumulate::<$n> { left, right, out, depth, vectors }),)* _ => unreachable!() } };
+        }
+        match S::ISA {
+            Isa::Portable => tile!(1 2 3),
+            Isa::Avx2 => tile!(1 2 3 4 5 6),
+            Isa::Avx512 => tile!(1 2 3 4 5 6 7 8 9 10 11 12),
+        }
+        row = end;
+    }
+}
+
+/// Where the columns from vector `vector` on begin in a packed right operand of `depth` rows. Columns are packed in pairs of
+/// vectors, each pair `depth` rows of two vectors; an odd last one is `depth` rows of one.
+pub(super) const fn packed_offset(vector: usize, depth: usize, lanes: usize) -> usize {
+    vector * lanes * depth
+}
+
+/// Index in a packed right operand of row `row`, column `column`, of `vectors` vectors.
+pub(super) const fn packed_index(row: usize, column: usize, depth: usize, vectors: usize, lanes: usize) -> usize {
+    let pair = column / lanes / 2 * 2;
+    let width = if pair + 1 < vectors { 2 * lanes } else { lanes };
+    packed_offset(pair, depth, lanes) + row * width + (column - pair * lanes)
+}
+
+/// [`multiply`] for one row of register tiles.
+struct Multiply<const ROWS: usize> {
+    left: Matrix<*const f32>,
+    right: *const f32,
+    out: Matrix<*mut f32>,
+    depth: usize,
+    vectors: usize,
+}
+
+impl<const ROWS: usize> Multiply<ROWS> {
+    /// # Safety
+    /// As [`multiply`], for the `VECS` vectors from `vector` on.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const VECS: usize>(&self, s: S, vector: usize) {
+        // SAFETY: the caller's duty; every access is inside `ROWS x depth`, `depth x VECS` or `ROWS x VECS`.
+        unsafe {
+            let mut acc = [[s.splat(0.0); VECS]; ROWS];
+            let mut right = self.right.add(packed_offset(vector, self.depth, S::LANES));
+            let mut left = self.left.ptr;
+            for _ in 0..self.depth {
+                let mut b = [s.splat(0.0); VECS];
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = s.load(right.add(v * S::LANES));
+                }
+                for (r, acc) in acc.iter_mut().enumerate() {
+                    let a = s.splat(*left.add(r * self.left.stride));
+                    for (acc, b) in acc.iter_mut().zip(b) {
+                        *acc = s.mul_add(a, b, *acc);
+                    }
+                }
+                right = right.add(VECS * S::LANES);
+                left = left.add(1);
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for (v, acc) in acc.iter().enumerate() {
+                    s.store(self.out.ptr.add(r * self.out.stride + (vector + v) * S::LANES), *acc);
+                }
+            }
+        }
+    }
+}
+
+impl<const ROWS: usize> Kernel for Multiply<ROWS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut vector = 0;
+        while vector + 2 <= self.vectors {
+            // SAFETY: `multiply` passes on its caller's promise.
+            unsafe { self.tile::<S, 2>(s, vector) };
+            vector += 2;
+        }
+        if vector < self.vectors {
+            // SAFETY: as above.
+            unsafe { self.tile::<S, 1>(s, vector) };
+        }
+    }
+}
+
+/// [`accumulate`] for one row of register tiles.
+struct Accumulate<const ROWS: usize> {
+    left: Matrix<*const f32>,
+    right: Matrix<*const f32>,
+    out: Matrix<*mut f32>,
+    depth: usize,
+    vectors: usize,
+}
+
+impl<const ROWS: usize> Accumulate<ROWS> {
+    /// # Safety
+    /// As [`accumulate`], for the `VECS` vectors from `vector` on.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const VECS: usize>(&self, s: S, vector: usize) {
+        // SAFETY: the caller's duty; every access is inside `depth x ROWS`, `depth x VECS` or `ROWS x VECS`.
+        unsafe {
+            let out = self.out.ptr.add(vector * S::LANES);
+            let mut acc = [[s.splat(0.0); VECS]; ROWS];
+            let mut right = self.right.ptr.add(vector * S::LANES);
+            let mut left = self.left.ptr;
+            for _ in 0..self.depth {
+                let mut b = [s.splat(0.0); VECS];
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = s.load(right.add(v * S::LANES));
+                }
+                for (r, acc) in acc.iter_mut().enumerate() {
+                    let a = s.splat(*left.add(r));
+                    for (acc, b) in acc.iter_mut().zip(b) {
+                        *acc = s.mul_add(a, b, *acc);
+                    }
+                }
+                right = right.add(self.right.stride);
+                left = left.add(self.left.stride);
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for (v, acc) in acc.iter().enumerate() {
+                    let out = out.add(r * self.out.stride + v * S::LANES);
+                    s.store(out, s.add(s.load(out), *acc));
+                }
+            }
+        }
+    }
+}
+
+impl<const ROWS: usize> Kernel for Accumulate<ROWS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut vector = 0;
+        while vector + 2 <= self.vectors {
+            // SAFETY: `accumulate` passes on its caller's promise.
+            unsafe { self.tile::<S, 2>(s, vector) };
+            vector += 2;
+        }
+        if vector < self.vectors {
+            // SAFETY: as above.
+            unsafe { self.tile::<S, 1>(s, vector) };
+        }
+    }
+}

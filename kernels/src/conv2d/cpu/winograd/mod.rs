@@ -1,0 +1,244 @@
+//! Winograd convolution, stride 1: all three passes with 4 (`F(4x4,3x3)`) or 2.25 (`F(2x2,3x3)`) times fewer multiplications.
+//!
+//! ```text
+//! forward      Y = A^T [ sum_c U . V ] A           V = B^T d B: N x N input tile    U = G w G^T
+//! grad_input   forward of dy with the taps flipped and the channels swapped
+//! grad_weight  dw = G^T [ sum_tiles V . Z ] G      Z = A dy A^T: M x M tile of the output's gradient
+//! ```
+//!
+//! **Row-frequency blocking.** A block is some 16 tiles: rows of tiles of one or several images. The vertical half of the input
+//! transform is done once a column, for all tiles that share it, and kept as `S[N][columns][C]` (some 50 KiB, L2). Then one
+//! vertical frequency `i` after the other goes through horizontal transform, `N` products `[tiles x C][C x K]`, and horizontal
+//! inverse, so that `V` and `M` (12 KiB each) never leave L1. The vertical inverse of all `i` comes last, with bias and store.
+//! Nothing is ever transformed for the batch at once: the scratch of a thread is some 150 KiB.
+//!
+//! **grad_weight** accumulates `N x N` products `[C x tiles][tiles x K]`. The blocks are cut into at most [`GROUPS`] ranges by
+//! shape alone; each has an accumulator of its own, and they are added in order at the end: same bits on any number of threads.
+//! A range first sums some [`FLUSH_TILES`] tiles, then adds that to its accumulator, which keeps the rounding error of long sums
+//! below that of a direct convolution in one sum.
+//!
+//! Channels are padded to whole vectors inside the scratch. Tiles that stick out at the bottom and right read zeros and are
+//! stored in part. Not for strides above 1, groups, or few channels: [`Algo::choose`](super::super::Algo::choose) knows.
+
+mod columns;
+mod forward;
+mod gemm;
+mod geometry;
+mod grad_weight;
+mod transform;
+mod weight;
+
+use super::super::Conv2dParams;
+use crate::parallel::SharedSlice;
+use crate::{Cpu, Write};
+use forward::ForwardTask;
+use geometry::{Geometry, ScratchLens, skewed};
+use grad_weight::{GradWeightTask, ReduceTask};
+use std::marker::PhantomData;
+use transform::{F2x3, F4x3, Transform};
+use weight::{WeightTask, weight_len};
+
+/// Which tile size is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Tile {
+    /// `F(2x2,3x3)`: as accurate as a direct convolution.
+    Two,
+    /// `F(4x4,3x3)`: faster; its rounding errors are some four times as large.
+    Four,
+}
+
+/// Tiles of a block of the forward pass; long enough for the products, short enough for L1.
+const FORWARD_TILES: usize = 16;
+/// Tiles of a block of the weight gradient, whose products sum over them.
+const GRAD_WEIGHT_TILES: usize = 32;
+/// Most ranges of blocks that the weight gradient is cut into.
+const GROUPS: usize = 16;
+/// Tiles that are summed before they are added to a range's accumulator.
+const FLUSH_TILES: usize = 128;
+
+/// Whether this algorithm can do the convolution.
+pub(super) fn supports(p: &Conv2dParams) -> bool {
+    p.r == 3 && p.s == 3 && p.stride_h == 1 && p.stride_w == 1 && p.groups == 1
+}
+
+/// The passes with one transform.
+struct Passes<T, const N: usize, const M: usize, const R: usize>(PhantomData<T>);
+
+impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Passes<T, N, M, R> {
+    fn convolve_workspace_len(cpu: &Cpu, g: &Geometry) -> usize {
+        weight_len(N, g.c, g.k_padded()) + cpu.pool.threads() * ScratchLens::new(g, N, M).total()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn convolve(
+        cpu: &Cpu,
+        p: &Conv2dParams,
+        g: &Geometry,
+        adjoint: bool,
+        x: &[f32],
+        w: &[f32],
+        bias: &[f32],
+        y: &mut [f32],
+        write: Write,
+        workspace: &mut [f32],
+    ) {
+        let lens = ScratchLens::new(g, N, M);
+        let (u, scratch) = workspace.split_at_mut(weight_len(N, g.c, g.k_padded()));
+        let scratch = &mut scratch[..cpu.pool.threads() * lens.total()];
+        let out = SharedSlice::new(u);
+        let columns = if adjoint { p.c } else { p.k };
+        if !columns.is_multiple_of(g.lanes) {
+            // Columns that only pad are multiplied too; nothing else writes them.
+            // SAFETY: no task runs.
+            unsafe { out.slice(0, weight_len(N, g.c, g.k_padded())) }.fill(0.0);
+        }
+        cpu.pool.for_each(p.c, |c| {
+            let task = WeightTask::<T, N, M, R> { p, w, adjoint, c, out, transform: PhantomData };
+            cpu.isa.dispatch(task);
+        });
+        let u: &[f32] = u;
+        let y = SharedSlice::new(y);
+        cpu.pool.for_each_with_scratch(g.blocks(), scratch, |index, scratch| {
+            let (block, scratch) = (g.block(index), lens.cut(scratch));
+            let task = ForwardTask::<T, N, M, R> { g, block, x, u, bias, y, write, scratch, transform: PhantomData };
+            cpu.isa.dispatch(task);
+        });
+    }
+
+    fn groups(g: &Geometry) -> usize {
+        g.blocks().min(GROUPS)
+    }
+
+    fn acc_len(g: &Geometry) -> usize {
+        N * N * skewed(g.c * g.k_padded())
+    }
+
+    fn grad_weight_workspace_len(cpu: &Cpu, g: &Geometry) -> usize {
+        let acc = Self::acc_len(g);
+        Self::groups(g) * acc + cpu.pool.threads() * (ScratchLens::new(g, N, M).total() + acc)
+    }
+
+    fn grad_weight(
+        cpu: &Cpu,
+        g: &Geometry,
+        x: &[f32],
+        dy: &[f32],
+        dw: &mut [f32],
+        write: Write,
+        workspace: &mut [f32],
+    ) {
+        let (groups, acc_len) = (Self::groups(g), Self::acc_len(g));
+        let lens = ScratchLens::new(g, N, M);
+        let (acc, scratch) = workspace.split_at_mut(groups * acc_len);
+        let scratch = &mut scratch[..cpu.pool.threads() * (lens.total() + acc_len)];
+        let shared = SharedSlice::new(acc);
+        cpu.pool.for_each_with_scratch(groups, scratch, |group, scratch| {
+            let blocks = g.blocks() * group / groups..g.blocks() * (group + 1) / groups;
+            // SAFETY: every task has an accumulator of its own.
+            let acc = unsafe { shared.slice(group * acc_len, acc_len) };
+            let scratch = lens.cut(scratch);
+            let task = GradWeightTask::<T, N, M, R> { g, blocks, x, dy, acc, scratch, transform: PhantomData };
+            cpu.isa.dispatch(task);
+        });
+        let acc: &[f32] = acc;
+        let dw = SharedSlice::new(dw);
+        cpu.pool.for_each(g.c, |c| {
+            let task = ReduceTask::<T, N, M, R> { g, c, acc, dw, write, transform: PhantomData };
+            cpu.isa.dispatch(task);
+        });
+    }
+}
+
+/// Runs `$body` with `$passes` standing for the passes of the tile size, and `$m` for the tile's outputs a side.
+macro_rules! with_tile {
+    ($tile:expr, |$passes:ident, $m:ident| $body:expr) => {
+        match $tile {
+            Tile::Two => {
+                type $passes = Passes<F2x3, 4, 2, 3>;
+                let $m = 2;
+                $body
+            }
+            Tile::Four => {
+                type $passes = Passes<F4x3, 6, 4, 3>;
+                let $m = 4;
+                $body
+            }
+        }
+    };
+}
+
+/// `y (+)= conv(x, w) + bias`
+#[allow(clippy::too_many_arguments)]
+pub(super) fn forward(
+    cpu: &Cpu,
+    tile: Tile,
+    p: &Conv2dParams,
+    x: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    with_tile!(tile, |P, m| {
+        let g = Geometry::forward(p, m, FORWARD_TILES, cpu.isa.lanes());
+        P::convolve(cpu, p, &g, false, x, w, bias, y, write, workspace);
+    });
+}
+
+/// Scratch of [`forward`], in elements.
+pub(super) fn forward_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+    with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::forward(p, m, FORWARD_TILES, cpu.isa.lanes())))
+}
+
+/// `dx (+)= conv^T(dy, w) + bias`
+#[allow(clippy::too_many_arguments)]
+pub(super) fn grad_input(
+    cpu: &Cpu,
+    tile: Tile,
+    p: &Conv2dParams,
+    dy: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    dx: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    with_tile!(tile, |P, m| {
+        let g = Geometry::grad_input(p, m, FORWARD_TILES, cpu.isa.lanes());
+        P::convolve(cpu, p, &g, true, dy, w, bias, dx, write, workspace);
+    });
+}
+
+/// Scratch of [`grad_input`], in elements.
+pub(super) fn grad_input_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+    with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::grad_input(p, m, FORWARD_TILES, cpu.isa.lanes())))
+}
+
+/// `dw (+)= x^T dy` for every tap
+#[allow(clippy::too_many_arguments)]
+pub(super) fn grad_weight(
+    cpu: &Cpu,
+    tile: Tile,
+    p: &Conv2dParams,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    write: Write,
+    workspace: &mut [f32],
+) {
+    with_tile!(tile, |P, m| {
+        let g = Geometry::forward(p, m, GRAD_WEIGHT_TILES, cpu.isa.lanes());
+        P::grad_weight(cpu, &g, x, dy, dw, write, workspace);
+    });
+}
+
+/// Scratch of [`grad_weight`], in elements.
+pub(super) fn grad_weight_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
+    with_tile!(tile, |P, m| {
+        P::grad_weight_workspace_len(cpu, &Geometry::forward(p, m, GRAD_WEIGHT_TILES, cpu.isa.lanes()))
+    })
+}
+
+#[cfg(test)]
+mod tests;
