@@ -196,9 +196,10 @@ fn values_out_of_range_name_where_they_come_from() {
 
 #[test]
 fn a_run_is_resumed_with_its_own_numbers_only() {
+    type Change = fn(&mut Settings);
     let had = all_changed();
     assert!(had.check_resumes(&had).is_ok());
-    let harmless: [fn(&mut Settings); 4] = [
+    let harmless: [Change; 4] = [
         |s| s.run = RunSettings::default(),
         |s| s.run.threads = 1,
         |s| s.run.validate_every = 9,
@@ -209,7 +210,7 @@ fn a_run_is_resumed_with_its_own_numbers_only() {
         change(&mut now);
         assert!(now.check_resumes(&had).is_ok());
     }
-    let other: [(fn(&mut Settings), &str); 4] = [
+    let other: [(Change, &str); 4] = [
         (|s| s.network.layers = 5, "another layers: the run was started with 4, now it is 5"),
         (|s| s.training.lr = 0.5, "another lr: the run was started with 0.3333333333333333, now it is 0.5"),
         (|s| s.network.channels = 8.into(), "another channels: the run was started with [16, 64], now it is 8"),
