@@ -14,8 +14,8 @@
 //!
 //! **grad_weight** accumulates `N x N` products `[C x tiles][tiles x K]`. The blocks are cut into at most [`GROUPS`] ranges by
 //! shape alone; each has an accumulator of its own, and they are added in order at the end: same bits on any number of threads.
-//! A range first sums some [`FLUSH_TILES`] tiles, then adds that to its accumulator, which keeps the rounding error of long sums
-//! below that of a direct convolution in one sum.
+//! A range first sums some [`FLUSH_TILES`] tiles, then adds that to its accumulator: no sum is so long that its rounding errors
+//! grow large.
 //!
 //! Channels are padded to whole vectors inside the scratch. Tiles that stick out at the bottom and right read zeros and are
 //! stored in part. Not for strides above 1, groups, or few channels: [`Algo::choose`](crate::conv2d::cpu::Algo::choose) knows.
