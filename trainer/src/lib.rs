@@ -1,7 +1,31 @@
-//! The half-crop experiment: data, pictures, curves and files around the network.
+//! The half-crop experiment: training, validation and use of the network, and all that it reads and writes.
+//!
+//! | module | what it answers |
+//! | --- | --- |
+//! | [`settings`] | what can be chosen about a run, and where it was chosen |
+//! | [`data`] | where the dataset is, and which images a step gets |
+//! | [`device`] | what computes |
+//! | [`passes`] | which plans a session has |
+//! | [`train`](mod@train) | how a run goes on, and what it leaves behind |
+//! | [`checkpoint`] | how its state is kept |
+//! | [`eval`] | how good a network is |
+//! | [`restore`](mod@restore) | what it makes of the user's images |
+//! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
+//! | [`files`] | how files are written whole or not at all |
+//!
+//! The binary `resconv` is the command line around it.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod data;
+pub mod device;
+pub mod eval;
 pub mod files;
+pub mod passes;
 pub mod picture;
 pub mod plot;
+pub mod progress;
+pub mod restore;
+pub mod settings;
+pub mod summary;
+pub mod train;

@@ -124,7 +124,8 @@ fn is_whole(cache: &Path, file: &KnownFile) -> bool {
 
 /// Whether these are the bytes of the file, compressed or not.
 fn check(file: &KnownFile, bytes: &[u8]) -> Result<(), String> {
-    let idx = idx::parse(bytes, file.dims).map_err(|fault| format!("{}: {fault}", file.name))?;
+    let idx =
+        idx::parse(bytes, idx::Expected::Exactly(file.dims)).map_err(|fault| format!("{}: {fault}", file.name))?;
     if idx.sha256() == file.sha256 { Ok(()) } else { Err(format!("{}: wrong content, by its SHA-256", file.name)) }
 }
 

@@ -103,34 +103,59 @@ fn header(dims: &[u32]) -> Vec<u8> {
     magic(dims).into_iter().chain(dims.iter().flat_map(|dim| dim.to_be_bytes())).collect()
 }
 
-/// Reads the file `path`, which should hold an array of `dims` unsigned bytes; compressed or not is seen from its first bytes.
-///
-/// # Errors
-/// [`IdxError`] if it cannot be read, is damaged, or holds anything else.
-pub fn read(path: &Path, dims: &[u32]) -> Result<Idx, IdxError> {
-    let at = |fault| IdxError { path: path.to_owned(), fault };
-    let file = File::open(path).map_err(|error| at(Fault::Read(error)))?;
-    parse(file, dims).map_err(at)
+/// The dimensions that a file should have.
+#[derive(Clone, Copy, Debug)]
+pub enum Expected<'a> {
+    /// These.
+    Exactly(&'a [u32]),
+    /// These, but for the outermost, which may be any.
+    Items(&'a [u32]),
 }
 
-/// Reads an array of `dims` unsigned bytes from the idx format, as [`read`] does.
-///
-/// # Errors
-/// [`Fault`] if the source cannot be read, is damaged, or holds anything else.
-pub fn parse(source: impl Read, dims: &[u32]) -> Result<Idx, Fault> {
-    let mut source = BufReader::with_capacity(1 << 16, source);
-    let start = source.fill_buf().map_err(Fault::Read)?;
-    if start.starts_with(&GZIP_MAGIC) {
-        parse_content(MultiGzDecoder::new(source), dims)
-    } else {
-        parse_content(source, dims)
+impl<'a> Expected<'a> {
+    fn dims(self) -> &'a [u32] {
+        match self {
+            Expected::Exactly(dims) | Expected::Items(dims) => dims,
+        }
+    }
+
+    fn includes(self, found: &[u32]) -> bool {
+        match self {
+            Expected::Exactly(dims) => found == dims,
+            Expected::Items(dims) => found.len() == dims.len() && found[1..] == dims[1..],
+        }
     }
 }
 
-fn parse_content(source: impl Read, dims: &[u32]) -> Result<Idx, Fault> {
+/// Reads the file `path`, which should hold an array of `expected` unsigned bytes; compressed or not is seen from its first bytes.
+///
+/// # Errors
+/// [`IdxError`] if it cannot be read, is damaged, or holds anything else.
+pub fn read(path: &Path, expected: Expected<'_>) -> Result<Idx, IdxError> {
+    let at = |fault| IdxError { path: path.to_owned(), fault };
+    let file = File::open(path).map_err(|error| at(Fault::Read(error)))?;
+    parse(file, expected).map_err(at)
+}
+
+/// Reads an array of `expected` unsigned bytes from the idx format, as [`read`] does.
+///
+/// # Errors
+/// [`Fault`] if the source cannot be read, is damaged, or holds anything else.
+pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
+    let mut source = BufReader::with_capacity(1 << 16, source);
+    let start = source.fill_buf().map_err(Fault::Read)?;
+    if start.starts_with(&GZIP_MAGIC) {
+        parse_content(MultiGzDecoder::new(source), expected)
+    } else {
+        parse_content(source, expected)
+    }
+}
+
+fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
+    let dims = expected.dims();
     let header_len = 4 + 4 * dims.len() as u64;
-    let data_len = dims.iter().fold(1u64, |len, &dim| len.saturating_mul(dim.into()));
-    let mut content = Content { source, position: 0, expected: data_len.saturating_add(header_len) };
+    let data_len = |dims: &[u32]| dims.iter().fold(1u64, |len, &dim| len.saturating_mul(dim.into()));
+    let mut content = Content { source, position: 0, expected: data_len(dims).saturating_add(header_len) };
 
     let start = content.take(4)?;
     if start != magic(dims) {
@@ -138,13 +163,17 @@ fn parse_content(source: impl Read, dims: &[u32]) -> Result<Idx, Fault> {
     }
     let found = content.take(header_len - 4)?;
     let found: Vec<u32> = found.as_chunks().0.iter().map(|&bytes| u32::from_be_bytes(bytes)).collect();
-    if found != dims {
+    if !expected.includes(&found) {
         return Err(Fault::Dimensions { expected: dims.to_vec(), got: found });
     }
-    let data = content.take(data_len)?;
+    content.expected = data_len(&found).saturating_add(header_len);
+    let data = content.take(data_len(&found))?;
     content.end()?;
     Ok(Idx { dims: found, data })
 }
+
+/// Most bytes that are set aside for content before it is there: the largest file of the dataset needs no more.
+const MAX_RESERVED: u64 = 47_040_000;
 
 /// Uncompressed content of known length.
 struct Content<R> {
@@ -156,7 +185,7 @@ struct Content<R> {
 impl<R: Read> Content<R> {
     /// The next `len` bytes.
     fn take(&mut self, len: u64) -> Result<Vec<u8>, Fault> {
-        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+        let mut bytes = Vec::with_capacity(len.min(MAX_RESERVED) as usize);
         let result = self.source.by_ref().take(len).read_to_end(&mut bytes);
         self.position += bytes.len() as u64;
         match result {
@@ -221,15 +250,26 @@ mod tests {
     }
 
     fn message(bytes: &[u8]) -> String {
-        parse(bytes, &DIMS).unwrap_err().to_string()
+        parse(bytes, Expected::Exactly(&DIMS)).unwrap_err().to_string()
     }
 
     #[test]
     fn plain_and_compressed_files_hold_the_same() {
-        assert_eq!(parse(&small_file()[..], &DIMS).unwrap(), small());
-        assert_eq!(parse(&gzip(&small_file())[..], &DIMS).unwrap(), small());
+        assert_eq!(parse(&small_file()[..], Expected::Exactly(&DIMS)).unwrap(), small());
+        assert_eq!(parse(&gzip(&small_file())[..], Expected::Exactly(&DIMS)).unwrap(), small());
         let members = [gzip(&small_file()[..9]), gzip(&small_file()[9..])].concat();
-        assert_eq!(parse(&members[..], &DIMS).unwrap(), small());
+        assert_eq!(parse(&members[..], Expected::Exactly(&DIMS)).unwrap(), small());
+    }
+
+    #[test]
+    fn the_number_of_items_may_be_left_open() {
+        let any = Expected::Items(&[60_000, 3, 4]);
+        assert_eq!(parse(&small_file()[..], any).unwrap(), small());
+        let other = parse(&plain(&[2, 4, 3], &[0; 24])[..], any).unwrap_err().to_string();
+        assert_eq!(other, "holds an array of 2 x 4 x 3, expected 60000 x 3 x 4");
+        // A header that promises more than any machine has reserves nothing.
+        let endless = parse(&plain(&[u32::MAX, 3, 4], &[0; 24])[..], any).unwrap_err().to_string();
+        assert_eq!(endless, "truncated: the content ends at byte 40 of 51539607556");
     }
 
     #[test]
@@ -267,7 +307,7 @@ mod tests {
         for bit in 0..file.len() * 8 {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            match parse(&flipped[..], &DIMS) {
+            match parse(&flipped[..], Expected::Exactly(&DIMS)) {
                 Err(_) => found += 1,
                 Ok(idx) => assert_eq!(idx, small(), "bit {bit} changed the content"),
             }
@@ -292,7 +332,7 @@ mod tests {
         // 1 GiB of zeros after the content would be read for seconds, or held in memory.
         let bomb = [gzip(&small_file()), gzip(&vec![0; 1 << 20]).repeat(1 << 10)].concat();
         let mut source = &bomb[..];
-        assert!(matches!(parse(&mut source, &DIMS), Err(Fault::Trailing { expected: 40 })));
+        assert!(matches!(parse(&mut source, Expected::Exactly(&DIMS)), Err(Fault::Trailing { expected: 40 })));
         assert!(source.len() > bomb.len() / 2, "{} of {} bytes are unread", source.len(), bomb.len());
     }
 
@@ -315,12 +355,12 @@ mod tests {
     fn a_file_is_named_in_its_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t10k-images-idx3-ubyte.gz");
-        let missing = read(&path, &DIMS).unwrap_err().to_string();
+        let missing = read(&path, Expected::Exactly(&DIMS)).unwrap_err().to_string();
         assert!(missing.starts_with(&format!("{}: could not be read: ", path.display())), "{missing}");
         std::fs::write(&path, &small_file()[..20]).unwrap();
-        let truncated = read(&path, &DIMS).unwrap_err().to_string();
+        let truncated = read(&path, Expected::Exactly(&DIMS)).unwrap_err().to_string();
         assert_eq!(truncated, format!("{}: truncated: the content ends at byte 20 of 40", path.display()));
-        assert!(read(folder.path(), &DIMS).unwrap_err().to_string().contains("could not be read: "));
+        assert!(read(folder.path(), Expected::Exactly(&DIMS)).unwrap_err().to_string().contains("could not be read: "));
     }
 
     proptest! {
@@ -330,7 +370,7 @@ mod tests {
             let data: Vec<u8> = (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(salt)).collect();
             let file = plain(&dims, &data);
             for bytes in [gzip(&file), file] {
-                let idx = parse(&bytes[..], &dims).unwrap();
+                let idx = parse(&bytes[..], Expected::Exactly(&dims)).unwrap();
                 prop_assert_eq!((&idx.dims, &idx.data), (&dims, &data));
             }
         }
@@ -340,7 +380,7 @@ mod tests {
             let starts: [&[u8]; 3] = [&[], &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4], &[0x1f, 0x8b, 8, 0]];
             let file = [starts[start], &bytes].concat();
             let whole = start == 1 && bytes.len() == 24;
-            prop_assert_eq!(parse(&file[..], &DIMS).is_ok(), whole);
+            prop_assert_eq!(parse(&file[..], Expected::Exactly(&DIMS)).is_ok(), whole);
         }
     }
 }

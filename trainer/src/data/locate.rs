@@ -39,6 +39,13 @@ pub struct Folder {
     pub origin: Origin,
 }
 
+/// As messages name it: `/usr/share/datasets/fashion-mnist (system package)`.
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path.display(), self.origin)
+    }
+}
+
 impl Folder {
     /// The files in the order of [`FILES`].
     pub(super) fn files(&self) -> [(&'static KnownFile, PathBuf); 4] {
@@ -69,6 +76,8 @@ pub struct Search {
     pub cache: Option<PathBuf>,
     /// Where the system's package has it.
     pub system: Option<PathBuf>,
+    /// Whether files are taken whose sums are not the dataset's, with any number of images. For experiments with other images.
+    pub unverified: bool,
 }
 
 impl Search {
@@ -79,6 +88,7 @@ impl Search {
             environment: env::var_os("FASHION_MNIST_DIR").filter(|value| !value.is_empty()).map(PathBuf::from),
             cache: dirs::cache_dir().map(|folder| folder.join("resconv").join("fashion-mnist")),
             system: Some(PathBuf::from("/usr/share/datasets/fashion-mnist")),
+            unverified: false,
         }
     }
 
@@ -156,6 +166,7 @@ mod tests {
             environment: owned(&environment),
             cache: owned(&cache),
             system: owned(&system),
+            unverified: false,
         };
         let found = |search: &Search, folder: &tempfile::TempDir, origin| {
             assert_eq!(search.locate().unwrap(), Some(Folder { path: folder.path().to_owned(), origin }));

@@ -24,7 +24,7 @@ pub use locate::{Folder, Origin, Search};
 pub use report::{FileReport, Report, report};
 pub use sampler::Sampler;
 
-use idx::{Idx, IdxError};
+use idx::{Expected, Idx, IdxError};
 
 /// The dataset cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,16 @@ pub enum DataError {
         expected: &'static str,
         /// That of the file.
         got: String,
+    },
+    /// The files of an unverified dataset do not belong together.
+    #[error("{}: {images} images and {labels} labels; expected as many of each, and not none", path.display())]
+    Count {
+        /// The images' file.
+        path: PathBuf,
+        /// Number of images.
+        images: u32,
+        /// Number of labels.
+        labels: u32,
     },
     /// It is not on this machine, and cannot be fetched.
     #[error(transparent)]
@@ -116,7 +126,7 @@ impl Dataset {
     }
 }
 
-/// The dataset, checked against its known sums.
+/// The dataset, checked against its known sums unless [`Search::unverified`] says otherwise.
 #[derive(Debug)]
 pub struct FashionMnist {
     /// The 60,000 images to train with.
@@ -133,18 +143,26 @@ pub struct FashionMnist {
 /// [`DataError`] if it is not found and cannot be fetched, or if a file of it is not what it should be.
 pub fn load(search: &Search, say: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
     let folder = search.locate_or_fetch(say)?;
-    let [train_images, train_labels, test_images, test_labels] = read_all(&folder)?.map(|idx| idx.data);
+    let read = if search.unverified { read_unverified } else { read_known };
+    let [train_images, train_labels, test_images, test_labels] = read_all(&folder, read)?;
+    if search.unverified {
+        let [train, _, test, _] = folder.files().map(|(_, path)| path);
+        check_counts(train, &train_images, &train_labels)?;
+        check_counts(test, &test_images, &test_labels)?;
+    }
     Ok(FashionMnist {
-        train: Dataset::new(train_images, train_labels),
-        validation: Dataset::new(test_images, test_labels),
+        train: Dataset::new(train_images.data, train_labels.data),
+        validation: Dataset::new(test_images.data, test_labels.data),
         folder,
     })
 }
 
+type Read = fn(&KnownFile, PathBuf) -> Result<Idx, DataError>;
+
 /// Reads and checks the four files, each on a thread of its own: most of the time goes into unpacking and hashing.
-fn read_all(folder: &Folder) -> Result<[Idx; 4], DataError> {
+fn read_all(folder: &Folder, read: Read) -> Result<[Idx; 4], DataError> {
     std::thread::scope(|scope| {
-        let readers = folder.files().map(|(file, path)| scope.spawn(move || read_known(file, path)));
+        let readers = folder.files().map(|(file, path)| scope.spawn(move || read(file, path)));
         let mut arrays = Vec::with_capacity(4);
         for reader in readers {
             arrays.push(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
@@ -155,9 +173,19 @@ fn read_all(folder: &Folder) -> Result<[Idx; 4], DataError> {
 
 /// Reads `path`, which should be the known file.
 fn read_known(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
-    let idx = idx::read(&path, file.dims)?;
+    let idx = idx::read(&path, Expected::Exactly(file.dims))?;
     let got = idx.sha256();
     if got == file.sha256 { Ok(idx) } else { Err(DataError::Checksum { path, expected: file.sha256, got }) }
+}
+
+/// Reads `path`, which should hold items as the known file does, but maybe others, and not as many.
+fn read_unverified(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
+    Ok(idx::read(&path, Expected::Items(file.dims))?)
+}
+
+fn check_counts(path: PathBuf, images: &Idx, labels: &Idx) -> Result<(), DataError> {
+    let [images, labels] = [images, labels].map(|idx| idx.dims[0]);
+    if images == labels && images > 0 { Ok(()) } else { Err(DataError::Count { path, images, labels }) }
 }
 
 #[cfg(test)]
@@ -190,6 +218,32 @@ mod tests {
             [load(&search, &|_| ()).unwrap_err().to_string(), report(&search, &|_| ()).unwrap_err().to_string()]
         {
             assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn unverified_files_may_hold_other_images_but_not_nonsense() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &KnownFile, count: u8| {
+            let item: u32 = file.dims[1..].iter().product();
+            let dims = [u32::from(count)].into_iter().chain(file.dims[1..].iter().copied());
+            let header = [0, 0, 8, file.dims.len() as u8].into_iter().chain(dims.flat_map(u32::to_be_bytes));
+            let content: Vec<u8> = header.chain(vec![count; (u32::from(count) * item) as usize]).collect();
+            std::fs::write(folder.path().join(file.name), content).unwrap();
+        };
+        for (file, count) in FILES.into_iter().zip([3, 3, 2, 2]) {
+            write(file, count);
+        }
+        let mut search = Search { argument: Some(folder.path().to_owned()), unverified: true, ..Search::default() };
+        let data = load(&search, &|_| ()).unwrap();
+        assert_eq!((data.train.len(), data.validation.len(), data.validation.image(1)), (3, 2, &[2; 784][..]));
+        search.unverified = false;
+        assert!(load(&search, &|_| ()).unwrap_err().to_string().contains("3 x 28 x 28, expected 60000 x 28 x 28"));
+        search.unverified = true;
+        for (file, count, told) in [(&TEST_LABELS, 1, "2 images and 1 labels"), (&TEST_IMAGES, 0, "0 images and 1")] {
+            write(file, count);
+            let message = load(&search, &|_| ()).unwrap_err().to_string();
+            assert!(message.contains(told) && message.contains(TEST_IMAGES.name), "{message}");
         }
     }
 

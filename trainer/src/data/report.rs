@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::HumanCount;
 
-use super::{DataError, FILES, Folder, KnownFile, Search, read_all};
+use super::{DataError, FILES, Folder, KnownFile, Search, read_all, read_known};
 use crate::files::FileError;
 
 /// One checked file of the dataset.
@@ -30,7 +30,7 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Fashion-MNIST is in {} ({})", self.folder.path.display(), self.folder.origin)?;
+        writeln!(f, "Fashion-MNIST is in {}", self.folder)?;
         for FileReport { path, bytes, known } in &self.files {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let content = match known.dims {
@@ -50,7 +50,7 @@ impl fmt::Display for Report {
 /// As `load`.
 pub fn report(search: &Search, say: &dyn Fn(&str)) -> Result<Report, DataError> {
     let folder = search.locate_or_fetch(say)?;
-    read_all(&folder)?;
+    read_all(&folder, read_known)?;
     let mut files = Vec::with_capacity(FILES.len());
     for (known, path) in folder.files() {
         let bytes = path.metadata().map_err(FileError::at("read", &path))?.len();

@@ -1,0 +1,146 @@
+//! Between a session's tensors and a checkpoint's.
+
+use super::{Checkpoint, CheckpointError, Tensor, Values};
+use engine::{Backend, Element, Session, TensorInfo};
+use model::pytorch;
+use std::collections::BTreeMap;
+
+const FIRST_MOMENT: &str = "optimizer.exp_avg.";
+const SECOND_MOMENT: &str = "optimizer.exp_avg_sq.";
+const OPTIMIZER: &str = "optimizer.";
+
+/// The network's tensors as PyTorch's `state_dict` has them. `batches` is what every `num_batches_tracked` says: the steps that
+/// the running statistics have seen.
+///
+/// # Errors
+/// Those of the session, none of which a session of one network gives.
+pub fn state_dict<B: Backend>(session: &Session<B>, batches: u64) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
+    let mut tensors = BTreeMap::new();
+    for info in session.tensors() {
+        tensors.insert(info.name.clone(), to_pytorch(info, &session.tensor(&info.name)?));
+        if let Some(name) = counter_name(info) {
+            tensors.insert(name, Tensor { shape: Vec::new(), values: Values::I64(vec![batches as i64]) });
+        }
+    }
+    Ok(tensors)
+}
+
+/// The optimizer's moments, by the names that a checkpoint has them under.
+///
+/// # Errors
+/// As [`state_dict`].
+pub fn optimizer_state<B: Backend>(session: &Session<B>) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
+    let mut tensors = BTreeMap::new();
+    for info in session.tensors().iter().filter(|info| info.trained) {
+        let [first, second] = session.moments(&info.name)?;
+        tensors.insert(format!("{FIRST_MOMENT}{}", info.name), to_pytorch(info, &first));
+        tensors.insert(format!("{SECOND_MOMENT}{}", info.name), to_pytorch(info, &second));
+    }
+    Ok(tensors)
+}
+
+/// Sets every parameter and state of `session`, and returns how many batches the running statistics have seen (the most that any
+/// `num_batches_tracked` says; 0 without one, as in files of old versions of PyTorch).
+///
+/// # Errors
+/// [`CheckpointError`] naming the tensor that is missing, unexpected, or of another shape or type. The session is as it was then.
+pub fn load_weights<B: Backend>(session: &mut Session<B>, checkpoint: &Checkpoint) -> Result<u64, CheckpointError> {
+    let infos = session.tensors().to_vec();
+    let mut known: Vec<String> = infos.iter().map(|info| info.name.clone()).collect();
+    let mut batches = 0;
+    for name in infos.iter().filter_map(counter_name) {
+        if let Some(tensor) = checkpoint.tensors.get(&name) {
+            match &tensor.values {
+                Values::I64(values) if tensor.shape.is_empty() => batches = batches.max(values[0].max(0) as u64),
+                Values::I64(_) => return Err(checkpoint.shape_error(&name, &[], tensor)),
+                _ => return Err(checkpoint.type_error(&name, "I64", tensor)),
+            }
+        }
+        known.push(name);
+    }
+    known.sort_unstable();
+    let unexpected = |name: &&String| !name.starts_with(OPTIMIZER) && known.binary_search(name).is_err();
+    // Missing tensors are named first: for a checkpoint of another depth, that says more. Nothing is set before all is checked.
+    let values: Result<Vec<_>, _> = infos.iter().map(|info| checkpoint.floats(&info.name, info)).collect();
+    let values = values?;
+    if let Some(name) = checkpoint.tensors.keys().find(unexpected) {
+        return Err(CheckpointError::Unexpected { path: checkpoint.path.clone(), name: name.clone() });
+    }
+    for (info, values) in infos.iter().zip(values) {
+        session.set_tensor(&info.name, &values)?;
+    }
+    Ok(batches)
+}
+
+/// Sets the optimizer's moments of `session`, and that it has taken `step` steps.
+///
+/// # Errors
+/// As [`load_weights`].
+pub fn load_optimizer<B: Backend>(
+    session: &mut Session<B>,
+    checkpoint: &Checkpoint,
+    step: u64,
+) -> Result<(), CheckpointError> {
+    for info in session.tensors().to_vec().iter().filter(|info| info.trained) {
+        let first = checkpoint.floats(&format!("{FIRST_MOMENT}{}", info.name), info)?;
+        let second = checkpoint.floats(&format!("{SECOND_MOMENT}{}", info.name), info)?;
+        session.set_moments(&info.name, [&first, &second])?;
+    }
+    session.set_optimizer_step(step);
+    Ok(())
+}
+
+impl Checkpoint {
+    /// The tensor `name` in the engine's layout, if it has the shape that `info` says.
+    fn floats<E: Element>(&self, name: &str, info: &TensorInfo) -> Result<Vec<E>, CheckpointError> {
+        let dims = info.shape.dims();
+        let expected = pytorch::weight_shape(dims);
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(CheckpointError::Missing { path: self.path.clone(), name: name.to_owned(), expected });
+        };
+        if tensor.shape != expected {
+            return Err(self.shape_error(name, &expected, tensor));
+        }
+        let values: Vec<E> = match &tensor.values {
+            Values::F32(values) => values.iter().map(|&x| E::from_f64(f64::from(x))).collect(),
+            Values::F64(values) => values.iter().map(|&x| E::from_f64(x)).collect(),
+            Values::I64(_) => return Err(self.type_error(name, "F32 or F64", tensor)),
+        };
+        Ok(pytorch::weight_from_pytorch(dims, &values))
+    }
+
+    fn shape_error(&self, name: &str, expected: &[usize], tensor: &Tensor) -> CheckpointError {
+        CheckpointError::Shape {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            expected: expected.to_vec(),
+            got: tensor.shape.clone(),
+        }
+    }
+
+    fn type_error(&self, name: &str, expected: &'static str, tensor: &Tensor) -> CheckpointError {
+        CheckpointError::Type {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            expected,
+            got: tensor.values.to_string(),
+        }
+    }
+}
+
+/// The tensor in PyTorch's layout: F32, or F64 if the backend computes in f64.
+fn to_pytorch<E: Element>(info: &TensorInfo, values: &[E]) -> Tensor {
+    let dims = info.shape.dims();
+    let values = pytorch::weight_to_pytorch(dims, values);
+    let values = if size_of::<E>() == size_of::<f64>() {
+        Values::F64(values.into_iter().map(E::to_f64).collect())
+    } else {
+        Values::F32(values.into_iter().map(|x| x.to_f64() as f32).collect())
+    };
+    Tensor { shape: pytorch::weight_shape(dims), values }
+}
+
+/// PyTorch's count of batches beside a running mean.
+fn counter_name(info: &TensorInfo) -> Option<String> {
+    info.name.strip_suffix("running_mean").map(|prefix| format!("{prefix}num_batches_tracked"))
+}

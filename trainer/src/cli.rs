@@ -1,0 +1,208 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use trainer::checkpoint::Checkpoint;
+use trainer::data::{self, Half};
+use trainer::eval;
+use trainer::progress::{print, say};
+use trainer::restore::{self, Request};
+use trainer::settings::{
+    Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
+};
+use trainer::train::{Folder, Start, plan_text, train};
+
+/// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates it, uses it
+#[derive(Debug, Parser)]
+#[command(name = "resconv", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network, and write its weights, its loss curve and its pictures to a folder
+    Train(Box<TrainArgs>),
+    /// Print both validation losses of a checkpoint
+    Eval(Box<EvalArgs>),
+    /// Restore the missing half of images
+    Restore(Box<RestoreArgs>),
+    /// Tell where the dataset is, check it against its published checksums, and fetch it if there is none
+    Data(DataArgs),
+}
+
+#[derive(Debug, Args)]
+struct TrainArgs {
+    /// TOML file of settings, such as the settings.toml of a run; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A small network and few images: a picture after about a minute on two cores
+    #[arg(long)]
+    quick: bool,
+    /// Go on from the run folder's checkpoint, with the settings of its run
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Overwrite what an earlier run left in the run folder
+    #[arg(long)]
+    force: bool,
+    /// Print every step of the training plan with its shapes and memory, and stop
+    #[arg(long)]
+    print_plan: bool,
+    #[command(flatten)]
+    settings: SettingsFlags,
+}
+
+/// How to make a network of a file of weights.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// For weights without settings: where the settings come from that shapes do not tell [default: default]
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+    #[command(flatten)]
+    network: NetworkFlags,
+    /// Height and width of the images that the network sees, in pixels [default: the checkpoint's, or 32]
+    #[arg(long, help_heading = "Network")]
+    size: Option<usize>,
+    /// What computes [default: auto]
+    #[arg(long, value_enum, help_heading = "Run")]
+    device: Option<Device>,
+    /// Threads that compute; 0 for one a core [default: 0]
+    #[arg(long, help_heading = "Run")]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+struct EvalArgs {
+    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Images a batch, for batch statistics [default: the checkpoint's, or 64]
+    #[arg(long, help_heading = "Run")]
+    batch: Option<usize>,
+    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    data: Option<PathBuf>,
+    /// Take dataset files whose checksums are not the published ones
+    #[arg(long, help_heading = "Run")]
+    unverified_data: bool,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    checkpoint: PathBuf,
+    /// PNG or JPEG images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// The missing half: left, right, top or bottom; it is taken away if it is there
+    #[arg(long, value_name = "HALF")]
+    missing: Half,
+    /// Folder for NAME-restored.png
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Write what the network gets, too, as NAME-input.png
+    #[arg(long)]
+    with_input: bool,
+    /// Show every pixel as a square of this many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    scale: u8,
+    /// Overwrite files
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+struct DataArgs {
+    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Train(args) => run_train(&args),
+        Command::Eval(args) => run_eval(*args),
+        Command::Restore(args) => run_restore(*args),
+        Command::Data(args) => run_data(args),
+    }
+}
+
+fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
+    let mut layers = vec![Layer::flags(&args.settings)?];
+    if let Some(path) = &args.config {
+        layers.push(Layer::file(path)?);
+    }
+    let chosen = layers.len();
+    if args.quick {
+        layers.push(Layer::quick());
+    }
+    let mut settings = resolve(&layers)?;
+    let mut start = if args.force { Start::Overwrite } else { Start::New };
+    if args.resume {
+        let checkpoint = Checkpoint::read(&Folder::new(&settings.out()).existing_checkpoint()?)?;
+        let out = settings.out();
+        if let Some(run) = &checkpoint.run {
+            layers.insert(chosen, Layer::resumed(&run.settings)?);
+        }
+        settings = resolve(&layers)?;
+        settings.run.out = Some(out);
+        start = Start::Resume(Box::new(checkpoint));
+    }
+    if args.print_plan {
+        print(&plan_text(&settings)?)?;
+        return Ok(());
+    }
+    let summary = train(&settings, start)?;
+    say(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
+    Ok(())
+}
+
+fn run_eval(args: EvalArgs) -> anyhow::Result<()> {
+    let EvalArgs { checkpoint, model, batch, data, unverified_data } = args;
+    let run = RunFlags { data, unverified_data: Some(unverified_data), ..RunFlags::default() };
+    let (checkpoint, settings) = open(&checkpoint, model, batch, run)?;
+    let validation = eval::evaluate(&settings, &checkpoint)?;
+    print(&validation.to_string())?;
+    Ok(())
+}
+
+fn run_restore(args: RestoreArgs) -> anyhow::Result<()> {
+    let RestoreArgs { checkpoint, images, missing, out, with_input, scale, force, model } = args;
+    let (checkpoint, settings) = open(&checkpoint, model, None, RunFlags::default())?;
+    let request = Request { images, missing, out, with_input, scale: scale.into(), overwrite: force };
+    restore::restore(&settings, &checkpoint, &request, &mut |line| say(line))?;
+    Ok(())
+}
+
+fn run_data(args: DataArgs) -> anyhow::Result<()> {
+    let report = data::report(&data::Search::new(args.data), &|line| say(line))?;
+    print(&report.to_string())?;
+    Ok(())
+}
+
+/// Reads weights, and finds out the settings of their network: flags, then what the file says, then the preset.
+fn open(path: &Path, model: ModelArgs, batch: Option<usize>, run: RunFlags) -> anyhow::Result<(Checkpoint, Settings)> {
+    let ModelArgs { preset, network, size, device, threads } = model;
+    let flags = SettingsFlags {
+        preset,
+        network,
+        training: TrainingFlags { size, batch, ..TrainingFlags::default() },
+        run: RunFlags { device, threads, ..run },
+    };
+    let checkpoint = Checkpoint::read(path)?;
+    let known = match &checkpoint.run {
+        Some(run) => Layer::trained(&run.settings)?,
+        None => {
+            let architecture = checkpoint.architecture()?;
+            architecture.assumptions.iter().for_each(|line| say(&format!("{}: {line}", path.display())));
+            Layer::inferred(&architecture.network)?
+        }
+    };
+    let settings = resolve(&[Layer::flags(&flags)?, known])?;
+    Ok((checkpoint, settings))
+}

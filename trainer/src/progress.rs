@@ -1,0 +1,151 @@
+//! What a run tells while it goes on: a bar on a terminal, plain lines anywhere else.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Writes a line to standard output. A run must not end because nobody reads it any more, so failures are ignored; commands
+/// whose result is what they print use [`print`].
+pub fn say(line: &str) {
+    let _ = print(line);
+}
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// If it is closed or full.
+pub fn print(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// Training images seen.
+    pub samples: u64,
+    /// Loss, smoothed.
+    pub loss: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Speed of the training steps.
+    pub images_per_second: f64,
+    /// Time left.
+    pub remaining: Duration,
+}
+
+/// Tells how a run gets on.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: u64,
+    told_at: Instant,
+    told_samples: u64,
+}
+
+/// A plain line comes at least this often, ...
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// ... and at least every so many images.
+const LINE_EVERY_SAMPLES: u64 = 10_000;
+/// The bar's text changes at most this often.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+
+impl Progress {
+    /// Of a run of `total` images that has seen `samples`. A bar if both standard output and standard error are terminals.
+    pub fn new(samples: u64, total: u64) -> Progress {
+        let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+        let bar = terminal.then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_position(samples)
+        });
+        Progress { bar, total, told_at: Instant::now(), told_samples: samples }
+    }
+
+    /// After a step.
+    pub fn update(&mut self, status: &Status) {
+        let Status { samples, loss, lr, images_per_second, remaining } = *status;
+        let since = self.told_at.elapsed();
+        let due = match &self.bar {
+            Some(_) => since >= BAR_EVERY,
+            None => since >= LINE_EVERY || samples - self.told_samples >= LINE_EVERY_SAMPLES,
+        };
+        if !due && samples < self.total {
+            return;
+        }
+        (self.told_at, self.told_samples) = (Instant::now(), samples);
+        let left = clock(remaining);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(samples);
+                bar.set_message(format!("loss {loss:.4}  lr {lr:.2e}  {images_per_second:.0} images/s  {left} left"));
+            }
+            None => say(&format!(
+                "{samples}/{} images  loss {loss:.5}  lr {lr:.2e}  {images_per_second:.0} images/s  {left} left",
+                self.total
+            )),
+        }
+    }
+
+    /// Writes a line above the bar.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A duration as `1:02:03` or `2:03`.
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// A duration for people: `about 14 minutes`.
+pub fn about(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    let (value, unit) = match seconds {
+        s if s < 10.0 => (s.ceil(), "second"),
+        s if s < 90.0 => ((s / 5.0).round() * 5.0, "second"),
+        s if s < 90.0 * 60.0 => ((s / 60.0).round(), "minute"),
+        s => ((s / 1800.0).round() / 2.0, "hour"),
+    };
+    format!("about {value} {unit}{}", if value == 1.0 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_as_people_do() {
+        for (seconds, want) in [
+            (0.0, "about 0 seconds"),
+            (0.2, "about 1 second"),
+            (52.0, "about 50 seconds"),
+            (95.0, "about 2 minutes"),
+            (839.0, "about 14 minutes"),
+            (5399.0, "about 90 minutes"),
+            (9100.0, "about 2.5 hours"),
+        ] {
+            assert_eq!(about(Duration::from_secs_f64(seconds)), want);
+        }
+    }
+
+    #[test]
+    fn the_clock_carries() {
+        for (seconds, want) in [(0.4, "0:00"), (59.6, "1:00"), (3599.9, "1:00:00"), (3723.0, "1:02:03")] {
+            assert_eq!(clock(Duration::from_secs_f64(seconds)), want);
+        }
+    }
+}

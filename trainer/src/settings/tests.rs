@@ -1,0 +1,229 @@
+use super::*;
+use clap::{Args, Command, FromArgMatches};
+use engine::Activation;
+use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp};
+use std::collections::BTreeSet;
+
+/// What flags say, as the command line is parsed.
+fn flags(arguments: &[&str]) -> Layer {
+    let command = SettingsFlags::augment_args(Command::new("test").no_binary_name(true));
+    let matches = command.try_get_matches_from(arguments).unwrap();
+    Layer::flags(&SettingsFlags::from_arg_matches(&matches).unwrap()).unwrap()
+}
+
+/// What a settings file of this content says.
+fn file(content: &str) -> Result<Layer, SettingsError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.toml");
+    std::fs::write(&path, content).unwrap();
+    Layer::file(&path)
+}
+
+/// Settings of which none has its default.
+fn all_changed() -> Settings {
+    Settings {
+        preset: Preset::Original,
+        network: ResConvConfig {
+            layers: 4,
+            channels: Ramp { first: 16, last: 64 },
+            kernel_size: Ramp { first: 3, last: 9 },
+            stride: 2,
+            padding: Padding::Fixed(1),
+            groups: 4,
+            in_channels: 1,
+            out_channels: 1,
+            residual_weight: 1e-7,
+            activation: Activation::LeakyRelu,
+            bottleneck_activation: BottleneckActivation::Other(Activation::Tanh),
+            batch_norm_encoder: BatchNormPosition::AfterConv,
+            batch_norm_decoder: BatchNormPosition::None,
+            batch_norm_last_layers: false,
+        },
+        training: TrainingSettings {
+            size: 28,
+            samples: 1,
+            batch: 3,
+            lr: 1.0 / 3.0,
+            weight_decay: 0.0,
+            schedule: ScheduleSetting::Constant,
+            warmup: 1,
+            seed: i64::MAX as u64,
+            init: Some("weights \"x\".safetensors".into()),
+        },
+        run: RunSettings {
+            device: Device::Reference,
+            threads: 3,
+            checkpoint_every: 5,
+            validate_every: 0,
+            data: Some("data".into()),
+            unverified_data: true,
+            out: Some("out".into()),
+            picture_truth: true,
+        },
+    }
+}
+
+/// `section.key` of every value.
+fn keys(table: &Table) -> BTreeSet<String> {
+    let section = |(name, value): (&String, &Value)| match value {
+        Value::Table(section) => section.keys().map(|key| format!("{name}.{key}")).collect(),
+        _ => vec![name.clone()],
+    };
+    table.iter().flat_map(section).collect()
+}
+
+#[test]
+fn the_effective_settings_can_be_fed_back() {
+    for settings in [Settings::default(), Preset::Original.settings(), all_changed()] {
+        let text = settings.to_toml().unwrap();
+        assert_eq!(resolve(&[file(&text).unwrap()]).unwrap(), settings, "{text}");
+    }
+}
+
+#[test]
+fn every_setting_is_a_flag() {
+    let written = Table::try_from(all_changed()).unwrap();
+    let command = SettingsFlags::augment_args(Command::new("test"));
+    let flags: BTreeSet<String> = command.get_arguments().map(|argument| argument.get_id().to_string()).collect();
+    let mut settings: BTreeSet<String> =
+        keys(&written).iter().map(|key| key.rsplit('.').next().unwrap().to_owned()).collect();
+    // Images are grey: these can be written and read, not chosen.
+    assert!(settings.remove("in_channels") && settings.remove("out_channels"));
+    assert_eq!(flags, settings);
+}
+
+#[test]
+fn flags_say_what_they_are_named_after() {
+    let arguments = [
+        "--preset=original",
+        "--layers=4",
+        "--channels=16:64",
+        "--kernel-size=3:9",
+        "--stride=2",
+        "--padding=1",
+        "--groups=4",
+        "--residual-weight=1e-7",
+        "--activation=leaky_relu",
+        "--bottleneck-activation=tanh",
+        "--batch-norm-encoder=after_conv",
+        "--batch-norm-decoder=none",
+        "--batch-norm-last-layers=false",
+        "--size=28",
+        "--samples=1",
+        "--batch=3",
+        "--lr=0.3333333333333333",
+        "--weight-decay=0",
+        "--schedule=constant",
+        "--warmup=1",
+        "--seed=9223372036854775807",
+        "--init=weights \"x\".safetensors",
+        "--device=reference",
+        "--threads=3",
+        "--checkpoint-every=5",
+        "--validate-every=0",
+        "--data=data",
+        "--unverified-data",
+        "--out=out",
+        "--picture-truth",
+    ];
+    assert_eq!(resolve(&[flags(&arguments)]).unwrap(), all_changed());
+}
+
+#[test]
+fn what_stands_further_up_wins() {
+    let file = file("preset = 'original'\n[network]\nlayers = 3\nresidual_weight = 0.5\n[run]\nthreads = 2").unwrap();
+    let checkpoint = Layer::resumed(&all_changed()).unwrap();
+    let layers = [flags(&["--layers", "7"]), file, checkpoint, Layer::quick()];
+    let settings = resolve(&layers).unwrap();
+    assert_eq!(settings.network.layers, 7, "flag over file");
+    assert_eq!(settings.network.residual_weight, 0.5, "file over checkpoint");
+    assert_eq!(settings.network.stride, 2, "checkpoint over default");
+    assert_eq!(settings.run.threads, 2, "a checkpoint does not tell how many threads");
+    assert_eq!(settings.run.out, Some("runs/quick".into()), "a checkpoint does not tell where it lies");
+
+    let quick = resolve(&[flags(&["--preset", "original"]), Layer::quick()]).unwrap();
+    assert_eq!(quick.network.residual_weight, 0.1, "preset over default");
+    assert_eq!(quick.network.bottleneck_activation, BottleneckActivation::None);
+    assert!(quick.training.samples < Settings::default().training.samples, "quick over preset");
+    assert_eq!(resolve(&[]).unwrap(), Settings::default());
+}
+
+#[test]
+fn mistakes_in_files_name_file_and_key() {
+    for (content, told) in [
+        ("[network]\nlyers = 3", "unknown field `lyers`"),
+        ("[netwrok]\nlayers = 3", "unknown field `netwrok`"),
+        ("layers = 3", "unknown field `layers`"),
+        ("[training]\nbatch = 'many'", "batch = 'many'"),
+        ("[training]\nlr = 1e-3.", "lr = 1e-3."),
+        ("preset = 'orignal'", "orignal"),
+        ("[network]\nactivation = 'gulu'", "gulu"),
+    ] {
+        let message = file(content).unwrap_err().to_string();
+        assert!(message.contains("my.toml") && message.contains(told), "{content}: {message}");
+    }
+    let missing = Layer::file(Path::new("nowhere/my.toml")).unwrap_err().to_string();
+    assert!(missing.contains("could not read nowhere/my.toml"), "{missing}");
+}
+
+#[test]
+fn values_out_of_range_name_where_they_come_from() {
+    for (argument, told) in [
+        ("--layers=0", "--layers: expected 1 to 1000, got 0"),
+        ("--groups=5", "--groups: expected a divisor of the 32 channels of encoder layer 1, got 5"),
+        ("--residual-weight=inf", "--residual-weight: expected a finite number, got inf"),
+        ("--size=1", "--size: expected a whole number from 2 to 1024, got 1"),
+        ("--samples=0", "--samples: expected a whole number from 1 to 1000000000000, got 0"),
+        ("--batch=0", "--batch: expected a whole number from 1 to 65536, got 0"),
+        ("--lr=nan", "--lr: expected a finite number above 0, got NaN"),
+        ("--lr=-1", "--lr: expected a finite number above 0, got -1"),
+        ("--lr=0", "--lr: expected a finite number above 0, got 0"),
+        ("--weight-decay=-0.1", "--weight-decay: expected a finite number of 0 or more, got -0.1"),
+        ("--warmup=180001", "--warmup: expected a whole number from 0 to 180000, got 180001"),
+        ("--threads=100000", "--threads: expected a whole number from 0 to 1024, got 100000"),
+    ] {
+        assert_eq!(resolve(&[flags(&[argument])]).unwrap_err().to_string(), told);
+    }
+    let in_file = |content: &str| resolve(&[flags(&[]), file(content).unwrap()]).unwrap_err().to_string();
+    let message = in_file("[training]\nbatch = 0");
+    assert!(message.ends_with("my.toml: [training] batch: expected a whole number from 1 to 65536, got 0"), "{message}");
+    let message = in_file("[network]\nin_channels = 3");
+    assert!(message.ends_with("my.toml: [network] in_channels: expected 1: images are grey, got 3"), "{message}");
+}
+
+#[test]
+fn a_run_is_resumed_with_its_own_numbers_only() {
+    let had = all_changed();
+    assert!(had.check_resumes(&had).is_ok());
+    let harmless: [fn(&mut Settings); 4] = [
+        |s| s.run = RunSettings::default(),
+        |s| s.run.threads = 1,
+        |s| s.run.validate_every = 9,
+        |s| s.preset = Preset::Default,
+    ];
+    for change in harmless {
+        let mut now = had.clone();
+        change(&mut now);
+        assert!(now.check_resumes(&had).is_ok());
+    }
+    let other: [(fn(&mut Settings), &str); 4] = [
+        (|s| s.network.layers = 5, "another layers: the run was started with 4, now it is 5"),
+        (|s| s.training.lr = 0.5, "another lr: the run was started with 0.3333333333333333, now it is 0.5"),
+        (|s| s.network.channels = 8.into(), "another channels: the run was started with [16, 64], now it is 8"),
+        (|s| s.training.init = None, "another init: "),
+    ];
+    for (change, told) in other {
+        let mut now = had.clone();
+        change(&mut now);
+        let message = now.check_resumes(&had).unwrap_err().to_string();
+        assert!(message.contains(told), "{message}");
+        assert!(had.check_resumes(&now).is_err(), "{told}");
+    }
+}
+
+#[test]
+fn a_run_without_a_folder_is_named_after_its_settings() {
+    let settings = resolve(&[flags(&["--preset", "original", "--layers", "3", "--seed", "9"])]).unwrap();
+    assert_eq!(settings.out(), Path::new("runs/original-l3-s9"));
+    assert_eq!(all_changed().out(), Path::new("out"));
+}

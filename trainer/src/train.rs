@@ -1,0 +1,315 @@
+//! The training run: from settings to a folder with a trained network, its curve and its pictures.
+//!
+//! The state of a run is the network's tensors, the optimizer's moments and a [`Position`]; everything else (learning rate, order
+//! of the images, missing halves) is computed from the position and the settings. A checkpoint is that state, so a resumed run
+//! goes on bit for bit as if it had not been interrupted.
+
+mod folder;
+mod log;
+mod preview;
+mod run;
+
+pub use folder::{Folder, FolderError};
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Position, RunState};
+use crate::data::{self, DataError, FashionMnist, TrainingBatches};
+use crate::device::{self, Compute, DeviceError};
+use crate::eval::Validator;
+use crate::files::{self, FileError};
+use crate::passes::{Kind, PassError, Passes};
+use crate::plot::{Axis, LossCurve, PlotError, Point};
+use crate::progress::{self, Progress};
+use crate::settings::{ScheduleSetting, Settings, SettingsError};
+use crate::summary::{self, Study, Summary};
+use crate::with_backend;
+use engine::{AdamW, Schedule, ScheduleKind, Session};
+use log::Log;
+use preview::Preview;
+use run::Run;
+use std::path::{Path, PathBuf};
+
+const METRICS_HEADER: &str = "step,samples,lr,loss";
+const VALIDATION_HEADER: &str = "step,samples,running,batch";
+
+/// Steps whose mean is the run's training loss.
+const FINAL_STEPS: usize = 100;
+
+/// How a run begins.
+#[derive(Debug)]
+pub enum Start {
+    /// In a folder that is new or empty.
+    New,
+    /// In any folder; what an earlier run left in it is overwritten.
+    Overwrite,
+    /// Where the run of this checkpoint stopped, in its folder.
+    Resume(Box<Checkpoint>),
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Settings that cannot be, or that differ from those of the run to resume.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// No dataset.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// No folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The network or a plan cannot be made.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// A checkpoint, or the weights to begin with, cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The loss curve cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// A table has not the rows that the checkpoint's run wrote before it.
+    #[error("{}: expected the rows of the checkpoint's first {expected} steps, got {got}", path.display())]
+    Rows {
+        /// The table.
+        path: PathBuf,
+        /// Rows that there should be.
+        expected: u64,
+        /// Rows that there are.
+        got: u64,
+    },
+    /// The run was on another device.
+    #[error("cannot resume with another device: the run was started on {had}, now it is {got}")]
+    OtherDevice {
+        /// The checkpoint's backend.
+        had: String,
+        /// This one.
+        got: String,
+    },
+    /// Training diverged.
+    #[error(transparent)]
+    NotFinite(#[from] NotFinite),
+}
+
+/// The loss is no number that training could go on with.
+#[derive(Debug, thiserror::Error)]
+#[error("the loss became {loss} at step {step} ({samples} images): try a lower --lr; {}", kept(checkpoint.as_deref()))]
+pub struct NotFinite {
+    /// NaN or infinite.
+    pub loss: f64,
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Images seen with it.
+    pub samples: u64,
+    /// The last checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+fn kept(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!("the last checkpoint is {}", path.display()),
+        None => "there is no checkpoint yet".to_owned(),
+    }
+}
+
+/// Runs a training run to its end, telling on standard output how it gets on.
+///
+/// # Errors
+/// [`TrainError`]. Nothing is written before data, device, network and memory are there; after that, the folder keeps what was
+/// written last, and the run can be resumed from its last checkpoint.
+pub fn train(settings: &Settings, start: Start) -> Result<Summary, TrainError> {
+    let folder = Folder::new(&settings.out());
+    match &start {
+        Start::New => folder.check_new()?,
+        Start::Overwrite => {}
+        Start::Resume(checkpoint) => settings.check_resumes(&run_of(checkpoint)?.settings)?,
+    }
+    let chosen = device::choose(settings.run.device, settings.run.threads)?;
+    let data = data::load(&settings.search(), &|line| progress::say(line))?;
+    with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, &data))
+}
+
+/// Every step of the training plan, and the memory that it takes, as text.
+///
+/// # Errors
+/// [`TrainError`] if there is no such device, or the network cannot be made.
+pub fn plan_text(settings: &Settings) -> Result<String, TrainError> {
+    let mut passes = Passes::new(&settings.network, settings.training.size)?;
+    let pass = passes.add(Kind::Training, settings.training.batch)?;
+    let plan = passes.plan(&pass);
+    let chosen = device::choose(settings.run.device, settings.run.threads)?;
+    Ok(with_backend!(chosen, |backend| format!("{plan}\n{}", plan.memory(&backend))))
+}
+
+fn run_of(checkpoint: &Checkpoint) -> Result<&RunState, CheckpointError> {
+    checkpoint.run.as_ref().ok_or_else(|| CheckpointError::NotResumable { path: checkpoint.path.clone() })
+}
+
+fn train_on<B: Compute>(
+    backend: B,
+    settings: &Settings,
+    folder: &Folder,
+    start: Start,
+    data: &FashionMnist,
+) -> Result<Summary, TrainError> {
+    let training = &settings.training;
+    let mut passes = Passes::new(&settings.network, training.size)?;
+    let steps = passes.cover(Kind::Training, training.batch, training.samples)?;
+    let validator = Validator::new(&mut passes, &data.validation, training.size, training.batch)?;
+    let preview = Preview::new(&mut passes, &data.validation, training.size, settings.run.picture_truth)?;
+    let (device, threads) = (backend.name(), backend.threads());
+    let parameters = passes.network().parameter_count();
+    let memory = passes.plan(&steps[0]).memory(&backend);
+    progress::say(&format!(
+        "{} layers, {parameters} parameters, receptive field {} pixels",
+        settings.network.layers,
+        passes.network().receptive_field()
+    ));
+    progress::say(&format!("{device}, {threads} threads; {}", data.folder));
+    progress::say(&format!(
+        "memory of a training step at batch {}: {:.0} MiB",
+        steps[0].batch,
+        memory.total() as f64 / (1 << 20) as f64
+    ));
+
+    let mut session = passes.session(backend)?;
+    let (position, batches_before) = begin(&mut session, settings, &start, &device)?;
+    let resumed = matches!(start, Start::Resume(_));
+    if !resumed {
+        folder.start()?;
+    }
+    files::write_bytes(&folder.settings(), settings.to_toml()?.as_bytes())?;
+    let (metrics, validations) = logs(folder, &position, resumed)?;
+    let mut run = Run {
+        settings,
+        folder,
+        schedule: schedule(settings),
+        optimizer: AdamW { weight_decay: training.weight_decay, ..AdamW::default() },
+        batches: TrainingBatches::new(&data.train, training.size, training.seed),
+        steps,
+        validator,
+        preview,
+        metrics,
+        validations,
+        progress: Progress::new(position.samples, training.samples),
+        last_checkpoint: resumed.then(|| folder.checkpoint()),
+        batches_before,
+        position,
+    };
+    let (position, validation) = session.enter(|session| {
+        let validation = run.finish(session)?;
+        let model = checkpoint::state_dict(session, run.batches_before + run.position.step)?;
+        Checkpoint { path: folder.model(), tensors: model, run: None }.write()?;
+        Ok::<_, TrainError>((run.position.clone(), validation))
+    })?;
+
+    let rows = log::read::<4>(&folder.metrics())?;
+    let last = &rows[rows.len().saturating_sub(FINAL_STEPS)..];
+    let summary = Summary {
+        layers: settings.network.layers,
+        parameters,
+        steps: position.step,
+        samples: position.samples,
+        training_loss: last.iter().map(|[.., loss]| loss).sum::<f64>() / last.len() as f64,
+        validation,
+        minutes: position.seconds / 60.0,
+        images_per_second: position.samples as f64 / position.seconds,
+        peak_resident_bytes: summary::peak_resident_bytes(),
+        plan_bytes: memory.total(),
+        device,
+        threads,
+        study: Study::of(settings),
+    };
+    draw_curve(folder, settings, &rows)?;
+    let json = serde_json::to_string_pretty(&summary).map_err(std::io::Error::from);
+    let json = json.map_err(FileError::at("write", &folder.summary()))?;
+    files::write_bytes(&folder.summary(), format!("{json}\n").as_bytes())?;
+    Ok(summary)
+}
+
+/// Gives the session its first weights, or those of the checkpoint. Returns the run's position, and how many batches the running
+/// statistics had seen before the run.
+fn begin<B: Compute>(
+    session: &mut Session<B>,
+    settings: &Settings,
+    start: &Start,
+    device: &str,
+) -> Result<(Position, u64), TrainError> {
+    session.initialize(settings.training.seed);
+    if let Start::Resume(checkpoint) = start {
+        let position = run_of(checkpoint)?.position.clone();
+        let kind = |backend: &str| backend.split('-').next().map(str::to_owned);
+        if kind(&position.backend) != kind(device) {
+            return Err(TrainError::OtherDevice { had: position.backend, got: device.to_owned() });
+        }
+        if position.backend != device {
+            progress::say(&format!(
+                "the run was started on {}, now it is {device}: the numbers will differ by rounding",
+                position.backend
+            ));
+        }
+        let batches = checkpoint::load_weights(session, checkpoint)?;
+        checkpoint::load_optimizer(session, checkpoint, position.step)?;
+        progress::say(&format!("resuming after step {} ({} images)", position.step, position.samples));
+        return Ok((
+            Position { backend: device.to_owned(), ..position.clone() },
+            batches.saturating_sub(position.step),
+        ));
+    }
+    let batches = match &settings.training.init {
+        Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,
+        None => 0,
+    };
+    Ok((Position { step: 0, samples: 0, seconds: 0.0, backend: device.to_owned() }, batches))
+}
+
+/// The tables of a run at `position`: new, or those that are there without the rows that came later.
+fn logs(folder: &Folder, position: &Position, resumed: bool) -> Result<(Log, Log), TrainError> {
+    if !resumed {
+        let metrics = Log::create(&folder.metrics(), METRICS_HEADER)?;
+        return Ok((metrics, Log::create(&folder.validation(), VALIDATION_HEADER)?));
+    }
+    let (metrics, rows) = Log::resume(&folder.metrics(), METRICS_HEADER, |step| step <= position.step)?;
+    if rows != position.step {
+        return Err(TrainError::Rows { path: folder.metrics(), expected: position.step, got: rows });
+    }
+    // The validation at the checkpoint's step comes after the checkpoint, so it is done again.
+    let (validations, _) = Log::resume(&folder.validation(), VALIDATION_HEADER, |step| step < position.step)?;
+    Ok((metrics, validations))
+}
+
+fn schedule(settings: &Settings) -> Schedule {
+    let training = &settings.training;
+    let steps = |samples: u64| samples.div_ceil(training.batch as u64);
+    let kind = match training.schedule {
+        ScheduleSetting::Cosine => ScheduleKind::Cosine,
+        ScheduleSetting::Constant => ScheduleKind::Constant,
+    };
+    Schedule { base_lr: training.lr, kind, warmup_steps: steps(training.warmup), total_steps: steps(training.samples) }
+}
+
+fn draw_curve(folder: &Folder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
+    let training: Vec<Point> = rows.iter().map(|[_, samples, _, loss]| (*samples as u64, *loss)).collect();
+    let validations = log::read::<4>(&folder.validation())?;
+    let of = |column: usize| validations.iter().map(|row| (row[1] as u64, row[column])).collect::<Vec<Point>>();
+    let (running, batch) = (of(2), of(3));
+    let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
+    let curve = LossCurve {
+        title: &title,
+        loss: "L1 loss",
+        training: &training,
+        validation: &[("validation, running statistics", &running), ("validation, batch statistics", &batch)],
+        reference: Study::of(settings).map(|study| ("study", study.validation_loss)),
+        axis: Axis::default(),
+    };
+    curve.save_png(&folder.curve_png())?;
+    curve.save_svg(&folder.curve_svg())?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The run's tables: CSV files that grow by a row at a time, and are cut back when a run is resumed.
+
+use crate::files::{self, FileError};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A CSV file whose first column is the step.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Log {
+    /// An empty table; a file that is there is replaced.
+    ///
+    /// # Errors
+    /// [`FileError`] if it cannot be written.
+    pub(super) fn create(path: &Path, header: &str) -> Result<Log, FileError> {
+        let file = File::create(path).map_err(FileError::at("create", path))?;
+        let mut log = Log { path: path.to_owned(), file: BufWriter::new(file) };
+        log.row(format_args!("{header}"))?;
+        log.flush()?;
+        Ok(log)
+    }
+
+    /// The table that is there, without the rows of steps that `keep` refuses. Rows of an interrupted run may be cut off: what
+    /// does not end in a line break is dropped too. Returns the number of rows kept, without the header.
+    ///
+    /// # Errors
+    /// [`FileError`] if it cannot be read or written, or does not begin with `header`.
+    pub(super) fn resume(path: &Path, header: &str, keep: impl Fn(u64) -> bool) -> Result<(Log, u64), FileError> {
+        let text = fs::read_to_string(path).map_err(FileError::at("read", path))?;
+        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        if lines.next().map(str::trim_end) != Some(header) {
+            return Err(invalid(path, format!("does not begin with the line `{header}`")));
+        }
+        let mut kept = format!("{header}\n");
+        let mut rows = 0;
+        for line in lines {
+            let step = line.split(',').next().and_then(|step| step.parse().ok());
+            let step =
+                step.ok_or_else(|| invalid(path, format!("line `{}` does not begin with a step", line.trim_end())))?;
+            if keep(step) {
+                kept.push_str(line);
+                rows += 1;
+            }
+        }
+        files::write_bytes(path, kept.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(path).map_err(FileError::at("open", path))?;
+        Ok((Log { path: path.to_owned(), file: BufWriter::new(file) }, rows))
+    }
+
+    /// Adds a row. It is in the file after the next [`flush`](Self::flush), or before.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
+    pub(super) fn row(&mut self, columns: fmt::Arguments<'_>) -> Result<(), FileError> {
+        writeln!(self.file, "{columns}").map_err(FileError::at("write", &self.path))
+    }
+
+    /// Writes what has been added.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
+    pub(super) fn flush(&mut self) -> Result<(), FileError> {
+        self.file.flush().map_err(FileError::at("write", &self.path))
+    }
+}
+
+/// The rows of a table whose columns are all numbers.
+///
+/// # Errors
+/// [`FileError`] if the file cannot be read, or a row has not `N` numbers.
+pub(super) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError> {
+    let text = fs::read_to_string(path).map_err(FileError::at("read", path))?;
+    let row = |line: &str| -> Result<[f64; N], FileError> {
+        let columns: Result<Vec<f64>, _> = line.split(',').map(str::parse).collect();
+        let columns = columns.ok().and_then(|columns| columns.try_into().ok());
+        columns.ok_or_else(|| invalid(path, format!("line `{line}`: expected {N} numbers")))
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+fn invalid(path: &Path, reason: String) -> FileError {
+    FileError::at("use", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "step,loss";
+
+    #[test]
+    fn a_resumed_table_is_that_of_an_uninterrupted_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let mut log = Log::create(&path, HEADER).unwrap();
+        (1..=9).for_each(|step| log.row(format_args!("{step},0.5")).unwrap());
+        log.flush().unwrap();
+        drop(log);
+        // The machine stopped in the middle of row 10, whose beginning reads as step 1.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"1").unwrap();
+
+        let (mut log, rows) = Log::resume(&path, HEADER, |step| step <= 7).unwrap();
+        assert_eq!(rows, 7);
+        log.row(format_args!("8,0.25")).unwrap();
+        log.flush().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("step,loss\n1,0.5\n") && text.ends_with("7,0.5\n8,0.25\n"), "{text}");
+        assert_eq!(read::<2>(&path).unwrap()[7], [8.0, 0.25]);
+    }
+
+    #[test]
+    fn foreign_files_are_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        for (content, message) in [
+            ("a,b\n", "does not begin with the line `step,loss`"),
+            ("step,loss\nx,1\n", "line `x,1` does not begin with a step"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let error = Log::resume(&path, HEADER, |_| true).unwrap_err().to_string();
+            assert!(error.contains(message) && error.contains("metrics.csv"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        fs::write(&path, "step,loss\n1\n").unwrap();
+        assert!(read::<2>(&path).unwrap_err().to_string().contains("line `1`: expected 2 numbers"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let error = Log::create(Path::new("/dev/full"), HEADER).unwrap_err().to_string();
+        assert!(error.contains("/dev/full") && error.contains("space"), "{error}");
+    }
+}

@@ -1,0 +1,57 @@
+//! The run's picture: the first validation images as the network gets and gives them.
+
+use crate::data::{Dataset, ValidationBatches};
+use crate::device::Compute;
+use crate::files::FileError;
+use crate::passes::{Kind, Pass, PassError, Passes};
+use crate::picture::{Layout, Reconstructions};
+use engine::{Element, Session, Statistics};
+use std::path::Path;
+
+/// Images of the picture: four groups of rows of eight.
+const IMAGES: usize = 32;
+
+/// Draws the picture, as often as wanted.
+#[derive(Debug)]
+pub(super) struct Preview<E> {
+    pass: Pass,
+    size: usize,
+    input: Vec<E>,
+    output: Vec<E>,
+    truth: Vec<E>,
+    with_truth: bool,
+}
+
+impl<E: Element + From<f32> + Default> Preview<E> {
+    /// Adds the pass that the picture needs, over the first of `images`, resized to `size`.
+    pub(super) fn new(
+        passes: &mut Passes,
+        images: &Dataset,
+        size: usize,
+        with_truth: bool,
+    ) -> Result<Preview<E>, PassError> {
+        let count = images.len().min(IMAGES);
+        let pass = passes.add(Kind::Inference(Statistics::Running), count)?;
+        let buffer = || vec![E::default(); count * size * size];
+        let (mut input, mut truth) = (buffer(), buffer());
+        ValidationBatches::new(images, size).fill(0, &mut input, &mut truth);
+        Ok(Preview { pass, size, input, output: buffer(), truth, with_truth })
+    }
+
+    /// Writes the picture of the network as it is.
+    pub(super) fn write<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        path: &Path,
+    ) -> Result<(), super::TrainError> {
+        self.pass.infer(session, &self.input, &mut self.output)?;
+        let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| grey(pixels));
+        let truth = self.with_truth.then_some(&truth[..]);
+        let picture = Reconstructions { size: self.size, input: &input, output: &output, truth };
+        picture.save(path, Layout::default()).map_err(FileError::into)
+    }
+}
+
+fn grey<E: Element>(pixels: &[E]) -> Vec<f32> {
+    pixels.iter().map(|pixel| pixel.to_f64() as f32).collect()
+}
