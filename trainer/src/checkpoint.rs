@@ -213,7 +213,11 @@ impl Checkpoint {
         Checkpoint::from_bytes(path, &bytes)
     }
 
-    fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    /// As [`read`](Self::read), from the content of the file `path`, which is for messages only.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let corrupt = |reason: String| CheckpointError::Corrupt { path: path.to_owned(), reason };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
@@ -255,7 +259,11 @@ impl Checkpoint {
         Ok(files::write_bytes(&self.path, &bytes)?)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+    /// The content of its file.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Corrupt`] if the tensors cannot be a file: a length that is not that of its shape.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
         let corrupt = |reason: String| CheckpointError::Corrupt { path: self.path.clone(), reason };
         let mut metadata = HashMap::from([(FORMAT.to_owned(), "pt".to_owned())]);
         if let Some(run) = &self.run {

@@ -1,7 +1,7 @@
 //! Files that are either whole or absent: every output is written beside its place and renamed into it.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Something could not be done with a file or folder. The message names the path and the system's reason.
@@ -40,6 +40,33 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
 /// As [`write_atomic`].
 pub fn write_bytes(path: &Path, content: &[u8]) -> Result<(), FileError> {
     write_atomic(path, |file| file.write_all(content))
+}
+
+/// The text of the file `path`, if it has at most `limit` bytes; nothing more is read.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
+    let bytes = read_bytes(path, limit)?;
+    let invalid = |error| FileError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, error));
+    String::from_utf8(bytes).map_err(|error| invalid(error.utf8_error()))
+}
+
+/// The content of the file `path`, if it has at most `limit` bytes; nothing more is read.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read, or is longer.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            let reason = format!("longer than {limit} bytes, which it cannot be");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(bytes)
+    };
+    read().map_err(FileError::at("read", path))
 }
 
 fn write_and_rename(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -30,12 +30,15 @@ mod tests;
 pub use flags::{NetworkFlags, RunFlags, SettingsFlags, TrainingFlags};
 
 use crate::data::Search;
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use model::ResConvConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+/// Longest settings file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every setting of a training run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -240,12 +243,19 @@ impl Layer {
     /// # Errors
     /// If it cannot be read, is no TOML, or has an unknown key or a value of another type.
     pub fn file(path: &Path) -> Result<Layer, SettingsError> {
-        let text = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
+        Layer::text(path, &files::read_text(path, MAX_FILE_BYTES)?)
+    }
+
+    /// What the text of the settings file `path` says.
+    ///
+    /// # Errors
+    /// If it is no TOML, or has an unknown key or a value of another type.
+    pub fn text(path: &Path, text: &str) -> Result<Layer, SettingsError> {
         let parse = |e: toml::de::Error| SettingsError::Parse {
             path: path.to_owned(),
             message: e.to_string().trim_end().to_owned(),
         };
-        toml::from_str::<Settings>(&text).map_err(parse)?;
+        toml::from_str::<Settings>(text).map_err(parse)?;
         Ok(Layer { origin: Origin::File(path.to_owned()), values: text.parse().map_err(parse)? })
     }
 

@@ -5,7 +5,7 @@
 //! goes on bit for bit as if it had not been interrupted.
 
 mod folder;
-mod log;
+pub mod log;
 mod preview;
 mod run;
 
