@@ -50,7 +50,7 @@ pub struct Settings {
     pub network: ResConvConfig,
     /// How it is trained: whatever changes the numbers, and is no part of the network.
     pub training: TrainingSettings,
-    /// Where it runs, and what it writes: but for the device, nothing that changes the numbers.
+    /// Where it runs, and what it writes: but for the device, and steps that are skipped, nothing that changes the numbers.
     pub run: RunSettings,
 }
 
@@ -105,6 +105,12 @@ pub struct RunSettings {
     pub threads: usize,
     /// Training images between checkpoints; 0 for one at the end only.
     pub checkpoint_every: u64,
+    /// Minutes after which a checkpoint is written in any case; 0 for never.
+    pub checkpoint_minutes: f64,
+    /// Checkpoints that are kept, beside the best.
+    pub keep_checkpoints: usize,
+    /// What is done about a loss or gradient that is not finite.
+    pub on_nan: OnNan,
     /// Training images between validations; 0 for one at the end only.
     pub validate_every: u64,
     /// The dataset's folder. Absent: searched for.
@@ -125,6 +131,9 @@ impl Default for RunSettings {
             device: Device::Auto,
             threads: 0,
             checkpoint_every: 10_000,
+            checkpoint_minutes: 10.0,
+            keep_checkpoints: 2,
+            on_nan: OnNan::Stop,
             validate_every: 60_000,
             data: None,
             unverified_data: false,
@@ -153,6 +162,16 @@ pub enum ScheduleSetting {
     Cosine,
     /// Stays as it is
     Constant,
+}
+
+/// What is done about a loss or gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNan {
+    /// The run ends, and says where the value came from
+    Stop,
+    /// The step changes nothing, and is counted
+    Skip,
 }
 
 /// What computes.
@@ -384,6 +403,14 @@ impl Settings {
         Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
     }
 
+    /// The settings in the settings file of a run.
+    ///
+    /// # Errors
+    /// As [`Layer::file`] and [`resolve`].
+    pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+        resolve(&[Layer::file(path)?])
+    }
+
     /// As a settings file.
     ///
     /// # Errors
@@ -443,6 +470,10 @@ impl Settings {
         whole("training", "warmup", t.warmup, [0, t.samples])?;
         whole("training", "seed", t.seed, [0, i64::MAX as u64])?;
         whole("run", "threads", run.threads as u64, [0, 1024])?;
+        whole("run", "keep_checkpoints", run.keep_checkpoints as u64, [1, 1_000_000])?;
+        let minutes = run.checkpoint_minutes;
+        let expected = "a finite number of 0 or more";
+        OutOfRange::unless("run", "checkpoint_minutes", minutes.is_finite() && minutes >= 0.0, expected, minutes)?;
         let number = |key, value: f64, right: bool, expected| {
             OutOfRange::unless("training", key, value.is_finite() && right, expected, value)
         };

@@ -284,9 +284,11 @@ mod tests {
         assert_eq!(parse(&small_file()[..], any).unwrap(), small());
         let other = parse(&plain(&[2, 4, 3], &[0; 24])[..], any).unwrap_err().to_string();
         assert_eq!(other, "holds an array of 2 x 4 x 3, expected 60000 x 3 x 4");
-        // A header that promises more than any machine has reserves nothing.
+        // A header may promise only so much, and what it promises is not reserved before it is there.
         let endless = parse(&plain(&[u32::MAX, 3, 4], &[0; 24])[..], any).unwrap_err().to_string();
-        assert_eq!(endless, "truncated: the content ends at byte 40 of 51539607556");
+        assert_eq!(endless, "holds 4294967295 items, expected at most 1000000");
+        let large = parse(&plain(&[1_000_000, 3, 4], &[0; 24])[..], any).unwrap_err().to_string();
+        assert_eq!(large, "truncated: the content ends at byte 40 of 12000016");
     }
 
     #[test]
