@@ -11,6 +11,7 @@
 //! | [`eval`] | how good a network is |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
 //! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
+//! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
 //!
 //! The binary `resconv` is the command line around it.
@@ -27,5 +28,6 @@ pub mod plot;
 pub mod progress;
 pub mod restore;
 pub mod settings;
+pub mod stop;
 pub mod summary;
 pub mod train;

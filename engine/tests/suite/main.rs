@@ -3,6 +3,7 @@
 mod common;
 mod errors;
 mod faulty;
+mod finite;
 mod gradients;
 mod random_graphs;
 mod sessions;

@@ -2,6 +2,8 @@
 
 mod common;
 mod errors;
+mod faults;
 mod restore;
 mod resume;
+mod stopping;
 mod train;

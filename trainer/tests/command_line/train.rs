@@ -3,7 +3,9 @@
 use crate::common::{Place, train};
 use std::f64::consts::PI;
 
-const OUTPUTS: [&str; 9] = [
+const OUTPUTS: [&str; 11] = [
+    ".lock",
+    "best.safetensors",
     "checkpoint.safetensors",
     "loss.png",
     "loss.svg",

@@ -1,6 +1,6 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 //!
-//! Sums over rows are taken in blocks of [`BLOCK`] rows in f32, and from block to block in f64, in the order of the rows. A
+//! Sums over rows are taken in blocks of 256 rows in f32, and from block to block in f64, in the order of the rows. A
 //! task leaves its sums in the workspace, and they are added up in the order of the tasks.
 
 mod backward;
@@ -20,7 +20,7 @@ use std::ops::Range;
 /// group stay in the second-level cache from the first sum to the next.
 const BLOCK: usize = 256;
 
-/// Scratch of [`statistics`] and [`backward_sums`], in elements: two f64 a channel and task.
+/// Scratch of [`statistics()`] and [`backward_sums`], in elements: two f64 a channel and task.
 pub fn workspace_len(cpu: &Cpu, p: &BatchNormParams) -> usize {
     f64_workspace_len(Columns::new(cpu, p.rows, p.channels).tasks() * 2 * p.channels)
 }

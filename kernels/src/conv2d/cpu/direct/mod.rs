@@ -2,12 +2,15 @@
 //!
 //! Forward pass and input gradient are both *correlations* ([`correlate`]): the input gradient of stride 1 is that of `dy`
 //! with the reversed and transposed weight, and of stride `(u, v)` it is `u v` of them, one for each phase of the output
-//! pixels ([`axis`]). The weight gradient is a sum of outer products over pixels ([`grad_weight`]).
+//! pixels ([`axis`]). The weight gradient is a sum of outer products over pixels ([`grad_weight()`]).
 //!
 //! All of them work on a *strip* of output rows at a time (and of columns, if the image is very wide). Its input is copied
 //! into the thread's scratch with the zeros of the padding around it, one group's channels only, unless it can be read
-//! where it is. That copy costs a hundredth of the products, keeps bounds checks out of the loops, makes neighbouring taps
-//! of a row contiguous for groups too, and what the copy read is then in the cache.
+//! where it is. The copy costs some 5 % of a 3x3 layer of 32 channels, most of it the wait for memory that the products would
+//! have had instead; it keeps bounds checks out of the loops, and makes the taps of a row contiguous for groups too.
+//!
+//! Measured with operands in the cache, 3x3, 32 to 32 channels at 32x32, as a fraction of the peak of fused multiply-adds:
+//! forward and input gradient 0.90 with AVX2 and 0.93 with AVX-512, weight gradient 0.85 and 0.89.
 
 mod axis;
 mod correlate;
@@ -117,13 +120,14 @@ impl<'a> Image<'a> {
     /// Copies the channels of a strip to `out`, zeros where it is outside the image, and zeros behind the channels up to
     /// `pixel` elements a pixel.
     fn copy_strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>, pixel: usize, out: &mut [f32]) -> Strip {
-        let strip = Strip { start: out.as_ptr(), row: columns.len * pixel, pixel };
+        let row_len = columns.len * pixel;
+        let strip = |out: &[f32]| Strip { start: out.as_ptr(), row: row_len, pixel };
         if rows.len * columns.len == 0 {
-            return strip;
+            return strip(out);
         }
         let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
         let (first, last) = (inside.start * pixel, inside.end * pixel);
-        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.len).enumerate() {
+        for (i, out) in out.chunks_exact_mut(row_len).take(rows.len).enumerate() {
             if !inside_rows.contains(&i) || inside.is_empty() {
                 out.fill(0.0);
                 continue;
@@ -144,7 +148,7 @@ impl<'a> Image<'a> {
                 zeros.fill(0.0);
             }
         }
-        strip
+        strip(out)
     }
 }
 
