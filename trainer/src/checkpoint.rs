@@ -221,7 +221,7 @@ impl Checkpoint {
         // What does not begin with the length of a header, such as a device that never ends, is not read to its end.
         let begin = Read::by_ref(&mut file).take(8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
         let header = bytes.as_chunks().0.first().map_or(0, |length| u64::from_le_bytes(*length));
-        if begin < 8 || header < 2 || header > MAX_BYTES {
+        if begin < 8 || !(2..=MAX_BYTES).contains(&header) {
             let reason = format!("it begins with {bytes:02x?}, which is no length of a header");
             return Err(CheckpointError::Corrupt { path: path.to_owned(), reason });
         }
