@@ -47,7 +47,7 @@ struct TrainArgs {
     /// Overwrite what an earlier run left in the run folder
     #[arg(long)]
     force: bool,
-    /// Print every step of the training plan with its shapes and memory, and stop
+    /// Print the network, every step of the training plan with its shapes and memory, and stop
     #[arg(long)]
     print_plan: bool,
     #[command(flatten)]

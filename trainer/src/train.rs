@@ -185,7 +185,7 @@ pub fn train(settings: &Settings, start: Start) -> Result<Summary, TrainError> {
     with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, &data))
 }
 
-/// Every step of the training plan, and the memory that it takes, as text.
+/// The network as PyTorch prints it, every step of the training plan, and the memory that it takes, as text.
 ///
 /// # Errors
 /// [`TrainError`] if there is no such device, or the network cannot be made.
@@ -194,7 +194,8 @@ pub fn plan_text(settings: &Settings) -> Result<String, TrainError> {
     let pass = passes.add(Kind::Training, settings.training.batch)?;
     let plan = passes.plan(&pass);
     let chosen = device::choose(settings.run.device, settings.run.threads)?;
-    Ok(with_backend!(chosen, |backend| format!("{plan}\n{}", plan.memory(&backend))))
+    let network = passes.network();
+    Ok(with_backend!(chosen, |backend| format!("{network}\n\n{plan}\n{}", plan.memory(&backend))))
 }
 
 fn run_of(checkpoint: &Checkpoint) -> Result<&RunState, CheckpointError> {
