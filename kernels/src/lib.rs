@@ -1,11 +1,12 @@
 //! Hand-written forward and backward passes of a small convolutional network.
 //!
 //! [`Backend`] is the table of contents: one documented method a pass. [`Reference`] computes every pass with naive loops in
-//! f64 and is the oracle; [`Cpu`] is the fast path: SIMD chosen at run time, parallel, and bit-for-bit repeatable.
+//! f64 and is the oracle; [`Cpu`] is the fast path: SIMD chosen at run time, parallel, and bit-for-bit repeatable; `Cuda`
+//! (feature `cuda`, on by default) runs on NVIDIA GPUs.
 //!
 //! Each operation has a folder. Its `mod.rs` opens with the equations of the forward and backward pass, shapes and aliasing
-//! rules, and defines the parameters that every implementation shares; `reference.rs` and `cpu.rs` (or `cpu/`) beside it are
-//! the implementations:
+//! rules, and defines the parameters that every implementation shares; `reference.rs`, `cpu.rs` (or `cpu/`) and `cuda/` beside it
+//! are the implementations:
 //!
 //! | operation | passes |
 //! | --- | --- |
@@ -27,6 +28,10 @@ mod backend;
 pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "cuda")]
+mod cuda_rt;
 mod loops;
 pub mod loss;
 pub mod memory;
@@ -39,5 +44,9 @@ mod testing;
 
 pub use backend::{Backend, Element, Write};
 pub use cpu::{Cpu, CpuError};
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
+#[cfg(feature = "cuda")]
+pub use cuda_rt::{CudaError, CudaMemory};
 pub use memory::{HostMemory, OutOfMemory, Region, Span};
 pub use reference::Reference;

@@ -29,6 +29,8 @@
 #[cfg(test)]
 mod accuracy;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 #[cfg(test)]
 mod pytorch;
 pub mod reference;

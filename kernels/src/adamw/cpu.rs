@@ -1,6 +1,6 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 
-use super::AdamWParams;
+use super::{AdamWParams, Constants};
 use crate::Cpu;
 use crate::loops::TASK_LEN;
 use crate::parallel::SharedSlice;
@@ -18,31 +18,6 @@ pub fn step(cpu: &Cpu, p: &AdamWParams, param: &mut [f32], grad: &[f32], m: &mut
         let [param, m, v] = [param, m, v].map(|shared| unsafe { shared.slice(start, len) });
         cpu.isa.dispatch(Step { constants, param, grad: &grad[start..start + len], m, v });
     });
-}
-
-/// What the step multiplies with, computed in f64.
-#[derive(Clone, Copy)]
-struct Constants {
-    decay: f32,
-    new_m: f32,
-    new_v: f32,
-    rate: f32,
-    correction: f32,
-    eps: f32,
-}
-
-impl Constants {
-    fn new(p: &AdamWParams) -> Constants {
-        let (correction1, correction2) = p.bias_corrections();
-        Constants {
-            decay: (1.0 - p.lr * p.weight_decay) as f32,
-            new_m: (1.0 - p.beta1) as f32,
-            new_v: (1.0 - p.beta2) as f32,
-            rate: (p.lr / correction1) as f32,
-            correction: (1.0 / correction2.sqrt()) as f32,
-            eps: p.eps as f32,
-        }
-    }
 }
 
 struct Step<'a> {

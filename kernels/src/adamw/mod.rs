@@ -9,6 +9,8 @@
 //! Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, in the order of PyTorch's `AdamW`.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,32 @@ impl AdamWParams {
     pub fn bias_corrections(&self) -> (f64, f64) {
         let step = self.step as f64;
         (1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step))
+    }
+}
+
+/// What a step in f32 multiplies with, computed in f64.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Constants {
+    decay: f32,
+    new_m: f32,
+    new_v: f32,
+    rate: f32,
+    correction: f32,
+    eps: f32,
+}
+
+impl Constants {
+    pub(crate) fn new(p: &AdamWParams) -> Constants {
+        let (correction1, correction2) = p.bias_corrections();
+        Constants {
+            decay: (1.0 - p.lr * p.weight_decay) as f32,
+            new_m: (1.0 - p.beta1) as f32,
+            new_v: (1.0 - p.beta2) as f32,
+            rate: (p.lr / correction1) as f32,
+            correction: (1.0 / correction2.sqrt()) as f32,
+            eps: p.eps as f32,
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! Aliasing: in [`Add`], `y` may be `a` or `b` itself; in [`Scale`], `y` may be `x` itself if it is set.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;

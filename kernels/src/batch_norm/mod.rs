@@ -18,6 +18,8 @@
 //! Source: Ioffe & Szegedy, "Batch Normalization", 2015; conventions of PyTorch's `BatchNorm2d`.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;

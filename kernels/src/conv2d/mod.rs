@@ -26,6 +26,8 @@
 //! learning", 2016; PyTorch's `Conv2d` and `ConvTranspose2d` define the shapes.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod reference;
 
 use crate::{Span, Write};

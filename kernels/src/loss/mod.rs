@@ -9,6 +9,8 @@
 //! disjoint. Conventions of PyTorch's `l1_loss` and `mse_loss` with `reduction="mean"`.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 //! Backward cuts them off: `dx[n,h,w,c] (+)= dy[n,h,w,c]` inside. Aliasing: all operands are disjoint.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,591 @@
+// Convolution as matrix multiplication without the matrix ("implicit GEMM"), channels last.
+//
+// Forward and input gradient are one kernel, `gather`. Both compute an image of pixels from another one,
+//
+//     out[pixel, j] = bias[j] + sum over taps (r, s) and channels c of in[neighbour(pixel, r, s), c] w[..]
+//
+// and differ in which neighbour a tap reads, and in whether the weight's last index is the output or the sum. A block computes
+// TILE_ROWS pixels x 8 TN channels; a thread 8 pixels x TN channels, in registers. The sum runs over (r, s, c) as one index of
+// depth R S C, in steps of DEPTH: each step's values go from memory to registers, then to one of two buffers in shared memory,
+// while the block multiplies those of the other. Pixels outside the image are zeros that are never loaded. Of shared memory's
+// bandwidth, a step of a warp takes 3 reads for 32 FMAs (TN = 4): not the limit. Layers of many channels take TN = 8.
+//
+// Loads are 16 bytes wide (VEC = 4) if the channels allow, which keeps 4 consecutive depths inside one tap.
+//
+// The weight gradient is `reduce_rows`: dw[(r,s,c), k] = sum over pixels of x[neighbour, c] dy[pixel, k], a small matrix and a
+// long sum. The sum is cut into `splits` parts whose boundaries depend on the shape alone; `conv2d_sum_splits` adds them in order.
+//
+// Images of one channel, the first and last of the network, would leave most of a tile empty: `from_one` and `to_one`.
+#include "../../cuda_rt/common.cuh"
+
+#define THREADS 128
+#define TILE_ROWS 128
+#define DEPTH 16
+// Rows of the weight gradient's tile.
+#define TILE_TAPS 64
+// Row lengths in shared memory: a multiple of 4 for 16-byte reads, off a multiple of 32 for the banks.
+#define ROWS_STRIDE (TILE_ROWS + 4)
+#define TAPS_STRIDE (TILE_TAPS + 4)
+#define COLUMNS_STRIDE(TN) (8 * (TN) + 4)
+
+// `Shape` in conv2d/cuda/mod.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose neighbours it reads.
+struct Conv {
+    u32 pixels, out_h, out_w, out_channels; // of all images
+    u32 in_h, in_w, in_channels;
+    u32 group_in, group_out; // channels a group
+    u32 r, s, stride_h, stride_w, pad_h, pad_w;
+    u32 depth;         // r s group_in: length of the sum
+    u32 weight_stride; // elements of w between neighbours in its last but one index
+    u32 split_pixels;  // pixels that a block of the weight gradient sums, a multiple of DEPTH
+    u32 add;
+};
+static_assert(sizeof(Conv) == 76, "as in Rust");
+
+// Where the window of a pixel begins: index of its image's first pixel, and row and column, which may be outside.
+struct Window {
+    int base;
+    short row, column;
+};
+
+// The window of `pixel`; for the adjoint, its last row and column. Outside of everything if there is no such pixel.
+template <bool ADJOINT> __device__ __forceinline__ Window window(const Conv &p, u32 pixel, u32 end) {
+    if (pixel >= end) {
+        return {0, -32768, -32768};
+    }
+    const int column = pixel % p.out_w, line = pixel / p.out_w;
+    const int row = line % p.out_h, image = line / p.out_h;
+    const int base = image * p.in_h * p.in_w;
+    if (ADJOINT) {
+        return {base, static_cast<short>(row + p.pad_h), static_cast<short>(column + p.pad_w)};
+    }
+    return {base, static_cast<short>(row * p.stride_h - p.pad_h), static_cast<short>(column * p.stride_w - p.pad_w)};
+}
+
+// Index of the pixel that tap (r, s) of a window reads, or -1 if it is outside, or falls between the strides.
+template <bool ADJOINT> __device__ __forceinline__ int neighbour(const Conv &p, Window at, int r, int s) {
+    int row, column;
+    if (ADJOINT) {
+        row = at.row - r;
+        column = at.column - s;
+        if (row < 0 || column < 0) {
+            return -1;
+        }
+        if (p.stride_h != 1 || p.stride_w != 1) {
+            const int up = row / p.stride_h, left = column / p.stride_w;
+            if (up * p.stride_h != row || left * p.stride_w != column) {
+                return -1;
+            }
+            row = up;
+            column = left;
+        }
+    } else {
+        row = at.row + r;
+        column = at.column + s;
+        if (row < 0 || column < 0) {
+            return -1;
+        }
+    }
+    return row < p.in_h && column < p.in_w ? at.base + row * static_cast<int>(p.in_w) + column : -1;
+}
+
+// VEC consecutive values.
+template <int VEC> struct Vec {
+    float v[VEC];
+};
+
+template <int VEC> __device__ __forceinline__ Vec<VEC> load(const float *from, bool inside) {
+    Vec<VEC> out;
+    if constexpr (VEC == 4) {
+        const float4 value = inside ? __ldg(reinterpret_cast<const float4 *>(from)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        out.v[0] = value.x;
+        out.v[1] = value.y;
+        out.v[2] = value.z;
+        out.v[3] = value.w;
+    } else {
+        out.v[0] = inside ? __ldg(from) : 0.0f;
+    }
+    return out;
+}
+
+__device__ __forceinline__ float4 read4(const float *from) {
+    return *reinterpret_cast<const float4 *>(from);
+}
+
+// A position in the sum: tap (r, s), channel c of the group.
+struct Cursor {
+    u32 r, s, c;
+
+    // Carries c over to the taps.
+    __device__ __forceinline__ void carry(const Conv &p) {
+        while (c >= p.group_in) {
+            c -= p.group_in;
+            if (++s == p.s) {
+                s = 0;
+                ++r;
+            }
+        }
+    }
+};
+
+// acc[i][j] += a[i] b[j] for DEPTH steps of the tiles in shared memory.
+template <int TM, int TN>
+__device__ __forceinline__ void multiply(float (&acc)[TM][TN], const float *a, u32 a_stride, const float *b, u32 b_stride) {
+#pragma unroll
+    for (u32 k = 0; k < DEPTH; ++k) {
+        float left[TM], right[TN];
+#pragma unroll
+        for (u32 i = 0; i < TM; i += 4) {
+            const float4 v = read4(a + k * a_stride + i);
+            left[i] = v.x;
+            left[i + 1] = v.y;
+            left[i + 2] = v.z;
+            left[i + 3] = v.w;
+        }
+#pragma unroll
+        for (u32 j = 0; j < TN; j += 4) {
+            const float4 v = read4(b + k * b_stride + 8 * j);
+            right[j] = v.x;
+            right[j + 1] = v.y;
+            right[j + 2] = v.z;
+            right[j + 3] = v.w;
+        }
+#pragma unroll
+        for (u32 i = 0; i < TM; ++i) {
+#pragma unroll
+            for (u32 j = 0; j < TN; ++j) {
+                acc[i][j] = fmaf(left[i], right[j], acc[i][j]);
+            }
+        }
+    }
+}
+
+// Forward (the weight is [depth][K], its last index the output's channel), or its ADJOINT, the input gradient (the weight is
+// [taps][C][K], its last index the sum's channel). Grid: tiles of pixels, tiles of channels, groups.
+template <bool ADJOINT, int VEC, int TN>
+__device__ __forceinline__ void gather(const Conv &p, const float *__restrict__ in, const float *__restrict__ w,
+                                       const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,
+                                       float *b) {
+    constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
+    constexpr u32 VECS = DEPTH / VEC;                    // vectors of a pixel in a step
+    constexpr u32 A_STEP = THREADS / VECS;               // pixels that the block loads at once
+    constexpr u32 A_LOADS = TILE_ROWS / A_STEP;          // vectors of the image that a thread loads in a step
+    constexpr u32 B_LOADS = DEPTH * COLUMNS / VEC / THREADS; // and of the weight
+    const u32 tid = threadIdx.x, first = blockIdx.x * TILE_ROWS, column0 = blockIdx.y * COLUMNS, group = blockIdx.z;
+    windows[tid] = window<ADJOINT>(p, first + tid, p.pixels);
+
+    const float *source = in + group * p.group_in;
+    const u32 vec = tid % VECS, row0 = tid / VECS;
+    Cursor at = {0, 0, vec * VEC};
+    at.carry(p);
+    Vec<VEC> from_image[A_LOADS], from_weight[B_LOADS];
+
+    auto fetch = [&](u32 depth0) {
+#pragma unroll
+        for (u32 i = 0; i < A_LOADS; ++i) {
+            const int pixel = at.r < p.r ? neighbour<ADJOINT>(p, windows[row0 + i * A_STEP], at.r, at.s) : -1;
+            const u32 index = static_cast<u32>(pixel) * p.in_channels + at.c;
+            from_image[i] = load<VEC>(source + (pixel >= 0 ? index : 0), pixel >= 0);
+        }
+#pragma unroll
+        for (u32 i = 0; i < B_LOADS; ++i) {
+            u32 index;
+            bool inside;
+            if (ADJOINT) {
+                const u32 column = column0 + row0 + i * A_STEP;
+                inside = at.r < p.r && column < p.group_out;
+                index = ((at.r * p.s + at.s) * p.group_out + column) * p.weight_stride + group * p.group_in + at.c;
+            } else {
+                const u32 e = tid + i * THREADS;
+                const u32 depth = depth0 + e / (COLUMNS / VEC), column = column0 + e % (COLUMNS / VEC) * VEC;
+                inside = depth < p.depth && column < p.group_out;
+                index = depth * p.weight_stride + group * p.group_out + column;
+            }
+            from_weight[i] = load<VEC>(w + (inside ? index : 0), inside);
+        }
+        at.c += DEPTH;
+        at.carry(p);
+    };
+    auto store = [&](u32 buffer) {
+        float *to_a = a + buffer * DEPTH * ROWS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
+#pragma unroll
+        for (u32 i = 0; i < A_LOADS; ++i) {
+#pragma unroll
+            for (u32 v = 0; v < VEC; ++v) {
+                to_a[(vec * VEC + v) * ROWS_STRIDE + row0 + i * A_STEP] = from_image[i].v[v];
+            }
+        }
+#pragma unroll
+        for (u32 i = 0; i < B_LOADS; ++i) {
+            const u32 e = tid + i * THREADS;
+#pragma unroll
+            for (u32 v = 0; v < VEC; ++v) {
+                const u32 depth = ADJOINT ? vec * VEC + v : e / (COLUMNS / VEC);
+                const u32 column = ADJOINT ? row0 + i * A_STEP : e % (COLUMNS / VEC) * VEC + v;
+                to_b[depth * B_STRIDE + column] = from_weight[i].v[v];
+            }
+        }
+    };
+
+    const u32 tx = tid % 8, ty = tid / 8;
+    float acc[8][TN] = {};
+    const u32 steps = (p.depth + DEPTH - 1) / DEPTH;
+    __syncthreads(); // windows
+    fetch(0);
+    store(0);
+    __syncthreads();
+    for (u32 step = 0; step < steps; ++step) {
+        const u32 buffer = step % 2;
+        if (step + 1 < steps) {
+            fetch((step + 1) * DEPTH);
+        }
+        multiply<8, TN>(acc, a + buffer * DEPTH * ROWS_STRIDE + ty * 8, ROWS_STRIDE, b + buffer * DEPTH * B_STRIDE + tx * 4,
+                        B_STRIDE);
+        if (step + 1 < steps) {
+            store(1 - buffer);
+        }
+        __syncthreads();
+    }
+
+#pragma unroll
+    for (u32 i = 0; i < 8; ++i) {
+        const u32 pixel = first + ty * 8 + i;
+#pragma unroll
+        for (u32 j = 0; j < TN; j += 4) {
+            const u32 column = column0 + 8 * j + tx * 4, channel = group * p.group_out + column;
+            if (pixel < p.pixels) {
+                float *to = out + pixel * p.out_channels + channel;
+                if (VEC == 4) {
+                    if (column < p.group_out) {
+                        float4 value = make_float4(acc[i][j], acc[i][j + 1], acc[i][j + 2], acc[i][j + 3]);
+                        if (bias) {
+                            value.x += bias[channel];
+                            value.y += bias[channel + 1];
+                            value.z += bias[channel + 2];
+                            value.w += bias[channel + 3];
+                        }
+                        put4(to, value, p.add);
+                    }
+                } else {
+#pragma unroll
+                    for (u32 v = 0; v < 4; ++v) {
+                        if (column + v < p.group_out) {
+                            put(to + v, acc[i][j + v] + (bias ? bias[channel + v] : 0.0f), p.add);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#define GATHER(NAME, ADJOINT, VEC, TN)                                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                                          \
+        NAME(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,                    \
+             float *__restrict__ out) {                                                                                            \
+        __shared__ Window windows[TILE_ROWS];                                                                                      \
+        __shared__ float4 a[2 * DEPTH * ROWS_STRIDE / 4], b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                   \
+        gather<ADJOINT, VEC, TN>(p, in, w, bias, out, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));        \
+    }
+
+GATHER(conv2d_forward_1x32, false, 1, 4)
+GATHER(conv2d_forward_4x32, false, 4, 4)
+GATHER(conv2d_forward_4x64, false, 4, 8)
+GATHER(conv2d_adjoint_1x32, true, 1, 4)
+GATHER(conv2d_adjoint_4x32, true, 4, 4)
+GATHER(conv2d_adjoint_4x64, true, 4, 8)
+
+// Weight gradient of a part of the pixels. `in` is x, `dy` has the walked pixels; partial[split] is laid out as the weight.
+// VA is the width of loads of x, VB of dy. Grid: tiles of (r, s, c), tiles of k, splits x groups.
+template <int VA, int VB, int TN>
+__device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const float *__restrict__ in, const float *__restrict__ dy,
+                                            float *__restrict__ partial, Window *windows, float *a, float *b) {
+    constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
+    constexpr u32 A_VECS = TILE_TAPS / VA, B_VECS = COLUMNS / VB;       // vectors of a pixel
+    constexpr u32 A_STEP = THREADS / A_VECS, B_STEP = THREADS / B_VECS; // pixels that the block loads at once
+    constexpr u32 A_LOADS = DEPTH / A_STEP, B_LOADS = DEPTH / B_STEP;
+    const u32 tid = threadIdx.x, split = blockIdx.z % splits, group = blockIdx.z / splits;
+    const u32 row0 = blockIdx.x * TILE_TAPS, column0 = blockIdx.y * COLUMNS;
+    const u32 begin = split * p.split_pixels;
+    const u32 end = begin + p.split_pixels < p.pixels ? begin + p.split_pixels : p.pixels;
+
+    // A thread loads the same (r, s, c) of all pixels, and the same k.
+    const u32 a_pixel = tid / A_VECS, b_pixel = tid % THREADS / B_VECS;
+    const u32 a_column = tid % A_VECS * VA, b_column = tid % B_VECS * VB;
+    const bool a_inside = row0 + a_column < p.depth, b_inside = column0 + b_column < p.group_out;
+    Cursor at = {0, 0, a_inside ? row0 + a_column : 0};
+    at.carry(p);
+    const float *source = in + group * p.group_in + at.c;
+    const float *gradient = dy + group * p.group_out + column0 + b_column;
+    Vec<VA> from_image[A_LOADS];
+    Vec<VB> from_gradient[B_LOADS];
+
+    auto prepare = [&](u32 step) {
+        if (tid < DEPTH) {
+            windows[step % 2 * DEPTH + tid] = window<false>(p, begin + step * DEPTH + tid, end);
+        }
+    };
+    auto fetch = [&](u32 step) {
+#pragma unroll
+        for (u32 i = 0; i < A_LOADS; ++i) {
+            const int pixel = neighbour<false>(p, windows[step % 2 * DEPTH + a_pixel + i * A_STEP], at.r, at.s);
+            const bool inside = a_inside && pixel >= 0;
+            from_image[i] = load<VA>(source + (inside ? static_cast<u32>(pixel) * p.in_channels : 0), inside);
+        }
+#pragma unroll
+        for (u32 i = 0; i < B_LOADS; ++i) {
+            const u32 pixel = begin + step * DEPTH + b_pixel + i * B_STEP;
+            const bool inside = b_inside && pixel < end;
+            from_gradient[i] = load<VB>(inside ? gradient + pixel * p.out_channels : dy, inside);
+        }
+    };
+    auto store = [&](u32 buffer) {
+        float *to_a = a + buffer * DEPTH * TAPS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
+#pragma unroll
+        for (u32 i = 0; i < A_LOADS; ++i) {
+#pragma unroll
+            for (u32 v = 0; v < VA; ++v) {
+                to_a[(a_pixel + i * A_STEP) * TAPS_STRIDE + a_column + v] = from_image[i].v[v];
+            }
+        }
+#pragma unroll
+        for (u32 i = 0; i < B_LOADS; ++i) {
+#pragma unroll
+            for (u32 v = 0; v < VB; ++v) {
+                to_b[(b_pixel + i * B_STEP) * B_STRIDE + b_column + v] = from_gradient[i].v[v];
+            }
+        }
+    };
+
+    const u32 tx = tid % 8, ty = tid / 8;
+    float acc[4][TN] = {};
+    const u32 steps = end > begin ? (end - begin + DEPTH - 1) / DEPTH : 0;
+    prepare(0);
+    prepare(1);
+    __syncthreads();
+    if (steps > 0) {
+        fetch(0);
+        store(0);
+    }
+    __syncthreads();
+    for (u32 step = 0; step < steps; ++step) {
+        const u32 buffer = step % 2;
+        if (step + 1 < steps) {
+            fetch(step + 1);
+            // in the place of this step's, which were read before the last barrier
+            prepare(step + 2);
+        }
+        multiply<4, TN>(acc, a + buffer * DEPTH * TAPS_STRIDE + ty * 4, TAPS_STRIDE, b + buffer * DEPTH * B_STRIDE + tx * 4,
+                        B_STRIDE);
+        if (step + 1 < steps) {
+            store(1 - buffer);
+        }
+        __syncthreads();
+    }
+
+    float *out = partial + split * (p.depth * p.weight_stride) + group * p.group_out;
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        const u32 row = row0 + ty * 4 + i;
+#pragma unroll
+        for (u32 j = 0; j < TN; ++j) {
+            const u32 column = column0 + j / 4 * 32 + tx * 4 + j % 4;
+            if (row < p.depth && column < p.group_out) {
+                out[row * p.weight_stride + column] = acc[i][j];
+            }
+        }
+    }
+}
+
+#define REDUCE_ROWS(NAME, VA, VB, TN)                                                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                                          \
+        NAME(Conv p, u32 splits, const float *__restrict__ in, const float *__restrict__ dy, float *__restrict__ partial) {       \
+        __shared__ Window windows[2 * DEPTH];                                                                                      \
+        __shared__ float4 a[2 * DEPTH * TAPS_STRIDE / 4], b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                   \
+        reduce_rows<VA, VB, TN>(p, splits, in, dy, partial, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));  \
+    }
+
+REDUCE_ROWS(conv2d_weight_1x1x32, 1, 1, 4)
+REDUCE_ROWS(conv2d_weight_1x4x32, 1, 4, 4)
+REDUCE_ROWS(conv2d_weight_4x4x32, 4, 4, 4)
+REDUCE_ROWS(conv2d_weight_4x4x64, 4, 4, 8)
+
+// dw (+)= sum of partial over the splits. A block sums 32 elements; 8 threads share one, each takes every eighth split.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_sum_splits(u32 len, u32 splits, const float *__restrict__ partial, float *__restrict__ dw, u32 add) {
+    __shared__ float shared[BLOCK];
+    const u32 lane = threadIdx.x % 32, part = threadIdx.x / 32, i = blockIdx.x * 32 + lane;
+    float sum = 0.0f;
+    if (i < len) {
+#pragma unroll 4
+        for (u32 split = part; split < splits; split += BLOCK / 32) {
+            sum += partial[split * len + i];
+        }
+    }
+    shared[threadIdx.x] = sum;
+    __syncthreads();
+    if (part == 0 && i < len) {
+        for (u32 other = 1; other < BLOCK / 32; ++other) {
+            sum += shared[other * 32 + lane];
+        }
+        put(&dw[i], sum, add);
+    }
+}
+
+// Pixels that a thread of the kernels for one channel computes: the weight is loaded once for all.
+#define ONE_PIXELS 4
+
+// An image of one channel out of one of many, a multiple of 4: 8 lanes share a pixel, each takes every eighth 4 channels, and add
+// their sums. The weight is contiguous along the sum in both directions.
+template <bool ADJOINT>
+__device__ __forceinline__ void to_one(const Conv &p, const float *__restrict__ in, const float *__restrict__ w,
+                                       const float *__restrict__ bias, float *__restrict__ out) {
+    const u32 lane = threadIdx.x % 8, first = (blockIdx.x * (BLOCK / 8) + threadIdx.x / 8) * ONE_PIXELS;
+    Window windows[ONE_PIXELS];
+    float acc[ONE_PIXELS] = {};
+#pragma unroll
+    for (u32 i = 0; i < ONE_PIXELS; ++i) {
+        windows[i] = window<ADJOINT>(p, first + i, p.pixels);
+    }
+    // Not unrolled: the indices of a second tap in flight would cost registers, and the occupancy that hides the loads.
+#pragma unroll 1
+    for (u32 r = 0; r < p.r; ++r) {
+#pragma unroll 1
+        for (u32 s = 0; s < p.s; ++s) {
+            int pixels[ONE_PIXELS];
+#pragma unroll
+            for (u32 i = 0; i < ONE_PIXELS; ++i) {
+                pixels[i] = neighbour<ADJOINT>(p, windows[i], r, s);
+            }
+            const float *taps = w + (r * p.s + s) * p.group_in;
+            for (u32 c = lane * 4; c < p.group_in; c += 32) {
+                const Vec<4> weight = load<4>(taps + c, true);
+#pragma unroll
+                for (u32 i = 0; i < ONE_PIXELS; ++i) {
+                    const bool inside = pixels[i] >= 0;
+                    const Vec<4> x = load<4>(in + (inside ? static_cast<u32>(pixels[i]) * p.in_channels + c : 0), inside);
+#pragma unroll
+                    for (u32 v = 0; v < 4; ++v) {
+                        acc[i] = fmaf(x.v[v], weight.v[v], acc[i]);
+                    }
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < ONE_PIXELS; ++i) {
+        float sum = acc[i];
+        sum += __shfl_xor_sync(FULL_WARP, sum, 4);
+        sum += __shfl_xor_sync(FULL_WARP, sum, 2);
+        sum += __shfl_xor_sync(FULL_WARP, sum, 1);
+        if (lane == i && first + i < p.pixels) {
+            put(&out[first + i], sum + (bias ? *bias : 0.0f), p.add);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_forward_to_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+                          float *__restrict__ out) {
+    to_one<false>(p, in, w, bias, out);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_adjoint_to_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+                          float *__restrict__ out) {
+    to_one<true>(p, in, w, bias, out);
+}
+
+// An image of many channels, a multiple of 4, out of one of one channel: a thread computes 4 channels of some pixels.
+template <bool ADJOINT>
+__device__ __forceinline__ void from_one(const Conv &p, const float *__restrict__ in, const float *__restrict__ w,
+                                         const float *__restrict__ bias, float *__restrict__ out) {
+    const u32 index = blockIdx.x * BLOCK + threadIdx.x, vecs = p.group_out / 4;
+    const u32 channel = index % vecs * 4, first = index / vecs * ONE_PIXELS;
+    Window windows[ONE_PIXELS];
+    float acc[ONE_PIXELS][4] = {};
+#pragma unroll
+    for (u32 i = 0; i < ONE_PIXELS; ++i) {
+        windows[i] = window<ADJOINT>(p, first + i, p.pixels);
+    }
+    // Not unrolled: the indices of a second tap in flight would cost registers, and the occupancy that hides the loads.
+#pragma unroll 1
+    for (u32 r = 0; r < p.r; ++r) {
+#pragma unroll 1
+        for (u32 s = 0; s < p.s; ++s) {
+            const Vec<4> weight = load<4>(w + (r * p.s + s) * p.group_out + channel, true);
+#pragma unroll
+            for (u32 i = 0; i < ONE_PIXELS; ++i) {
+                const int pixel = neighbour<ADJOINT>(p, windows[i], r, s);
+                const float x = pixel >= 0 ? __ldg(in + pixel) : 0.0f;
+#pragma unroll
+                for (u32 v = 0; v < 4; ++v) {
+                    acc[i][v] = fmaf(x, weight.v[v], acc[i][v]);
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < ONE_PIXELS; ++i) {
+        if (first + i < p.pixels) {
+            float4 value = make_float4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
+            if (bias) {
+                value.x += bias[channel];
+                value.y += bias[channel + 1];
+                value.z += bias[channel + 2];
+                value.w += bias[channel + 3];
+            }
+            put4(&out[(first + i) * p.out_channels + channel], value, p.add);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_forward_from_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+                            float *__restrict__ out) {
+    from_one<false>(p, in, w, bias, out);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_adjoint_from_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+                            float *__restrict__ out) {
+    from_one<true>(p, in, w, bias, out);
+}
+
+// Rows that a thread of the bias gradient sums.
+#define BIAS_ROWS 32
+
+// partial[channel][chunk] = sum of the chunk's rows
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_bias_sums(Columns p, const float *__restrict__ dy, float *__restrict__ partial) {
+    __shared__ float shared[BLOCK];
+    const Place at = place(p);
+    float sum = 0.0f;
+#pragma unroll 8
+    for (u32 i = 0; i < BIAS_ROWS; ++i) {
+        const u32 row = at.row + i * at.step;
+        if (row < at.end) {
+            sum += dy[row * p.channels + at.channel];
+        }
+    }
+    sum = column_sum(sum, p.lanes, shared);
+    if (threadIdx.x < p.lanes && at.channel < p.channels) {
+        partial[at.channel * p.chunks + blockIdx.x] = sum;
+    }
+}
+
+// db (+)= sum of partial over the chunks; a warp a channel
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    conv2d_bias(Columns p, const float *__restrict__ partial, float *__restrict__ db, u32 add_to) {
+    const u32 channel = blockIdx.x * (BLOCK / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (channel >= p.channels) {
+        return; // the whole warp
+    }
+    Wide sum = {0.0f, 0.0f};
+    for (u32 i = lane; i < p.chunks; i += 32) {
+        sum = add(sum, {partial[channel * p.chunks + i], 0.0f});
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) {
+        put(&db[channel], sum.hi, add_to);
+    }
+}

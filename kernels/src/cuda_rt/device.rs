@@ -1,0 +1,160 @@
+//! One GPU: its context, and the stream that all passes run on, one after the other.
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::CudaContext;
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+/// Why a GPU cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CudaError {
+    /// There is no driver library.
+    #[error("no NVIDIA driver found (libcuda.so.1): CUDA needs an NVIDIA GPU and its driver, version 525 or later, and nothing else")]
+    NoDriver,
+    /// The driver has no GPU.
+    #[error("the NVIDIA driver finds no GPU")]
+    NoGpu,
+    /// There is no GPU of this number.
+    #[error("there is no GPU {ordinal}: the driver finds {count}, and counts from 0")]
+    UnknownGpu {
+        /// Number asked for.
+        ordinal: usize,
+        /// Number of GPUs.
+        count: usize,
+    },
+    /// The GPU is older than what the kernels are compiled for.
+    #[error("GPU {ordinal} ({name}) is too old: its compute capability is {major}.{minor}, and 7.0 is needed")]
+    OldGpu {
+        /// Its number.
+        ordinal: usize,
+        /// Its name.
+        name: String,
+        /// Compute capability.
+        major: i32,
+        /// Compute capability.
+        minor: i32,
+    },
+    /// A driver call failed.
+    #[error("the NVIDIA driver failed in {call}: {error}")]
+    Driver {
+        /// What was called.
+        call: &'static str,
+        /// The driver's name of the error.
+        error: String,
+    },
+}
+
+/// The driver's name of an error.
+fn error_name(error: DriverError) -> String {
+    match error.error_name() {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => format!("error {}", error.0 as u32),
+    }
+}
+
+/// Turns a driver's error into ours.
+pub(super) fn check<T>(call: &'static str, result: Result<T, DriverError>) -> Result<T, CudaError> {
+    result.map_err(|error| CudaError::Driver { call, error: error_name(error) })
+}
+
+/// The value of a call that fails only if the GPU or its driver does. A pass has no way to report that, and no way to go on.
+pub(super) fn expect<T>(call: &'static str, result: Result<T, DriverError>) -> T {
+    check(call, result).unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
+}
+
+/// GPUs that the driver finds; may be 0.
+pub(crate) fn device_count() -> Result<usize, CudaError> {
+    // SAFETY: loads the driver library; its initialisers are NVIDIA's concern. Without this question, cudarc would panic where
+    // there is none.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    match result::init().and_then(|()| result::device::get_count()) {
+        Ok(count) => Ok(count.max(0) as usize),
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        Err(error) => check("cuInit", Err(error)),
+    }
+}
+
+/// A GPU with a context and a stream.
+pub(crate) struct Device {
+    context: Arc<CudaContext>,
+    pub(super) stream: sys::CUstream,
+    modules: Vec<sys::CUmodule>,
+    pub(crate) name: String,
+    pub(crate) capability: (i32, i32),
+}
+
+// SAFETY: the driver may be called from any thread; the handles are only handed to it.
+unsafe impl Send for Device {}
+// SAFETY: as above; the driver locks.
+unsafe impl Sync for Device {}
+
+impl Device {
+    pub(crate) fn new(ordinal: usize) -> Result<Device, CudaError> {
+        let count = device_count()?;
+        if count == 0 {
+            return Err(CudaError::NoGpu);
+        }
+        if ordinal >= count {
+            return Err(CudaError::UnknownGpu { ordinal, count });
+        }
+        let context = check("cuDevicePrimaryCtxRetain", CudaContext::new(ordinal))?;
+        let name = check("cuDeviceGetName", context.name())?;
+        let capability = check("cuDeviceGetAttribute", context.compute_capability())?;
+        let (major, minor) = capability;
+        if major < 7 {
+            return Err(CudaError::OldGpu { ordinal, name, major, minor });
+        }
+        let stream = check("cuStreamCreate", result::stream::create(result::stream::StreamKind::NonBlocking))?;
+        Ok(Device { context, stream, modules: Vec::new(), name, capability })
+    }
+
+    /// Makes this device the one that this thread's driver calls mean.
+    pub(super) fn bind(&self) {
+        expect("cuCtxSetCurrent", self.context.bind_to_thread());
+    }
+
+    /// Compiles a module for this GPU and loads it.
+    pub(super) fn load(&mut self, ptx: &'static CStr) -> Result<Module, CudaError> {
+        // SAFETY: the image is text that ends with a zero byte.
+        let module = check("cuModuleLoadData", unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
+        self.modules.push(module);
+        Ok(Module(module))
+    }
+
+    /// Waits until everything that was started has ended.
+    pub(super) fn synchronize(&self) {
+        // SAFETY: the stream is alive.
+        expect("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) });
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: stream and modules are alive, and not used again.
+        unsafe {
+            let _ = self.context.bind_to_thread();
+            let _ = result::stream::synchronize(self.stream);
+            for &module in &self.modules {
+                let _ = result::module::unload(module);
+            }
+            let _ = result::stream::destroy(self.stream);
+        }
+    }
+}
+
+/// A loaded module, as long as its [`Device`] lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Module(sys::CUmodule);
+
+impl Module {
+    /// A kernel by name.
+    pub(super) fn function(self, name: &str) -> Result<sys::CUfunction, CudaError> {
+        let name = CString::new(name).expect("names of kernels have no zero byte");
+        // SAFETY: the module is loaded.
+        check("cuModuleGetFunction", unsafe { result::module::get_function(self.0, name) })
+    }
+}

@@ -1,0 +1,160 @@
+//! Device memory: all regions in one allocation.
+
+use super::device::{Device, expect};
+use crate::{OutOfMemory, Span};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{CUdeviceptr, CUresult};
+use std::sync::Arc;
+
+/// Address of f32 values on the device, as kernels take it. 0 for an operand that is absent.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ptr(CUdeviceptr);
+
+/// f32 values on the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) ptr: Ptr,
+    pub(crate) len: usize,
+}
+
+impl Slice {
+    /// Whether 16 bytes can be read at once, at every multiple of 4 elements.
+    pub(crate) fn is_aligned(self) -> bool {
+        self.ptr.0.is_multiple_of(16)
+    }
+
+    /// The part from `offset` on.
+    pub(crate) fn from(self, offset: usize) -> Slice {
+        assert!(offset <= self.len, "{offset} of {}", self.len);
+        Slice { ptr: Ptr(self.ptr.0 + (offset * size_of::<f32>()) as u64), len: self.len - offset }
+    }
+
+    /// Asserts that a workspace has so many elements.
+    pub(crate) fn scratch(self, len: usize) -> Slice {
+        assert!(self.len >= len, "workspace of {} elements, {len} needed", self.len);
+        self
+    }
+}
+
+/// Bytes that regions begin at multiples of: what the driver aligns allocations to.
+const ALIGNMENT_BYTES: usize = 256;
+
+/// The regions of a [`Cuda`](crate::Cuda) backend's memory.
+pub struct CudaMemory {
+    device: Arc<Device>,
+    /// 0 if all regions are empty: the driver refuses to allocate nothing.
+    base: CUdeviceptr,
+    /// First byte and elements of each region.
+    regions: Vec<(usize, usize)>,
+}
+
+impl CudaMemory {
+    pub(crate) fn new(device: &Arc<Device>, lens: &[usize]) -> Result<CudaMemory, OutOfMemory> {
+        let mut end = 0usize;
+        let mut regions = Vec::with_capacity(lens.len());
+        for &len in lens {
+            regions.push((end, len));
+            let bytes = len.checked_mul(size_of::<f32>()).and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT_BYTES));
+            end = end.saturating_add(bytes.unwrap_or(usize::MAX));
+        }
+        device.bind();
+        let mut memory = CudaMemory { device: Arc::clone(device), base: 0, regions };
+        if end > 0 {
+            // SAFETY: the memory is set to 0 before anything reads it.
+            memory.base = match unsafe { result::malloc_sync(end) } {
+                Ok(base) => base,
+                Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                    return Err(OutOfMemory { bytes: end, device: "the GPU" });
+                }
+                Err(error) => expect("cuMemAlloc", Err(error)),
+            };
+            // SAFETY: the allocation has so many bytes.
+            expect("cuMemsetD8Async", unsafe { result::memset_d8_async(memory.base, 0, end, device.stream) });
+        }
+        Ok(memory)
+    }
+
+    /// The elements of a span.
+    ///
+    /// # Panics
+    /// If the span is not inside its region.
+    fn slice(&self, span: Span) -> Slice {
+        if span.is_empty() {
+            return Slice { ptr: Ptr(0), len: 0 };
+        }
+        let (begin, len) = self.regions[span.region.0 as usize];
+        assert!(
+            span.offset <= len && span.len <= len - span.offset,
+            "{span:?} exceeds its region of {len} elements"
+        );
+        // Kernels index the elements of an operand with 32 bits.
+        assert!(span.len <= i32::MAX as usize, "{span:?} is too long for a CUDA kernel");
+        Slice { ptr: Ptr(self.base + (begin + span.offset * size_of::<f32>()) as u64), len: span.len }
+    }
+
+    /// The operands of one pass: `reads` may overlap each other, every span of `writes` is disjoint from all others.
+    ///
+    /// # Panics
+    /// If a span is not inside its region, or a written one overlaps another one.
+    pub(crate) fn operands<const R: usize, const W: usize>(
+        &mut self,
+        reads: [Span; R],
+        writes: [Span; W],
+    ) -> ([Slice; R], [Slice; W]) {
+        for (i, write) in writes.iter().enumerate() {
+            for other in reads.iter().chain(&writes[..i]) {
+                assert!(!write.overlaps(other), "written span {write:?} overlaps {other:?}");
+            }
+        }
+        (reads.map(|span| self.slice(span)), writes.map(|span| self.slice(span)))
+    }
+
+    /// As [`operands`](Self::operands), but reads of which `inplace` is true may be the first written span itself.
+    pub(crate) fn operands_inplace<const R: usize, const W: usize>(
+        &mut self,
+        reads: [(Span, bool); R],
+        writes: [Span; W],
+    ) -> ([Slice; R], [Slice; W]) {
+        let distinct = reads.map(|(span, inplace)| if inplace && span == writes[0] { Span::EMPTY } else { span });
+        let (_, written) = self.operands(distinct, writes);
+        (reads.map(|(span, _)| self.slice(span)), written)
+    }
+
+    /// Copies to the device. Returns when `src` has been read: the driver stages what lies in pageable memory.
+    pub(crate) fn write(&mut self, dst: Span, src: &[f32]) {
+        let to = self.slice(dst);
+        assert_eq!(to.len, src.len(), "{dst:?}");
+        if to.len > 0 {
+            self.device.bind();
+            // SAFETY: the slice is inside the allocation, which holds f32.
+            expect("cuMemcpyHtoDAsync", unsafe { result::memcpy_htod_async(to.ptr.0, src, self.device.stream) });
+        }
+    }
+
+    /// Copies from the device, and waits until it has arrived.
+    pub(crate) fn read(&self, src: Span, dst: &mut [f32]) {
+        let from = self.slice(src);
+        assert_eq!(from.len, dst.len(), "{src:?}");
+        if from.len > 0 {
+            self.device.bind();
+            // SAFETY: the slice is inside the allocation, which holds f32; `dst` is borrowed until the copy has ended.
+            expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(dst, from.ptr.0, self.device.stream) });
+            self.device.synchronize();
+        }
+    }
+}
+
+impl Drop for CudaMemory {
+    fn drop(&mut self) {
+        if self.base != 0 {
+            self.device.bind();
+            // What fails here cannot be helped, and has been reported if it was of consequence.
+            // SAFETY: the allocation is alive, and not used again: what uses it has ended.
+            unsafe {
+                let _ = result::stream::synchronize(self.device.stream);
+                let _ = result::free_sync(self.base);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Tests of the embedded PTX that need no GPU: it is what the sources give, and declares what the launchers pass.
+
+use super::Signature;
+use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, loss, pad};
+
+struct File {
+    source: (&'static str, &'static str),
+    ptx: &'static str,
+    signatures: &'static [Signature],
+}
+
+macro_rules! files {
+    ($($($module:ident)::+),*) => {
+        [$(File {
+            source: $($module)::+::Kernels::SOURCE,
+            ptx: $($module)::+::Kernels::PTX,
+            signatures: $($module)::+::Kernels::SIGNATURES,
+        }),*]
+    };
+}
+
+const FILES: [File; 8] = files!(
+    activation::cuda,
+    adamw::cuda,
+    add::cuda,
+    batch_norm::cuda,
+    conv2d::cuda,
+    cuda_rt::fill,
+    loss::cuda,
+    pad::cuda
+);
+
+/// FNV-1a, as in build.py.
+fn fingerprint(bytes: impl Iterator<Item = u8>) -> String {
+    let state = bytes.fold(0xcbf2_9ce4_8422_2325u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{state:016x}")
+}
+
+#[test]
+fn the_ptx_is_that_of_the_sources() {
+    for File { source: (name, source), ptx, .. } in FILES {
+        let want = fingerprint(include_str!("common.cuh").bytes().chain(source.bytes()));
+        let first = ptx.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with(&format!("// sources {want},")),
+            "the PTX of {name} is stale: run python3 kernels/src/cuda_rt/build.py"
+        );
+    }
+}
+
+#[test]
+fn every_source_has_launchers() {
+    fn visit(folder: &std::path::Path, found: &mut usize) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "cu") {
+                *found += 1;
+                let name = path.file_name().unwrap().to_str().unwrap();
+                assert!(FILES.iter().any(|file| file.source.0 == name), "{name} is in no list of this test");
+            }
+        }
+    }
+    let mut found = 0;
+    visit(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert_eq!(found, FILES.len());
+}
+
+/// What the PTX declares of its kernels: name, sizes of the parameters, threads of a block.
+fn declarations(ptx: &str) -> Vec<(String, Vec<usize>, u32)> {
+    let mut found: Vec<(String, Vec<usize>, u32)> = Vec::new();
+    for line in ptx.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix(".visible .entry ") {
+            found.push((rest.trim_end_matches('(').to_owned(), Vec::new(), 0));
+        } else if let Some(rest) = line.strip_prefix(".param ") {
+            let (_, sizes, _) = found.last_mut().unwrap();
+            // `.u64 name,` or `.align 4 .b8 name[76],`
+            sizes.push(match rest.split_once('[') {
+                Some((_, len)) => len.trim_end_matches([',', ']']).parse().unwrap(),
+                None => rest.split_once(' ').unwrap().0[2..].parse::<usize>().unwrap() / 8,
+            });
+        } else if let Some(threads) = line.strip_prefix(".maxntid ") {
+            found.last_mut().unwrap().2 = threads.split(',').next().unwrap().parse().unwrap();
+        }
+    }
+    found
+}
+
+/// The driver takes whatever bytes it is given: an argument too many or of another size would go unnoticed.
+#[test]
+fn launchers_pass_what_kernels_take() {
+    for File { source: (name, _), ptx, signatures } in FILES {
+        let declared = declarations(ptx);
+        assert_eq!(declared.len(), signatures.len(), "kernels of {name}");
+        for (kernel, sizes, threads) in declared {
+            let signature = signatures.iter().find(|signature| signature.name == kernel);
+            let signature = signature.unwrap_or_else(|| panic!("{name} has a kernel {kernel} without launcher"));
+            assert_eq!(signature.sizes, sizes, "arguments of {kernel}");
+            assert_eq!(signature.block, threads, "threads of {kernel}");
+        }
+    }
+}
