@@ -149,16 +149,16 @@ fn pass_job<'a>(cpu: &'a Cpu, p: &'a Conv2dParams, pass: Pass, name: String) -> 
     };
     let (mut x, mut w, mut y) = (values(p.input_len()), values(p.weight_len()), values(p.output_len()));
     let workspace_len = match pass {
-        Pass::Forward => cpu::forward_workspace_len(cpu, p),
-        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p),
-        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p),
+        Pass::Forward => cpu::forward_workspace_len(cpu, p, false),
+        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, false),
+        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, false),
     };
     let mut ws = values(workspace_len);
     Job::new(name, p.flops(), move || {
         let run = || match pass {
-            Pass::Forward => cpu::forward(cpu, p, &x, &w, &[], &mut y, Write::Set, &mut ws),
-            Pass::GradInput => cpu::grad_input(cpu, p, &y, &w, &[], &mut x, Write::Set, &mut ws),
-            Pass::GradWeight => cpu::grad_weight(cpu, p, &x, &y, &mut w, Write::Set, &mut ws),
+            Pass::Forward => cpu::forward(cpu, p, x[..].into(), &w, &[], &mut y, Write::Set, &mut ws),
+            Pass::GradInput => cpu::grad_input(cpu, p, y[..].into(), &w, &[], &mut x, Write::Set, &mut ws),
+            Pass::GradWeight => cpu::grad_weight(cpu, p, x[..].into(), y[..].into(), &mut w, Write::Set, &mut ws),
         };
         cpu.enter(|| timed(run))
     })

@@ -100,21 +100,21 @@ pub trait Backend {
     /// Convolution: `y (+)= conv(x, w) + bias`. Also the input gradient of a transposed convolution.
     fn conv2d_forward(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::Forward);
 
-    /// Scratch that [`conv2d_forward`](Self::conv2d_forward) needs.
-    fn conv2d_forward_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+    /// Scratch that [`conv2d_forward`](Self::conv2d_forward) needs, if an operand is mapped or if not.
+    fn conv2d_forward_workspace_bytes(&self, params: &Conv2dParams, mapped: bool) -> usize;
 
     /// Input gradient of a convolution: `dx (+)= conv^T(dy, w) + bias`. Also the forward pass of a transposed convolution, which
     /// is why it takes a bias.
     fn conv2d_grad_input(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::GradInput);
 
-    /// Scratch that [`conv2d_grad_input`](Self::conv2d_grad_input) needs.
-    fn conv2d_grad_input_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+    /// Scratch that [`conv2d_grad_input`](Self::conv2d_grad_input) needs, if an operand is mapped or if not.
+    fn conv2d_grad_input_workspace_bytes(&self, params: &Conv2dParams, mapped: bool) -> usize;
 
     /// Weight gradient of a convolution, and of a transposed one: `dw (+)= x^T dy` for every tap.
     fn conv2d_grad_weight(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::GradWeight);
 
-    /// Scratch that [`conv2d_grad_weight`](Self::conv2d_grad_weight) needs.
-    fn conv2d_grad_weight_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+    /// Scratch that [`conv2d_grad_weight`](Self::conv2d_grad_weight) needs, if an operand is mapped or if not.
+    fn conv2d_grad_weight_workspace_bytes(&self, params: &Conv2dParams, mapped: bool) -> usize;
 
     /// Bias gradient of a convolution or transposed convolution: `db (+)= sum of the rows of dy`; `db.len` channels.
     fn conv2d_grad_bias(&self, memory: &mut Self::Memory, operands: conv2d::GradBias);

@@ -5,7 +5,7 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
 use crate::conv2d::cpu::{Algo, Pass};
-use crate::conv2d::{self, Conv2dParams};
+use crate::conv2d::{self, Conv2dParams, Mapped};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::parallel::{Pool, PoolError};
@@ -102,38 +102,42 @@ impl Backend for Cpu {
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
-        let ([x, w, bias], [y, workspace]) = memory.views([o.x, o.w, o.bias], [o.y, o.workspace]);
-        p.check(x, w, y);
-        assert!(bias.is_empty() || bias.len() == p.k, "bias of {p:?}");
-        let workspace = scratch(workspace, conv2d::cpu::forward_workspace_len(self, p));
+        let ([x, scale, shift, w, bias], [y, workspace]) =
+            memory.views([o.x, o.x_map.scale, o.x_map.shift, o.w, o.bias], [o.y, o.workspace]);
+        let x = Mapped { values: x, scale, shift };
+        let workspace = scratch(workspace, conv2d::cpu::forward_workspace_len(self, p, !x.is_plain()));
         conv2d::cpu::forward(self, p, x, w, bias, y, o.write, workspace);
     }
 
-    fn conv2d_forward_workspace_bytes(&self, p: &Conv2dParams) -> usize {
-        bytes(conv2d::cpu::forward_workspace_len(self, p))
+    fn conv2d_forward_workspace_bytes(&self, p: &Conv2dParams, mapped: bool) -> usize {
+        bytes(conv2d::cpu::forward_workspace_len(self, p, mapped))
     }
 
     fn conv2d_grad_input(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradInput) {
-        let ([dy, w, bias], [dx, workspace]) = memory.views([o.dy, o.w, o.bias], [o.dx, o.workspace]);
-        p.check(dx, w, dy);
-        assert!(bias.is_empty() || bias.len() == p.c, "bias of {p:?}");
-        let workspace = scratch(workspace, conv2d::cpu::grad_input_workspace_len(self, p));
+        let ([dy, scale, shift, w, bias], [dx, workspace]) =
+            memory.views([o.dy, o.dy_map.scale, o.dy_map.shift, o.w, o.bias], [o.dx, o.workspace]);
+        let dy = Mapped { values: dy, scale, shift };
+        let workspace = scratch(workspace, conv2d::cpu::grad_input_workspace_len(self, p, !dy.is_plain()));
         conv2d::cpu::grad_input(self, p, dy, w, bias, dx, o.write, workspace);
     }
 
-    fn conv2d_grad_input_workspace_bytes(&self, p: &Conv2dParams) -> usize {
-        bytes(conv2d::cpu::grad_input_workspace_len(self, p))
+    fn conv2d_grad_input_workspace_bytes(&self, p: &Conv2dParams, mapped: bool) -> usize {
+        bytes(conv2d::cpu::grad_input_workspace_len(self, p, mapped))
     }
 
     fn conv2d_grad_weight(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradWeight) {
-        let ([x, dy], [dw, workspace]) = memory.views([o.x, o.dy], [o.dw, o.workspace]);
-        p.check(x, dw, dy);
-        let workspace = scratch(workspace, conv2d::cpu::grad_weight_workspace_len(self, p));
+        let maps = [o.x_map.scale, o.x_map.shift, o.dy_map.scale, o.dy_map.shift];
+        let ([x, dy, x_scale, x_shift, dy_scale, dy_shift], [dw, workspace]) =
+            memory.views([o.x, o.dy, maps[0], maps[1], maps[2], maps[3]], [o.dw, o.workspace]);
+        let x = Mapped { values: x, scale: x_scale, shift: x_shift };
+        let dy = Mapped { values: dy, scale: dy_scale, shift: dy_shift };
+        let is_mapped = !(x.is_plain() && dy.is_plain());
+        let workspace = scratch(workspace, conv2d::cpu::grad_weight_workspace_len(self, p, is_mapped));
         conv2d::cpu::grad_weight(self, p, x, dy, dw, o.write, workspace);
     }
 
-    fn conv2d_grad_weight_workspace_bytes(&self, p: &Conv2dParams) -> usize {
-        bytes(conv2d::cpu::grad_weight_workspace_len(self, p))
+    fn conv2d_grad_weight_workspace_bytes(&self, p: &Conv2dParams, mapped: bool) -> usize {
+        bytes(conv2d::cpu::grad_weight_workspace_len(self, p, mapped))
     }
 
     fn conv2d_grad_bias(&self, memory: &mut Memory, o: conv2d::GradBias) {

@@ -4,7 +4,7 @@ use crate::activation::{self, Activation};
 use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams, reference::Statistics};
-use crate::conv2d::{self, Conv2dParams};
+use crate::conv2d::{self, Conv2dParams, Mapped};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
@@ -45,34 +45,46 @@ impl Backend for Reference {
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
-        let ([x, w, bias], [y]) = memory.views([o.x, o.w, o.bias], [o.y]);
-        p.check(x, w, y);
+        let ([x, scale, shift, w, bias], [y]) = memory.views([o.x, o.x_map.scale, o.x_map.shift, o.w, o.bias], [o.y]);
+        let x = Mapped { values: x, scale, shift };
+        p.check(x.values, w, y);
+        x.check(p.c);
         assert!(bias.is_empty() || bias.len() == p.k);
         conv2d::reference::forward(p, x, w, bias, y, o.write);
     }
 
-    fn conv2d_forward_workspace_bytes(&self, _: &Conv2dParams) -> usize {
+    fn conv2d_forward_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
         0
     }
 
     fn conv2d_grad_input(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradInput) {
-        let ([dy, w, bias], [dx]) = memory.views([o.dy, o.w, o.bias], [o.dx]);
-        p.check(dx, w, dy);
+        let ([dy, scale, shift, w, bias], [dx]) =
+            memory.views([o.dy, o.dy_map.scale, o.dy_map.shift, o.w, o.bias], [o.dx]);
+        let dy = Mapped { values: dy, scale, shift };
+        p.check(dx, w, dy.values);
+        dy.check(p.k);
         assert!(bias.is_empty() || bias.len() == p.c);
         conv2d::reference::grad_input(p, dy, w, bias, dx, o.write);
     }
 
-    fn conv2d_grad_input_workspace_bytes(&self, _: &Conv2dParams) -> usize {
+    fn conv2d_grad_input_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
         0
     }
 
     fn conv2d_grad_weight(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradWeight) {
-        let ([x, dy], [dw]) = memory.views([o.x, o.dy], [o.dw]);
-        p.check(x, dw, dy);
+        let maps = [o.x_map.scale, o.x_map.shift, o.dy_map.scale, o.dy_map.shift];
+        let ([x, dy, x_scale, x_shift, dy_scale, dy_shift], [dw]) =
+            memory.views([o.x, o.dy, maps[0], maps[1], maps[2], maps[3]], [o.dw]);
+        let x = Mapped { values: x, scale: x_scale, shift: x_shift };
+        let dy = Mapped { values: dy, scale: dy_scale, shift: dy_shift };
+        p.check(x.values, dw, dy.values);
+        x.check(p.c);
+        dy.check(p.k);
+        assert!(x.is_plain() || dy.is_plain(), "at most one operand is mapped");
         conv2d::reference::grad_weight(p, x, dy, dw, o.write);
     }
 
-    fn conv2d_grad_weight_workspace_bytes(&self, _: &Conv2dParams) -> usize {
+    fn conv2d_grad_weight_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
         0
     }
 

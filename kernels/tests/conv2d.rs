@@ -131,9 +131,9 @@ fn run_reference(p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, write: 
     let mut out = before(p, o, pass, write);
     let bias_of = |values: &'_ [f64]| if bias { values.to_vec() } else { Vec::new() };
     match pass {
-        Pass::Forward => reference::forward(p, &o.x, &o.w, &bias_of(&o.bias_k), &mut out, write),
-        Pass::GradInput => reference::grad_input(p, &o.y, &o.w, &bias_of(&o.bias_c), &mut out, write),
-        Pass::GradWeight => reference::grad_weight(p, &o.x, &o.y, &mut out, write),
+        Pass::Forward => reference::forward(p, o.x[..].into(), &o.w, &bias_of(&o.bias_k), &mut out, write),
+        Pass::GradInput => reference::grad_input(p, o.y[..].into(), &o.w, &bias_of(&o.bias_c), &mut out, write),
+        Pass::GradWeight => reference::grad_weight(p, o.x[..].into(), o.y[..].into(), &mut out, write),
         Pass::GradBias => reference::grad_bias(&o.y, &mut out, write),
     }
     out
@@ -144,18 +144,18 @@ fn run_cpu(cpu: &Cpu, p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, wr
     let (x, w, y) = (to_f32(&o.x), to_f32(&o.w), to_f32(&o.y));
     let bias_of = |values: &'_ [f64]| if bias { to_f32(values) } else { Vec::new() };
     let workspace_len = match pass {
-        Pass::Forward => cpu::forward_workspace_len(cpu, p),
-        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p),
-        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p),
+        Pass::Forward => cpu::forward_workspace_len(cpu, p, false),
+        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, false),
+        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, false),
         Pass::GradBias => cpu::grad_bias_workspace_len(cpu, p.n * p.p * p.q, p.k),
     };
     let mut workspace = Guarded::new(&vec![f32::NAN; workspace_len]);
     let mut out = Guarded::new(&to_f32(&before(p, o, pass, write)));
     let (ws, result) = (workspace.get(), out.get());
     cpu.enter(|| match pass {
-        Pass::Forward => cpu::forward(cpu, p, &x, &w, &bias_of(&o.bias_k), result, write, ws),
-        Pass::GradInput => cpu::grad_input(cpu, p, &y, &w, &bias_of(&o.bias_c), result, write, ws),
-        Pass::GradWeight => cpu::grad_weight(cpu, p, &x, &y, result, write, ws),
+        Pass::Forward => cpu::forward(cpu, p, x[..].into(), &w, &bias_of(&o.bias_k), result, write, ws),
+        Pass::GradInput => cpu::grad_input(cpu, p, y[..].into(), &w, &bias_of(&o.bias_c), result, write, ws),
+        Pass::GradWeight => cpu::grad_weight(cpu, p, x[..].into(), y[..].into(), result, write, ws),
         Pass::GradBias => cpu::grad_bias(cpu, &y, result, write, ws),
     });
     let result = out.get().to_vec();

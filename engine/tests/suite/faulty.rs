@@ -137,9 +137,9 @@ impl Backend for Faulty {
     }
 
     workspaces! {
-        conv2d_forward_workspace_bytes(&Conv2dParams);
-        conv2d_grad_input_workspace_bytes(&Conv2dParams);
-        conv2d_grad_weight_workspace_bytes(&Conv2dParams);
+        conv2d_forward_workspace_bytes(&Conv2dParams, bool);
+        conv2d_grad_input_workspace_bytes(&Conv2dParams, bool);
+        conv2d_grad_weight_workspace_bytes(&Conv2dParams, bool);
         conv2d_grad_bias_workspace_bytes(usize, usize);
         batch_norm_forward_workspace_bytes(&BatchNormParams);
         batch_norm_backward_workspace_bytes(&BatchNormParams);
