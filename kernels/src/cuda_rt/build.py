@@ -84,7 +84,7 @@ def assemble(ptxas, name, ptx):
         command += ["--warn-on-double-precision-use", "--warning-as-error", "/dev/stdin"]
         done = subprocess.run(command, input=ptx, capture_output=True, text=True)
         if done.returncode != 0:
-            errors = [line for line in done.stderr.splitlines() if not line.startswith("ptxas info") and line.strip()]
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ptxas error")]
             raise SystemExit("\n".join([f"{name} for {gpu}:", *errors]))
         kernel = None
         for line in done.stderr.splitlines():

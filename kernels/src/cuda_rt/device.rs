@@ -1,8 +1,8 @@
 //! One GPU: its context, and the stream that all passes run on, one after the other.
 
+use cudarc::driver::CudaContext;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
-use cudarc::driver::CudaContext;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CudaError {
     /// There is no driver library.
-    #[error("no NVIDIA driver found (libcuda.so.1): CUDA needs an NVIDIA GPU and its driver, version 525 or later, and nothing else")]
+    #[error(
+        "no NVIDIA driver found (libcuda.so.1): CUDA needs an NVIDIA GPU and its driver, version 525 or later, and nothing else"
+    )]
     NoDriver,
     /// The driver has no GPU.
     #[error("the NVIDIA driver finds no GPU")]
@@ -60,7 +62,8 @@ pub(super) fn check<T>(call: &'static str, result: Result<T, DriverError>) -> Re
 
 /// The value of a call that fails only if the GPU or its driver does. A pass has no way to report that, and no way to go on.
 pub(super) fn expect<T>(call: &'static str, result: Result<T, DriverError>) -> T {
-    check(call, result).unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
+    check(call, result)
+        .unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
 }
 
 /// GPUs that the driver finds; may be 0.
@@ -117,7 +120,8 @@ impl Device {
     }
 
     /// Compiles a module for this GPU and loads it.
-    pub(super) fn load(&mut self, ptx: &'static CStr) -> Result<Module, CudaError> {
+    pub(crate) fn load(&mut self, ptx: &'static str) -> Result<Module, CudaError> {
+        let ptx = CStr::from_bytes_with_nul(ptx.as_bytes()).expect("PTX that ends with its only zero byte");
         // SAFETY: the image is text that ends with a zero byte.
         let module = check("cuModuleLoadData", unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
         self.modules.push(module);

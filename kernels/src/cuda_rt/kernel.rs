@@ -23,7 +23,8 @@ unsafe impl Arg for Ptr {}
 
 /// The arguments of a kernel.
 pub(crate) trait Args {
-    /// Sizes in bytes.
+    /// Sizes in bytes, for the test that compares them with the PTX.
+    #[cfg(test)]
     const SIZES: &'static [usize];
 
     /// Calls `f` with the addresses of the arguments.
@@ -33,6 +34,7 @@ pub(crate) trait Args {
 macro_rules! args {
     ($($type:ident $index:tt),*) => {
         impl<$($type: Arg),*> Args for ($($type,)*) {
+            #[cfg(test)]
             const SIZES: &'static [usize] = &[$(size_of::<$type>()),*];
 
             fn with_addresses<R>(&self, f: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
@@ -49,6 +51,7 @@ args!(A 0, B 1, C 2, D 3, E 4, F 5);
 args!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 args!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 args!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+args!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
 
 /// A loaded kernel.
 pub(crate) struct Kernel<A> {
@@ -92,8 +95,8 @@ pub(crate) fn flat_grid(len: usize) -> [usize; 3] {
 }
 
 /// What a kernel's declaration says.
+#[cfg(test)]
 #[derive(Debug)]
-#[cfg_attr(not(test), allow(dead_code, reason = "for the test that compares it with the PTX"))]
 pub(crate) struct Signature {
     pub(crate) name: &'static str,
     pub(crate) block: u32,

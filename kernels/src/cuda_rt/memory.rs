@@ -19,6 +19,9 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
+    /// An operand that is absent.
+    pub(crate) const EMPTY: Slice = Slice { ptr: Ptr(0), len: 0 };
+
     /// Whether 16 bytes can be read at once, at every multiple of 4 elements.
     pub(crate) fn is_aligned(self) -> bool {
         self.ptr.0.is_multiple_of(16)
@@ -55,7 +58,8 @@ impl CudaMemory {
         let mut regions = Vec::with_capacity(lens.len());
         for &len in lens {
             regions.push((end, len));
-            let bytes = len.checked_mul(size_of::<f32>()).and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT_BYTES));
+            let bytes =
+                len.checked_mul(size_of::<f32>()).and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT_BYTES));
             end = end.saturating_add(bytes.unwrap_or(usize::MAX));
         }
         device.bind();
@@ -81,13 +85,10 @@ impl CudaMemory {
     /// If the span is not inside its region.
     fn slice(&self, span: Span) -> Slice {
         if span.is_empty() {
-            return Slice { ptr: Ptr(0), len: 0 };
+            return Slice::EMPTY;
         }
         let (begin, len) = self.regions[span.region.0 as usize];
-        assert!(
-            span.offset <= len && span.len <= len - span.offset,
-            "{span:?} exceeds its region of {len} elements"
-        );
+        assert!(span.offset <= len && span.len <= len - span.offset, "{span:?} exceeds its region of {len} elements");
         // Kernels index the elements of an operand with 32 bits.
         assert!(span.len <= i32::MAX as usize, "{span:?} is too long for a CUDA kernel");
         Slice { ptr: Ptr(self.base + (begin + span.offset * size_of::<f32>()) as u64), len: span.len }

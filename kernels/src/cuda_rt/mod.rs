@@ -19,7 +19,9 @@ mod ptx;
 
 pub use device::CudaError;
 pub(crate) use device::{Device, device_count};
-pub(crate) use kernel::{Arg, Kernel, Signature, flat_grid, kernels};
+pub(crate) use kernel::{Arg, Kernel, flat_grid, kernels};
+#[cfg(test)]
+pub(crate) use kernel::{Args, Signature};
 pub use memory::CudaMemory;
 pub(crate) use memory::{Ptr, Slice};
 

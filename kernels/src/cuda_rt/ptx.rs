@@ -1,7 +1,7 @@
 //! Tests of the embedded PTX that need no GPU: it is what the sources give, and declares what the launchers pass.
 
 use super::Signature;
-use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, loss, pad};
+use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, loss, pad};
 
 struct File {
     source: (&'static str, &'static str),
@@ -19,20 +19,22 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 8] = files!(
+const FILES: [File; 9] = files!(
     activation::cuda,
     adamw::cuda,
     add::cuda,
     batch_norm::cuda,
     conv2d::cuda,
     cuda_rt::fill,
+    epilogue::cuda,
     loss::cuda,
     pad::cuda
 );
 
 /// FNV-1a, as in build.py.
 fn fingerprint(bytes: impl Iterator<Item = u8>) -> String {
-    let state = bytes.fold(0xcbf2_9ce4_8422_2325u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let state =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     format!("{state:016x}")
 }
 

@@ -1,67 +1,32 @@
 // Batch normalization. Sums over rows have two stages: blocks sum chunks of rows (see Columns), then a warp a channel sums the
-// chunks. The values of a chunk stay in registers, so memory is read once for mean and variance.
-//
-// The variance is that of deviations from the mean of the chunk: squares of values with mean 1000 and deviation 1 would be of no
-// use. The mean of a chunk is rounded, but the sum of the deviations corrects for that: with d = x - a of n values, for any a,
-//
-//     mean = a + sum d / n             m2 = sum (x - mean)^2 = sum d^2 - (sum d)^2 / n
-//
-// and the chunks are merged by their deviations from the mean of all (Chan, Golub & LeVeque, 1979).
+// chunks. The values of a chunk stay in registers, so memory is read once for mean and variance. The chunks are merged by their
+// deviations from the mean of all (Chan, Golub & LeVeque, 1979).
 #include "../../cuda_rt/common.cuh"
 
 // Rows that a thread sums, and that it maps.
 #define SUM_ROWS 32
 #define MAP_ROWS 8
 
-// partial[0][channel][chunk] and [1]: mean as a sum of two floats; [2]: m2
+// What `chunk_moments` leaves in `partial`
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    batch_norm_moments(Columns p, const float *__restrict__ x, float *__restrict__ partial) {
+    batch_norm_chunks(Columns p, const float *__restrict__ x, float *__restrict__ partial) {
     __shared__ float shared[BLOCK];
     const Place at = place(p);
     float values[SUM_ROWS];
-    float sum = 0.0f;
 #pragma unroll
     for (u32 i = 0; i < SUM_ROWS; ++i) {
         const u32 row = at.row + i * at.step;
         values[i] = row < at.end ? x[row * p.channels + at.channel] : 0.0f;
-        sum += values[i];
     }
-    const float count = chunk_count(p, blockIdx.x);
-    const float mean = column_sum(sum, p.lanes, shared) / count;
-    float first = 0.0f, second = 0.0f;
-#pragma unroll
-    for (u32 i = 0; i < SUM_ROWS; ++i) {
-        const float d = at.row + i * at.step < at.end ? values[i] - mean : 0.0f;
-        first += d;
-        second = fmaf(d, d, second);
-    }
-    first = column_sum(first, p.lanes, shared);
-    second = column_sum(second, p.lanes, shared);
-    if (threadIdx.x < p.lanes && at.channel < p.channels) {
-        float *out = partial + at.channel * p.chunks + blockIdx.x;
-        const u32 plane = p.channels * p.chunks;
-        out[0] = mean;
-        out[plane] = first / count;
-        out[2 * plane] = second - first * first / count;
-    }
+    chunk_moments<SUM_ROWS>(p, at, [&](u32 i) { return values[i]; }, partial, shared);
 }
 
-// `Constants` in batch_norm/cuda/mod.rs. `unbias` is rows / (rows - 1), or 0 if there is one row.
-struct Constants {
-    Columns columns;
-    float eps, momentum, unbias;
+struct Moments {
+    float mean, var;
 };
-static_assert(sizeof(Constants) == 32, "as in Rust");
 
-// Statistics of the batch from those of the chunks; a warp a channel
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    batch_norm_statistics(Constants c, const float *__restrict__ partial, float *__restrict__ running_mean,
-                          float *__restrict__ running_var, float *__restrict__ mean_out, float *__restrict__ rstd_out) {
-    const Columns &p = c.columns;
-    const u32 channel = blockIdx.x * (BLOCK / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (channel >= p.channels) {
-        return; // the whole warp
-    }
+// Moments of a channel from those of its chunks, by the lanes of a warp; all of them get it.
+__device__ __forceinline__ Moments merge(const Columns &p, u32 channel, u32 lane, const float *__restrict__ partial) {
     const float *hi = partial + channel * p.chunks;
     const float *lo = hi + p.channels * p.chunks;
     const float *m2 = lo + p.channels * p.chunks;
@@ -78,15 +43,73 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
         squares = add(squares, two_sum(m2[i], chunk_count(p, i) * d * d));
     }
     squares = warp_sum(squares);
+    return {shift + offset, (squares.hi + squares.lo) / rows};
+}
+
+// `Update` in batch_norm/cuda/mod.rs: how running statistics follow those of batches. `unbias` is rows / (rows - 1), or 0 if there
+// is one row, of which there is no variance.
+struct Update {
+    float eps, momentum, unbias;
+};
+static_assert(sizeof(Update) == 12, "as in Rust");
+
+__device__ __forceinline__ void update_running(const Update &u, Moments batch, float *mean, float *var) {
+    // with momentum 0 an infinite mean would make NaN of the running one, and a sum 0 of -0
+    if (u.momentum != 0.0f) {
+        *mean += u.momentum * (batch.mean - *mean);
+        if (u.unbias != 0.0f) {
+            *var += u.momentum * (batch.var * u.unbias - *var);
+        }
+    }
+}
+
+// Statistics of the batch from its chunks; a warp a channel
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    batch_norm_statistics(Columns p, Update u, const float *__restrict__ partial, float *__restrict__ running_mean,
+                          float *__restrict__ running_var, float *__restrict__ mean, float *__restrict__ rstd) {
+    const u32 channel = blockIdx.x * (BLOCK / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (channel >= p.channels) {
+        return; // the whole warp
+    }
+    const Moments batch = merge(p, channel, lane, partial);
     if (lane == 0) {
-        const float mean = shift + offset, var = (squares.hi + squares.lo) / rows;
-        mean_out[channel] = mean;
-        rstd_out[channel] = 1.0f / sqrtf(var + c.eps);
-        if (c.momentum != 0.0f) {
-            running_mean[channel] += c.momentum * (mean - running_mean[channel]);
-            if (c.unbias != 0.0f) {
-                running_var[channel] += c.momentum * (var * c.unbias - running_var[channel]);
-            }
+        mean[channel] = batch.mean;
+        rstd[channel] = 1.0f / sqrtf(batch.var + u.eps);
+        update_running(u, batch, &running_mean[channel], &running_var[channel]);
+    }
+}
+
+// Moments of the batch from its chunks; a warp a channel
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    batch_norm_moments(Columns p, const float *__restrict__ partial, float *__restrict__ mean, float *__restrict__ var) {
+    const u32 channel = blockIdx.x * (BLOCK / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (channel >= p.channels) {
+        return; // the whole warp
+    }
+    const Moments batch = merge(p, channel, lane, partial);
+    if (lane == 0) {
+        mean[channel] = batch.mean;
+        var[channel] = batch.var;
+    }
+}
+
+// The affine map of a normalization, its rstd if that is wanted, and the running statistics if they are given; a thread a channel
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    batch_norm_fold(u32 channels, Update u, const float *__restrict__ gamma, const float *__restrict__ beta,
+                    const float *__restrict__ mean, const float *__restrict__ var, float *__restrict__ running_mean,
+                    float *__restrict__ running_var, float *__restrict__ rstd, float *__restrict__ scale,
+                    float *__restrict__ shift) {
+    const u32 c = blockIdx.x * BLOCK + threadIdx.x;
+    if (c < channels) {
+        const float reciprocal = 1.0f / sqrtf(var[c] + u.eps);
+        const float factor = gamma[c] * reciprocal;
+        scale[c] = factor;
+        shift[c] = fmaf(-factor, mean[c], beta[c]);
+        if (rstd) {
+            rstd[c] = reciprocal;
+        }
+        if (running_mean) {
+            update_running(u, {mean[c], var[c]}, &running_mean[c], &running_var[c]);
         }
     }
 }
@@ -158,53 +181,56 @@ struct Writes {
     u32 dgamma, dbeta;
 };
 
-// dbeta and dgamma, if they are wanted, and means[0] = dbeta / rows, means[1] = dgamma / rows; a warp a channel
+// dbeta and dgamma, if they are wanted, and, if they are, the coefficients of dx = a dy + b (x - mean) + c:
+// coefficients[0] = a = gamma rstd, [1] = b = -a rstd dgamma / rows, [2] = c = -a dbeta / rows; a warp a channel
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    batch_norm_backward_statistics(Columns p, Writes adds, const float *__restrict__ partial, float *__restrict__ dgamma,
-                                   float *__restrict__ dbeta, float *__restrict__ means) {
+    batch_norm_gradients(Columns p, Writes adds, const float *__restrict__ partial, const float *__restrict__ gamma,
+                         const float *__restrict__ rstd, float *__restrict__ dgamma, float *__restrict__ dbeta,
+                         float *__restrict__ coefficients) {
     const u32 channel = blockIdx.x * (BLOCK / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (channel >= p.channels) {
         return; // the whole warp
     }
     const float *first = partial + channel * p.chunks;
     const float *second = first + p.channels * p.chunks;
-    Wide beta = {0.0f, 0.0f}, gamma = {0.0f, 0.0f};
+    Wide of_beta = {0.0f, 0.0f}, of_gamma = {0.0f, 0.0f};
     for (u32 i = lane; i < p.chunks; i += 32) {
-        beta = add(beta, {first[i], 0.0f});
-        gamma = add(gamma, {second[i], 0.0f});
+        of_beta = add(of_beta, {first[i], 0.0f});
+        of_gamma = add(of_gamma, {second[i], 0.0f});
     }
-    beta = warp_sum(beta);
-    gamma = warp_sum(gamma);
+    of_beta = warp_sum(of_beta);
+    of_gamma = warp_sum(of_gamma);
     if (lane == 0) {
-        const float rows = static_cast<float>(p.rows);
         if (dbeta) {
-            put(&dbeta[channel], beta.hi, adds.dbeta);
+            put(&dbeta[channel], of_beta.hi, adds.dbeta);
         }
         if (dgamma) {
-            put(&dgamma[channel], gamma.hi, adds.dgamma);
+            put(&dgamma[channel], of_gamma.hi, adds.dgamma);
         }
-        means[channel] = beta.hi / rows;
-        means[p.channels + channel] = gamma.hi / rows;
+        if (coefficients) {
+            const float rows = static_cast<float>(p.rows), a = gamma[channel] * rstd[channel];
+            coefficients[channel] = a;
+            coefficients[p.channels + channel] = -a * rstd[channel] * of_gamma.hi / rows;
+            coefficients[2 * p.channels + channel] = -a * of_beta.hi / rows;
+        }
     }
 }
 
-// dx (+)= gamma rstd (dy - dbeta / m - xhat dgamma / m); dx may be dy
+// dx (+)= a dy + b (x - mean) + c; dx may be dy
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    batch_norm_backward_input(Columns p, const float *__restrict__ x, const float *__restrict__ gamma,
-                              const float *__restrict__ mean, const float *__restrict__ rstd, const float *__restrict__ means,
-                              const float *dy, float *dx, u32 add) {
+    batch_norm_backward(Columns p, const float *__restrict__ x, const float *__restrict__ mean,
+                        const float *__restrict__ coefficients, const float *dy, float *dx, u32 add_to) {
     const Place at = place(p);
     if (at.row < at.end) {
-        const u32 c = at.channel;
-        const float center = mean[c], inverse = rstd[c], scale = gamma[c] * inverse;
-        const float beta = means[c], slope = means[p.channels + c];
+        const u32 channel = at.channel;
+        const float center = mean[channel], a = coefficients[channel], b = coefficients[p.channels + channel];
+        const float c = coefficients[2 * p.channels + channel];
 #pragma unroll
         for (u32 i = 0; i < MAP_ROWS; ++i) {
             const u32 row = at.row + i * at.step;
             if (row < at.end) {
-                const u32 at_row = row * p.channels + c;
-                const float xhat = (x[at_row] - center) * inverse;
-                put(&dx[at_row], scale * (dy[at_row] - beta - xhat * slope), add);
+                const u32 at_row = row * p.channels + channel;
+                put(&dx[at_row], fmaf(a, dy[at_row], fmaf(b, x[at_row] - center, c)), add_to);
             }
         }
     }

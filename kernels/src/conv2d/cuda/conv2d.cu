@@ -10,6 +10,9 @@
 // while the block multiplies those of the other. Pixels outside the image are zeros that are never loaded. Of shared memory's
 // bandwidth, a step of a warp takes 3 reads for 32 FMAs (TN = 4): not the limit. Layers of many channels take TN = 8.
 //
+// An operand may be read through an affine map of its channels, a batch normalization that needs no pass of its own. Zeros of the
+// padding are zeros of the mapped operand, so they are not mapped.
+//
 // Loads are 16 bytes wide (VEC = 4) if the channels allow, which keeps 4 consecutive depths inside one tap.
 //
 // The weight gradient is `reduce_rows`: dw[(r,s,c), k] = sum over pixels of x[neighbour, c] dy[pixel, k], a small matrix and a
@@ -107,6 +110,29 @@ template <int VEC> __device__ __forceinline__ Vec<VEC> load(const float *from, b
     return out;
 }
 
+// `Map` in conv2d/cuda/mod.rs: scale[c] a + shift[c] in channel c, or a itself if there is no scale.
+struct Map {
+    const float *scale, *shift;
+};
+static_assert(sizeof(Map) == 16, "as in Rust");
+
+// The map of VEC consecutive channels, to be applied to many pixels.
+template <int VEC> struct Affine {
+    Vec<VEC> scale, shift;
+
+    __device__ __forceinline__ void of(const Map &map, u32 channel, bool inside) {
+        scale = load<VEC>(map.scale + (inside ? channel : 0), inside);
+        shift = load<VEC>(map.shift + (inside ? channel : 0), inside);
+    }
+
+    __device__ __forceinline__ void apply(Vec<VEC> &value) const {
+#pragma unroll
+        for (u32 v = 0; v < VEC; ++v) {
+            value.v[v] = fmaf(scale.v[v], value.v[v], shift.v[v]);
+        }
+    }
+};
+
 __device__ __forceinline__ float4 read4(const float *from) {
     return *reinterpret_cast<const float4 *>(from);
 }
@@ -162,7 +188,7 @@ __device__ __forceinline__ void multiply(float (&acc)[TM][TN], const float *a, u
 // Forward (the weight is [depth][K], its last index the output's channel), or its ADJOINT, the input gradient (the weight is
 // [taps][C][K], its last index the sum's channel). Grid: tiles of pixels, tiles of channels, groups.
 template <bool ADJOINT, int VEC, int TN>
-__device__ __forceinline__ void gather(const Conv &p, const float *__restrict__ in, const float *__restrict__ w,
+__device__ __forceinline__ void gather(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
                                        const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,
                                        float *b) {
     constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
@@ -180,11 +206,18 @@ __device__ __forceinline__ void gather(const Conv &p, const float *__restrict__ 
     Vec<VEC> from_image[A_LOADS], from_weight[B_LOADS];
 
     auto fetch = [&](u32 depth0) {
+        Affine<VEC> affine;
+        if (map.scale) {
+            affine.of(map, group * p.group_in + at.c, at.r < p.r);
+        }
 #pragma unroll
         for (u32 i = 0; i < A_LOADS; ++i) {
             const int pixel = at.r < p.r ? neighbour<ADJOINT>(p, windows[row0 + i * A_STEP], at.r, at.s) : -1;
             const u32 index = static_cast<u32>(pixel) * p.in_channels + at.c;
             from_image[i] = load<VEC>(source + (pixel >= 0 ? index : 0), pixel >= 0);
+            if (map.scale && pixel >= 0) {
+                affine.apply(from_image[i]);
+            }
         }
 #pragma unroll
         for (u32 i = 0; i < B_LOADS; ++i) {
@@ -278,13 +311,15 @@ __device__ __forceinline__ void gather(const Conv &p, const float *__restrict__ 
     }
 }
 
+// The second launch bound, blocks that fit on a multiprocessor, is how many registers a thread may have: left alone, ptxas spills
+// rather than use a few more.
 #define GATHER(NAME, ADJOINT, VEC, TN)                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                                                          \
-        NAME(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,                    \
+    extern "C" __global__ void __launch_bounds__(THREADS, (TN) == 4 ? 4 : 2)                                                       \
+        NAME(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,           \
              float *__restrict__ out) {                                                                                            \
         __shared__ Window windows[TILE_ROWS];                                                                                      \
         __shared__ float4 a[2 * DEPTH * ROWS_STRIDE / 4], b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                   \
-        gather<ADJOINT, VEC, TN>(p, in, w, bias, out, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));        \
+        gather<ADJOINT, VEC, TN>(p, map, in, w, bias, out, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));   \
     }
 
 GATHER(conv2d_forward_1x32, false, 1, 4)
@@ -297,8 +332,9 @@ GATHER(conv2d_adjoint_4x64, true, 4, 8)
 // Weight gradient of a part of the pixels. `in` is x, `dy` has the walked pixels; partial[split] is laid out as the weight.
 // VA is the width of loads of x, VB of dy. Grid: tiles of (r, s, c), tiles of k, splits x groups.
 template <int VA, int VB, int TN>
-__device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const float *__restrict__ in, const float *__restrict__ dy,
-                                            float *__restrict__ partial, Window *windows, float *a, float *b) {
+__device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map &in_map, const float *__restrict__ in,
+                                            const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial,
+                                            Window *windows, float *a, float *b) {
     constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
     constexpr u32 A_VECS = TILE_TAPS / VA, B_VECS = COLUMNS / VB;       // vectors of a pixel
     constexpr u32 A_STEP = THREADS / A_VECS, B_STEP = THREADS / B_VECS; // pixels that the block loads at once
@@ -318,6 +354,14 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const flo
     const float *gradient = dy + group * p.group_out + column0 + b_column;
     Vec<VA> from_image[A_LOADS];
     Vec<VB> from_gradient[B_LOADS];
+    Affine<VA> image_affine;
+    Affine<VB> gradient_affine;
+    if (in_map.scale) {
+        image_affine.of(in_map, group * p.group_in + at.c, a_inside);
+    }
+    if (dy_map.scale) {
+        gradient_affine.of(dy_map, group * p.group_out + column0 + b_column, b_inside);
+    }
 
     auto prepare = [&](u32 step) {
         if (tid < DEPTH) {
@@ -330,12 +374,18 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const flo
             const int pixel = neighbour<false>(p, windows[step % 2 * DEPTH + a_pixel + i * A_STEP], at.r, at.s);
             const bool inside = a_inside && pixel >= 0;
             from_image[i] = load<VA>(source + (inside ? static_cast<u32>(pixel) * p.in_channels : 0), inside);
+            if (in_map.scale && inside) {
+                image_affine.apply(from_image[i]);
+            }
         }
 #pragma unroll
         for (u32 i = 0; i < B_LOADS; ++i) {
             const u32 pixel = begin + step * DEPTH + b_pixel + i * B_STEP;
             const bool inside = b_inside && pixel < end;
             from_gradient[i] = load<VB>(inside ? gradient + pixel * p.out_channels : dy, inside);
+            if (dy_map.scale && inside) {
+                gradient_affine.apply(from_gradient[i]);
+            }
         }
     };
     auto store = [&](u32 buffer) {
@@ -397,11 +447,13 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const flo
 }
 
 #define REDUCE_ROWS(NAME, VA, VB, TN)                                                                                              \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                                                          \
-        NAME(Conv p, u32 splits, const float *__restrict__ in, const float *__restrict__ dy, float *__restrict__ partial) {       \
+    extern "C" __global__ void __launch_bounds__(THREADS, (TN) == 4 ? 5 : 4)                                                       \
+        NAME(Conv p, u32 splits, Map in_map, const float *__restrict__ in, Map dy_map, const float *__restrict__ dy,               \
+             float *__restrict__ partial) {                                                                                        \
         __shared__ Window windows[2 * DEPTH];                                                                                      \
         __shared__ float4 a[2 * DEPTH * TAPS_STRIDE / 4], b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                   \
-        reduce_rows<VA, VB, TN>(p, splits, in, dy, partial, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));  \
+        reduce_rows<VA, VB, TN>(p, splits, in_map, in, dy_map, dy, partial, windows, reinterpret_cast<float *>(a),                 \
+                                reinterpret_cast<float *>(b));                                                                     \
     }
 
 REDUCE_ROWS(conv2d_weight_1x1x32, 1, 1, 4)
@@ -437,8 +489,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 // An image of one channel out of one of many, a multiple of 4: 8 lanes share a pixel, each takes every eighth 4 channels, and add
 // their sums. The weight is contiguous along the sum in both directions.
 template <bool ADJOINT>
-__device__ __forceinline__ void to_one(const Conv &p, const float *__restrict__ in, const float *__restrict__ w,
-                                       const float *__restrict__ bias, float *__restrict__ out) {
+__device__ __forceinline__ void to_one(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
+                                        const float *__restrict__ bias, float *__restrict__ out) {
     const u32 lane = threadIdx.x % 8, first = (blockIdx.x * (BLOCK / 8) + threadIdx.x / 8) * ONE_PIXELS;
     Window windows[ONE_PIXELS];
     float acc[ONE_PIXELS] = {};
@@ -459,10 +511,17 @@ __device__ __forceinline__ void to_one(const Conv &p, const float *__restrict__ 
             const float *taps = w + (r * p.s + s) * p.group_in;
             for (u32 c = lane * 4; c < p.group_in; c += 32) {
                 const Vec<4> weight = load<4>(taps + c, true);
+                Affine<4> affine;
+                if (map.scale) {
+                    affine.of(map, c, true);
+                }
 #pragma unroll
                 for (u32 i = 0; i < ONE_PIXELS; ++i) {
                     const bool inside = pixels[i] >= 0;
-                    const Vec<4> x = load<4>(in + (inside ? static_cast<u32>(pixels[i]) * p.in_channels + c : 0), inside);
+                    Vec<4> x = load<4>(in + (inside ? static_cast<u32>(pixels[i]) * p.in_channels + c : 0), inside);
+                    if (map.scale && inside) {
+                        affine.apply(x);
+                    }
 #pragma unroll
                     for (u32 v = 0; v < 4; ++v) {
                         acc[i] = fmaf(x.v[v], weight.v[v], acc[i]);
@@ -483,26 +542,27 @@ __device__ __forceinline__ void to_one(const Conv &p, const float *__restrict__ 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    conv2d_forward_to_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
+    conv2d_forward_to_one(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
                           float *__restrict__ out) {
-    to_one<false>(p, in, w, bias, out);
+    to_one<false>(p, map, in, w, bias, out);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    conv2d_adjoint_to_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
+    conv2d_adjoint_to_one(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
                           float *__restrict__ out) {
-    to_one<true>(p, in, w, bias, out);
+    to_one<true>(p, map, in, w, bias, out);
 }
 
 // An image of many channels, a multiple of 4, out of one of one channel: a thread computes 4 channels of some pixels.
 template <bool ADJOINT>
-__device__ __forceinline__ void from_one(const Conv &p, const float *__restrict__ in, const float *__restrict__ w,
-                                         const float *__restrict__ bias, float *__restrict__ out) {
+__device__ __forceinline__ void from_one(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
+                                          const float *__restrict__ bias, float *__restrict__ out) {
     const u32 index = blockIdx.x * BLOCK + threadIdx.x, vecs = p.group_out / 4;
     const u32 channel = index % vecs * 4, first = index / vecs * ONE_PIXELS;
     Window windows[ONE_PIXELS];
     float acc[ONE_PIXELS][4] = {};
+    const float scale = map.scale ? *map.scale : 1.0f, shift = map.scale ? *map.shift : 0.0f;
 #pragma unroll
     for (u32 i = 0; i < ONE_PIXELS; ++i) {
         windows[i] = window<ADJOINT>(p, first + i, p.pixels);
@@ -516,7 +576,7 @@ __device__ __forceinline__ void from_one(const Conv &p, const float *__restrict_
 #pragma unroll
             for (u32 i = 0; i < ONE_PIXELS; ++i) {
                 const int pixel = neighbour<ADJOINT>(p, windows[i], r, s);
-                const float x = pixel >= 0 ? __ldg(in + pixel) : 0.0f;
+                const float x = pixel >= 0 ? fmaf(scale, __ldg(in + pixel), shift) : 0.0f;
 #pragma unroll
                 for (u32 v = 0; v < 4; ++v) {
                     acc[i][v] = fmaf(x, weight.v[v], acc[i][v]);
@@ -539,16 +599,16 @@ __device__ __forceinline__ void from_one(const Conv &p, const float *__restrict_
     }
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    conv2d_forward_from_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
+    conv2d_forward_from_one(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
                             float *__restrict__ out) {
-    from_one<false>(p, in, w, bias, out);
+    from_one<false>(p, map, in, w, bias, out);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    conv2d_adjoint_from_one(Conv p, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
+    conv2d_adjoint_from_one(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,
                             float *__restrict__ out) {
-    from_one<true>(p, in, w, bias, out);
+    from_one<true>(p, map, in, w, bias, out);
 }
 
 // Rows that a thread of the bias gradient sums.

@@ -6,20 +6,20 @@ use crate::cuda_rt::columns::Columns;
 use crate::cuda_rt::{Arg, Device, Ptr, Slice, kernels};
 
 kernels!("conv2d" {
-    conv2d_forward_1x32: 128 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_forward_4x32: 128 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_forward_4x64: 128 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_adjoint_1x32: 128 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_adjoint_4x32: 128 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_adjoint_4x64: 128 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_forward_to_one: 256 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_adjoint_to_one: 256 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_forward_from_one: 256 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_adjoint_from_one: 256 (Shape, Ptr, Ptr, Ptr, Ptr),
-    conv2d_weight_1x1x32: 128 (Shape, u32, Ptr, Ptr, Ptr),
-    conv2d_weight_1x4x32: 128 (Shape, u32, Ptr, Ptr, Ptr),
-    conv2d_weight_4x4x32: 128 (Shape, u32, Ptr, Ptr, Ptr),
-    conv2d_weight_4x4x64: 128 (Shape, u32, Ptr, Ptr, Ptr),
+    conv2d_forward_1x32: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_4x32: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_4x64: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_1x32: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_4x32: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_4x64: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_to_one: 256 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_to_one: 256 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_from_one: 256 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_from_one: 256 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_weight_1x1x32: 128 (Shape, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_1x4x32: 128 (Shape, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_4x4x32: 128 (Shape, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_4x4x64: 128 (Shape, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_sum_splits: 256 (u32, u32, Ptr, Ptr, u32),
     conv2d_bias_sums: 256 (Columns, Ptr, Ptr),
     conv2d_bias: 256 (Columns, Ptr, Ptr, u32),
@@ -65,6 +65,42 @@ pub(crate) struct Shape {
 
 // SAFETY: `Conv` in conv2d.cu has the same fields.
 unsafe impl Arg for Shape {}
+
+/// `Map` in conv2d.cu: an affine map of channels; no addresses if there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Map {
+    scale: Ptr,
+    shift: Ptr,
+}
+
+// SAFETY: `Map` in conv2d.cu has the same fields.
+unsafe impl Arg for Map {}
+
+/// The values of an operand, and its [`Affine`](super::Affine) map: two slices as long as it has channels, or empty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapped {
+    values: Slice,
+    scale: Slice,
+    shift: Slice,
+}
+
+impl Mapped {
+    /// An operand of `channels`.
+    pub(crate) fn new(values: Slice, [scale, shift]: [Slice; 2], channels: usize) -> Mapped {
+        assert_eq!(scale.len, shift.len, "a map has a scale and a shift");
+        assert!(scale.len == 0 || scale.len == channels, "map of {} for {channels} channels", scale.len);
+        Mapped { values, scale, shift }
+    }
+
+    fn map(&self) -> Map {
+        Map { scale: self.scale.ptr, shift: self.shift.ptr }
+    }
+
+    fn is_aligned(&self) -> bool {
+        self.values.is_aligned() && self.scale.is_aligned() && self.shift.is_aligned()
+    }
+}
 
 /// Whether a kernel computes a convolution or its adjoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +176,7 @@ impl Kernels {
         device: &Device,
         direction: Direction,
         p: &Conv2dParams,
-        input: Slice,
+        input: Mapped,
         w: Slice,
         bias: Slice,
         out: Slice,
@@ -150,9 +186,11 @@ impl Kernels {
         let pixels = shape.pixels as usize;
         let [group_in, group_out] = [shape.group_in, shape.group_out].map(|channels| channels as usize);
         let forward = direction == Direction::Forward;
-        let [in_aligned, w_aligned, out_aligned] = [input, w, out].map(Slice::is_aligned);
+        let in_aligned = input.is_aligned();
+        let [w_aligned, out_aligned] = [w, out].map(Slice::is_aligned);
         let pick = |ours, adjoint| if forward { ours } else { adjoint };
-        let (kernel, grid) = if p.groups == 1 && group_out == 1 && group_in.is_multiple_of(4) && in_aligned && w_aligned {
+        let (kernel, grid) = if p.groups == 1 && group_out == 1 && group_in.is_multiple_of(4) && in_aligned && w_aligned
+        {
             let blocks = pixels.div_ceil(ONE_PIXELS * 256 / 8);
             (pick(&self.conv2d_forward_to_one, &self.conv2d_adjoint_to_one), [blocks, 1, 1])
         } else if p.groups == 1 && group_in == 1 && group_out.is_multiple_of(4) && w_aligned && out_aligned {
@@ -169,7 +207,7 @@ impl Kernels {
             (kernel, [pixels.div_ceil(TILE_ROWS), group_out.div_ceil(columns), p.groups])
         };
         // SAFETY: the caller has checked the lengths against `p`, which is where all indices come from.
-        unsafe { kernel.launch(device, grid, (shape, input.ptr, w.ptr, bias.ptr, out.ptr)) }
+        unsafe { kernel.launch(device, grid, (shape, input.map(), input.values.ptr, w.ptr, bias.ptr, out.ptr)) }
     }
 
     /// `dw (+)= x^T dy` for every tap
@@ -178,8 +216,8 @@ impl Kernels {
         &self,
         device: &Device,
         p: &Conv2dParams,
-        x: Slice,
-        dy: Slice,
+        x: Mapped,
+        dy: Mapped,
         dw: Slice,
         write: Write,
         workspace: Slice,
@@ -202,7 +240,7 @@ impl Kernels {
         // SAFETY: the caller has checked the lengths against `p`, which is where all indices come from; the workspace has a
         // weight for each split.
         unsafe {
-            kernel.launch(device, grid, (shape, parts, x.ptr, dy.ptr, partial));
+            kernel.launch(device, grid, (shape, parts, x.map(), x.values.ptr, dy.map(), dy.values.ptr, partial));
             let grid = [dw.len.div_ceil(32), 1, 1];
             self.conv2d_sum_splits.launch(device, grid, (len, parts, partial, dw.ptr, shape.add));
         }
@@ -211,12 +249,17 @@ impl Kernels {
     /// `db (+)= sum of the rows of dy`
     pub(crate) fn grad_bias(&self, device: &Device, dy: Slice, db: Slice, write: Write, workspace: Slice) {
         let columns = Columns::new(dy.len / db.len, db.len, BIAS_ROWS);
-        let partial = workspace.scratch(columns.cells()).ptr;
+        let partial = workspace.scratch(columns.cells());
         // SAFETY: `columns` describes dy, whose last index is that of db; the workspace has a value for each of its chunks.
-        unsafe {
-            self.conv2d_bias_sums.launch(device, columns.grid(), (columns, dy.ptr, partial));
-            let add = u32::from(write == Write::Add);
-            self.conv2d_bias.launch(device, columns.grid_of_channels(), (columns, partial, db.ptr, add));
-        }
+        unsafe { self.conv2d_bias_sums.launch(device, columns.grid(), (columns, dy.ptr, partial.ptr)) }
+        self.finish_bias(device, columns, partial, db, write);
+    }
+
+    /// `db (+)= sum of the chunks' sums`, of which `partial` has one for each
+    pub(crate) fn finish_bias(&self, device: &Device, columns: Columns, partial: Slice, db: Slice, write: Write) {
+        let partial = partial.scratch(columns.cells());
+        let add = u32::from(write == Write::Add);
+        // SAFETY: `db` has as many elements as `columns` has channels, `partial` one for each chunk.
+        unsafe { self.conv2d_bias.launch(device, columns.grid_of_channels(), (columns, partial.ptr, db.ptr, add)) }
     }
 }
