@@ -6,6 +6,7 @@ use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
 use crate::conv2d::cpu::{Algo, Pass};
 use crate::conv2d::{self, Conv2dParams, Mapped};
+use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::parallel::{Pool, PoolError};
@@ -213,6 +214,82 @@ impl Backend for Cpu {
 
     fn batch_norm_backward_workspace_bytes(&self, p: &BatchNormParams) -> usize {
         bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn batch_norm_moments(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Moments) {
+        let ([x], [mean, var, workspace]) = memory.views([o.x], [o.mean, o.var, o.workspace]);
+        p.check_rows(x);
+        p.check_channels([mean, var]);
+        let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
+        batch_norm::cpu::moments(self, p, x, mean, var, workspace);
+    }
+
+    fn batch_norm_moments_workspace_bytes(&self, p: &BatchNormParams) -> usize {
+        bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn batch_norm_fold(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Fold) {
+        let ([gamma, beta, mean, var], [rstd, scale, shift, running_mean, running_var]) =
+            memory.views([o.gamma, o.beta, o.mean, o.var], [o.rstd, o.scale, o.shift, o.running_mean, o.running_var]);
+        p.check_channels([gamma, beta, mean, var, scale, shift]);
+        assert!(rstd.is_empty() || rstd.len() == p.channels, "{p:?}");
+        batch_norm::cpu::fold(p, [gamma, beta, mean, var], rstd, scale, shift);
+        if !running_mean.is_empty() {
+            p.check_channels([running_mean, running_var]);
+            for c in 0..p.channels {
+                let [mean, var] = [mean[c], var[c]].map(f64::from);
+                batch_norm::cpu::update_running(p, mean, var, &mut running_mean[c], &mut running_var[c]);
+            }
+        }
+    }
+
+    fn batch_norm_gradients(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Gradients) {
+        let ([x, gamma, mean, rstd, dy], [dgamma, dbeta, coefficients, workspace]) =
+            memory.views([o.x, o.gamma, o.mean, o.rstd, o.dy], [o.dgamma, o.dbeta, o.coefficients, o.workspace]);
+        p.check_rows(x);
+        p.check_rows(dy);
+        p.check_channels([gamma, mean, rstd]);
+        let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
+        let sums = batch_norm::cpu::backward_sums(self, p, x, [mean, rstd], dy, workspace);
+        for (out, sums, write) in [(dgamma, sums[0], o.dgamma_write), (dbeta, sums[1], o.dbeta_write)] {
+            assert!(out.is_empty() || out.len() == p.channels, "{p:?}");
+            out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum as f32));
+        }
+        if !coefficients.is_empty() {
+            assert_eq!(coefficients.len(), 3 * p.channels, "{p:?}");
+            batch_norm::cpu::coefficients(p, [gamma, rstd], sums, coefficients);
+        }
+    }
+
+    fn batch_norm_gradients_workspace_bytes(&self, p: &BatchNormParams) -> usize {
+        bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn epilogue_forward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Forward) {
+        o.check(p);
+        let ([z, skip], [y, mean, var, workspace]) =
+            views_or_output(memory, [o.z, o.skip], [o.y, o.mean, o.var, o.workspace]);
+        let workspace = scratch(workspace, epilogue::cpu::forward_workspace_len(self, p));
+        epilogue::cpu::forward(self, p, z, distinct(skip), y, [mean, var], workspace);
+    }
+
+    fn epilogue_forward_workspace_bytes(&self, p: &EpilogueParams) -> usize {
+        bytes(epilogue::cpu::forward_workspace_len(self, p))
+    }
+
+    fn epilogue_backward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Backward) {
+        o.check(p);
+        let reads = [o.saved, o.norm.dy, o.norm.x, o.norm.mean, o.norm.coefficients, o.dy];
+        let ([saved, norm_dy, x, mean, coefficients, dy], [dz, total, db, workspace]) =
+            views_or_output(memory, reads, [o.dz, o.total, o.db, o.workspace]);
+        let [saved, x, mean, coefficients] = [saved, x, mean, coefficients].map(distinct);
+        let norm = (!x.is_empty()).then_some(epilogue::cpu::Norm { dy: norm_dy, x, mean, coefficients });
+        let workspace = scratch(workspace, epilogue::cpu::backward_workspace_len(self, p));
+        epilogue::cpu::backward(self, p, saved, norm, dy, total, dz, (db, o.db_write), workspace);
+    }
+
+    fn epilogue_backward_workspace_bytes(&self, p: &EpilogueParams) -> usize {
+        bytes(epilogue::cpu::backward_workspace_len(self, p))
     }
 
     fn activation_forward(&self, memory: &mut Memory, f: Activation, o: activation::Forward) {

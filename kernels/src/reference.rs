@@ -5,6 +5,7 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams, reference::Statistics};
 use crate::conv2d::{self, Conv2dParams, Mapped};
+use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
@@ -152,6 +153,94 @@ impl Backend for Reference {
     }
 
     fn batch_norm_backward_workspace_bytes(&self, _: &BatchNormParams) -> usize {
+        0
+    }
+
+    fn batch_norm_moments(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Moments) {
+        let ([x], [mean, var]) = memory.views([o.x], [o.mean, o.var]);
+        p.check_rows(x);
+        p.check_channels([mean, var]);
+        batch_norm::reference::moments(x, mean, var);
+    }
+
+    fn batch_norm_moments_workspace_bytes(&self, _: &BatchNormParams) -> usize {
+        0
+    }
+
+    fn batch_norm_fold(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Fold) {
+        let ([gamma, beta, mean, var], [rstd, scale, shift, running_mean, running_var]) =
+            memory.views([o.gamma, o.beta, o.mean, o.var], [o.rstd, o.scale, o.shift, o.running_mean, o.running_var]);
+        p.check_channels([gamma, beta, mean, var, scale, shift]);
+        let reciprocal = batch_norm::reference::rstd(p, var);
+        for c in 0..p.channels {
+            scale[c] = gamma[c] * reciprocal[c];
+            shift[c] = beta[c] - scale[c] * mean[c];
+        }
+        if !rstd.is_empty() {
+            rstd.copy_from_slice(&reciprocal);
+        }
+        if !running_mean.is_empty() {
+            p.check_channels([running_mean, running_var]);
+            batch_norm::reference::update_running(p, [mean, var], running_mean, running_var);
+        }
+    }
+
+    fn batch_norm_gradients(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Gradients) {
+        let ([x, gamma, mean, rstd, dy], [dgamma, dbeta, coefficients]) =
+            memory.views([o.x, o.gamma, o.mean, o.rstd, o.dy], [o.dgamma, o.dbeta, o.coefficients]);
+        p.check_rows(x);
+        p.check_rows(dy);
+        p.check_channels([gamma, mean, rstd]);
+        let sums = batch_norm::reference::backward_sums(p.channels, x, mean, rstd, dy);
+        for (out, sums, write) in [(dgamma, &sums.0, o.dgamma_write), (dbeta, &sums.1, o.dbeta_write)] {
+            assert!(out.is_empty() || out.len() == p.channels);
+            out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum));
+        }
+        if !coefficients.is_empty() {
+            assert_eq!(coefficients.len(), 3 * p.channels);
+            for c in 0..p.channels {
+                let (a, m) = (gamma[c] * rstd[c], p.rows as f64);
+                coefficients[c] = a;
+                coefficients[p.channels + c] = -a * rstd[c] * sums.0[c] / m;
+                coefficients[2 * p.channels + c] = -a * sums.1[c] / m;
+            }
+        }
+    }
+
+    fn batch_norm_gradients_workspace_bytes(&self, _: &BatchNormParams) -> usize {
+        0
+    }
+
+    fn epilogue_forward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Forward) {
+        o.check(p);
+        copy_unless_same(memory, o.z, o.y);
+        let ([skip], [y, mean, var]) = memory.views([o.skip], [o.y, o.mean, o.var]);
+        epilogue::reference::forward_inplace(p, skip, y);
+        if !mean.is_empty() {
+            batch_norm::reference::moments(y, mean, var);
+        }
+    }
+
+    fn epilogue_forward_workspace_bytes(&self, _: &EpilogueParams) -> usize {
+        0
+    }
+
+    fn epilogue_backward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Backward) {
+        o.check(p);
+        let total = {
+            let reads = [o.norm.dy, o.norm.x, o.norm.mean, o.norm.coefficients, o.dy];
+            let ([norm_dy, x, mean, coefficients, dy], []) = memory.views(reads, []);
+            epilogue::reference::total(p, [norm_dy, x, mean, coefficients], dy)
+        };
+        let ([saved], [dz, sum, db]) = memory.views([o.saved], [o.dz, o.total, o.db]);
+        sum.copy_from_slice(if sum.is_empty() { &[] } else { &total });
+        epilogue::reference::backward(p, saved, &total, dz);
+        if !db.is_empty() {
+            conv2d::reference::grad_bias(dz, db, o.db_write);
+        }
+    }
+
+    fn epilogue_backward_workspace_bytes(&self, _: &EpilogueParams) -> usize {
         0
     }
 
