@@ -8,7 +8,9 @@
 //! | [`passes`] | which plans a session has |
 //! | [`train`](mod@train) | how a run goes on, and what it leaves behind |
 //! | [`checkpoint`] | how its state is kept |
+//! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`eval`] | how good a network is |
+//! | [`reference`](mod@reference) | what others measured |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
 //! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
 //! | [`stop`] | what asks a run to stop |
@@ -26,8 +28,10 @@ pub mod passes;
 pub mod picture;
 pub mod plot;
 pub mod progress;
+pub mod reference;
 pub mod restore;
 pub mod settings;
 pub mod stop;
 pub mod summary;
+pub mod sweep;
 pub mod train;

@@ -6,4 +6,5 @@ mod faults;
 mod restore;
 mod resume;
 mod stopping;
+mod sweep;
 mod train;
