@@ -59,6 +59,8 @@ pub use init::Init;
 pub use kernels::activation::Activation;
 pub use kernels::loss::Loss;
 pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
+#[cfg(feature = "cuda")]
+pub use kernels::{Cuda, CudaError};
 pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d};
 pub use optim::AdamW;
 pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};

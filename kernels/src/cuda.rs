@@ -59,6 +59,18 @@ impl Cuda {
         cuda_rt::device_count()
     }
 
+    /// Whether there is a driver, and a GPU `ordinal`.
+    ///
+    /// # Errors
+    /// [`CudaError`] if not.
+    pub fn check(ordinal: usize) -> Result<(), CudaError> {
+        match cuda_rt::device_count()? {
+            0 => Err(CudaError::NoGpu),
+            count if ordinal < count => Ok(()),
+            count => Err(CudaError::UnknownGpu { ordinal, count }),
+        }
+    }
+
     /// GPU `ordinal`, counted from 0. The driver compiles the kernels for it, which takes seconds the first time and is cached.
     ///
     /// # Errors

@@ -79,8 +79,8 @@ struct ModelArgs {
     /// Height and width of the images that the network sees, in pixels [default: the checkpoint's, or 32]
     #[arg(long, help_heading = "Network")]
     size: Option<usize>,
-    /// What computes [default: auto]
-    #[arg(long, value_enum, help_heading = "Run")]
+    /// What computes: auto, cpu, cuda, cuda:N or reference, as in training [default: auto]
+    #[arg(long, help_heading = "Run")]
     device: Option<Device>,
     /// Threads that compute; 0 for one a core [default: 0]
     #[arg(long, help_heading = "Run")]

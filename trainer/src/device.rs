@@ -1,6 +1,8 @@
 //! What computes: from the setting to a backend.
 
 use crate::settings::Device;
+#[cfg(feature = "cuda")]
+use engine::Cuda;
 use engine::{Backend, Cpu, Element, Reference};
 
 /// A backend that images, which are f32, can be written to. Every backend of the engine is one.
@@ -13,6 +15,9 @@ impl<B: Backend<Element: Element + From<f32> + Default> + Send + Sync> Compute f
 pub enum Chosen {
     /// The CPU in f32.
     Cpu(Cpu),
+    /// A GPU in f32.
+    #[cfg(feature = "cuda")]
+    Cuda(Cuda),
     /// Naive loops in f64.
     Reference(Reference),
 }
@@ -20,27 +25,105 @@ pub enum Chosen {
 /// Why there is no such device.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// A GPU was asked for.
-    #[error("--device cuda: this build has no CUDA backend; use --device cpu")]
-    NoCuda,
+    /// A GPU was asked for, and cannot be used.
+    #[error("--device {device}: {reason}; use --device cpu")]
+    Cuda {
+        /// What was asked for.
+        device: Device,
+        /// Why it is not to be had.
+        reason: String,
+    },
     /// The CPU backend did not start.
     #[error("the CPU cannot be used as asked: {0}")]
     Cpu(String),
 }
 
-/// The backend for `device` on `threads` threads, 0 for one a core.
+/// The backend for `device` on `threads` threads, 0 for one a core. Says what it is and, if `device` left the choice open, why.
 ///
 /// # Errors
-/// [`DeviceError`] if this build has not that device, the CPU has not the instruction set that `KERNELS_ISA` names, or threads
-/// cannot be started.
-pub fn choose(device: Device, threads: usize) -> Result<Chosen, DeviceError> {
+/// [`DeviceError`] if there is no such GPU, this build has no CUDA backend, the CPU has not the instruction set that `KERNELS_ISA`
+/// names, or threads cannot be started.
+pub fn choose(device: Device, threads: usize, say: &mut dyn FnMut(&str)) -> Result<Chosen, DeviceError> {
     match device {
-        Device::Auto | Device::Cpu => {
-            Cpu::new(threads).map(Chosen::Cpu).map_err(|error| DeviceError::Cpu(error.to_string()))
+        Device::Auto => match gpu(0) {
+            Ok(gpu) => {
+                say(&format!("device   {}, as there is a GPU; --device cpu does without", describe(&gpu)));
+                Ok(gpu)
+            }
+            Err(reason) => {
+                let cpu = cpu(threads)?;
+                say(&format!("device   {}, as {}", describe(&cpu), first_clause(&reason)));
+                Ok(cpu)
+            }
+        },
+        _ => {
+            let chosen = match device {
+                Device::Cuda { gpu: ordinal } => gpu(ordinal).map_err(|reason| DeviceError::Cuda { device, reason })?,
+                Device::Reference => Chosen::Reference(Reference),
+                _ => cpu(threads)?,
+            };
+            say(&format!("device   {}", describe(&chosen)));
+            Ok(chosen)
         }
-        Device::Reference => Ok(Chosen::Reference(Reference)),
-        Device::Cuda => Err(DeviceError::NoCuda),
     }
+}
+
+/// Whether [`choose`] is going to find the device, as far as can be told at once.
+///
+/// # Errors
+/// As [`choose`].
+pub fn check(device: Device, threads: usize) -> Result<(), DeviceError> {
+    match device {
+        Device::Cuda { gpu } => check_gpu(gpu).map_err(|reason| DeviceError::Cuda { device, reason }),
+        Device::Auto | Device::Cpu => cpu(threads).map(drop),
+        Device::Reference => Ok(()),
+    }
+}
+
+fn cpu(threads: usize) -> Result<Chosen, DeviceError> {
+    Cpu::new(threads).map(Chosen::Cpu).map_err(|error| DeviceError::Cpu(error.to_string()))
+}
+
+#[cfg(feature = "cuda")]
+fn gpu(ordinal: usize) -> Result<Chosen, String> {
+    Cuda::new(ordinal).map(Chosen::Cuda).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "cuda")]
+fn check_gpu(ordinal: usize) -> Result<(), String> {
+    Cuda::check(ordinal).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu(ordinal: usize) -> Result<Chosen, String> {
+    check_gpu(ordinal)?;
+    unreachable!("there is no GPU without CUDA")
+}
+
+#[cfg(not(feature = "cuda"))]
+fn check_gpu(_: usize) -> Result<(), String> {
+    Err("this build has no CUDA backend (it was built without the feature `cuda`)".to_owned())
+}
+
+fn describe(chosen: &Chosen) -> String {
+    match chosen {
+        Chosen::Cpu(cpu) => format!("{}, threads: {}", cpu.name(), cpu.threads()),
+        #[cfg(feature = "cuda")]
+        Chosen::Cuda(cuda) => {
+            format!(
+                "{} (GPU {}, {}); no GPU has been tried by the authors",
+                cuda.name(),
+                cuda.ordinal(),
+                cuda.gpu_name()
+            )
+        }
+        Chosen::Reference(reference) => reference.name(),
+    }
+}
+
+/// Up to the first colon: what is wrong, without what to do about it.
+fn first_clause(reason: &str) -> &str {
+    reason.split(':').next().unwrap_or(reason)
 }
 
 /// Runs a body with the backend inside a [`Chosen`], whatever its type.
@@ -48,9 +131,36 @@ macro_rules! with_backend {
     ($chosen:expr, |$backend:ident| $body:expr) => {
         match $chosen {
             crate::device::Chosen::Cpu($backend) => $body,
+            #[cfg(feature = "cuda")]
+            crate::device::Chosen::Cuda($backend) => $body,
             crate::device::Chosen::Reference($backend) => $body,
         }
     };
 }
 
 pub(crate) use with_backend;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for device in [Device::Auto, Device::Cpu, Device::Reference, Device::Cuda { gpu: 0 }, Device::Cuda { gpu: 3 }] {
+            assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
+        }
+        assert_eq!("cuda:0".parse::<Device>().unwrap(), Device::Cuda { gpu: 0 });
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "Cpu", "cpu:1"] {
+            let error = wrong.parse::<Device>().unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.contains("cuda:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn auto_finds_a_device_and_says_why() {
+        let mut said = Vec::new();
+        choose(Device::Auto, 1, &mut |line| said.push(line.to_owned())).unwrap();
+        assert!(said.len() == 1 && said[0].contains(", as "), "{said:?}");
+        check(Device::Auto, 1).unwrap();
+    }
+}

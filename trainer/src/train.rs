@@ -186,7 +186,7 @@ fn go_on(checkpoint: Option<&Path>, out: &Path) -> String {
 /// written last, and the run can be resumed from its last checkpoint.
 pub fn train(settings: &Settings, start: Start, watch: Watch<'_>) -> Result<Summary, TrainError> {
     check_start(settings, &start)?;
-    device::choose(settings.run.device, settings.run.threads)?;
+    device::check(settings.run.device, settings.run.threads)?;
     let data = data::load(&settings.search(), &|line| progress::say(line))?;
     train_with(settings, start, &data, watch)
 }
@@ -202,7 +202,7 @@ pub fn train_with(
     watch: Watch<'_>,
 ) -> Result<Summary, TrainError> {
     check_start(settings, &start)?;
-    let chosen = device::choose(settings.run.device, settings.run.threads)?;
+    let chosen = device::choose(settings.run.device, settings.run.threads, &mut progress::say)?;
     let folder = Folder::new(&settings.out());
     with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, data, watch))
 }
@@ -224,7 +224,7 @@ pub fn plan_text(settings: &Settings) -> Result<String, TrainError> {
     let mut passes = Passes::new(&settings.network, settings.training.size)?;
     let pass = passes.add(Kind::Training, settings.training.batch)?;
     let plan = passes.plan(&pass);
-    let chosen = device::choose(settings.run.device, settings.run.threads)?;
+    let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
     let network = passes.network();
     Ok(with_backend!(chosen, |backend| format!("{network}\n\n{plan}\n{}", plan.memory(&backend))))
 }
@@ -268,7 +268,6 @@ fn train_on<B: Compute>(
     let parameters = passes.network().parameter_count();
     progress::say(&format!("network  {}", describe(passes.network())));
     progress::say(&format!("data     {}", data.folder));
-    progress::say(&format!("device   {device}, threads: {threads}"));
     let mut session = passes.session(backend)?;
     let memory = session.memory().total();
     progress::say(&format!("memory   {:.0} MiB for batches of {}", memory as f64 / MIB, steps[0].batch));

@@ -96,13 +96,7 @@ unsafe impl Sync for Device {}
 
 impl Device {
     pub(crate) fn new(ordinal: usize) -> Result<Device, CudaError> {
-        let count = device_count()?;
-        if count == 0 {
-            return Err(CudaError::NoGpu);
-        }
-        if ordinal >= count {
-            return Err(CudaError::UnknownGpu { ordinal, count });
-        }
+        crate::Cuda::check(ordinal)?;
         let context = check("cuDevicePrimaryCtxRetain", CudaContext::new(ordinal))?;
         let name = check("cuDeviceGetName", context.name())?;
         let capability = check("cuDeviceGetAttribute", context.compute_capability())?;

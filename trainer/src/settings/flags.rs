@@ -108,8 +108,9 @@ pub struct TrainingFlags {
 #[derive(Clone, Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Run")]
 pub struct RunFlags {
-    /// What computes [default: auto]
-    #[arg(long, value_enum)]
+    /// What computes: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; no GPU has run it
+    /// yet, only an emulator), reference (naive loops in f64 on one thread: very slow) [default: auto]
+    #[arg(long)]
     pub device: Option<Device>,
     /// Threads that compute; 0 for one a core [default: 0]
     #[arg(long)]

@@ -12,7 +12,8 @@ fn settings_that_cannot_be_are_refused() {
         ("--lr=nan", "--lr: expected a finite number above 0, got NaN"),
         ("--lr=-1", "--lr: expected a finite number above 0, got -1"),
         ("--groups=3", "--groups: expected a divisor of the 4 channels of encoder layer 1, got 3"),
-        ("--device=cuda", "--device cuda: this build has no CUDA backend; use --device cpu"),
+        // whether there is a driver or not
+        ("--device=cuda:99", "--device cuda:99: "),
         ("--config=nowhere.toml", "could not read nowhere.toml: "),
     ] {
         let message = place.fail(&train(&["--out=run", flag]));
