@@ -1,11 +1,15 @@
 //! What the tests of all passes share: one way to run a pass on any backend, and to compare backends.
 //!
-//! A test describes a pass once as a [`Pass`] and lists its operands; [`check`] then runs it on [`Reference`] and on every
-//! instruction set of this CPU with 1, 2 and 5 threads, and asserts that
-//! - results are within a bound of the reference's, and bit-equal for any number of threads;
+//! A test describes a pass once as a [`Pass`] and lists its operands; [`check`] then runs it on [`Reference`] and on every [`Path`]:
+//! every instruction set of this CPU with 1, 2 and 5 threads, and a GPU if there is a CUDA driver. It asserts that
+//! - results are within a bound of the reference's, and bit-equal for any number of threads, or in a second run;
 //! - outputs are written completely and never read: they are NaN before;
 //! - nothing else is written or read: between operands are NaNs, which must be there afterwards.
+//!
+//! `KERNELS_TEST_PATHS=cuda` tests the GPU alone, and fails if there is none.
 
+#[cfg(feature = "cuda")]
+use crate::Cuda;
 use crate::simd::Isa;
 use crate::{Backend, Cpu, Element, Reference, Region, Span};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
@@ -111,20 +115,46 @@ impl Bound {
 /// Elements between operands: no multiple of a vector, so that most operands are misaligned.
 const GUARD: usize = 19;
 
+/// Where operands lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    /// In one region, misaligned, with guards between them.
+    Together,
+    /// Each in a region of its own: as aligned as can be, and a sanitizer sees where they end.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    Apart,
+}
+
 /// Runs a pass and returns what every operand holds afterwards.
 pub(crate) fn run<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand]) -> Vec<Vec<f64>> {
-    let region = Region(0);
+    run_in(backend, pass, operands, Layout::Together)
+}
+
+fn run_in<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand], layout: Layout) -> Vec<Vec<f64>> {
     let nan = B::Element::from_f64(f64::NAN);
     let workspace_len = pass.workspace_bytes(backend).div_ceil(size_of::<B::Element>());
+    let lens = operands.iter().map(Operand::len).chain([workspace_len]);
     let mut spans = Vec::new();
-    let mut end = GUARD;
-    for len in operands.iter().map(Operand::len).chain([workspace_len]) {
-        spans.push(Span::new(region, end, len));
-        end += len + GUARD;
+    // The regions, whole.
+    let regions: Vec<Span> = match layout {
+        Layout::Together => {
+            let mut end = GUARD;
+            for len in lens {
+                spans.push(Span::new(Region(0), end, len));
+                end += len + GUARD;
+            }
+            vec![Span::new(Region(0), 0, end)]
+        }
+        Layout::Apart => {
+            spans.extend(lens.enumerate().map(|(i, len)| Span::new(Region(i as u8), 0, len)));
+            spans.clone()
+        }
+    };
+    let lens: Vec<usize> = regions.iter().map(|region| region.len).collect();
+    let mut memory = backend.allocate(&lens).expect("memory for a test");
+    for region in &regions {
+        backend.fill(&mut memory, *region, nan);
     }
-    let all = Span::new(region, 0, end);
-    let mut memory = backend.allocate(&[end]).expect("memory for a test");
-    backend.fill(&mut memory, all, nan);
     for (operand, span) in operands.iter().zip(&spans) {
         if let Operand::In(values) | Operand::InOut(values) = operand {
             let values: Vec<_> = values.iter().map(|&x| B::Element::from_f64(f64::from(x))).collect();
@@ -134,20 +164,28 @@ pub(crate) fn run<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand
     let workspace = spans.pop().expect("the last span");
     pass.run(backend, &mut memory, &spans, workspace);
 
-    let mut after = vec![nan; end];
-    backend.read(&memory, all, &mut after);
-    let after: Vec<f64> = after.into_iter().map(Element::to_f64).collect();
+    let read = |region: Span| -> Vec<f64> {
+        let mut after = vec![nan; region.len];
+        backend.read(&memory, region, &mut after);
+        after.into_iter().map(Element::to_f64).collect()
+    };
     let what = format!("{} on {}", pass.name(), backend.name());
-    let mut position = 0;
-    for (index, span) in spans.iter().chain([&workspace]).enumerate() {
-        if !span.is_empty() {
-            assert!(after[position..span.offset].iter().all(|x| x.is_nan()), "{what}: wrote before operand {index}");
-            position = span.offset + span.len;
+    let values: Vec<_> = match layout {
+        Layout::Together => {
+            let after = read(regions[0]);
+            let mut position = 0;
+            for (index, span) in spans.iter().chain([&workspace]).enumerate() {
+                if !span.is_empty() {
+                    let guard = &after[position..span.offset];
+                    assert!(guard.iter().all(|x| x.is_nan()), "{what}: wrote before operand {index}");
+                    position = span.offset + span.len;
+                }
+            }
+            assert!(after[position..].iter().all(|x| x.is_nan()), "{what}: wrote after the last operand");
+            spans.iter().map(|span| after[span.offset..span.offset + span.len].to_vec()).collect()
         }
-    }
-    assert!(after[position..].iter().all(|x| x.is_nan()), "{what}: wrote after the last operand");
-    let values = |span: &Span| after[span.offset..span.offset + span.len].to_vec();
-    let values: Vec<_> = spans.iter().map(values).collect();
+        Layout::Apart => spans.iter().map(|&span| read(span)).collect(),
+    };
     for (index, (operand, values)) in operands.iter().zip(&values).enumerate() {
         if let Operand::In(before) = operand {
             let same = before.iter().zip(values).all(|(a, b)| f64::from(*a).to_bits() == b.to_bits());
@@ -164,25 +202,76 @@ pub(crate) fn cpus() -> impl Iterator<Item = &'static [Cpu; 3]> {
     CPUS.get_or_init(|| Isa::available().into_iter().map(make).collect()).iter()
 }
 
-/// Runs a pass on [`Reference`] and every [`cpus`], and compares: `bounds` are those of the written operands, in order.
-/// Returns what the operands hold afterwards, for each instruction set.
+/// One way to compute on this machine.
+pub(crate) enum Path {
+    /// An instruction set of the CPU, on 1, 2 and 5 threads.
+    Cpu(&'static [Cpu; 3]),
+    /// A GPU.
+    #[cfg(feature = "cuda")]
+    Cuda(Cuda),
+}
+
+impl Path {
+    /// Runs a pass and returns what every operand holds afterwards.
+    pub(crate) fn run(&self, pass: &impl Pass, operands: &[Operand]) -> Vec<Vec<f64>> {
+        match self {
+            Path::Cpu([one, ..]) => run(one, pass, operands),
+            #[cfg(feature = "cuda")]
+            Path::Cuda(cuda) => run(cuda, pass, operands),
+        }
+    }
+
+    /// As [`run`](Self::run); `assert` gets every result that may have other bits, with the name of the backend.
+    fn check(&self, pass: &impl Pass, operands: &[Operand], assert: impl Fn(&str, &[Vec<f64>])) -> Vec<Vec<f64>> {
+        let got = self.run(pass, operands);
+        match self {
+            Path::Cpu([one, others @ ..]) => {
+                assert(&one.name(), &got);
+                for other in others {
+                    let what = format!("{} on {} with {} threads", pass.name(), other.name(), other.threads());
+                    assert_bits(&what, &run(other, pass, operands), &got);
+                }
+            }
+            #[cfg(feature = "cuda")]
+            Path::Cuda(cuda) => {
+                assert(&cuda.name(), &got);
+                assert_bits(&format!("{} on {} again", pass.name(), cuda.name()), &self.run(pass, operands), &got);
+                // aligned operands take other kernels
+                assert(&format!("{}, aligned", cuda.name()), &run_in(cuda, pass, operands, Layout::Apart));
+            }
+        }
+        got
+    }
+}
+
+/// Every way to compute on this machine.
+pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
+    static PATHS: OnceLock<Vec<Path>> = OnceLock::new();
+    let make = || {
+        let only_cuda = std::env::var_os("KERNELS_TEST_PATHS").is_some_and(|paths| paths == "cuda");
+        let mut paths: Vec<Path> = if only_cuda { Vec::new() } else { cpus().map(Path::Cpu).collect() };
+        #[cfg(feature = "cuda")]
+        match Cuda::new(0) {
+            Ok(cuda) => paths.push(Path::Cuda(cuda)),
+            Err(error) => assert!(!only_cuda, "{error}"),
+        }
+        paths
+    };
+    PATHS.get_or_init(make).iter()
+}
+
+/// Runs a pass on [`Reference`] and every [`Path`], and compares: `bounds` are those of the written operands, in order.
+/// Returns what the operands hold afterwards, for each path.
 pub(crate) fn check(pass: &impl Pass, operands: &[Operand], bounds: &[Bound]) -> Vec<Vec<Vec<f64>>> {
     let want = run(&Reference, pass, operands);
     let written: Vec<_> = (0..operands.len()).filter(|&i| !matches!(operands[i], Operand::In(_))).collect();
     assert_eq!(written.len(), bounds.len(), "bounds of {}", pass.name());
-    cpus()
-        .map(|[one, others @ ..]| {
-            let got = run(one, pass, operands);
-            for (&i, bound) in written.iter().zip(bounds) {
-                bound.assert(&format!("{} on {}, operand {i}", pass.name(), one.name()), &got[i], &want[i]);
-            }
-            for other in others {
-                let what = format!("{} on {} with {} threads", pass.name(), other.name(), other.threads());
-                assert_bits(&what, &run(other, pass, operands), &got);
-            }
-            got
-        })
-        .collect()
+    let assert = |backend: &str, got: &[Vec<f64>]| {
+        for (&i, bound) in written.iter().zip(bounds) {
+            bound.assert(&format!("{} on {backend}, operand {i}", pass.name()), &got[i], &want[i]);
+        }
+    };
+    paths().map(|path| path.check(pass, operands, assert)).collect()
 }
 
 /// Asserts that two results are the same bits.

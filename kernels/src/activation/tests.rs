@@ -1,7 +1,7 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{Activation, Backward, Forward, Saved, reference};
-use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, check, cpus, normal, run};
+use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, check, normal, paths};
 use crate::{Backend, Span, Write};
 
 struct ForwardPass {
@@ -50,8 +50,8 @@ fn passes_equal_the_reference() {
             let x = inputs(1, len);
             let [separate, inplace] = [false, true].map(|inplace| ForwardPass { f, inplace });
             let results = check(&separate, &[Operand::In(x.clone()), Operand::Out(len)], &[Bound::absolute(8.0, 1.0)]);
-            for ([cpu, ..], want) in cpus().zip(results) {
-                let got = run(cpu, &inplace, &[Operand::InOut(x.clone())]);
+            for (path, want) in paths().zip(results) {
+                let got = path.run(&inplace, &[Operand::InOut(x.clone())]);
                 assert_bits(&inplace.name(), &got, &want[1..]);
             }
 
@@ -68,8 +68,8 @@ fn passes_equal_the_reference() {
                 let results = check(&pass, &operands, &[Bound::each(9.0, magnitude.clone())]);
                 if write == Write::Set {
                     let inplace = BackwardPass { f, write, inplace: true };
-                    for ([cpu, ..], want) in cpus().zip(results) {
-                        let got = run(cpu, &inplace, &[Operand::In(saved.clone()), Operand::InOut(dy.clone())]);
+                    for (path, want) in paths().zip(results) {
+                        let got = path.run(&inplace, &[Operand::In(saved.clone()), Operand::InOut(dy.clone())]);
                         assert_bits(&inplace.name(), &got[1..], &want[2..]);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{AdamWParams, Step};
 use crate::testing::{Bound, LENGTHS, Operand, Pass, check, normal};

@@ -1,7 +1,7 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{Add, Scale};
-use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, cases, check, cpus, normal, run};
+use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, cases, check, normal, paths};
 use crate::{Backend, Span, Write};
 use proptest::prelude::*;
 
@@ -51,12 +51,12 @@ fn check_add(weight: f64, len: usize) {
     let bounds = [Bound::each(3.0, magnitudes(weight, &a, &b))];
     let pass = AddPass { weight, operands: [0, 1, 2] };
     let results = check(&pass, &[read(a.clone()), read(b.clone()), Operand::Out(len)], &bounds);
-    for ([cpu, ..], want) in cpus().zip(results) {
+    for (path, want) in paths().zip(results) {
         for (operands, list) in
             [([0, 1, 0], [update(a.clone()), read(b.clone())]), ([0, 1, 1], [read(a.clone()), update(b.clone())])]
         {
             let pass = AddPass { weight, operands };
-            let got = run(cpu, &pass, &list);
+            let got = path.run(&pass, &list);
             assert_bits(&pass.name(), &got[operands[2]..=operands[2]], &want[2..]);
         }
     }
@@ -72,8 +72,8 @@ fn check_scale(weight: f64, len: usize) {
         let results = check(&pass, &operands, &[Bound::each(3.0, magnitudes(weight, &before, &x))]);
         if write == Write::Set {
             let pass = ScalePass { weight, write, inplace: true };
-            for ([cpu, ..], want) in cpus().zip(results) {
-                assert_bits(&pass.name(), &run(cpu, &pass, &[Operand::InOut(x.clone())]), &want[1..]);
+            for (path, want) in paths().zip(results) {
+                assert_bits(&pass.name(), &path.run(&pass, &[Operand::InOut(x.clone())]), &want[1..]);
             }
         }
     }
@@ -103,8 +103,8 @@ fn a_copy_keeps_every_bit() {
     let x = vec![-0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY, f32::MAX, 0.1];
     let pass = ScalePass { weight: 1.0, write: Write::Set, inplace: false };
     let want: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
-    for cpu in cpus().flatten() {
-        let got = run(cpu, &pass, &[Operand::In(x.clone()), Operand::Out(x.len())]);
+    for path in paths() {
+        let got = path.run(&pass, &[Operand::In(x.clone()), Operand::Out(x.len())]);
         assert_bits("copy", &got[1..], std::slice::from_ref(&want));
     }
 }

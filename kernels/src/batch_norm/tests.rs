@@ -1,7 +1,7 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{Apply, Backward, BatchNormParams, Fold, Forward, Gradients, Inference, Moments};
-use crate::testing::{Bound, Operand, Pass, assert_bits, cases, check, cpus, normal, run};
+use crate::testing::{Bound, Operand, Pass, assert_bits, cases, check, normal, paths};
 use crate::{Backend, Span, Write};
 use proptest::prelude::*;
 
@@ -212,8 +212,8 @@ impl Case {
             Bound::each(4.0, self.each(size)),
         ];
         let results = check(&ForwardPass { p: *p, inplace: false }, &operands, &bounds);
-        for ([cpu, ..], want) in cpus().zip(&results) {
-            let got = run(cpu, &ForwardPass { p: *p, inplace: true }, &[&operands[..6], &[update(x)]].concat());
+        for (path, want) in paths().zip(&results) {
+            let got = path.run(&ForwardPass { p: *p, inplace: true }, &[&operands[..6], &[update(x)]].concat());
             assert_bits("batch norm forward in place", &got[..6], &want[..6]);
             assert_bits("batch norm forward in place", &got[6..], &want[7..]);
         }
@@ -231,8 +231,8 @@ impl Case {
         let pass = |inplace| GivenPass { p: *p, inference, inplace };
         let operands = [&channels[..], &[read(x), Operand::Out(x.len())]].concat();
         let results = check(&pass(false), &operands, &[Bound::each(4.0, self.each(size))]);
-        for ([cpu, ..], want) in cpus().zip(&results) {
-            let got = run(cpu, &pass(true), &[&channels[..], &[update(x)]].concat());
+        for (path, want) in paths().zip(&results) {
+            let got = path.run(&pass(true), &[&channels[..], &[update(x)]].concat());
             assert_bits("batch norm in place", &got[4..], &want[5..]);
         }
     }
@@ -312,8 +312,8 @@ impl Case {
         let operands = [&inputs[..], &[read(dy), dx]].concat();
         let results = check(&pass(false), &operands, &bounds.map(|size| Bound::each(16.0, size)));
         if write == Write::Set {
-            for ([cpu, ..], want) in cpus().zip(&results) {
-                let got = run(cpu, &pass(true), &[&inputs[..], &[update(dy)]].concat());
+            for (path, want) in paths().zip(&results) {
+                let got = path.run(&pass(true), &[&inputs[..], &[update(dy)]].concat());
                 assert_bits("batch norm backward in place", &got[4..6], &want[4..6]);
                 assert_bits("batch norm backward in place", &got[6..], &want[7..]);
             }
@@ -406,8 +406,8 @@ fn momentum_0_leaves_the_running_statistics_and_one_row_their_variance() {
             Operand::In(normal(1, rows * 3)),
             Operand::Out(rows * 3),
         ];
-        for cpu in cpus().flatten() {
-            let got = run(cpu, &ForwardPass { p, inplace: false }, &operands);
+        for path in paths() {
+            let got = path.run(&ForwardPass { p, inplace: false }, &operands);
             let bits = |x: &[f32]| x.iter().map(|&x| f64::from(x).to_bits()).collect::<Vec<_>>();
             let got = [2, 3].map(|i| got[i].iter().map(|x| x.to_bits()).collect::<Vec<_>>());
             assert_eq!(got[0] == bits(&mean), momentum == 0.0);
@@ -430,13 +430,13 @@ fn gradients_that_are_not_wanted_are_not_written() {
         Operand::In(normal(4, 150)),
         Operand::Out(150),
     ];
-    for cpu in cpus().flatten() {
+    for path in paths() {
         let pass = BackwardPass { p, writes, inplace: false };
-        let want = run(cpu, &pass, &full);
+        let want = path.run(&pass, &full);
         for missing in [4, 5, 7] {
             let mut operands = full.clone();
             operands[missing] = Operand::Out(0);
-            let got = run(cpu, &pass, &operands);
+            let got = path.run(&pass, &operands);
             for i in [4, 5, 7].into_iter().filter(|&i| i != missing) {
                 assert_bits(&pass.name(), &got[i..=i], &want[i..=i]);
             }

@@ -1,4 +1,4 @@
-//! Device memory: all regions in one allocation.
+//! Device memory: an allocation for each region.
 
 use super::device::{Device, expect};
 use crate::{OutOfMemory, Span};
@@ -40,41 +40,34 @@ impl Slice {
     }
 }
 
-/// Bytes that regions begin at multiples of: what the driver aligns allocations to.
-const ALIGNMENT_BYTES: usize = 256;
-
 /// The regions of a [`Cuda`](crate::Cuda) backend's memory.
 pub struct CudaMemory {
     device: Arc<Device>,
-    /// 0 if all regions are empty: the driver refuses to allocate nothing.
-    base: CUdeviceptr,
-    /// First byte and elements of each region.
-    regions: Vec<(usize, usize)>,
+    /// Address and elements of each region. The address is 0 if there are none: the driver refuses to allocate nothing.
+    regions: Vec<(CUdeviceptr, usize)>,
 }
 
 impl CudaMemory {
     pub(crate) fn new(device: &Arc<Device>, lens: &[usize]) -> Result<CudaMemory, OutOfMemory> {
-        let mut end = 0usize;
-        let mut regions = Vec::with_capacity(lens.len());
-        for &len in lens {
-            regions.push((end, len));
-            let bytes =
-                len.checked_mul(size_of::<f32>()).and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT_BYTES));
-            end = end.saturating_add(bytes.unwrap_or(usize::MAX));
-        }
         device.bind();
-        let mut memory = CudaMemory { device: Arc::clone(device), base: 0, regions };
-        if end > 0 {
+        let mut memory = CudaMemory { device: Arc::clone(device), regions: Vec::with_capacity(lens.len()) };
+        for &len in lens {
+            let bytes = len.saturating_mul(size_of::<f32>());
+            if len == 0 {
+                memory.regions.push((0, 0));
+                continue;
+            }
             // SAFETY: the memory is set to 0 before anything reads it.
-            memory.base = match unsafe { result::malloc_sync(end) } {
-                Ok(base) => base,
+            let address = match unsafe { result::malloc_sync(bytes) } {
+                Ok(address) => address,
                 Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                    return Err(OutOfMemory { bytes: end, device: "the GPU" });
+                    return Err(OutOfMemory { bytes, device: "the GPU" });
                 }
                 Err(error) => expect("cuMemAlloc", Err(error)),
             };
+            memory.regions.push((address, len));
             // SAFETY: the allocation has so many bytes.
-            expect("cuMemsetD8Async", unsafe { result::memset_d8_async(memory.base, 0, end, device.stream) });
+            expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream) });
         }
         Ok(memory)
     }
@@ -87,11 +80,11 @@ impl CudaMemory {
         if span.is_empty() {
             return Slice::EMPTY;
         }
-        let (begin, len) = self.regions[span.region.0 as usize];
+        let (address, len) = self.regions[span.region.0 as usize];
         assert!(span.offset <= len && span.len <= len - span.offset, "{span:?} exceeds its region of {len} elements");
         // Kernels index the elements of an operand with 32 bits.
         assert!(span.len <= i32::MAX as usize, "{span:?} is too long for a CUDA kernel");
-        Slice { ptr: Ptr(self.base + (begin + span.offset * size_of::<f32>()) as u64), len: span.len }
+        Slice { ptr: Ptr(address + (span.offset * size_of::<f32>()) as u64), len: span.len }
     }
 
     /// The operands of one pass: `reads` may overlap each other, every span of `writes` is disjoint from all others.
@@ -128,7 +121,7 @@ impl CudaMemory {
         assert_eq!(to.len, src.len(), "{dst:?}");
         if to.len > 0 {
             self.device.bind();
-            // SAFETY: the slice is inside the allocation, which holds f32.
+            // SAFETY: the slice is inside its allocation, which holds f32.
             expect("cuMemcpyHtoDAsync", unsafe { result::memcpy_htod_async(to.ptr.0, src, self.device.stream) });
         }
     }
@@ -139,7 +132,7 @@ impl CudaMemory {
         assert_eq!(from.len, dst.len(), "{src:?}");
         if from.len > 0 {
             self.device.bind();
-            // SAFETY: the slice is inside the allocation, which holds f32; `dst` is borrowed until the copy has ended.
+            // SAFETY: the slice is inside its allocation, which holds f32; `dst` is borrowed until the copy has ended.
             expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(dst, from.ptr.0, self.device.stream) });
             self.device.synchronize();
         }
@@ -148,13 +141,15 @@ impl CudaMemory {
 
 impl Drop for CudaMemory {
     fn drop(&mut self) {
-        if self.base != 0 {
-            self.device.bind();
-            // What fails here cannot be helped, and has been reported if it was of consequence.
-            // SAFETY: the allocation is alive, and not used again: what uses it has ended.
-            unsafe {
-                let _ = result::stream::synchronize(self.device.stream);
-                let _ = result::free_sync(self.base);
+        self.device.bind();
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: the allocations are alive, and not used again: what uses them has ended.
+        unsafe {
+            let _ = result::stream::synchronize(self.device.stream);
+            for (address, len) in self.regions.drain(..) {
+                if len > 0 {
+                    let _ = result::free_sync(address);
+                }
             }
         }
     }

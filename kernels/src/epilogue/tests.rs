@@ -1,8 +1,8 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{Backward, EpilogueParams, Forward, NormGradient};
 use crate::activation::{Activation, Saved, reference};
-use crate::testing::{Bound, Operand, Pass, assert_bits, cases, check, cpus, normal, run};
+use crate::testing::{Bound, Operand, Pass, assert_bits, cases, check, normal, paths};
 use crate::{Backend, Span, Write};
 use proptest::prelude::*;
 
@@ -77,11 +77,11 @@ fn check_forward(p: EpilogueParams, has_skip: bool, wants_moments: bool) {
     // values are some units large; the moments of up to 256 rows in f32 round some 16 times
     let bounds = [Bound::absolute(8.0, 8.0), Bound::absolute(8.0, 8.0), Bound::absolute(16.0, 8.0)];
     let results = check(&ForwardPass { p, inplace: false }, &operands, &bounds);
-    for ([cpu, ..], want) in cpus().zip(&results) {
+    for (path, want) in paths().zip(&results) {
         let mut operands = operands.to_vec();
         operands[0] = Operand::InOut(z.clone());
         operands[2] = Operand::Out(0);
-        let got = run(cpu, &ForwardPass { p, inplace: true }, &operands);
+        let got = path.run(&ForwardPass { p, inplace: true }, &operands);
         assert_bits("epilogue forward in place", &got[..1], &want[2..3]);
         assert_bits("epilogue forward in place", &got[3..], &want[3..]);
     }
@@ -96,12 +96,12 @@ fn check_backward(p: EpilogueParams, [has_norm, has_dy, wants_total, wants_db]: 
     let pass = |dz| BackwardPass { p, db_write, dz };
     let results = check(&pass(7), &operands, &bounds);
     let alias = if has_norm { 1 } else { 5 };
-    for ([cpu, ..], want) in cpus().zip(&results) {
+    for (path, want) in paths().zip(&results) {
         let mut operands = operands.to_vec();
         let Operand::In(values) = operands[alias].clone() else { unreachable!("an input") };
         operands[alias] = Operand::InOut(values);
         operands[7] = Operand::Out(0);
-        let got = run(cpu, &pass(alias), &operands);
+        let got = path.run(&pass(alias), &operands);
         assert_bits("dz in place", &got[alias..=alias], &want[7..8]);
         assert_bits("total with dz in place", &got[6..7], &want[6..7]);
         assert_bits("db with dz in place", &got[8..], &want[8..]);

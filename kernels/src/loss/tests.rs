@@ -1,4 +1,4 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{Backward, Forward, Loss};
 use crate::testing::{Bound, LENGTHS, Operand, Pass, cases, check, normal};

@@ -1,4 +1,4 @@
-//! Every CPU path against the reference.
+//! Every path against the reference.
 
 use super::{Backward, Forward, PadParams};
 use crate::testing::{Bound, Operand, Pass, cases, check, normal};

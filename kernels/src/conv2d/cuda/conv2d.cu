@@ -318,7 +318,8 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
         NAME(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,           \
              float *__restrict__ out) {                                                                                            \
         __shared__ Window windows[TILE_ROWS];                                                                                      \
-        __shared__ float4 a[2 * DEPTH * ROWS_STRIDE / 4], b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                   \
+        __shared__ float4 a[2 * DEPTH * ROWS_STRIDE / 4];                                                                          \
+        __shared__ float4 b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                                                   \
         gather<ADJOINT, VEC, TN>(p, map, in, w, bias, out, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));   \
     }
 
@@ -451,7 +452,8 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
         NAME(Conv p, u32 splits, Map in_map, const float *__restrict__ in, Map dy_map, const float *__restrict__ dy,               \
              float *__restrict__ partial) {                                                                                        \
         __shared__ Window windows[2 * DEPTH];                                                                                      \
-        __shared__ float4 a[2 * DEPTH * TAPS_STRIDE / 4], b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                   \
+        __shared__ float4 a[2 * DEPTH * TAPS_STRIDE / 4];                                                                          \
+        __shared__ float4 b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                                                   \
         reduce_rows<VA, VB, TN>(p, splits, in_map, in, dy_map, dy, partial, windows, reinterpret_cast<float *>(a),                 \
                                 reinterpret_cast<float *>(b));                                                                     \
     }
