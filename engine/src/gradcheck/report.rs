@@ -17,7 +17,7 @@ pub struct Report {
 pub struct Row {
     /// Name of the tensor.
     pub tensor: String,
-    /// `input`, `parameter`, `state` or `output`.
+    /// `input`, `parameter`, `state`, `output` or `adjoint`.
     pub kind: &'static str,
     /// Its shape.
     pub shape: Shape,

@@ -209,7 +209,7 @@ impl Plan {
     /// The steps' calls with places for operands.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (&Step, Call)> {
         self.program.steps.iter().map(|step| {
-            let mut call = step.call;
+            let mut call = step.call.clone();
             call.operands_mut(&mut |span, _| *span = self.place_of(*span));
             (step, call)
         })

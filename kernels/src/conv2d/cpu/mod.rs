@@ -9,7 +9,7 @@ mod grad_bias;
 mod im2col;
 mod winograd;
 
-pub use algo::{Algo, Pass};
+pub use algo::{Algo, Pass, UnknownAlgo};
 
 use super::Conv2dParams;
 use crate::parallel::{Pool, SharedSlice};
