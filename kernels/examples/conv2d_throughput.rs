@@ -7,8 +7,7 @@
 //! A filter is a part of a line's first columns, as in `Forward avx2`; a line is shown if it matches all of them. All jobs of
 //! a layer take turns, and so does a loop of fused multiply-adds that gives the peak. GFLOP/s and the fraction of the peak
 //! come from the CPU time of the process divided by its threads, which other load on the machine disturbs less than it does
-//! the time on the wall (the two agree on an idle machine); of both the best is taken, and the median of the latter is shown
-//! beside it.
+//! the time on the wall; the two agree on an idle machine. Best and median show how noisy it was.
 
 use kernels::conv2d::Conv2dParams;
 use kernels::conv2d::cpu::{self, Algo, Pass};
@@ -121,7 +120,7 @@ impl<'a> Job<'a> {
 
     /// Operations a second and thread.
     fn gflops(&self) -> f64 {
-        self.flops as f64 / quantile(&self.cpu, 0.0) / 1e9
+        self.flops as f64 / quantile(&self.cpu, 0.5) / 1e9
     }
 }
 
@@ -174,7 +173,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} threads, {rounds} rounds", pool.threads());
     println!(
         "{:<58} {:>9} {:>9} {:>9} {:>8} {:>6}",
-        "layer, pass, kernel", "best ms", "median ms", "CPU ms", "GFLOP/s", "peak"
+        "layer, pass, kernel", "best ms", "median", "CPU", "GFLOP/s", "peak"
     );
     for (layer, p) in layers() {
         let mut cpus = Vec::new();
@@ -185,7 +184,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let mut jobs = Vec::new();
         for pass in [Pass::Forward, Pass::GradInput, Pass::GradWeight] {
-            for (isa, algo, cpu) in &cpus {
+            for (isa, algo, cpu) in cpus.iter().filter(|(_, algo, _)| algo.supports(&p)) {
                 let name = format!("{layer:<22} {:<10} {}", format!("{pass:?}"), algo.kernel_name(*isa));
                 if filters.iter().all(|filter| name.contains(filter)) {
                     jobs.push(pass_job(cpu, &p, pass, name));
@@ -202,7 +201,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let peak = jobs.last().expect("the peak is a job").gflops();
         for job in &jobs {
             let (best, median) = (quantile(&job.wall, 0.0) * 1e3, quantile(&job.wall, 0.5) * 1e3);
-            let cpu = quantile(&job.cpu, 0.0) * 1e3 / pool.threads() as f64;
+            let cpu = quantile(&job.cpu, 0.5) * 1e3 / pool.threads() as f64;
             let (gflops, fraction) = (job.gflops() * pool.threads() as f64, job.gflops() / peak);
             println!("{:<58} {best:>9.3} {median:>9.3} {cpu:>9.3} {gflops:>8.1} {fraction:>6.2}", job.name);
         }

@@ -40,6 +40,6 @@ pub mod simd;
 mod testing;
 
 pub use backend::{Backend, Element, Write};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, CpuError};
 pub use memory::{HostMemory, OutOfMemory, Region, Span};
 pub use reference::Reference;

@@ -206,7 +206,7 @@ fn exact_paths() -> Vec<(String, Cpu)> {
 fn amplification(name: &str) -> Option<f64> {
     match name.split(' ').next() {
         Some("Winograd2x3") => Some(1.0),
-        Some("Winograd4x3") => Some(4.0),
+        Some("Winograd4x3") => Some(8.0),
         _ => None,
     }
 }

@@ -155,5 +155,17 @@ fn pytorch_repr(activation: Activation) -> &'static str {
         Activation::LeakyRelu => "LeakyReLU(negative_slope=0.01)",
         Activation::Silu => "SiLU()",
         Activation::Mish => "Mish()",
+        Activation::Relu6 => "ReLU6()",
+        Activation::Hardswish => "Hardswish()",
+        Activation::Hardsigmoid => "Hardsigmoid()",
+        Activation::Hardtanh => "Hardtanh(min_val=-1.0, max_val=1.0)",
+        Activation::Softplus => "Softplus(beta=1.0, threshold=20.0)",
+        Activation::LogSigmoid => "LogSigmoid()",
+        Activation::Celu => "CELU(alpha=1.0)",
+        Activation::Selu => "SELU()",
+        Activation::Softsign => "Softsign()",
+        Activation::Softshrink => "Softshrink(0.5)",
+        Activation::Hardshrink => "Hardshrink(0.5)",
+        Activation::Tanhshrink => "Tanhshrink()",
     }
 }

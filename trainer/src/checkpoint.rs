@@ -8,7 +8,8 @@
 //!
 //! The metadata, all strings: `format` is `pt`, as PyTorch's own files have it; `resconv.version` is the version of this format;
 //! `resconv.settings` holds the run's [`Settings`] and `resconv.position` its [`Position`], both as JSON; `resconv.sha256` is the
-//! checksum of all that (see [`Checkpoint::checksum`]).
+//! SHA-256, in hexadecimal, over every tensor in order of name (name, type, shape, bytes), and then over every other entry of the
+//! metadata in order of key; texts and shapes are preceded by their lengths, and all numbers are little-endian 64-bit ones.
 //!
 //! A file without the optimizer's tensors and the metadata is a bare `state_dict`, as `safetensors.torch.save_file` writes it:
 //! it can be evaluated and trained on, but not resumed. The other way round, `load_state_dict(..., strict=False)` takes a checkpoint.
@@ -268,8 +269,7 @@ impl Checkpoint {
         safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| corrupt(e.to_string()))
     }
 
-    /// SHA-256, in hexadecimal, over every tensor in order of name (name, type, shape, bytes), then over every entry of the
-    /// metadata but the checksum itself in order of key; texts and shapes are preceded by their lengths.
+    /// What `resconv.sha256` is to say.
     fn checksum(&self, metadata: &HashMap<String, String>) -> String {
         let mut hash = Sha256::new();
         let text = |hash: &mut Sha256, text: &str| {

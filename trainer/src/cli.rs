@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network, and write its weights, its loss curve and its pictures to a folder
+    #[command(args_override_self = true)]
     Train(Box<TrainArgs>),
     /// Print both validation losses of a checkpoint
     Eval(Box<EvalArgs>),
@@ -154,8 +155,7 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
         start = Start::Resume(Box::new(checkpoint));
     }
     if args.print_plan {
-        print(&plan_text(&settings)?)?;
-        return Ok(());
+        return Ok(print(plan_text(&settings)?.trim_end())?);
     }
     let summary = train(&settings, start)?;
     say(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));

@@ -44,12 +44,13 @@ pub fn choose(device: Device, threads: usize) -> Result<Chosen, DeviceError> {
 }
 
 /// Runs a body with the backend inside a [`Chosen`], whatever its type.
-#[macro_export]
 macro_rules! with_backend {
     ($chosen:expr, |$backend:ident| $body:expr) => {
         match $chosen {
-            $crate::device::Chosen::Cpu($backend) => $body,
-            $crate::device::Chosen::Reference($backend) => $body,
+            crate::device::Chosen::Cpu($backend) => $body,
+            crate::device::Chosen::Reference($backend) => $body,
         }
     };
 }
+
+pub(crate) use with_backend;

@@ -7,11 +7,10 @@
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::data::{self, DataError, Dataset, Half, ValidationBatches};
-use crate::device::{self, Compute, DeviceError};
+use crate::device::{self, Compute, DeviceError, with_backend};
 use crate::passes::{Kind, Pass, PassError, Passes};
 use crate::progress;
 use crate::settings::Settings;
-use crate::with_backend;
 use engine::{Element, Session, Statistics};
 use serde::Serialize;
 use std::fmt;

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Writes a line to standard output. A run must not end because nobody reads it any more, so failures are ignored; commands
-/// whose result is what they print use [`print`].
+/// whose result is what they print use [`print()`].
 pub fn say(line: &str) {
     let _ = print(line);
 }
@@ -85,6 +85,13 @@ impl Progress {
                 "{samples}/{} images  loss {loss:.5}  lr {lr:.2e}  {images_per_second:.0} images/s  {left} left",
                 self.total
             )),
+        }
+    }
+
+    /// Says beside the bar what is done in place of steps.
+    pub fn note(&self, what: &'static str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what);
         }
     }
 

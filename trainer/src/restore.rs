@@ -2,12 +2,11 @@
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::data::Half;
-use crate::device::{self, Compute, DeviceError};
+use crate::device::{self, Compute, DeviceError, with_backend};
 use crate::files::{self, FileError};
 use crate::passes::{Kind, Pass, PassError, Passes};
 use crate::picture::{self, LoadedImage, PictureError};
 use crate::settings::Settings;
-use crate::with_backend;
 use engine::{Element, Session, Statistics};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -27,8 +27,8 @@ pub struct Summary {
     pub images_per_second: f64,
     /// Most memory that this process had resident, in bytes; absent where the system does not tell.
     pub peak_resident_bytes: Option<u64>,
-    /// Memory that the training plan takes, in bytes.
-    pub plan_bytes: usize,
+    /// Memory that the plans take, all together, in bytes.
+    pub planned_bytes: usize,
     /// The backend: `cpu-avx2`.
     pub device: String,
     /// Its threads.
@@ -84,7 +84,7 @@ impl fmt::Display for Summary {
         if let Some(study) = self.study {
             write!(f, "   (study: {:.2} min on a GPU)", study.minutes)?;
         }
-        write!(f, "\n{:<28}{device}, {threads} threads", "device")?;
+        write!(f, "\n{:<28}{device}, threads: {threads}", "device")?;
         match self.peak_resident_bytes {
             Some(bytes) => write!(f, "\n{:<28}{:.0} MiB", "peak resident memory", mib(bytes)),
             None => Ok(()),

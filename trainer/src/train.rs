@@ -13,7 +13,7 @@ pub use folder::{Folder, FolderError};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Position, RunState};
 use crate::data::{self, DataError, FashionMnist, TrainingBatches};
-use crate::device::{self, Compute, DeviceError};
+use crate::device::{self, Compute, DeviceError, with_backend};
 use crate::eval::Validator;
 use crate::files::{self, FileError};
 use crate::passes::{Kind, PassError, Passes};
@@ -21,15 +21,18 @@ use crate::plot::{Axis, LossCurve, PlotError, Point};
 use crate::progress::{self, Progress};
 use crate::settings::{ScheduleSetting, Settings, SettingsError};
 use crate::summary::{self, Study, Summary};
-use crate::with_backend;
 use engine::{AdamW, Schedule, ScheduleKind, Session};
 use log::Log;
+use model::ResConv;
 use preview::Preview;
 use run::Run;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const METRICS_HEADER: &str = "step,samples,lr,loss";
 const VALIDATION_HEADER: &str = "step,samples,running,batch";
+
+const MIB: f64 = (1 << 20) as f64;
 
 /// Steps whose mean is the run's training loss.
 const FINAL_STEPS: usize = 100;
@@ -166,20 +169,12 @@ fn train_on<B: Compute>(
     let preview = Preview::new(&mut passes, &data.validation, training.size, settings.run.picture_truth)?;
     let (device, threads) = (backend.name(), backend.threads());
     let parameters = passes.network().parameter_count();
-    let memory = passes.plan(&steps[0]).memory(&backend);
-    progress::say(&format!(
-        "{} layers, {parameters} parameters, receptive field {} pixels",
-        settings.network.layers,
-        passes.network().receptive_field()
-    ));
-    progress::say(&format!("{device}, {threads} threads; {}", data.folder));
-    progress::say(&format!(
-        "memory of a training step at batch {}: {:.0} MiB",
-        steps[0].batch,
-        memory.total() as f64 / (1 << 20) as f64
-    ));
-
+    progress::say(&format!("network  {}", describe(passes.network())));
+    progress::say(&format!("data     {}", data.folder));
+    progress::say(&format!("device   {device}, threads: {threads}"));
     let mut session = passes.session(backend)?;
+    let memory = session.memory().total();
+    progress::say(&format!("memory   {:.0} MiB for batches of {}", memory as f64 / MIB, steps[0].batch));
     let (position, batches_before) = begin(&mut session, settings, &start, &device)?;
     let resumed = matches!(start, Start::Resume(_));
     if !resumed {
@@ -198,6 +193,7 @@ fn train_on<B: Compute>(
         preview,
         metrics,
         validations,
+        flushed: Instant::now(),
         progress: Progress::new(position.samples, training.samples),
         last_checkpoint: resumed.then(|| folder.checkpoint()),
         batches_before,
@@ -222,7 +218,7 @@ fn train_on<B: Compute>(
         minutes: position.seconds / 60.0,
         images_per_second: position.samples as f64 / position.seconds,
         peak_resident_bytes: summary::peak_resident_bytes(),
-        plan_bytes: memory.total(),
+        planned_bytes: memory,
         device,
         threads,
         study: Study::of(settings),
@@ -232,6 +228,11 @@ fn train_on<B: Compute>(
     let json = json.map_err(FileError::at("write", &folder.summary()))?;
     files::write_bytes(&folder.summary(), format!("{json}\n").as_bytes())?;
     Ok(summary)
+}
+
+fn describe(network: &ResConv) -> String {
+    let (layers, parameters) = (network.config().layers, network.parameter_count());
+    format!("layers: {layers}, parameters: {parameters}, receptive field: {} pixels", network.receptive_field())
 }
 
 /// Gives the session its first weights, or those of the checkpoint. Returns the run's position, and how many batches the running

@@ -9,11 +9,28 @@
 //! | leaky ReLU | `x` if `x > 0`, else `x / 100` | x |
 //! | SiLU | `x sigmoid(x)` | x |
 //! | Mish | `x tanh(ln(1 + exp x))` | x |
+//! | ReLU6 | `min(max(x, 0), 6)`; `f'(0) = f'(6) = 0` | y |
+//! | hard swish | `x min(max(x + 3, 0), 6) / 6`; `f'(-3) = 0`, `f'(3) = 1` | x |
+//! | hard sigmoid | `min(max(x + 3, 0), 6) / 6`; `f'(-3) = f'(3) = 0` | x |
+//! | hard tanh | `min(max(x, -1), 1)`; `f'(-1) = f'(1) = 0` | y |
+//! | softplus | `ln(1 + exp x)`; `f' = sigmoid(x)` | x |
+//! | log sigmoid | `-ln(1 + exp(-x))`; `f' = sigmoid(-x)` | x |
+//! | CELU | `max(x, 0) + min(exp(x) - 1, 0)` | x |
+//! | SELU | `1.0507... (max(x, 0) + 1.6732... min(exp(x) - 1, 0))`; left slope at 0 | x |
+//! | softsign | `x / (1 + |x|)` | x |
+//! | soft shrink | `x - min(max(x, -1/2), 1/2)`; `f' = 0` at the kinks | y |
+//! | hard shrink | `x` if `|x| > 1/2`, else 0 | y |
+//! | tanh shrink | `x - tanh(x)`; `f' = tanh(x)^2` | x |
 //!
 //! Aliasing: `y` may be `x` itself; `dx` may be `dy` itself if it is set; the saved operand is disjoint from outputs.
-//! Sources: Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016; Misra, "Mish", 2019; slopes and kinks as in PyTorch.
+//! Sources: Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016; Misra, "Mish", 2019; Klambauer et al., "Self-Normalizing
+//! Neural Networks", 2017 (SELU); parameters, slopes and kinks as in PyTorch.
 
+#[cfg(test)]
+mod accuracy;
 pub mod cpu;
+#[cfg(test)]
+mod pytorch;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -39,7 +56,37 @@ pub enum Activation {
     Silu,
     /// Mish.
     Mish,
+    /// Rectifier cut off at 6.
+    Relu6,
+    /// Piecewise quadratic form of SiLU.
+    Hardswish,
+    /// Piecewise linear form of the logistic function.
+    Hardsigmoid,
+    /// Piecewise linear form of the hyperbolic tangent.
+    Hardtanh,
+    /// Smooth rectifier.
+    Softplus,
+    /// Logarithm of the logistic function.
+    LogSigmoid,
+    /// Continuously differentiable exponential linear unit, with alpha 1: the same as ELU then.
+    Celu,
+    /// Scaled exponential linear unit.
+    Selu,
+    /// Softsign.
+    Softsign,
+    /// Shrinkage towards 0 by 1/2.
+    Softshrink,
+    /// Values up to 1/2 set to 0.
+    Hardshrink,
+    /// What tanh takes away.
+    Tanhshrink,
 }
+
+/// Factor of [`Activation::Selu`].
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+
+/// Limit of [`Activation::Selu`] at minus infinity, before the factor, but for the sign.
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_3;
 
 /// What the backward pass of an activation reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +99,7 @@ pub enum Saved {
 
 impl Activation {
     /// Every activation.
-    pub const ALL: [Activation; 7] = [
+    pub const ALL: [Activation; 19] = [
         Activation::Gelu,
         Activation::Sigmoid,
         Activation::Tanh,
@@ -60,12 +107,30 @@ impl Activation {
         Activation::LeakyRelu,
         Activation::Silu,
         Activation::Mish,
+        Activation::Relu6,
+        Activation::Hardswish,
+        Activation::Hardsigmoid,
+        Activation::Hardtanh,
+        Activation::Softplus,
+        Activation::LogSigmoid,
+        Activation::Celu,
+        Activation::Selu,
+        Activation::Softsign,
+        Activation::Softshrink,
+        Activation::Hardshrink,
+        Activation::Tanhshrink,
     ];
 
     /// Whether the backward pass reads `x` or `y`.
     pub fn saved(self) -> Saved {
         match self {
-            Activation::Sigmoid | Activation::Tanh | Activation::Relu => Saved::Output,
+            Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Relu
+            | Activation::Relu6
+            | Activation::Hardtanh
+            | Activation::Softshrink
+            | Activation::Hardshrink => Saved::Output,
             _ => Saved::Input,
         }
     }
@@ -82,6 +147,18 @@ impl fmt::Display for Activation {
             Activation::LeakyRelu => "leaky_relu",
             Activation::Silu => "silu",
             Activation::Mish => "mish",
+            Activation::Relu6 => "relu6",
+            Activation::Hardswish => "hardswish",
+            Activation::Hardsigmoid => "hardsigmoid",
+            Activation::Hardtanh => "hardtanh",
+            Activation::Softplus => "softplus",
+            Activation::LogSigmoid => "log_sigmoid",
+            Activation::Celu => "celu",
+            Activation::Selu => "selu",
+            Activation::Softsign => "softsign",
+            Activation::Softshrink => "softshrink",
+            Activation::Hardshrink => "hardshrink",
+            Activation::Tanhshrink => "tanhshrink",
         })
     }
 }

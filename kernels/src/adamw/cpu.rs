@@ -78,8 +78,11 @@ impl Kernel for Step<'_> {
         if rest > 0 {
             // SAFETY: as above, with `rest` elements.
             unsafe {
-                let state = [param.cast_const(), grad, m.cast_const(), v.cast_const()];
-                let state = state.map(|pointer| s.load_partial(pointer.add(i), rest));
+                let load = [param.cast_const(), grad, m.cast_const(), v.cast_const()];
+                let mut state = [s.splat(0.0); 4];
+                for (value, pointer) in state.iter_mut().zip(load) {
+                    *value = s.load_partial(pointer.add(i), rest);
+                }
                 let [new_param, new_m, new_v] = update(s, &self.constants, state);
                 s.store_partial(param.add(i), new_param, rest);
                 s.store_partial(m.add(i), new_m, rest);

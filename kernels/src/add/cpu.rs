@@ -1,6 +1,7 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 
-use crate::loops::{Lanewise, map};
+use crate::loops::{Lanewise, TASK_LEN, map};
+use crate::parallel::SharedSlice;
 use crate::simd::Simd;
 use crate::{Cpu, Write};
 
@@ -11,7 +12,22 @@ pub fn add(cpu: &Cpu, weight: f64, a: Option<&[f32]>, b: Option<&[f32]>, y: &mut
 
 /// `y (+)= weight x`; `x` is `None` if `y` holds it.
 pub fn scale(cpu: &Cpu, weight: f64, x: Option<&[f32]>, y: &mut [f32], write: Write) {
-    map(cpu, Product(weight as f32), [x], y, write);
+    match x {
+        _ if weight != 1.0 || write == Write::Add => map(cpu, Product(weight as f32), [x], y, write),
+        Some(x) => copy(cpu, x, y),
+        None => {}
+    }
+}
+
+/// `y = x`
+fn copy(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+    let len = y.len();
+    let shared = SharedSlice::new(y);
+    cpu.pool.for_each(len.div_ceil(TASK_LEN), |task| {
+        let elements = task * TASK_LEN..len.min((task + 1) * TASK_LEN);
+        // SAFETY: tasks do not overlap.
+        unsafe { shared.slice(elements.start, elements.len()) }.copy_from_slice(&x[elements]);
+    });
 }
 
 #[derive(Clone, Copy)]

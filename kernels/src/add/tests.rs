@@ -1,8 +1,9 @@
 //! Every CPU path against the reference.
 
 use super::{Add, Scale};
-use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, check, cpus, normal, run};
+use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, cases, check, cpus, normal, run};
 use crate::{Backend, Span, Write};
+use proptest::prelude::*;
 
 /// The operands that `a`, `b` and `y` are, by their place in the list.
 struct AddPass {
@@ -43,49 +44,57 @@ fn magnitudes(weight: f64, a: &[f32], b: &[f32]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| f64::from(a.abs()) + (weight * f64::from(*b)).abs()).collect()
 }
 
-#[test]
-fn add_equals_the_reference() {
-    for weight in [1.0, 0.1, -2.5, 0.0] {
-        for len in LENGTHS {
-            let (a, b) = (normal(1, len), normal(2, len));
-            let (read, update) = (Operand::In, Operand::InOut);
-            // the weight itself is rounded too
-            let bounds = [Bound::each(3.0, magnitudes(weight, &a, &b))];
-            let pass = AddPass { weight, operands: [0, 1, 2] };
-            let results = check(&pass, &[read(a.clone()), read(b.clone()), Operand::Out(len)], &bounds);
+fn check_add(weight: f64, len: usize) {
+    let (a, b) = (normal(1, len), normal(2, len));
+    let (read, update) = (Operand::In, Operand::InOut);
+    // the weight itself is rounded too
+    let bounds = [Bound::each(3.0, magnitudes(weight, &a, &b))];
+    let pass = AddPass { weight, operands: [0, 1, 2] };
+    let results = check(&pass, &[read(a.clone()), read(b.clone()), Operand::Out(len)], &bounds);
+    for ([cpu, ..], want) in cpus().zip(results) {
+        for (operands, list) in
+            [([0, 1, 0], [update(a.clone()), read(b.clone())]), ([0, 1, 1], [read(a.clone()), update(b.clone())])]
+        {
+            let pass = AddPass { weight, operands };
+            let got = run(cpu, &pass, &list);
+            assert_bits(&pass.name(), &got[operands[2]..=operands[2]], &want[2..]);
+        }
+    }
+    let doubled = AddPass { weight, operands: [0, 0, 0] };
+    check(&doubled, &[update(a.clone())], &[Bound::each(3.0, magnitudes(weight, &a, &a))]);
+}
+
+fn check_scale(weight: f64, len: usize) {
+    let (x, before) = (normal(1, len), normal(2, len));
+    for write in [Write::Set, Write::Add] {
+        let pass = ScalePass { weight, write, inplace: false };
+        let operands = [Operand::In(x.clone()), Operand::written(write, before.clone())];
+        let results = check(&pass, &operands, &[Bound::each(3.0, magnitudes(weight, &before, &x))]);
+        if write == Write::Set {
+            let pass = ScalePass { weight, write, inplace: true };
             for ([cpu, ..], want) in cpus().zip(results) {
-                for (operands, list) in [
-                    ([0, 1, 0], [update(a.clone()), read(b.clone())]),
-                    ([0, 1, 1], [read(a.clone()), update(b.clone())]),
-                ] {
-                    let pass = AddPass { weight, operands };
-                    let got = run(cpu, &pass, &list);
-                    assert_bits(&pass.name(), &got[operands[2]..=operands[2]], &want[2..]);
-                }
+                assert_bits(&pass.name(), &run(cpu, &pass, &[Operand::InOut(x.clone())]), &want[1..]);
             }
-            let doubled = AddPass { weight, operands: [0, 0, 0] };
-            check(&doubled, &[update(a.clone())], &[Bound::each(3.0, magnitudes(weight, &a, &a))]);
         }
     }
 }
 
 #[test]
-fn scale_equals_the_reference() {
+fn passes_equal_the_reference() {
     for weight in [1.0, 0.1, -2.5, 0.0] {
         for len in LENGTHS {
-            let (x, before) = (normal(1, len), normal(2, len));
-            for write in [Write::Set, Write::Add] {
-                let pass = ScalePass { weight, write, inplace: false };
-                let operands = [Operand::In(x.clone()), Operand::written(write, before.clone())];
-                let results = check(&pass, &operands, &[Bound::each(3.0, magnitudes(weight, &before, &x))]);
-                if write == Write::Set {
-                    let pass = ScalePass { weight, write, inplace: true };
-                    for ([cpu, ..], want) in cpus().zip(results) {
-                        assert_bits(&pass.name(), &run(cpu, &pass, &[Operand::InOut(x.clone())]), &want[1..]);
-                    }
-                }
-            }
+            check_add(weight, len);
+            check_scale(weight, len);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+    #[test]
+    fn any_length_equals_the_reference(len in 0usize..60_000, weight in -4.0..4.0) {
+        check_add(weight, len);
+        check_scale(weight, len);
     }
 }
 

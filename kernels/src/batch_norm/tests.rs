@@ -78,122 +78,146 @@ impl Pass for BackwardPass {
     }
 }
 
-/// Rows whose channels have means around `mean` and deviations around 1.
-fn rows(seed: u64, p: &BatchNormParams, mean: f32) -> Vec<f32> {
-    let offsets = normal(seed + 1, p.channels);
-    let offset = |c: usize| mean * (1.0 + offsets[c] / 8.0) + offsets[c];
-    normal(seed, p.rows * p.channels).into_iter().enumerate().map(|(i, x)| x + offset(i % p.channels)).collect()
+/// One case: operands, and what the exact statistics of `x` are.
+struct Case {
+    p: BatchNormParams,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    x: Vec<f32>,
+    dy: Vec<f32>,
+    mean: Vec<f32>,
+    rstd: Vec<f32>,
 }
 
-fn check_params(p: BatchNormParams, mean: f32) {
-    let (channels, len) = (p.channels, p.rows * p.channels);
-    let (gamma, beta, x, dy) = (normal(1, channels), normal(2, channels), rows(3, &p, mean), normal(5, len));
-    let (running_mean, running_var) = (normal(6, channels), vec![1.5; channels]);
-    let read = |x: &Vec<f32>| Operand::In(x.clone());
-    let update = |x: &Vec<f32>| Operand::InOut(x.clone());
-    let largest = |x: &[f32]| f64::from(x.iter().fold(0.0f32, |a, x| a.max(x.abs())));
+fn read(values: &[f32]) -> Operand {
+    Operand::In(values.to_vec())
+}
 
-    // Statistics in f64, from the exact inputs: what the reference makes of them is f64 too.
-    let column = |c: usize| x.iter().skip(c).step_by(channels).map(|&x| f64::from(x));
-    let means: Vec<f64> = (0..channels).map(|c| column(c).sum::<f64>() / p.rows as f64).collect();
-    let var = |c: usize| column(c).map(|x| (x - means[c]).powi(2)).sum::<f64>() / p.rows as f64;
-    let rstds: Vec<f64> = (0..channels).map(|c| 1.0 / (var(c) + p.eps).sqrt()).collect();
-    let rstd_max = rstds.iter().fold(0.0f64, |a, &r| a.max(r));
+fn update(values: &[f32]) -> Operand {
+    Operand::InOut(values.to_vec())
+}
 
-    // Block sums of 256 squares in f32 are off by a few roundings; the mean is rounded once, and with it moves y by as
-    // much as `rstd gamma` times half its last place.
-    let y_size = largest(&gamma) * (rstd_max * 2.0 * largest(&x) + 8.0) + largest(&beta);
-    let operands = [
-        read(&gamma),
-        read(&beta),
-        update(&running_mean),
-        update(&running_var),
-        Operand::Out(channels),
-        Operand::Out(channels),
-        read(&x),
-        Operand::Out(len),
-    ];
-    let bounds = [
-        Bound::absolute(2.0, largest(&x)),
-        Bound::relative(16.0),
-        Bound::absolute(2.0, largest(&x)),
-        Bound::relative(16.0),
-        Bound::absolute(16.0, y_size),
-    ];
-    let results = check(&ForwardPass { p, inplace: false }, &operands, &bounds);
-    let mut aliased = operands.clone();
-    aliased[6] = update(&x);
-    aliased[7] = Operand::In(vec![]);
-    for ([cpu, ..], want) in cpus().zip(&results) {
-        let got = run(cpu, &ForwardPass { p, inplace: true }, &aliased);
-        assert_bits("batch norm forward in place", &got[..6], &want[..6]);
-        assert_bits("batch norm forward in place", &got[6..7], &want[7..]);
-    }
-
-    // From here on the statistics are given, so the reference sees the same f32 values.
-    let mean32: Vec<f32> = means.iter().map(|&x| x as f32).collect();
-    let rstd32: Vec<f32> = rstds.iter().map(|&x| x as f32).collect();
-    for inference in [false, true] {
-        let spread = if inference { &running_var } else { &rstd32 };
-        let center = if inference { &running_mean } else { &mean32 };
-        let pass = |inplace| GivenPass { p, inference, inplace };
-        let operands = [read(&gamma), read(&beta), read(center), read(spread), read(&x), Operand::Out(len)];
-        let scale = |c: usize| {
-            let spread = f64::from(spread[c]);
-            f64::from(gamma[c].abs()) * if inference { 1.0 / (spread + p.eps).sqrt() } else { spread }
-        };
-        let size = |i: usize| {
-            let c = i % channels;
-            (f64::from(x[i]) - f64::from(center[c])).abs() * scale(c) + f64::from(beta[c].abs())
-        };
-        let results = check(&pass(false), &operands, &[Bound::each(4.0, (0..len).map(size).collect())]);
-        let mut aliased = operands.clone();
-        aliased[4] = update(&x);
-        aliased[5] = Operand::In(vec![]);
-        for ([cpu, ..], want) in cpus().zip(&results) {
-            assert_bits("batch norm in place", &run(cpu, &pass(true), &aliased)[4..5], &want[5..]);
+impl Case {
+    /// Random rows whose channels have means around `center` and deviations around 1.
+    fn new(p: BatchNormParams, center: f32) -> Case {
+        let BatchNormParams { rows, channels, .. } = p;
+        let offsets: Vec<f32> = normal(1, channels).iter().map(|x| center * (1.0 + x / 8.0) + x).collect();
+        let x = normal(2, rows * channels).into_iter().enumerate().map(|(i, x)| x + offsets[i % channels]);
+        let x: Vec<f32> = x.collect();
+        let column = |c: usize| x.iter().skip(c).step_by(channels).map(|&x| f64::from(x));
+        let mean = |c: usize| column(c).sum::<f64>() / rows as f64;
+        let var = |c: usize| column(c).map(|x| (x - mean(c)).powi(2)).sum::<f64>() / rows as f64;
+        Case {
+            gamma: normal(3, channels),
+            beta: normal(4, channels),
+            dy: normal(5, rows * channels),
+            mean: (0..channels).map(|c| mean(c) as f32).collect(),
+            rstd: (0..channels).map(|c| (1.0 / (var(c) + p.eps).sqrt()) as f32).collect(),
+            x,
+            p,
         }
     }
 
-    // Sums of n terms in blocks of 256: a few roundings more than a term's, of the sum of absolute values.
-    let xhat = |i: usize| (f64::from(x[i]) - f64::from(mean32[i % channels])) * f64::from(rstd32[i % channels]);
-    let sum = |f: &dyn Fn(usize) -> f64| -> Vec<f64> {
-        (0..channels).map(|c| (c..len).step_by(channels).map(f).map(f64::abs).sum()).collect()
-    };
-    let dgamma_size = sum(&|i| xhat(i) * f64::from(dy[i]));
-    let dbeta_size = sum(&|i| f64::from(dy[i]));
-    let m = p.rows as f64;
-    let dx_size = |i: usize| {
-        let c = i % channels;
-        let inner = f64::from(dy[i].abs()) + dbeta_size[c] / m + (xhat(i) * dgamma_size[c]).abs() / m;
-        f64::from(gamma[c].abs() * rstd32[c]) * inner
-    };
-    for writes in [[Write::Set; 3], [Write::Add; 3]] {
-        let before = [normal(7, channels), normal(8, channels), normal(9, len)];
-        let add = |size: Vec<f64>, before: &[f32]| -> Vec<f64> {
-            let kept = if writes[0] == Write::Add { 1.0 } else { 0.0 };
+    /// `f(i, c)` for every element `i` of a tensor and its channel `c`.
+    fn each(&self, f: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+        (0..self.x.len()).map(|i| f(i, i % self.p.channels)).collect()
+    }
+
+    /// `x - mean`
+    fn deviation(&self, i: usize) -> f64 {
+        f64::from(self.x[i]) - f64::from(self.mean[i % self.p.channels])
+    }
+
+    /// The sums of `|f(i)|` over the elements of each channel.
+    fn absolute_sums(&self, f: impl Fn(usize) -> f64) -> Vec<f64> {
+        let channels = self.p.channels;
+        (0..channels).map(|c| (c..self.x.len()).step_by(channels).map(|i| f(i).abs()).sum()).collect()
+    }
+
+    fn check_forward(&self) {
+        let Case { p, gamma, beta, x, mean, rstd, .. } = self;
+        let outputs = [Operand::Out(p.channels), Operand::Out(p.channels), read(x), Operand::Out(x.len())];
+        let operands =
+            [&[read(gamma), read(beta), update(&normal(6, p.channels)), update(&vec![1.5; p.channels])], &outputs[..]]
+                .concat();
+        // A mean is rounded once, and sums of 256 deviations or squares some 16 times. With a mean moves all of y.
+        let means: Vec<f64> = mean.iter().map(|x| f64::from(x.abs()) + 1.0).collect();
+        let size = |i: usize, c: usize| {
+            f64::from(gamma[c].abs() * rstd[c]) * (means[c] + 8.0 * self.deviation(i).abs()) + f64::from(beta[c].abs())
+        };
+        let var = Bound::relative(16.0);
+        let bounds = [
+            Bound::each(2.0, means.clone()),
+            var.clone(),
+            Bound::each(2.0, means.clone()),
+            var,
+            Bound::each(4.0, self.each(size)),
+        ];
+        let results = check(&ForwardPass { p: *p, inplace: false }, &operands, &bounds);
+        for ([cpu, ..], want) in cpus().zip(&results) {
+            let got = run(cpu, &ForwardPass { p: *p, inplace: true }, &[&operands[..6], &[update(x)]].concat());
+            assert_bits("batch norm forward in place", &got[..6], &want[..6]);
+            assert_bits("batch norm forward in place", &got[6..], &want[7..]);
+        }
+    }
+
+    /// Given statistics: of the batch, or running ones.
+    fn check_given(&self, inference: bool) {
+        let Case { p, gamma, beta, x, mean, rstd, .. } = self;
+        let spread = if inference { &vec![1.5; p.channels] } else { rstd };
+        let scale = |c: usize| if inference { 1.0 / (1.5 + p.eps).sqrt() } else { f64::from(rstd[c]) };
+        let size = |i: usize, c: usize| {
+            f64::from(gamma[c].abs()) * scale(c) * self.deviation(i).abs() + f64::from(beta[c].abs())
+        };
+        let channels = [read(gamma), read(beta), read(mean), read(spread)];
+        let pass = |inplace| GivenPass { p: *p, inference, inplace };
+        let operands = [&channels[..], &[read(x), Operand::Out(x.len())]].concat();
+        let results = check(&pass(false), &operands, &[Bound::each(4.0, self.each(size))]);
+        for ([cpu, ..], want) in cpus().zip(&results) {
+            let got = run(cpu, &pass(true), &[&channels[..], &[update(x)]].concat());
+            assert_bits("batch norm in place", &got[4..], &want[5..]);
+        }
+    }
+
+    fn check_backward(&self, write: Write) {
+        let Case { p, gamma, x, dy, mean, rstd, .. } = self;
+        let m = p.rows as f64;
+        let xhat = |i: usize| self.deviation(i) * f64::from(rstd[i % p.channels]);
+        // Sums of up to 256 terms in f32 round some 16 times what is at most the sum of absolute values.
+        let dgamma = self.absolute_sums(|i| xhat(i) * f64::from(dy[i]));
+        let dbeta = self.absolute_sums(|i| f64::from(dy[i]));
+        let dx = self.each(|i, c| {
+            let inner = f64::from(dy[i].abs()) + dbeta[c] / m + (xhat(i) * dgamma[c]).abs() / m;
+            f64::from(gamma[c].abs() * rstd[c]) * inner
+        });
+        let before = [normal(7, p.channels), normal(8, p.channels), normal(9, x.len())];
+        let plus = |size: Vec<f64>, before: &[f32]| -> Vec<f64> {
+            let kept = f64::from(u8::from(write == Write::Add));
             size.into_iter().zip(before).map(|(size, x)| size + kept * f64::from(x.abs())).collect()
         };
-        let bounds = [
-            Bound::each(20.0, add(dgamma_size.clone(), &before[0])),
-            Bound::each(20.0, add(dbeta_size.clone(), &before[1])),
-            Bound::each(20.0, add((0..len).map(dx_size).collect(), &before[2])),
-        ];
-        let [dgamma, dbeta, dx] = before.map(|before| Operand::written(writes[0], before));
-        let operands = [read(&x), read(&gamma), read(&mean32), read(&rstd32), dgamma, dbeta, read(&dy), dx];
-        let pass = |inplace| BackwardPass { p, writes, inplace };
-        let results = check(&pass(false), &operands, &bounds);
-        if writes[2] == Write::Set {
-            let mut aliased = operands.clone();
-            aliased[6] = update(&dy);
-            aliased[7] = Operand::In(vec![]);
+        let bounds = [plus(dgamma, &before[0]), plus(dbeta, &before[1]), plus(dx, &before[2])];
+        let [dgamma, dbeta, dx] = before.map(|before| Operand::written(write, before));
+        let pass = |inplace| BackwardPass { p: *p, writes: [write; 3], inplace };
+        let inputs = [read(x), read(gamma), read(mean), read(rstd), dgamma, dbeta];
+        let operands = [&inputs[..], &[read(dy), dx]].concat();
+        let results = check(&pass(false), &operands, &bounds.map(|size| Bound::each(16.0, size)));
+        if write == Write::Set {
             for ([cpu, ..], want) in cpus().zip(&results) {
-                let got = run(cpu, &pass(true), &aliased);
+                let got = run(cpu, &pass(true), &[&inputs[..], &[update(dy)]].concat());
                 assert_bits("batch norm backward in place", &got[4..6], &want[4..6]);
-                assert_bits("batch norm backward in place", &got[6..7], &want[7..]);
+                assert_bits("batch norm backward in place", &got[6..], &want[7..]);
             }
         }
     }
+}
+
+fn check_params(p: BatchNormParams, center: f32) {
+    let case = Case::new(p, center);
+    case.check_forward();
+    case.check_given(false);
+    case.check_given(true);
+    case.check_backward(Write::Set);
+    case.check_backward(Write::Add);
 }
 
 fn params(rows: usize, channels: usize) -> BatchNormParams {

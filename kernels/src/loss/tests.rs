@@ -1,8 +1,9 @@
 //! Every CPU path against the reference.
 
 use super::{Backward, Forward, Loss};
-use crate::testing::{Bound, LENGTHS, Operand, Pass, check, normal};
+use crate::testing::{Bound, LENGTHS, Operand, Pass, cases, check, normal};
 use crate::{Backend, Span, Write};
+use proptest::prelude::*;
 
 struct ForwardPass(Loss, usize);
 
@@ -35,29 +36,42 @@ impl Pass for BackwardPass {
     }
 }
 
+fn check_len(loss: Loss, len: usize) {
+    let (prediction, target) = (normal(1, len), normal(2, len));
+    let inputs = [Operand::In(prediction.clone()), Operand::In(target.clone())];
+    // A term is rounded twice, then passes 32 additions in its lane, 2 of accumulators and at most 4 of lanes; all are
+    // positive. The rest is f64.
+    let operands = [&inputs[..], &[Operand::Out(1)]].concat();
+    check(&ForwardPass(loss, len), &operands, &[Bound::relative(41.0)]);
+
+    for write in [Write::Set, Write::Add] {
+        let before = normal(3, len);
+        let scale = 2.5 / len as f64;
+        let magnitudes = (0..len).map(|i| {
+            let slope = scale * 2.0 * f64::from(prediction[i] - target[i]);
+            slope.abs() + if write == Write::Add { f64::from(before[i].abs()) } else { 0.0 }
+        });
+        let bound = Bound::each(4.0, magnitudes.collect());
+        let others = [Operand::In(vec![2.5]), Operand::written(write, before)];
+        check(&BackwardPass(loss, write), &[&inputs[..], &others].concat(), &[bound]);
+    }
+}
+
 #[test]
 fn passes_equal_the_reference() {
     for loss in [Loss::L1, Loss::Mse] {
         for len in LENGTHS {
-            let (prediction, target) = (normal(1, len), normal(2, len));
-            let inputs = [Operand::In(prediction.clone()), Operand::In(target.clone())];
-            // A term is rounded twice, then passes 32 additions in its lane, 2 of accumulators and at most 4 of lanes; all are
-            // positive. The rest is f64.
-            let operands = [&inputs[..], &[Operand::Out(1)]].concat();
-            check(&ForwardPass(loss, len), &operands, &[Bound::relative(41.0)]);
-
-            for write in [Write::Set, Write::Add] {
-                let before = normal(3, len);
-                let scale = 2.5 / len as f64;
-                let magnitudes = (0..len).map(|i| {
-                    let slope = scale * 2.0 * f64::from(prediction[i] - target[i]);
-                    slope.abs() + if write == Write::Add { f64::from(before[i].abs()) } else { 0.0 }
-                });
-                let bound = Bound::each(4.0, magnitudes.collect());
-                let others = [Operand::In(vec![2.5]), Operand::written(write, before)];
-                check(&BackwardPass(loss, write), &[&inputs[..], &others].concat(), &[bound]);
-            }
+            check_len(loss, len);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+    #[test]
+    fn any_length_equals_the_reference(len in 1usize..60_000) {
+        check_len(Loss::L1, len);
+        check_len(Loss::Mse, len);
     }
 }
 

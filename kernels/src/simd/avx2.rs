@@ -97,8 +97,15 @@ impl Simd for Avx2 {
         max(a, b) -> __m256 = _mm256_max_ps(a, b);
         abs(a) -> __m256 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
         neg(a) -> __m256 = _mm256_xor_ps(_mm256_set1_ps(-0.0), a);
+        copy_sign(a, b) -> __m256 = {
+            let sign = _mm256_set1_ps(-0.0);
+            _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b))
+        };
         sqrt(a) -> __m256 = _mm256_sqrt_ps(a);
-        exp2_shifted(a) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a)));
+        mul_exp2(a, b) -> __m256 = {
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(b));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent))
+        };
         less(a, b) -> __m256 = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
         is_number(a) -> __m256 = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, a);
         sum(a) -> f32 = {

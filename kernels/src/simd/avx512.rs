@@ -99,8 +99,15 @@ impl Simd for Avx512 {
         max(a, b) -> __m512 = _mm512_max_ps(a, b);
         abs(a) -> __m512 = _mm512_abs_ps(a);
         neg(a) -> __m512 = _mm512_xor_ps(_mm512_set1_ps(-0.0), a);
+        copy_sign(a, b) -> __m512 = {
+            let sign = _mm512_set1_ps(-0.0);
+            _mm512_or_ps(_mm512_andnot_ps(sign, a), _mm512_and_ps(sign, b))
+        };
         sqrt(a) -> __m512 = _mm512_sqrt_ps(a);
-        exp2_shifted(a) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a)));
+        mul_exp2(a, b) -> __m512 = {
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(b));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), exponent))
+        };
         less(a, b) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
         is_number(a) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, a);
         sum(a) -> f32 = _mm512_reduce_add_ps(a);

@@ -153,9 +153,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// The instruction set.
     const ISA: Isa;
-    /// Added to `x` in `-127..=127` it rounds `x` to the nearest integer `n`, which subtracting it again gives; the low bits of
-    /// the sum are those of `n + 127`, for [`exp2_shifted`](Self::exp2_shifted).
-    const ROUND: f32 = 12_583_039.0;
+    /// Added to `x` in `-2^22..=2^22` it rounds `x` to the nearest integer `n`, which subtracting it again gives; the low bits of
+    /// the sum are those of `n`, for [`mul_exp2`](Self::mul_exp2).
+    const ROUND: f32 = 12_582_912.0;
 
     /// Runs `kernel` in a function of its own, compiled for this instruction set and never inlined. For inner loops that
     /// need every register: inlined into a large caller, the compiler spills them.
@@ -204,10 +204,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, a: Self::F32) -> Self::F32;
     /// `-a`
     fn neg(self, a: Self::F32) -> Self::F32;
+    /// `|a|` with the sign of `b`.
+    fn copy_sign(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// Square root.
     fn sqrt(self, a: Self::F32) -> Self::F32;
-    /// `2^n` for `a = n + ROUND` with integral `n` in `-126..=127`; other values give an unspecified result.
-    fn exp2_shifted(self, a: Self::F32) -> Self::F32;
+    /// `a 2^n` for `b = n + ROUND` with integral `n`, if `a` and the product are normal numbers; else the result is unspecified.
+    fn mul_exp2(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a < b`, false if either is NaN.
     fn less(self, a: Self::F32, b: Self::F32) -> Self::Mask;
     /// `a == a`: false for NaN only.
@@ -228,62 +230,64 @@ mod tests {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let input: Vec<f32> = (0..S::LANES).map(|i| i as f32 * 0.75 - 3.1).collect();
-            let other: Vec<f32> = (0..S::LANES).map(|i| 2.0 - i as f32 * 0.5).collect();
-            // SAFETY: both hold LANES values.
-            let (a, b) = unsafe { (s.load(input.as_ptr()), s.load(other.as_ptr())) };
-            let check = |name: &str, v: S::F32, f: &dyn Fn(f32, f32) -> f32| {
-                let mut out = vec![f32::NAN; S::LANES];
-                // SAFETY: `out` holds LANES values.
-                unsafe { s.store(out.as_mut_ptr(), v) };
-                for i in 0..S::LANES {
-                    let want = f(input[i], other[i]);
-                    assert!(
-                        (out[i] - want).abs() <= 1e-6 * want.abs().max(4.0),
-                        "{name} {}: {} != {want}",
-                        S::ISA,
-                        out[i]
-                    );
-                }
-            };
-            check("splat", s.splat(2.5), &|_, _| 2.5);
-            check("add", s.add(a, b), &|a, b| a + b);
-            check("sub", s.sub(a, b), &|a, b| a - b);
-            check("mul", s.mul(a, b), &|a, b| a * b);
-            check("div", s.div(b, a), &|a, b| b / a);
-            check("mul_add", s.mul_add(a, b, s.splat(9.0)), &|a, b| a * b + 9.0);
-            check("neg_mul_add", s.neg_mul_add(a, b, s.splat(90.0)), &|a, b| 90.0 - a * b);
-            check("min", s.min(a, b), &f32::min);
-            check("max", s.max(a, b), &f32::max);
-            check("abs", s.abs(a), &|a, _| a.abs());
-            check("neg", s.neg(a), &|a, _| -a);
-            check("sqrt", s.sqrt(s.abs(a)), &|a, _| a.abs().sqrt());
-            let shifted = s.add(a, s.splat(S::ROUND));
-            check("round", s.sub(shifted, s.splat(S::ROUND)), &|a, _| a.round_ties_even());
-            check("exp2_shifted", s.exp2_shifted(shifted), &|a, _| a.round_ties_even().exp2());
-            check("less", s.select(s.less(a, b), a, b), &f32::min);
-            let nan = s.splat(f32::NAN);
-            check("less nan", s.select(s.less(nan, b), a, b), &|_, b| b);
-            check("is_number", s.select(s.is_number(a), a, b), &|a, _| a);
-            check("is_number nan", s.select(s.is_number(nan), a, b), &|_, b| b);
-            check("min nan", s.min(nan, b), &|_, b| b);
-            check("max nan", s.max(nan, b), &|_, b| b);
-            check("nan kept", s.select(s.is_number(s.max(a, nan)), a, b), &|_, b| b);
-            let sum: f32 = input.iter().sum();
-            assert!((s.sum(a) - sum).abs() < 1e-4, "sum {}", S::ISA);
-            for count in 0..=S::LANES {
-                let mut out = vec![7.0; S::LANES];
-                // SAFETY: both hold LANES >= count values.
-                unsafe {
-                    let part = s.load_partial(input.as_ptr(), count);
-                    s.store(out.as_mut_ptr(), part);
-                }
-                assert!((0..S::LANES).all(|i| out[i] == if i < count { input[i] } else { 0.0 }));
-                out.fill(7.0);
-                // SAFETY: as above.
-                unsafe { s.store_partial(out.as_mut_ptr(), a, count) };
-                assert!((0..S::LANES).all(|i| out[i] == if i < count { input[i] } else { 7.0 }));
+            check_operations(s);
+            check_operations(Pair(s));
+        }
+    }
+
+    #[inline(always)]
+    fn check_operations<S: Simd>(s: S) {
+        let input: Vec<f32> = (0..S::LANES).map(|i| i as f32 * 0.75 - 3.1).collect();
+        let other: Vec<f32> = (0..S::LANES).map(|i| 2.0 - i as f32 * 0.5).collect();
+        // SAFETY: both hold LANES values.
+        let (a, b) = unsafe { (s.load(input.as_ptr()), s.load(other.as_ptr())) };
+        let check = |name: &str, v: S::F32, f: &dyn Fn(f32, f32) -> f32| {
+            let mut out = vec![f32::NAN; S::LANES];
+            // SAFETY: `out` holds LANES values.
+            unsafe { s.store(out.as_mut_ptr(), v) };
+            for i in 0..S::LANES {
+                let want = f(input[i], other[i]);
+                assert!((out[i] - want).abs() <= 1e-6 * want.abs().max(4.0), "{name} {}: {} != {want}", S::ISA, out[i]);
             }
+        };
+        check("splat", s.splat(2.5), &|_, _| 2.5);
+        check("add", s.add(a, b), &|a, b| a + b);
+        check("sub", s.sub(a, b), &|a, b| a - b);
+        check("mul", s.mul(a, b), &|a, b| a * b);
+        check("div", s.div(b, a), &|a, b| b / a);
+        check("mul_add", s.mul_add(a, b, s.splat(9.0)), &|a, b| a * b + 9.0);
+        check("neg_mul_add", s.neg_mul_add(a, b, s.splat(90.0)), &|a, b| 90.0 - a * b);
+        check("min", s.min(a, b), &f32::min);
+        check("max", s.max(a, b), &f32::max);
+        check("abs", s.abs(a), &|a, _| a.abs());
+        check("neg", s.neg(a), &|a, _| -a);
+        check("copy_sign", s.copy_sign(a, b), &f32::copysign);
+        check("sqrt", s.sqrt(s.abs(a)), &|a, _| a.abs().sqrt());
+        let shifted = s.add(a, s.splat(S::ROUND));
+        check("round", s.sub(shifted, s.splat(S::ROUND)), &|a, _| a.round_ties_even());
+        check("mul_exp2", s.mul_exp2(a, shifted), &|a, _| a * a.round_ties_even().exp2());
+        check("less", s.select(s.less(a, b), a, b), &f32::min);
+        let nan = s.splat(f32::NAN);
+        check("less nan", s.select(s.less(nan, b), a, b), &|_, b| b);
+        check("is_number", s.select(s.is_number(a), a, b), &|a, _| a);
+        check("is_number nan", s.select(s.is_number(nan), a, b), &|_, b| b);
+        check("min nan", s.min(nan, b), &|_, b| b);
+        check("max nan", s.max(nan, b), &|_, b| b);
+        check("nan kept", s.select(s.is_number(s.max(a, nan)), a, b), &|_, b| b);
+        let sum: f32 = input.iter().sum();
+        assert!((s.sum(a) - sum).abs() < 1e-4, "sum {}", S::ISA);
+        for count in 0..=S::LANES {
+            let mut out = vec![7.0; S::LANES];
+            // SAFETY: both hold LANES >= count values.
+            unsafe {
+                let part = s.load_partial(input.as_ptr(), count);
+                s.store(out.as_mut_ptr(), part);
+            }
+            assert!((0..S::LANES).all(|i| out[i] == if i < count { input[i] } else { 0.0 }));
+            out.fill(7.0);
+            // SAFETY: as above.
+            unsafe { s.store_partial(out.as_mut_ptr(), a, count) };
+            assert!((0..S::LANES).all(|i| out[i] == if i < count { input[i] } else { 7.0 }));
         }
     }
 

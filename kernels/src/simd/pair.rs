@@ -85,8 +85,9 @@ impl<S: Simd> Simd for Pair<S> {
         max(a, b);
         abs(a);
         neg(a);
+        copy_sign(a, b);
         sqrt(a);
-        exp2_shifted(a);
+        mul_exp2(a, b);
     }
 
     #[inline(always)]

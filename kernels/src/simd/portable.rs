@@ -87,12 +87,17 @@ impl Simd for Portable {
         -a
     }
     #[inline(always)]
+    fn copy_sign(self, a: f32x8, b: f32x8) -> f32x8 {
+        a.abs() | (b & f32x8::splat(-0.0))
+    }
+    #[inline(always)]
     fn sqrt(self, a: f32x8) -> f32x8 {
         a.sqrt()
     }
     #[inline(always)]
-    fn exp2_shifted(self, a: f32x8) -> f32x8 {
-        bytemuck::cast(bytemuck::cast::<f32x8, u32x8>(a) << 23)
+    fn mul_exp2(self, a: f32x8, b: f32x8) -> f32x8 {
+        let (a, b): (u32x8, u32x8) = (bytemuck::cast(a), bytemuck::cast(b));
+        bytemuck::cast(a + (b << 23))
     }
     #[inline(always)]
     fn less(self, a: f32x8, b: f32x8) -> f32x8 {

@@ -212,7 +212,8 @@ fn the_architecture_is_seen_from_shapes() {
         let checkpoint = bare(&target);
         let architecture = checkpoint.architecture().unwrap();
         let mut found = resolve(&[Layer::inferred(&architecture.network).unwrap()]).unwrap().network;
-        if config.batch_norm_encoder == BatchNormPosition::None && config.batch_norm_decoder == BatchNormPosition::None {
+        if config.batch_norm_encoder == BatchNormPosition::None && config.batch_norm_decoder == BatchNormPosition::None
+        {
             found.batch_norm_last_layers = config.batch_norm_last_layers; // without batch norm it means nothing
         }
         assert_eq!(found, config, "{:?}", architecture.assumptions);
@@ -238,7 +239,10 @@ fn other_networks_are_refused() {
     assert!(message.contains("expected a square kernel [K, C, R, R], got [27]"), "{message}");
     checkpoint.tensors.clear();
     let message = checkpoint.architecture().unwrap_err().to_string();
-    assert!(message.contains("not a network of this program: it has no tensor `encoder.layer_1.conv.weight`"), "{message}");
+    assert!(
+        message.contains("not a network of this program: it has no tensor `encoder.layer_1.conv.weight`"),
+        "{message}"
+    );
 }
 
 /// `tests/data/make_state_dict.py` made both files with PyTorch.
@@ -262,10 +266,8 @@ fn a_state_dict_of_pytorch_does_here_what_it_does_there() {
         assert!((ours - theirs).abs() < 1e-6, "{ours} and {theirs}");
     }
     // Another activation in the bottleneck is another network.
-    let flags = NetworkFlags {
-        bottleneck_activation: Some(BottleneckActivation::Other(Activation::Relu)),
-        ..architecture
-    };
+    let flags =
+        NetworkFlags { bottleneck_activation: Some(BottleneckActivation::Other(Activation::Relu)), ..architecture };
     let other = resolve(&[Layer::inferred(&flags).unwrap()]).unwrap().network;
     let (mut session, pass) = self::session(&other);
     load_weights(&mut session, &checkpoint).unwrap();

@@ -186,16 +186,20 @@ fn values_out_of_range_name_where_they_come_from() {
     }
     let in_file = |content: &str| resolve(&[flags(&[]), file(content).unwrap()]).unwrap_err().to_string();
     let message = in_file("[training]\nbatch = 0");
-    assert!(message.ends_with("my.toml: [training] batch: expected a whole number from 1 to 65536, got 0"), "{message}");
+    assert!(
+        message.ends_with("my.toml: [training] batch: expected a whole number from 1 to 65536, got 0"),
+        "{message}"
+    );
     let message = in_file("[network]\nin_channels = 3");
     assert!(message.ends_with("my.toml: [network] in_channels: expected 1: images are grey, got 3"), "{message}");
 }
 
 #[test]
 fn a_run_is_resumed_with_its_own_numbers_only() {
+    type Change = fn(&mut Settings);
     let had = all_changed();
     assert!(had.check_resumes(&had).is_ok());
-    let harmless: [fn(&mut Settings); 4] = [
+    let harmless: [Change; 4] = [
         |s| s.run = RunSettings::default(),
         |s| s.run.threads = 1,
         |s| s.run.validate_every = 9,
@@ -206,7 +210,7 @@ fn a_run_is_resumed_with_its_own_numbers_only() {
         change(&mut now);
         assert!(now.check_resumes(&had).is_ok());
     }
-    let other: [(fn(&mut Settings), &str); 4] = [
+    let other: [(Change, &str); 4] = [
         (|s| s.network.layers = 5, "another layers: the run was started with 4, now it is 5"),
         (|s| s.training.lr = 0.5, "another lr: the run was started with 0.3333333333333333, now it is 0.5"),
         (|s| s.network.channels = 8.into(), "another channels: the run was started with [16, 64], now it is 8"),

@@ -33,6 +33,8 @@ pub(super) struct Run<'a, E> {
     pub(super) preview: Preview<E>,
     pub(super) metrics: Log,
     pub(super) validations: Log,
+    /// When the rows of `metrics` were written to the disk.
+    pub(super) flushed: Instant,
     pub(super) progress: Progress,
     pub(super) last_checkpoint: Option<PathBuf>,
     /// Batches that the running statistics had seen before the run.
@@ -122,8 +124,8 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
             images_per_second: pace.images_per_second(),
             remaining: pace.remaining(),
         });
-        if pace.flushed.elapsed() >= FLUSH_EVERY {
-            pace.flushed = Instant::now();
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flushed = Instant::now();
             self.metrics.flush()?;
         }
         Ok(())
@@ -131,6 +133,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
 
     /// Validates, adds a row to the table and renews the picture.
     fn validate<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<Validation, TrainError> {
+        self.progress.note("validating");
         let validation = self.validator.validate(session)?;
         let Position { step, samples, .. } = self.position;
         let (running, batch) = (validation.running.all, validation.batch.all);
@@ -169,7 +172,6 @@ struct Pace {
     timed: Duration,
     /// Smoothed loss.
     loss: f64,
-    flushed: Instant,
 }
 
 impl Pace {
@@ -189,7 +191,6 @@ impl Pace {
             timed_images: 0,
             timed: Duration::ZERO,
             loss: 0.0,
-            flushed: Instant::now(),
         }
     }
 

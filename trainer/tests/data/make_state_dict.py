@@ -5,7 +5,8 @@ usage: make_state_dict.py            (PyTorch 2.15, safetensors 0.8; writes besi
 The network has 2 layers, 4 channels, 3x3 kernels, residual weight 1 and GELU in every layer. Three steps in training mode on random
 images make running statistics that differ from their first values.
   state_dict.safetensors   torch.nn.Module.state_dict(), nothing else
-  inference.safetensors    x [2,1,8,8], and y = network(x) in evaluation mode
+  inference.safetensors    x [2,1,8,8], whose left half is 0 and whose values are those of 8-bit pixels, and y = network(x) in
+                           evaluation mode
 """
 from pathlib import Path
 
@@ -52,6 +53,7 @@ for _ in range(3):
 here = Path(__file__).parent
 save_file(network.state_dict(), here / "state_dict.safetensors")
 network.eval()
-x = torch.rand(2, 1, 8, 8)
+x = torch.randint(256, (2, 1, 8, 8)) / 255
+x[..., :4] = 0
 with torch.no_grad():
     save_file({"x": x, "y": network(x)}, here / "inference.safetensors")

@@ -64,15 +64,20 @@ impl Kernel for Task<'_> {
             for (column, center) in centers.iter_mut().enumerate().take(group) {
                 *center = mean[(left + column) % channels];
             }
+            let (mut group_products, mut group_sums) = ([0.0; GROUP], [0.0; GROUP]);
             for first in (0..rows).step_by(BLOCK) {
                 let block = (BLOCK.min(rows - first), group, width);
                 let start = first * width + left;
                 let [products, sums] = column_sums(s, Products, [&x[start..], &dy[start..]], block, &[centers]);
-                for column in 0..group {
-                    let channel = (left + column) % channels;
-                    dgamma[channel] += f64::from(products[column]);
-                    dbeta[channel] += f64::from(sums[column]);
+                for i in 0..group {
+                    group_products[i] += f64::from(products[i]);
+                    group_sums[i] += f64::from(sums[i]);
                 }
+            }
+            for column in 0..group {
+                let channel = (left + column) % channels;
+                dgamma[channel] += group_products[column];
+                dbeta[channel] += group_sums[column];
             }
         }
         // What is left of a wide row, value by value.

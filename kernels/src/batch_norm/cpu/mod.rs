@@ -1,6 +1,6 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 //!
-//! Sums over rows are taken in blocks of [`BLOCK`] rows in f32, and from block to block in f64, in the order of the rows. A
+//! Sums over rows are taken in blocks of 256 rows in f32, and from block to block in f64, in the order of the rows. A
 //! task leaves its sums in the workspace, and they are added up in the order of the tasks.
 
 mod backward;

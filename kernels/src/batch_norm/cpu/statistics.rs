@@ -108,9 +108,9 @@ impl Kernel for Task<'_> {
             let mut count = 0;
             while count < rows {
                 let added = BLOCK.min(rows - count);
-                let block = block_moments(s, &x[count * width + left..], (added, group, width));
-                let [block_mean, block_m2] = &block;
-                merge(count as f64, [&mut group_mean, &mut group_m2], added as f64, [block_mean, block_m2]);
+                let [block_mean, block_m2] = block_moments(s, &x[count * width + left..], (added, group, width));
+                let block = [&block_mean[..group], &block_m2[..group]];
+                merge(count as f64, [&mut group_mean[..group], &mut group_m2[..group]], added as f64, block);
                 count += added;
             }
             // The columns of a channel, one after another.
@@ -135,17 +135,21 @@ impl Kernel for Task<'_> {
 /// Mean and sum of squares of the columns of a block, given as rows, columns and stride.
 #[inline(always)]
 fn block_moments<S: Simd>(s: S, x: &[f32], block: (usize, usize, usize)) -> [[f64; GROUP]; 2] {
-    let n = block.0 as f64;
+    let (rows, columns, _) = block;
+    let share = 1.0 / rows as f64;
     let [sums] = column_sums(s, Values, [x], block, &[]);
-    let centers = sums.map(|sum| (f64::from(sum) / n) as f32);
-    let [deviations, squares] = column_sums(s, Deviations, [x], block, &[centers]);
-    let mut moments = [[0.0; GROUP]; 2];
-    for i in 0..GROUP {
-        let deviation = f64::from(deviations[i]);
-        moments[0][i] = f64::from(centers[i]) + deviation / n;
-        moments[1][i] = f64::from(squares[i]) - deviation * deviation / n;
+    let mut centers = [0.0; GROUP];
+    for (center, sum) in centers[..columns].iter_mut().zip(sums) {
+        *center = sum * share as f32;
     }
-    moments
+    let [deviations, squares] = column_sums(s, Deviations, [x], block, &[centers]);
+    let (mut mean, mut m2) = ([0.0; GROUP], [0.0; GROUP]);
+    for i in 0..columns {
+        let deviation = f64::from(deviations[i]);
+        mean[i] = f64::from(centers[i]) + deviation * share;
+        m2[i] = f64::from(squares[i]) - deviation * deviation * share;
+    }
+    [mean, m2]
 }
 
 /// `x`

@@ -3,7 +3,7 @@
 use super::axis::{Axis, AxisPart, Inputs};
 use super::pack::{KernelLayout, pack, pack_narrow};
 use super::tile::{Operands, run_narrow_row, run_row};
-use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, strips, wanted_tasks};
+use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
 use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
 use crate::parallel::SharedSlice;
@@ -60,6 +60,7 @@ enum Direction {
 struct Correlation {
     p: Conv2dParams,
     direction: Direction,
+    isa: Isa,
     lanes: usize,
     /// `[height, width]` and channels of the pass's input and output: for the adjoint, those of `dy` and `dx`.
     in_size: [usize; 2],
@@ -93,16 +94,19 @@ impl Correlation {
             Direction::Forward => [([p.h, p.w], p.c), ([p.p, p.q], p.k)],
             Direction::Adjoint => [([p.p, p.q], p.k), ([p.h, p.w], p.c)],
         };
+        let outputs = out_channels / p.groups;
+        let isa = isa_for(isa, outputs);
         let mut plan = Correlation {
             p,
             direction,
+            isa,
             lanes: isa.lanes(),
             in_size,
             in_channels,
             out_size,
             out_channels,
             inputs: in_channels / p.groups,
-            outputs: out_channels / p.groups,
+            outputs,
             strips: [1; 2],
             channel_parts: 1,
             strip_len: 0,
@@ -218,14 +222,17 @@ impl Correlation {
         let tasks = self.image_strips() * self.channel_parts;
         cpu.pool.for_each_with_scratch(tasks, scratch, |task, scratch| {
             let (strip, channel_part) = (task / self.channel_parts, task % self.channel_parts);
-            cpu.isa.dispatch(StripTask { plan: self, input, weight, bias, out, write, strip, channel_part, scratch });
+            self.isa.dispatch(StripTask { plan: self, input, weight, bias, out, write, strip, channel_part, scratch });
         });
     }
 
+    /// Puts the bias of each group into whole vectors, zeros if there is none. The channels of a flattened image are those
+    /// of all its pixels, which have the same bias.
     fn pack_bias(&self, bias: &[f32], packed: &mut [f32]) {
         packed.fill(0.0);
-        for (packed, bias) in packed.chunks_exact_mut(self.bias_len()).zip(bias.chunks_exact(self.outputs)) {
-            packed[..self.outputs].copy_from_slice(bias);
+        let mut bias = bias.iter().cycle();
+        for packed in packed.chunks_exact_mut(self.bias_len()) {
+            packed[..self.outputs].iter_mut().zip(&mut bias).for_each(|(packed, bias)| *packed = *bias);
         }
     }
 

@@ -6,8 +6,11 @@
 //!
 //! All of them work on a *strip* of output rows at a time (and of columns, if the image is very wide). Its input is copied
 //! into the thread's scratch with the zeros of the padding around it, one group's channels only, unless it can be read
-//! where it is. That copy costs a hundredth of the products, keeps bounds checks out of the loops, makes neighbouring taps
-//! of a row contiguous for groups too, and what the copy read is then in the cache.
+//! where it is. The copy costs some 5 % of a 3x3 layer of 32 channels, most of it the wait for memory that the products would
+//! have had instead; it keeps bounds checks out of the loops, and makes the taps of a row contiguous for groups too.
+//!
+//! Measured with operands in the cache, 3x3, 32 to 32 channels at 32x32, as a fraction of the peak of fused multiply-adds:
+//! forward and input gradient 0.90 with AVX2 and 0.93 with AVX-512, weight gradient 0.85 and 0.89.
 
 mod axis;
 mod correlate;
@@ -21,6 +24,7 @@ pub(super) use grad_weight::{grad_weight, grad_weight_workspace_len};
 
 use super::super::Conv2dParams;
 use crate::memory::ALIGNMENT_BYTES;
+use crate::simd::Isa;
 use axis::{Axis, Inputs};
 use std::ops::Range;
 
@@ -42,15 +46,24 @@ const TASK_FLOPS: usize = 2_000_000;
 /// Tasks that a pass is cut into at least, if it is large enough.
 const MIN_TASKS: usize = 16;
 
-/// The same convolution with all pixels in one row, if it is one of single pixels; then they fill tiles, whatever the
-/// image's size. A linear layer is such a convolution of images of one pixel.
+/// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images: then outputs
+/// fill tiles, whatever the image's size. A linear layer is such a convolution, of images of one pixel.
 fn flattened(p: &Conv2dParams) -> Conv2dParams {
-    let pointwise = [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] && [p.pad_h, p.pad_w] == [0; 2];
-    if !pointwise {
-        return *p;
+    let unpadded = [p.pad_h, p.pad_w] == [0; 2];
+    if unpadded && [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] {
+        let pixels = p.n * p.h * p.w;
+        Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+    } else if unpadded && [p.r, p.s] == [p.h, p.w] && p.groups == 1 {
+        let c = p.h * p.w * p.c;
+        Conv2dParams { n: 1, h: 1, w: p.n, c, p: 1, q: p.n, r: 1, s: 1, stride_h: 1, stride_w: 1, ..*p }
+    } else {
+        *p
     }
-    let pixels = p.n * p.h * p.w;
-    Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
+}
+
+/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
+fn isa_for(isa: Isa, channels: usize) -> Isa {
+    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
 }
 
 /// Tasks that a pass of `flops` operations should have.
@@ -107,13 +120,14 @@ impl<'a> Image<'a> {
     /// Copies the channels of a strip to `out`, zeros where it is outside the image, and zeros behind the channels up to
     /// `pixel` elements a pixel.
     fn copy_strip(&self, [rows, columns]: [Inputs; 2], channels: Range<usize>, pixel: usize, out: &mut [f32]) -> Strip {
-        let strip = Strip { start: out.as_ptr(), row: columns.len * pixel, pixel };
+        let row_len = columns.len * pixel;
+        let strip = |out: &[f32]| Strip { start: out.as_ptr(), row: row_len, pixel };
         if rows.len * columns.len == 0 {
-            return strip;
+            return strip(out);
         }
         let (inside_rows, inside) = (rows.inside(self.size[0]), columns.inside(self.size[1]));
         let (first, last) = (inside.start * pixel, inside.end * pixel);
-        for (i, out) in out.chunks_exact_mut(strip.row).take(rows.len).enumerate() {
+        for (i, out) in out.chunks_exact_mut(row_len).take(rows.len).enumerate() {
             if !inside_rows.contains(&i) || inside.is_empty() {
                 out.fill(0.0);
                 continue;
@@ -134,7 +148,7 @@ impl<'a> Image<'a> {
                 zeros.fill(0.0);
             }
         }
-        strip
+        strip(out)
     }
 }
 

@@ -14,7 +14,7 @@
 //! All pixels of a strip are summed in registers, and only then added to the sums in memory. So a strip must have enough
 //! pixels to hide that, and few enough to stay in the cache while all tiles of the weight go over it.
 
-use super::tile::balanced;
+use super::tile::{balanced, max_sums};
 use crate::simd::{Isa, Kernel, Simd};
 use std::array::from_fn;
 
@@ -43,23 +43,15 @@ pub(super) struct Operands {
     pub(super) add: bool,
 }
 
-/// Most rows of a tile with `vectors` vectors.
+/// Most rows of a tile; more than 14 of one vector would gain nothing.
 const fn max_rows(isa: Isa, vectors: usize) -> usize {
-    match (isa, vectors) {
-        (Isa::Portable, 1) => 4,
-        (Isa::Portable, _) => 2,
-        (Isa::Avx2, 1) => 12,
-        (Isa::Avx2, _) => 6,
-        (Isa::Avx512, _) => 14,
-    }
+    let rows = max_sums(isa) / vectors;
+    if rows < 14 { rows } else { 14 }
 }
 
-/// Most vectors of a narrow tile with `rows` rows.
+/// Most vectors of a narrow tile; 12 accumulators hide the latency.
 const fn max_narrow_vectors(isa: Isa, rows: usize) -> usize {
-    match isa {
-        Isa::Portable => 4 / rows,
-        _ => 12 / rows,
-    }
+    if max_sums(isa) < 12 { max_sums(isa) / rows } else { 12 / rows }
 }
 
 /// Adds up tiles of `rows` rows in all and 1 or 2 vectors.
@@ -157,6 +149,7 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Tile<ROWS, VECTORS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        assert!(ROWS * VECTORS <= max_sums(S::ISA), "the accumulators fit the registers");
         let o = self.0;
         let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
         // SAFETY: the callers of `run_rows` and `run_vectors` promised that the operands are valid.

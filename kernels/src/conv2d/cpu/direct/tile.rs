@@ -20,13 +20,15 @@
 //! **Narrow outputs** ([`NarrowTile`]): with one to four output channels nearly all lanes would idle, so here the lanes are
 //! the reduction: input and weights are both vectors, and each accumulator is summed at the end.
 //!
-//! The tiles are called through [`Simd::outline`]: inlined into their caller, accumulators were spilled.
+//! The tiles are called through [`Simd::outline`]: inlined into their caller, accumulators were spilled. They also were where
+//! a loop over them was not unrolled, so the end of a tile has one short loop that is, and goes by way of memory if channels do
+//! not fill vectors or are added to. Dropped: four steps of the reduction at a time, which share the addresses of the
+//! pixels, gained nothing, as the loop is bound by the multiply-adds.
 
 use super::MAX_NARROW;
 use crate::simd::{Isa, Kernel, Simd};
 use std::array::from_fn;
 use std::mem::MaybeUninit;
-use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// The operands of a row of tiles.
 #[derive(Clone, Copy)]
@@ -55,28 +57,27 @@ pub(super) struct Operands {
     pub(super) add: bool,
 }
 
-/// Most pixels of a tile with `vectors` vectors of channels.
-const fn max_pixels(isa: Isa, vectors: usize) -> usize {
-    match (isa, vectors) {
-        // A portable vector is two of the 16 registers of 128 bits.
-        (Isa::Portable, 1) => 4,
-        (Isa::Portable, _) => 2,
-        (Isa::Avx2, 1) => 12,
-        (Isa::Avx2, _) => 6,
-        (Isa::Avx512, _) => 14,
+/// Accumulators that leave registers for the operands of a step.
+pub(super) const fn max_sums(isa: Isa) -> usize {
+    match isa {
+        // A portable vector is two of 16 registers of 128 bits.
+        Isa::Portable => 4,
+        Isa::Avx2 => 12,
+        Isa::Avx512 => 28,
     }
 }
 
-/// Most pixels of a narrow tile.
+/// Most pixels of a tile; more than 14 of one vector would gain nothing.
+const fn max_pixels(isa: Isa, vectors: usize) -> usize {
+    let pixels = max_sums(isa) / vectors;
+    if pixels < 14 { pixels } else { 14 }
+}
+
+/// Most pixels of a narrow tile; 8 accumulators hide the latency.
 const fn max_narrow_pixels(isa: Isa, channels: usize) -> usize {
-    match (isa, channels) {
-        (Isa::Portable, 1) => 4,
-        (Isa::Portable, 2) => 2,
-        (Isa::Portable, _) => 1,
-        (_, 1) => 8,
-        (_, 2 | 3) => 4,
-        (_, _) => 3,
-    }
+    let sums = if max_sums(isa) < 12 { max_sums(isa) } else { 12 };
+    let pixels = sums / channels;
+    if pixels < 8 { pixels } else { 8 }
 }
 
 /// Cuts `len` into tiles of `max` at most that differ by one: `((size, count), (size, count))`.
@@ -146,6 +147,7 @@ impl<const PIXELS: usize, const VECTORS: usize> Kernel for Tile<PIXELS, VECTORS>
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        assert!(PIXELS * VECTORS <= max_sums(S::ISA), "the accumulators fit the registers");
         let Tile { o, count } = self;
         for tile in 0..count {
             // SAFETY: the caller of `run_row` promised that the operands are valid for every pixel.
@@ -183,7 +185,7 @@ impl<const PIXELS: usize, const VECTORS: usize> Kernel for Tile<PIXELS, VECTORS>
                         }
                     }
                     for (pixel, tile) in tile.iter().enumerate() {
-                        finish_pixel(&o, out.add(pixel * o.out_pixel), tile.as_ptr().cast());
+                        finish_pixel(s, &o, out.add(pixel * o.out_pixel), tile.as_ptr().cast());
                     }
                 }
             }
@@ -195,13 +197,18 @@ impl<const PIXELS: usize, const VECTORS: usize> Kernel for Tile<PIXELS, VECTORS>
 ///
 /// # Safety
 /// `out` must be valid for the channels, `sums` for whole vectors.
-#[inline(never)]
-unsafe fn finish_pixel(o: &Operands, out: *mut f32, sums: *const f32) {
-    // SAFETY: the caller's duty.
-    let (out, sums) = unsafe { (from_raw_parts_mut(out, o.channels), from_raw_parts(sums, o.channels)) };
-    match o.add {
-        true => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
-        false => out.copy_from_slice(sums),
+#[inline(always)]
+unsafe fn finish_pixel<S: Simd>(s: S, o: &Operands, out: *mut f32, sums: *const f32) {
+    for start in (0..o.channels).step_by(S::LANES) {
+        let lanes = S::LANES.min(o.channels - start);
+        // SAFETY: the caller's duty.
+        unsafe {
+            let (out, mut sum) = (out.add(start), s.load(sums.add(start)));
+            if o.add {
+                sum = s.add(s.load_partial(out, lanes), sum);
+            }
+            s.store_partial(out, sum, lanes);
+        }
     }
 }
 
@@ -228,6 +235,8 @@ pub(super) unsafe fn run_narrow_row<S: Simd>(s: S, o: Operands, pixels: usize) {
                 (2, 2) => s.outline(NarrowTile::<2, 2> { o, count }),
                 (2, 3) => s.outline(NarrowTile::<3, 2> { o, count }),
                 (2, 4) => s.outline(NarrowTile::<4, 2> { o, count }),
+                (2, 5) => s.outline(NarrowTile::<5, 2> { o, count }),
+                (2, 6) => s.outline(NarrowTile::<6, 2> { o, count }),
                 (3, 1) => s.outline(NarrowTile::<1, 3> { o, count }),
                 (3, 2) => s.outline(NarrowTile::<2, 3> { o, count }),
                 (3, 3) => s.outline(NarrowTile::<3, 3> { o, count }),
@@ -253,6 +262,7 @@ impl<const PIXELS: usize, const CHANNELS: usize> Kernel for NarrowTile<PIXELS, C
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        assert!(PIXELS * CHANNELS <= max_sums(S::ISA), "the accumulators fit the registers");
         let NarrowTile { o, count } = self;
         let padded_depth = o.depth.next_multiple_of(S::LANES);
         let whole = o.depth / S::LANES * S::LANES;

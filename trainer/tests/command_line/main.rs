@@ -1,0 +1,7 @@
+//! The binary `resconv` as its users meet it.
+
+mod common;
+mod errors;
+mod restore;
+mod resume;
+mod train;

@@ -1,0 +1,90 @@
+//! `resconv train --resume`: a run that was killed goes on as if it had not been.
+
+use crate::common::{Place, train};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use trainer::checkpoint::Checkpoint;
+
+const RUN: [&str; 4] = ["--samples=2404", "--checkpoint-every=80", "--validate-every=300", "--seed=3"];
+
+/// Starts a run and kills it when it has written a checkpoint. Returns the checkpoint's step.
+fn kill_after_a_checkpoint(place: &Place, arguments: &[&str]) -> u64 {
+    let mut child: Child = place.command(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let checkpoint = place.path("killed/checkpoint.safetensors");
+    let started = Instant::now();
+    while !checkpoint.exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Checkpoint::read(&checkpoint).unwrap().run.unwrap().position.step
+}
+
+fn resumes_bit_for_bit(device: &'static str) {
+    let place = Place::new();
+    let arguments = |more: &[&'static str]| train(&[&RUN[..], more].concat());
+    place.succeed(&arguments(&[device, "--out=whole", "--threads=1"]));
+    let step = kill_after_a_checkpoint(&place, &arguments(&[device, "--out=killed", "--threads=1"]));
+    assert!((10..301).contains(&step), "killed at step {step}");
+    let out = place.succeed(&["train", "--resume", "--out=killed", "--threads=2"]);
+    assert!(out.contains(&format!("resuming after step {step} ")), "{out}");
+
+    for file in ["metrics.csv", "validation.csv", "model.safetensors", "reconstruction.png", "loss.svg"] {
+        assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("killed/{file}")), "{file}");
+    }
+    let [whole, killed] =
+        ["whole", "killed"].map(|run| Checkpoint::read(&place.path(run).join("checkpoint.safetensors")).unwrap());
+    assert_eq!(whole.tensors, killed.tensors);
+    assert!(whole.tensors.keys().any(|name| name.starts_with("optimizer.exp_avg_sq.")));
+    let [whole, killed] = [whole, killed].map(|checkpoint| checkpoint.run.unwrap().position);
+    assert_eq!((whole.step, whole.samples), (killed.step, killed.samples));
+    assert_eq!((whole.step, whole.samples), (301, 2404));
+
+    // A run that is done can be resumed too: it writes its results again, and no more.
+    let tables = || ["metrics.csv", "validation.csv"].map(|file| place.read(&format!("killed/{file}")));
+    let before = tables();
+    place.succeed(&["train", "--resume", "--out=killed"]);
+    assert_eq!(tables(), before);
+}
+
+#[test]
+fn a_killed_run_on_the_cpu_resumes_bit_for_bit() {
+    resumes_bit_for_bit("--device=cpu");
+}
+
+#[test]
+fn a_killed_run_on_the_reference_device_resumes_bit_for_bit() {
+    resumes_bit_for_bit("--device=reference");
+}
+
+#[test]
+fn what_would_change_the_numbers_is_refused() {
+    let place = Place::new();
+    place.succeed(&train(&["--samples=24", "--out=run"]));
+    for (flag, told) in [
+        ("--layers=3", "cannot resume with another layers: the run was started with 2, now it is 3"),
+        ("--lr=1e-4", "cannot resume with another lr: the run was started with 0.0003, now it is 0.0001"),
+        ("--samples=48", "cannot resume with another samples: the run was started with 24, now it is 48"),
+        ("--seed=1", "cannot resume with another seed: the run was started with 0, now it is 1"),
+        ("--device=reference", "cannot resume with another device: the run was started on cpu"),
+    ] {
+        let message = place.fail(&["train", "--resume", "--out=run", flag]);
+        assert!(message.starts_with(told), "{message}");
+    }
+    let message = place.fail(&["train", "--resume", "--out=nowhere"]);
+    assert_eq!(message, "nothing to resume: there is no nowhere/checkpoint.safetensors");
+
+    std::fs::copy(place.path("run/model.safetensors"), place.path("run/checkpoint.safetensors")).unwrap();
+    let message = place.fail(&["train", "--resume", "--out=run"]);
+    assert!(message.contains("weights only, without the optimizer's state"), "{message}");
+}
+
+#[test]
+fn a_table_that_lacks_rows_is_refused() {
+    let place = Place::new();
+    place.succeed(&train(&["--samples=24", "--out=run"]));
+    std::fs::write(place.path("run/metrics.csv"), "step,samples,lr,loss\n1,8,0.0003,0.5\n").unwrap();
+    let message = place.fail(&["train", "--resume", "--out=run"]);
+    assert_eq!(message, "run/metrics.csv: expected the rows of the checkpoint's first 3 steps, got 1");
+}

@@ -1,0 +1,151 @@
+//! `resconv train` and `resconv eval`: what a run writes and says.
+
+use crate::common::{Place, train};
+use std::f64::consts::PI;
+
+const OUTPUTS: [&str; 9] = [
+    "checkpoint.safetensors",
+    "loss.png",
+    "loss.svg",
+    "metrics.csv",
+    "model.safetensors",
+    "reconstruction.png",
+    "settings.toml",
+    "summary.json",
+    "validation.csv",
+];
+
+/// Rows of a table, without the header.
+fn rows(table: &str) -> Vec<Vec<f64>> {
+    table.lines().skip(1).map(|line| line.split(',').map(|column| column.parse().unwrap()).collect()).collect()
+}
+
+#[test]
+fn a_run_writes_its_tables_pictures_weights_and_summary() {
+    let place = Place::new();
+    let out = place.succeed(&train(&["--samples=50", "--validate-every=24", "--out=run", "--threads=1"]));
+    assert_eq!(place.files("run"), OUTPUTS);
+
+    let metrics = place.read_text("run/metrics.csv");
+    assert!(metrics.starts_with("step,samples,lr,loss\n"), "{metrics}");
+    let metrics = rows(&metrics);
+    assert_eq!(metrics.iter().map(|row| row[0]).collect::<Vec<_>>(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    // 50 images in batches of 8: the last has 2.
+    assert_eq!(metrics.iter().map(|row| row[1]).collect::<Vec<_>>(), [8.0, 16.0, 24.0, 32.0, 40.0, 48.0, 50.0]);
+    for (step, row) in metrics.iter().enumerate() {
+        let lr = 3e-4 * (1.0 + (PI * step as f64 / 7.0).cos()) / 2.0;
+        assert!((row[2] - lr).abs() < 1e-10, "step {step}: {} and {lr}", row[2]);
+        assert!(row[3] > 0.0 && row[3] < 1.0, "loss {}", row[3]);
+    }
+
+    let validation = place.read_text("run/validation.csv");
+    assert!(validation.starts_with("step,samples,running,batch\n"), "{validation}");
+    let validation = rows(&validation);
+    let at: Vec<[f64; 2]> = validation.iter().map(|row| [row[0], row[1]]).collect();
+    assert_eq!(at, [[3.0, 24.0], [6.0, 48.0], [7.0, 50.0]]);
+
+    let summary: serde_json::Value = serde_json::from_slice(&place.read("run/summary.json")).unwrap();
+    assert_eq!(summary["samples"], 50);
+    assert_eq!(summary["steps"], 7);
+    assert_eq!(summary["parameters"], 2 + 40 + 8 + 148 + 8 + 148 + 8 + 37);
+    assert_eq!(summary["threads"], 1);
+    assert!(summary["study"].is_null(), "the study has no network of 4 channels");
+    let last = validation.last().unwrap();
+    for (statistics, column) in [("running", 2), ("batch", 3)] {
+        let loss = summary["validation"][statistics]["all"].as_f64().unwrap();
+        assert!((loss - last[column]).abs() < 1e-7, "{loss} and {}", last[column]);
+        assert!(out.contains(&format!("{loss:.5}")), "{out}");
+    }
+    let mean = metrics.iter().map(|row| row[3]).sum::<f64>() / 7.0;
+    assert!((summary["training_loss"].as_f64().unwrap() - mean).abs() < 1e-6);
+    for said in ["parameters: 399", "receptive field", "threads: 1", "MiB", "50/50 images", "written to", "run"] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+
+    let picture = image::open(place.path("run/reconstruction.png")).unwrap().to_luma8();
+    assert!(picture.width() > 8 * 8 && picture.height() > 8 * 2 * 3, "{:?}", picture.dimensions());
+    assert!(image::open(place.path("run/loss.png")).unwrap().width() > 100);
+    assert!(place.read_text("run/loss.svg").contains("</svg>"));
+
+    // eval says the same of the checkpoint.
+    let validated = place.succeed(&["eval", "run/checkpoint.safetensors", "--data=data", "--unverified-data"]);
+    for statistics in ["running", "batch"] {
+        let losses = &summary["validation"][statistics];
+        let row: String = ["all", "left", "right", "top", "bottom"]
+            .map(|half| format!("{:>9.5}", losses[half].as_f64().unwrap()))
+            .concat();
+        assert!(validated.contains(&row), "{row}: {validated}");
+    }
+}
+
+#[test]
+fn the_settings_file_repeats_the_run_on_any_number_of_threads() {
+    let place = Place::new();
+    let settings = ["--samples=40", "--lr=1e-3", "--schedule=constant", "--warmup=16", "--seed=5", "--out=a"];
+    place.succeed(&train(&settings));
+    place.succeed(&["train", "--config=a/settings.toml", "--out=b", "--threads=2"]);
+    for file in ["metrics.csv", "validation.csv", "model.safetensors", "reconstruction.png", "loss.svg"] {
+        assert_eq!(place.read(&format!("a/{file}")), place.read(&format!("b/{file}")), "{file}");
+    }
+    let changed = |line: &&str| !line.starts_with("out") && !line.starts_with("threads");
+    let [a, b] = ["a", "b"].map(|run| place.read_text(&format!("{run}/settings.toml")));
+    assert_eq!(a.lines().filter(changed).collect::<Vec<_>>(), b.lines().filter(changed).collect::<Vec<_>>());
+    let metrics = rows(&place.read_text("a/metrics.csv"));
+    let lr: Vec<f64> = metrics.iter().map(|row| (row[2] * 3000.0).round()).collect();
+    assert_eq!(lr, [1.0, 2.0, 3.0, 3.0, 3.0], "16 images are two steps of warm-up");
+
+    // Another seed is another run.
+    place.succeed(&["train", "--config=a/settings.toml", "--out=c", "--seed=6"]);
+    assert_ne!(place.read("a/metrics.csv"), place.read("c/metrics.csv"));
+}
+
+#[test]
+fn training_learns_on_either_device() {
+    let place = Place::new();
+    let arguments = ["--samples=480", "--lr=5e-3", "--seed=1"];
+    let mut last = Vec::new();
+    for device in ["cpu", "reference"] {
+        let [out, device] = [format!("--out={device}"), format!("--device={device}")];
+        place.succeed(&train(&[&arguments[..], &[&out, &device]].concat()));
+        let losses: Vec<f64> =
+            rows(&place.read_text(&format!("{}/metrics.csv", &out[6..]))).iter().map(|row| row[3]).collect();
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        assert!(mean(&losses[50..]) < 0.6 * mean(&losses[..5]), "{device}: {losses:?}");
+        last.push(losses);
+    }
+    // The same images, weights and halves: at first both devices compute the same up to rounding.
+    assert!(last[0][..5].iter().zip(&last[1]).all(|(a, b)| (a - b).abs() < 1e-5), "{last:?}");
+}
+
+#[test]
+fn a_quick_run_has_its_own_folder_and_fewer_images() {
+    let place = Place::new();
+    place.succeed(&train(&["--quick", "--samples=16"]));
+    assert_eq!(place.files("runs/quick"), OUTPUTS);
+    let settings = place.read_text("runs/quick/settings.toml");
+    assert!(settings.contains("samples = 16\n") && settings.contains("layers = 2\n"), "flags win: {settings}");
+}
+
+#[test]
+fn a_run_begins_with_given_weights() {
+    let place = Place::new();
+    place.succeed(&train(&["--samples=16", "--out=a"]));
+    // Without training, validation is that of the weights: a learning rate of almost 0 leaves them as they are.
+    let again = ["--samples=8", "--lr=1e-30", "--weight-decay=0", "--out=b", "--init=a/model.safetensors"];
+    place.succeed(&train(&again));
+    let last = |run: &str| rows(&place.read_text(&format!("{run}/validation.csv"))).last().unwrap()[3];
+    assert!((last("a") - last("b")).abs() < 1e-6, "{} and {}", last("a"), last("b"));
+    let fresh = ["--samples=8", "--lr=1e-30", "--weight-decay=0", "--out=c"];
+    place.succeed(&train(&fresh));
+    assert!((last("a") - last("c")).abs() > 1e-5);
+}
+
+#[test]
+fn the_plan_is_printed_and_nothing_is_written() {
+    let place = Place::new();
+    let out = place.succeed(&train(&["--print-plan", "--out=run"]));
+    for said in ["encoder.layer_1.conv", "decoder.layer_2", "[8, 8, 8, 1]", "workspace", "total"] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    assert_eq!(place.files("run"), [""; 0]);
+}
