@@ -34,6 +34,7 @@ pub mod loss;
 pub mod memory;
 pub mod pad;
 pub mod parallel;
+pub mod peak;
 mod reference;
 pub mod simd;
 #[cfg(test)]

@@ -10,7 +10,9 @@
 //! | [`checkpoint`] | how its state is kept |
 //! | [`eval`] | how good a network is |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
-//! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
+//! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
+//! | [`gradcheck`] | whether every gradient is right |
+//! | [`profile`] | where time and memory go |
 //! | [`files`] | how files are written whole or not at all |
 //!
 //! The binary `resconv` is the command line around it.
@@ -21,11 +23,14 @@ pub mod data;
 pub mod device;
 pub mod eval;
 pub mod files;
+pub mod gradcheck;
 pub mod passes;
 pub mod picture;
 pub mod plot;
+pub mod profile;
 pub mod progress;
 pub mod restore;
 pub mod settings;
 pub mod summary;
+pub mod table;
 pub mod train;

@@ -102,7 +102,7 @@ impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
         let mut result = memory.get(out).to_vec();
         run(memory);
         let out = memory.get_mut(out);
-        std::mem::swap(&mut result[..], &mut *out);
+        result.swap_with_slice(out);
         // now `result` is what the pass has set, and `out` what was there before
         distort(&mut result);
         out.iter_mut().zip(result).for_each(|(out, value)| write.put(out, value));
@@ -135,15 +135,15 @@ fn without_last_tile<T: Element>(p: &Conv2dParams, images: &[T]) -> Vec<T> {
 /// A weight `[r,s,c,k]` as it looks to code that takes it for `[r,s,k,c]`.
 fn transposed<T: Element>(p: &Conv2dParams, weight: &[T]) -> Vec<T> {
     let (rows, columns) = (p.c / p.groups, p.k);
-    let tap = |tap: &[T]| (0..rows * columns).map(|i| tap[i % columns * rows % tap.len() + i / columns]).collect::<Vec<_>>();
+    let tap = |tap: &[T]| (0..rows * columns).map(|i| tap[i % columns * rows + i / columns]).collect::<Vec<_>>();
     weight.chunks_exact(rows * columns).flat_map(tap).collect()
 }
 
 /// Methods that only call the backend inside.
 macro_rules! delegate {
-    ($($name:ident($($params:ident: $type:ty,)* operands: $operands:ty);)*) => {
-        $(fn $name(&self, memory: &mut Memory<B>, $($params: $type,)* operands: $operands) {
-            self.inner.$name(memory, $($params,)* operands);
+    ($($name:ident($($params:ident: $type:ty,)? operands: $operands:ty);)*) => {
+        $(fn $name(&self, memory: &mut Memory<B>, $($params: $type,)? operands: $operands) {
+            self.inner.$name(memory, $($params,)? operands);
         })*
     };
 }

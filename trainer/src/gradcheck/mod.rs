@@ -254,8 +254,7 @@ fn paths(request: &Request) -> Result<Vec<Path>, GradcheckError> {
         paths.push(Path::Reference);
     }
     for &isa in &request.isas {
-        let cpu =
-            Cpu::with_isa(isa, request.threads).map_err(|error| GradcheckError::Cpu(error.to_string()))?;
+        let cpu = Cpu::with_isa(isa, request.threads).map_err(|error| GradcheckError::Cpu(error.to_string()))?;
         paths.push(Path::Cpu(cpu.clone()));
         paths.extend(request.algos.iter().map(|&algo| Path::Algorithm(cpu.clone().with_conv2d_algo(algo), algo)));
     }
@@ -280,9 +279,7 @@ fn check_case(
     };
     let Case { graph, output, linear, .. } = case;
     let (compared, against, tolerance) = match (path, request.fault) {
-        (Path::Reference, None) => {
-            (gradcheck::check(graph, *output, &options)?, "differences", Tolerance::Differences)
-        }
+        (Path::Reference, None) => (gradcheck::check(graph, *output, &options)?, "differences", Tolerance::Differences),
         (Path::Reference, Some(fault)) => {
             let report = gradcheck::check_on(Faulty::new(Reference, fault), graph, *output, &options)?;
             (report, "differences", Tolerance::Differences)

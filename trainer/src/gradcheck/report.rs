@@ -123,7 +123,17 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(&[
-            "op", "pass", "path", "against", ">cases", ">worst error", ">tolerance", "from", "", "seed", "worst case",
+            "op",
+            "pass",
+            "path",
+            "against",
+            ">cases",
+            ">worst error",
+            ">tolerance",
+            "from",
+            "result",
+            "seed",
+            "worst case",
         ]);
         for line in &self.lines {
             table.push([
