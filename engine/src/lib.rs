@@ -63,5 +63,5 @@ pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, CustomOp, View
 pub use optim::AdamW;
 pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
 pub use schedule::{Schedule, ScheduleKind};
-pub use session::{PlanId, Session, StepTime};
+pub use session::{NonFinite, PlanId, Session, StepTime};
 pub use shape::Shape;

@@ -10,8 +10,9 @@
 //! `resconv.settings` holds the run's [`Settings`] and `resconv.position` its [`Position`], both as JSON; `resconv.sha256` is the
 //! SHA-256, in hexadecimal, over every tensor in order of name (name, type, shape, bytes), and then over every other entry of the
 //! metadata in order of key; texts and shapes are preceded by their lengths, and all numbers are little-endian 64-bit ones.
+//! It is verified whenever a file with any entry of `resconv` is read.
 //!
-//! A file without the optimizer's tensors and the metadata is a bare `state_dict`, as `safetensors.torch.save_file` writes it:
+//! A file without the optimizer's tensors, settings and position is a bare `state_dict`, as `safetensors.torch.save_file` writes it:
 //! it can be evaluated and trained on, but not resumed. The other way round, `load_state_dict(..., strict=False)` takes a checkpoint.
 
 mod architecture;
@@ -22,8 +23,8 @@ mod tests;
 pub use architecture::Architecture;
 pub use state::{load_optimizer, load_weights, optimizer_state, state_dict};
 
-use crate::files::{self, FileError};
-use crate::settings::Settings;
+use crate::files::{FileError, Staged};
+use crate::settings::{Settings, TrainingSettings};
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -76,8 +77,25 @@ pub struct Position {
     pub samples: u64,
     /// Seconds that the training steps took so far.
     pub seconds: f64,
+    /// Steps, among those done, whose update was skipped because the loss or a gradient was not finite.
+    #[serde(default)]
+    pub skipped: u64,
     /// The backend that computed: `cpu-avx2`.
     pub backend: String,
+}
+
+impl Position {
+    /// Steps that changed the weights and the running statistics.
+    pub fn updates(&self) -> u64 {
+        self.step.saturating_sub(self.skipped)
+    }
+
+    /// Whether a run with these settings comes to this position: only its last step may have fewer images.
+    fn is_of(&self, training: &TrainingSettings) -> bool {
+        let batch = training.batch.max(1) as u64;
+        let samples = self.step.saturating_mul(batch).min(training.samples);
+        self.samples == samples && self.step == samples.div_ceil(batch) && self.skipped <= self.step
+    }
 }
 
 /// A tensor of a checkpoint.
@@ -205,16 +223,27 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] if the file cannot be read, is damaged, or holds types other than F32, F64 and I64.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let file = File::open(path).map_err(FileError::at("open", path))?;
+        let mut file = File::open(path).map_err(FileError::at("open", path))?;
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
+        // What does not begin with the length of a header, such as a device that never ends, is not read to its end.
+        let begin = Read::by_ref(&mut file).take(8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
+        let header = bytes.as_chunks().0.first().map_or(0, |length| u64::from_le_bytes(*length));
+        if begin < 8 || !(2..=MAX_BYTES).contains(&header) {
+            let reason = format!("it begins with {bytes:02x?}, which is no length of a header");
+            return Err(CheckpointError::Corrupt { path: path.to_owned(), reason });
+        }
+        file.take(MAX_BYTES + 1 - 8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(CheckpointError::TooLarge { path: path.to_owned() });
         }
         Checkpoint::from_bytes(path, &bytes)
     }
 
-    fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    /// As [`read`](Self::read), from the content of the file `path`, which is for messages only.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let corrupt = |reason: String| CheckpointError::Corrupt { path: path.to_owned(), reason };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
@@ -237,7 +266,13 @@ impl Checkpoint {
         }
         let mut checkpoint = Checkpoint { path: path.to_owned(), tensors, run: None };
         let metadata = header.metadata().clone().unwrap_or_default();
-        if let Some(expected) = metadata.get(SHA256) {
+        if let Some(got) = metadata.get(FORMAT_VERSION).filter(|version| *version != VERSION) {
+            return Err(CheckpointError::Version { path: path.to_owned(), got: got.clone() });
+        }
+        // A file of this program has the checksum. Where one of its entries is missing, the others tell that it was damaged.
+        if [FORMAT_VERSION, SETTINGS, POSITION, SHA256].iter().any(|key| metadata.contains_key(*key)) {
+            let missing = || corrupt(format!("no metadata entry `{SHA256}`"));
+            let expected = metadata.get(SHA256).ok_or_else(missing)?;
             let got = checkpoint.checksum(&metadata);
             if *expected != got {
                 return Err(CheckpointError::Checksum { path: path.to_owned(), expected: expected.clone(), got });
@@ -252,21 +287,45 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::File`].
     pub fn write(&self) -> Result<(), CheckpointError> {
-        let bytes = self.to_bytes()?;
-        Ok(files::write_bytes(&self.path, &bytes)?)
+        Ok(self.stage()?.commit()?)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+    /// Writes it beside its path.
+    ///
+    /// # Errors
+    /// [`CheckpointError::File`].
+    pub fn stage(&self) -> Result<Staged, CheckpointError> {
+        let bytes = self.to_bytes()?;
+        Ok(Staged::new(&self.path, |file| file.write_all(&bytes))?)
+    }
+
+    /// The first tensor that holds NaN or infinity.
+    pub fn non_finite(&self) -> Option<&str> {
+        let bad = |(_, tensor): &(&String, &Tensor)| match &tensor.values {
+            Values::F32(values) => values.iter().any(|value| !value.is_finite()),
+            Values::F64(values) => values.iter().any(|value| !value.is_finite()),
+            Values::I64(_) => false,
+        };
+        self.tensors.iter().find(bad).map(|(name, _)| name.as_str())
+    }
+
+    /// The content of its file.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Corrupt`] if the tensors cannot be a file: a length that is not that of its shape.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
         let corrupt = |reason: String| CheckpointError::Corrupt { path: self.path.clone(), reason };
         let mut metadata = HashMap::from([(FORMAT.to_owned(), "pt".to_owned())]);
+        metadata.insert(FORMAT_VERSION.to_owned(), VERSION.to_owned());
         if let Some(run) = &self.run {
             let json = |value: serde_json::Result<String>| value.map_err(|e| corrupt(e.to_string()));
-            metadata.insert(FORMAT_VERSION.to_owned(), VERSION.to_owned());
             metadata.insert(SETTINGS.to_owned(), json(serde_json::to_string(&run.settings))?);
             metadata.insert(POSITION.to_owned(), json(serde_json::to_string(&run.position))?);
-            metadata.insert(SHA256.to_owned(), self.checksum(&metadata));
         }
-        safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| corrupt(e.to_string()))
+        metadata.insert(SHA256.to_owned(), self.checksum(&metadata));
+        let mut bytes = safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| corrupt(e.to_string()))?;
+        sort_metadata(&mut bytes).map_err(|e| corrupt(e.to_string()))?;
+        Ok(bytes)
     }
 
     /// What `resconv.sha256` is to say.
@@ -292,16 +351,35 @@ impl Checkpoint {
     }
 }
 
+/// Brings the metadata of a safetensors file, which stand in the order of a hash table, into that of their keys: the same content
+/// gives the same file.
+fn sort_metadata(bytes: &mut [u8]) -> serde_json::Result<()> {
+    const BEFORE: &[u8] = br#"{"__metadata__":"#;
+    let Some(after) = bytes.get_mut(8..).filter(|header| header.starts_with(BEFORE)) else { return Ok(()) };
+    let after = &mut after[BEFORE.len()..];
+    let mut objects = serde_json::Deserializer::from_slice(after).into_iter::<BTreeMap<String, String>>();
+    let Some(metadata) = objects.next().transpose()? else { return Ok(()) };
+    let length = objects.byte_offset();
+    let sorted = serde_json::to_vec(&metadata)?;
+    // The same texts in another order are as long.
+    debug_assert_eq!(sorted.len(), length);
+    after[..length].copy_from_slice(&sorted);
+    Ok(())
+}
+
 /// The run that the metadata describes, if it does.
 fn run_state(path: &Path, metadata: &HashMap<String, String>) -> Result<Option<RunState>, CheckpointError> {
-    let Some(version) = metadata.get(FORMAT_VERSION) else { return Ok(None) };
-    if version != VERSION {
-        return Err(CheckpointError::Version { path: path.to_owned(), got: version.clone() });
+    if !metadata.contains_key(SETTINGS) && !metadata.contains_key(POSITION) {
+        return Ok(None);
     }
-    Ok(Some(RunState {
-        settings: from_json(path, metadata, SETTINGS)?,
-        position: from_json(path, metadata, POSITION)?,
-    }))
+    let settings: Settings = from_json(path, metadata, SETTINGS)?;
+    let position: Position = from_json(path, metadata, POSITION)?;
+    if !position.is_of(&settings.training) {
+        let Position { step, samples, .. } = position;
+        let reason = format!("step {step} after {samples} images is no position of a run with its settings");
+        return Err(CheckpointError::Corrupt { path: path.to_owned(), reason });
+    }
+    Ok(Some(RunState { settings, position }))
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(

@@ -14,7 +14,7 @@ use trainer::restore::{self, Request};
 use trainer::settings::{
     Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
 };
-use trainer::train::{Folder, Start, plan_text, train};
+use trainer::train::{Folder, Found, Start, plan_text, train};
 
 /// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates it, uses it
 #[derive(Debug, Parser)]
@@ -50,13 +50,13 @@ struct TrainArgs {
     /// A small network and few images: a picture after about a minute on two cores
     #[arg(long)]
     quick: bool,
-    /// Go on from the run folder's checkpoint, with the settings of its run
+    /// Go on from the newest good checkpoint in the run folder, with the settings of its run; begin the run if there is none yet
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Overwrite what an earlier run left in the run folder
     #[arg(long)]
     force: bool,
-    /// Print every step of the training plan with its shapes and memory, and stop
+    /// Print the network, every step of the training plan with its shapes and memory, and stop
     #[arg(long)]
     print_plan: bool,
     #[command(flatten)]
@@ -165,14 +165,26 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     let mut settings = resolve(&layers)?;
     let mut start = if args.force { Start::Overwrite } else { Start::New };
     if args.resume {
-        let checkpoint = Checkpoint::read(&Folder::new(&settings.out()).existing_checkpoint()?)?;
         let out = settings.out();
-        if let Some(run) = &checkpoint.run {
-            layers.insert(chosen, Layer::resumed(&run.settings)?);
+        let found = Folder::new(&out).resume(&|line| say(line))?;
+        let run = match &found {
+            Found::Run(resumed) => resumed.checkpoint.run.as_ref().map(|run| &run.settings),
+            Found::Begun(settings) => Some(&**settings),
+            Found::Nothing => None,
+        };
+        if let Some(run) = run {
+            layers.insert(chosen, Layer::resumed(run)?);
         }
         settings = resolve(&layers)?;
-        settings.run.out = Some(out);
-        start = Start::Resume(Box::new(checkpoint));
+        settings.run.out = Some(out.clone());
+        start = match found {
+            Found::Run(resumed) => Start::Resume(resumed),
+            Found::Begun(_) => Start::Overwrite,
+            Found::Nothing => Start::New,
+        };
+        if !matches!(start, Start::Resume(_)) {
+            say(&format!("no checkpoint in {} yet: the run begins at its beginning", out.display()));
+        }
     }
     if args.print_plan {
         return Ok(print(plan_text(&settings)?.trim_end())?);

@@ -138,18 +138,37 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     /// # Errors
     /// Those of the session.
     pub fn validate<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> engine::Result<Validation> {
-        Ok(Validation {
-            running: self.losses(session, &self.running.clone())?,
-            batch: self.losses(session, &self.batch.clone())?,
-        })
+        Ok(self.validate_unless(session, &|| false)?.expect("nothing stops it"))
     }
 
-    fn losses<B: Compute<Element = E>>(&mut self, session: &mut Session<B>, passes: &[Pass]) -> engine::Result<Losses> {
+    /// As [`validate`](Self::validate); nothing if `stop`, which is asked before every batch, says so.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub fn validate_unless<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        stop: &dyn Fn() -> bool,
+    ) -> engine::Result<Option<Validation>> {
+        let Some(running) = self.losses(session, &self.running.clone(), stop)? else { return Ok(None) };
+        let batch = self.losses(session, &self.batch.clone(), stop)?;
+        Ok(batch.map(|batch| Validation { running, batch }))
+    }
+
+    fn losses<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        passes: &[Pass],
+        stop: &dyn Fn() -> bool,
+    ) -> engine::Result<Option<Losses>> {
         let pixels = self.size * self.size;
         let mut halves = [Mean::default(); 4];
         let mut first = 0;
         // The first pass takes the full batches; what is left is exactly the batch of the second.
         while let Some(pass) = passes.iter().find(|pass| first + pass.batch <= self.batches.len()) {
+            if stop() {
+                return Ok(None);
+            }
             let elements = pass.batch * pixels;
             let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
             let output = &mut self.output[..elements];
@@ -163,7 +182,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
         }
         let all = halves.iter().fold(Mean::default(), |a, b| Mean { sum: a.sum + b.sum, count: a.count + b.count });
         let [left, right, top, bottom] = halves.map(Mean::get);
-        Ok(Losses { all: all.get(), left, right, top, bottom })
+        Ok(Some(Losses { all: all.get(), left, right, top, bottom }))
     }
 }
 

@@ -1,8 +1,13 @@
 //! Files that are either whole or absent: every output is written beside its place and renamed into it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// What the names of files end with that are not whole yet.
+const TEMPORARY: &str = ".tmp";
 
 /// Something could not be done with a file or folder. The message names the path and the system's reason.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +36,7 @@ impl FileError {
 /// # Errors
 /// [`FileError`] if the folder does not exist or is not writable, the disk is full, `write` fails, or `path` is a folder.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
-    write_and_rename(path, write).map_err(FileError::at("write", path))
+    Staged::new(path, write)?.commit()
 }
 
 /// Writes `content` as the file `path`, as [`write_atomic`] does.
@@ -42,27 +47,128 @@ pub fn write_bytes(path: &Path, content: &[u8]) -> Result<(), FileError> {
     write_atomic(path, |file| file.write_all(content))
 }
 
-fn write_and_rename(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+/// The text of the file `path`, if it has at most `limit` bytes; nothing more is read.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
+    let bytes = read_bytes(path, limit)?;
+    let invalid = |error| FileError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, error));
+    String::from_utf8(bytes).map_err(|error| invalid(error.utf8_error()))
+}
+
+/// The content of the file `path`, if it has at most `limit` bytes; nothing more is read.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read, or is longer.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            let reason = format!("longer than {limit} bytes, which it cannot be");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(bytes)
     };
+    read().map_err(FileError::at("read", path))
+}
+
+/// A file that is written and flushed to the disk beside its place, and not yet in it.
+///
+/// What is not committed is removed. If the process is killed before, it stays, under a name that begins with a dot and ends with
+/// `.tmp`, until [`remove_leftovers`].
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    temporary: NamedTempFile,
+}
+
+impl Staged {
+    /// Writes by `write` what will be the file `path`.
+    ///
+    /// # Errors
+    /// As [`write_atomic`].
+    pub fn new(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Staged, FileError> {
+        let temporary = stage(path, write).map_err(FileError::at("write", path))?;
+        Ok(Staged { path: path.to_owned(), temporary })
+    }
+
+    /// Puts it in its place, for good.
+    ///
+    /// # Errors
+    /// [`FileError`] if the path is a folder, or the disk fails.
+    pub fn commit(self) -> Result<(), FileError> {
+        let Staged { path, temporary } = self;
+        let commit = || {
+            temporary.persist(&path).map_err(|error| error.error)?;
+            sync_folder(folder_of(&path))
+        };
+        commit().map_err(FileError::at("write", &path))
+    }
+}
+
+fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<NamedTempFile> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".tmp");
+    builder.prefix(&prefix).suffix(TEMPORARY);
     // A temporary file is private by default; the result is to have the rights of any other new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temporary = builder.tempfile_in(folder)?;
+    let mut temporary = builder.tempfile_in(folder_of(path))?;
     let mut buffered = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
     write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
     temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    Ok(temporary)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Whether a file of this name was left by a process that was killed while it wrote a file.
+pub fn is_leftover(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(TEMPORARY))
+}
+
+/// Removes from `folder` what processes left that were killed while they wrote a file. Nobody else may be writing in it.
+///
+/// # Errors
+/// [`FileError`] if that is not allowed.
+pub fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(folder).map_err(FileError::at("look into", folder))? {
+        let entry = entry.map_err(FileError::at("look into", folder))?;
+        if is_leftover(&entry.file_name()) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the file `path`, if it is there.
+///
+/// # Errors
+/// [`FileError`] if that is not allowed.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames a file, replacing what is at `to`.
+///
+/// # Errors
+/// [`FileError`] if that is not allowed.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(FileError::at("rename", from))
 }
 
 /// Makes the renaming itself durable. Only Unix can open folders, and some of its file systems cannot flush them.
@@ -130,6 +236,41 @@ mod tests {
             assert!(message.starts_with(&format!("could not write {}: ", path.display())), "{message}");
         }
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_committed_leaves_nothing_and_what_was_killed_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        write_bytes(&path, b"old").unwrap();
+        let staged = Staged::new(&path, |file| file.write_all(b"new")).unwrap();
+        let killed = names(folder.path()).into_iter().find(|name| name.ends_with(".tmp")).unwrap();
+        assert!(is_leftover(OsStr::new(&killed)), "{killed}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(staged);
+        assert_eq!(names(folder.path()), ["checkpoint.safetensors"]);
+
+        fs::write(folder.path().join(&killed), b"half").unwrap();
+        fs::write(folder.path().join("mine.tmp"), b"mine").unwrap();
+        remove_leftovers(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), ["checkpoint.safetensors", "mine.tmp"]);
+        Staged::new(&path, |file| file.write_all(b"new")).unwrap().commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn files_are_read_up_to_their_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.toml");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_text(&path, 5).unwrap(), "12345");
+        let message = read_text(&path, 4).unwrap_err().to_string();
+        assert!(message.contains("my.toml: longer than 4 bytes"), "{message}");
+        fs::write(&path, b"\xff").unwrap();
+        let message = read_text(&path, 4).unwrap_err().to_string();
+        assert!(message.contains("my.toml: invalid utf-8"), "{message}");
+        #[cfg(target_os = "linux")]
+        assert!(read_bytes(Path::new("/dev/zero"), 1 << 10).unwrap_err().to_string().contains("longer than 1024"));
     }
 
     #[cfg(unix)]

@@ -13,6 +13,7 @@
 //! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
 //! | [`gradcheck`] | whether every gradient is right |
 //! | [`profile`] | where time and memory go |
+//! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
 //!
 //! The binary `resconv` is the command line around it.
@@ -31,6 +32,7 @@ pub mod profile;
 pub mod progress;
 pub mod restore;
 pub mod settings;
+pub mod stop;
 pub mod summary;
 pub mod table;
 pub mod train;

@@ -6,14 +6,21 @@ mod cli;
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
+use trainer::train::TrainError;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Where standard error is closed, the exit code alone has to tell.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::FAILURE
-        }
+        // Where standard error is closed, the exit code alone has to tell.
+        Err(error) => match error.downcast_ref() {
+            Some(TrainError::Stopped(stopped)) => {
+                let _ = writeln!(std::io::stderr(), "{stopped}");
+                stopped.signal.exit_code().into()
+            }
+            _ => {
+                let _ = writeln!(std::io::stderr(), "error: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

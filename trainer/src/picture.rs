@@ -176,8 +176,14 @@ pub fn load_gray(path: &Path, size: usize) -> Result<LoadedImage, PictureError> 
     read_gray(BufReader::new(file), path, size)
 }
 
-/// Reads the image from its file's content.
-fn read_gray(content: impl BufRead + Seek, path: &Path, size: usize) -> Result<LoadedImage, PictureError> {
+/// As [`load_gray`], from the content of the file `path`, which is for messages only.
+///
+/// # Errors
+/// As [`load_gray`].
+///
+/// # Panics
+/// If `size` is 0.
+pub fn read_gray(content: impl BufRead + Seek, path: &Path, size: usize) -> Result<LoadedImage, PictureError> {
     assert!(size > 0, "an image of size 0");
     let mut changes = Vec::new();
     let image = decode(content, path, &mut changes)?;

@@ -30,12 +30,15 @@ mod tests;
 pub use flags::{NetworkFlags, RunFlags, SettingsFlags, TrainingFlags};
 
 use crate::data::Search;
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use model::ResConvConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+/// Longest settings file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every setting of a training run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +50,7 @@ pub struct Settings {
     pub network: ResConvConfig,
     /// How it is trained: whatever changes the numbers, and is no part of the network.
     pub training: TrainingSettings,
-    /// Where it runs, and what it writes: but for the device, nothing that changes the numbers.
+    /// Where it runs, and what it writes: but for the device, and steps that are skipped, nothing that changes the numbers.
     pub run: RunSettings,
 }
 
@@ -102,6 +105,12 @@ pub struct RunSettings {
     pub threads: usize,
     /// Training images between checkpoints; 0 for one at the end only.
     pub checkpoint_every: u64,
+    /// Minutes after which a checkpoint is written in any case; 0 for never.
+    pub checkpoint_minutes: f64,
+    /// Checkpoints that are kept, beside the best.
+    pub keep_checkpoints: usize,
+    /// What is done about a loss or gradient that is not finite.
+    pub on_nan: OnNan,
     /// Training images between validations; 0 for one at the end only.
     pub validate_every: u64,
     /// The dataset's folder. Absent: searched for.
@@ -122,6 +131,9 @@ impl Default for RunSettings {
             device: Device::Auto,
             threads: 0,
             checkpoint_every: 10_000,
+            checkpoint_minutes: 10.0,
+            keep_checkpoints: 2,
+            on_nan: OnNan::Stop,
             validate_every: 60_000,
             data: None,
             unverified_data: false,
@@ -150,6 +162,16 @@ pub enum ScheduleSetting {
     Cosine,
     /// Stays as it is
     Constant,
+}
+
+/// What is done about a loss or gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNan {
+    /// The run ends, and says where the value came from
+    Stop,
+    /// The step changes nothing, and is counted
+    Skip,
 }
 
 /// What computes.
@@ -240,12 +262,19 @@ impl Layer {
     /// # Errors
     /// If it cannot be read, is no TOML, or has an unknown key or a value of another type.
     pub fn file(path: &Path) -> Result<Layer, SettingsError> {
-        let text = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
+        Layer::text(path, &files::read_text(path, MAX_FILE_BYTES)?)
+    }
+
+    /// What the text of the settings file `path` says.
+    ///
+    /// # Errors
+    /// If it is no TOML, or has an unknown key or a value of another type.
+    pub fn text(path: &Path, text: &str) -> Result<Layer, SettingsError> {
         let parse = |e: toml::de::Error| SettingsError::Parse {
             path: path.to_owned(),
             message: e.to_string().trim_end().to_owned(),
         };
-        toml::from_str::<Settings>(&text).map_err(parse)?;
+        toml::from_str::<Settings>(text).map_err(parse)?;
         Ok(Layer { origin: Origin::File(path.to_owned()), values: text.parse().map_err(parse)? })
     }
 
@@ -380,6 +409,14 @@ impl Settings {
         Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
     }
 
+    /// The settings in the settings file of a run.
+    ///
+    /// # Errors
+    /// As [`Layer::file`] and [`resolve`].
+    pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+        resolve(&[Layer::file(path)?])
+    }
+
     /// As a settings file.
     ///
     /// # Errors
@@ -439,6 +476,10 @@ impl Settings {
         whole("training", "warmup", t.warmup, [0, t.samples])?;
         whole("training", "seed", t.seed, [0, i64::MAX as u64])?;
         whole("run", "threads", run.threads as u64, [0, 1024])?;
+        whole("run", "keep_checkpoints", run.keep_checkpoints as u64, [1, 1_000_000])?;
+        let minutes = run.checkpoint_minutes;
+        let expected = "a finite number of 0 or more";
+        OutOfRange::unless("run", "checkpoint_minutes", minutes.is_finite() && minutes >= 0.0, expected, minutes)?;
         let number = |key, value: f64, right: bool, expected| {
             OutOfRange::unless("training", key, value.is_finite() && right, expected, value)
         };

@@ -17,6 +17,8 @@ pub struct Summary {
     pub steps: u64,
     /// Training images.
     pub samples: u64,
+    /// Steps among them that changed nothing, because a loss or gradient was not finite.
+    pub skipped_steps: u64,
     /// Mean loss of the last 100 training steps.
     pub training_loss: f64,
     /// Validation losses.
@@ -73,6 +75,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { parameters, steps, samples, minutes, images_per_second, device, threads, .. } = self;
         writeln!(f, "{:<28}{samples} images in {steps} steps", "trained")?;
+        if self.skipped_steps > 0 {
+            writeln!(f, "{:<28}{} steps: a loss or gradient was not finite", "skipped", self.skipped_steps)?;
+        }
         writeln!(f, "{:<28}{:.5}", "training loss", self.training_loss)?;
         writeln!(f, "{:<28}{:.5}", "validation, running stat.", self.validation.running.all)?;
         write!(f, "{:<28}{:.5}", "validation, batch stat.", self.validation.batch.all)?;

@@ -5,11 +5,11 @@
 //! goes on bit for bit as if it had not been interrupted.
 
 mod folder;
-mod log;
+pub mod log;
 mod preview;
 mod run;
 
-pub use folder::{Folder, FolderError};
+pub use folder::{Folder, FolderError, Found, Lock, Resumed};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Position, RunState};
 use crate::data::{self, DataError, FashionMnist, TrainingBatches};
@@ -20,6 +20,7 @@ use crate::passes::{Kind, PassError, Passes};
 use crate::plot::{Axis, LossCurve, PlotError, Point};
 use crate::progress::{self, Progress};
 use crate::settings::{ScheduleSetting, Settings, SettingsError};
+use crate::stop::{self, Signal};
 use crate::summary::{self, Study, Summary};
 use engine::{AdamW, Schedule, ScheduleKind, Session};
 use log::Log;
@@ -44,8 +45,8 @@ pub enum Start {
     New,
     /// In any folder; what an earlier run left in it is overwritten.
     Overwrite,
-    /// Where the run of this checkpoint stopped, in its folder.
-    Resume(Box<Checkpoint>),
+    /// Where a run in this folder stopped.
+    Resume(Box<Resumed>),
 }
 
 /// Why a run failed.
@@ -99,20 +100,61 @@ pub enum TrainError {
     /// Training diverged.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
+    /// A signal asked for it.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Signals cannot be caught.
+    #[error("could not prepare for signals: {0}")]
+    Signals(std::io::Error),
+    /// A file could not be written while the run went on.
+    #[error("{cause}; {}{}", kept(checkpoint.as_deref()), go_on(checkpoint.as_deref(), out))]
+    Broken {
+        /// What failed.
+        cause: Box<TrainError>,
+        /// The last checkpoint.
+        checkpoint: Option<PathBuf>,
+        /// The run's folder.
+        out: PathBuf,
+    },
 }
 
-/// The loss is no number that training could go on with.
+/// The loss, a gradient or the optimizer's state is no number that training could go on with.
 #[derive(Debug, thiserror::Error)]
-#[error("the loss became {loss} at step {step} ({samples} images): try a lower --lr; {}", kept(checkpoint.as_deref()))]
+#[error("{}: try a lower --lr; {}", self.place(), kept(checkpoint.as_deref()))]
 pub struct NotFinite {
-    /// NaN or infinite.
-    pub loss: f64,
+    /// What became NaN or infinite, as the beginning of a sentence.
+    pub what: String,
     /// The step, counted from 1.
     pub step: u64,
     /// Images seen with it.
     pub samples: u64,
+    /// Where the first such value of the step came from.
+    pub origin: Option<engine::NonFinite>,
     /// The last checkpoint.
     pub checkpoint: Option<PathBuf>,
+}
+
+impl NotFinite {
+    /// What happened, and where.
+    fn place(&self) -> String {
+        let NotFinite { what, step, samples, origin, .. } = self;
+        let origin = origin.as_ref().map_or(String::new(), |origin| format!(", first {origin}"));
+        format!("{what} at step {step} ({samples} images){origin}")
+    }
+}
+
+/// The run was asked to stop, and can be resumed.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {signal} after step {step} ({samples} images); go on with `resconv train --resume --out {}`", out.display())]
+pub struct Stopped {
+    /// What asked.
+    pub signal: Signal,
+    /// Steps done.
+    pub step: u64,
+    /// Images seen.
+    pub samples: u64,
+    /// The run's folder, which has a checkpoint of this step.
+    pub out: PathBuf,
 }
 
 fn kept(checkpoint: Option<&Path>) -> String {
@@ -120,6 +162,10 @@ fn kept(checkpoint: Option<&Path>) -> String {
         Some(path) => format!("the last checkpoint is {}", path.display()),
         None => "there is no checkpoint yet".to_owned(),
     }
+}
+
+fn go_on(checkpoint: Option<&Path>, out: &Path) -> String {
+    checkpoint.map_or(String::new(), |_| format!("; go on with `resconv train --resume --out {}`", out.display()))
 }
 
 /// Runs a training run to its end, telling on standard output how it gets on.
@@ -132,14 +178,14 @@ pub fn train(settings: &Settings, start: Start) -> Result<Summary, TrainError> {
     match &start {
         Start::New => folder.check_new()?,
         Start::Overwrite => {}
-        Start::Resume(checkpoint) => settings.check_resumes(&run_of(checkpoint)?.settings)?,
+        Start::Resume(resumed) => settings.check_resumes(&run_of(&resumed.checkpoint)?.settings)?,
     }
     let chosen = device::choose(settings.run.device, settings.run.threads)?;
     let data = data::load(&settings.search(), &|line| progress::say(line))?;
     with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, &data))
 }
 
-/// Every step of the training plan, and the memory that it takes, as text.
+/// The network as PyTorch prints it, every step of the training plan, and the memory that it takes, as text.
 ///
 /// # Errors
 /// [`TrainError`] if there is no such device, or the network cannot be made.
@@ -148,7 +194,8 @@ pub fn plan_text(settings: &Settings) -> Result<String, TrainError> {
     let pass = passes.add(Kind::Training, settings.training.batch)?;
     let plan = passes.plan(&pass);
     let chosen = device::choose(settings.run.device, settings.run.threads)?;
-    Ok(with_backend!(chosen, |backend| format!("{plan}\n{}", plan.memory(&backend))))
+    let network = passes.network();
+    Ok(with_backend!(chosen, |backend| format!("{network}\n\n{plan}\n{}", plan.memory(&backend))))
 }
 
 fn run_of(checkpoint: &Checkpoint) -> Result<&RunState, CheckpointError> {
@@ -176,12 +223,17 @@ fn train_on<B: Compute>(
     let memory = session.memory().total();
     progress::say(&format!("memory   {:.0} MiB for batches of {}", memory as f64 / MIB, steps[0].batch));
     let (position, batches_before) = begin(&mut session, settings, &start, &device)?;
-    let resumed = matches!(start, Start::Resume(_));
-    if !resumed {
-        folder.start()?;
-    }
-    files::write_bytes(&folder.settings(), settings.to_toml()?.as_bytes())?;
-    let (metrics, validations) = logs(folder, &position, resumed)?;
+    let text = settings.to_toml()?;
+    stop::catch_signals().map_err(TrainError::Signals)?;
+    let (newest, lock) = match start {
+        Start::New => (None, folder.start(true, &text)?),
+        Start::Overwrite => (None, folder.start(false, &text)?),
+        Start::Resume(resumed) => {
+            files::write_bytes(&folder.settings(), text.as_bytes())?;
+            (Some((resumed.checkpoint.path.clone(), position.step)), resumed.lock)
+        }
+    };
+    let Logs { metrics, validations, best } = logs(folder, &position, newest.is_some())?;
     let mut run = Run {
         settings,
         folder,
@@ -195,25 +247,33 @@ fn train_on<B: Compute>(
         validations,
         flushed: Instant::now(),
         progress: Progress::new(position.samples, training.samples),
-        last_checkpoint: resumed.then(|| folder.checkpoint()),
+        newest,
+        saved: Instant::now(),
+        best,
+        states: Vec::new(),
         batches_before,
         position,
     };
-    let (position, validation) = session.enter(|session| {
+    let validation = session.enter(|session| {
         let validation = run.finish(session)?;
-        let model = checkpoint::state_dict(session, run.batches_before + run.position.step)?;
+        let model = checkpoint::state_dict(session, run.batches_seen())?;
         Checkpoint { path: folder.model(), tensors: model, run: None }.write()?;
-        Ok::<_, TrainError>((run.position.clone(), validation))
-    })?;
+        Ok(validation)
+    });
+    let validation = validation.map_err(|error| broken(error, run.last_checkpoint(), folder))?;
+    let position = run.position;
 
     let rows = log::read::<4>(&folder.metrics())?;
-    let last = &rows[rows.len().saturating_sub(FINAL_STEPS)..];
+    // Steps that were skipped may have no loss.
+    let losses: Vec<f64> = rows.iter().map(|[.., loss]| *loss).filter(|loss| loss.is_finite()).collect();
+    let last = &losses[losses.len().saturating_sub(FINAL_STEPS)..];
     let summary = Summary {
         layers: settings.network.layers,
         parameters,
         steps: position.step,
         samples: position.samples,
-        training_loss: last.iter().map(|[.., loss]| loss).sum::<f64>() / last.len() as f64,
+        skipped_steps: position.skipped,
+        training_loss: last.iter().sum::<f64>() / last.len() as f64,
         validation,
         minutes: position.seconds / 60.0,
         images_per_second: position.samples as f64 / position.seconds,
@@ -227,6 +287,7 @@ fn train_on<B: Compute>(
     let json = serde_json::to_string_pretty(&summary).map_err(std::io::Error::from);
     let json = json.map_err(FileError::at("write", &folder.summary()))?;
     files::write_bytes(&folder.summary(), format!("{json}\n").as_bytes())?;
+    drop(lock);
     Ok(summary)
 }
 
@@ -244,7 +305,8 @@ fn begin<B: Compute>(
     device: &str,
 ) -> Result<(Position, u64), TrainError> {
     session.initialize(settings.training.seed);
-    if let Start::Resume(checkpoint) = start {
+    if let Start::Resume(resumed) = start {
+        let checkpoint = &resumed.checkpoint;
         let position = run_of(checkpoint)?.position.clone();
         let kind = |backend: &str| backend.split('-').next().map(str::to_owned);
         if kind(&position.backend) != kind(device) {
@@ -257,25 +319,33 @@ fn begin<B: Compute>(
             ));
         }
         let batches = checkpoint::load_weights(session, checkpoint)?;
-        checkpoint::load_optimizer(session, checkpoint, position.step)?;
-        progress::say(&format!("resuming after step {} ({} images)", position.step, position.samples));
-        return Ok((
-            Position { backend: device.to_owned(), ..position.clone() },
-            batches.saturating_sub(position.step),
-        ));
+        checkpoint::load_optimizer(session, checkpoint, position.updates())?;
+        let Position { step, samples, .. } = position;
+        progress::say(&format!("resuming after step {step} ({samples} images) from {}", checkpoint.path.display()));
+        let before = batches.saturating_sub(position.updates());
+        return Ok((Position { backend: device.to_owned(), ..position }, before));
     }
     let batches = match &settings.training.init {
         Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,
         None => 0,
     };
-    Ok((Position { step: 0, samples: 0, seconds: 0.0, backend: device.to_owned() }, batches))
+    Ok((Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: device.to_owned() }, batches))
+}
+
+/// The tables of a run.
+struct Logs {
+    metrics: Log,
+    validations: Log,
+    /// The lowest validation loss in them, with running statistics.
+    best: Option<f64>,
 }
 
 /// The tables of a run at `position`: new, or those that are there without the rows that came later.
-fn logs(folder: &Folder, position: &Position, resumed: bool) -> Result<(Log, Log), TrainError> {
+fn logs(folder: &Folder, position: &Position, resumed: bool) -> Result<Logs, TrainError> {
     if !resumed {
         let metrics = Log::create(&folder.metrics(), METRICS_HEADER)?;
-        return Ok((metrics, Log::create(&folder.validation(), VALIDATION_HEADER)?));
+        let validations = Log::create(&folder.validation(), VALIDATION_HEADER)?;
+        return Ok(Logs { metrics, validations, best: None });
     }
     let (metrics, rows) = Log::resume(&folder.metrics(), METRICS_HEADER, |step| step <= position.step)?;
     if rows != position.step {
@@ -283,7 +353,21 @@ fn logs(folder: &Folder, position: &Position, resumed: bool) -> Result<(Log, Log
     }
     // The validation at the checkpoint's step comes after the checkpoint, so it is done again.
     let (validations, _) = Log::resume(&folder.validation(), VALIDATION_HEADER, |step| step < position.step)?;
-    Ok((metrics, validations))
+    let rows = log::read::<4>(&folder.validation())?;
+    let best = rows.iter().map(|[_, _, running, _]| *running).filter(|loss| loss.is_finite()).reduce(f64::min);
+    Ok(Logs { metrics, validations, best })
+}
+
+/// The error of a run that went on, with what can be done about it, if a file was the reason.
+fn broken(error: TrainError, checkpoint: Option<&Path>, folder: &Folder) -> TrainError {
+    match error {
+        TrainError::File(_) | TrainError::Checkpoint(CheckpointError::File(_)) => TrainError::Broken {
+            cause: Box::new(error),
+            checkpoint: checkpoint.map(Path::to_owned),
+            out: folder.path().to_owned(),
+        },
+        other => other,
+    }
 }
 
 fn schedule(settings: &Settings) -> Schedule {
@@ -297,9 +381,13 @@ fn schedule(settings: &Settings) -> Schedule {
 }
 
 fn draw_curve(folder: &Folder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
-    let training: Vec<Point> = rows.iter().map(|[_, samples, _, loss]| (*samples as u64, *loss)).collect();
+    let finite = |point: &Point| point.1.is_finite();
+    let training: Vec<Point> =
+        rows.iter().map(|[_, samples, _, loss]| (*samples as u64, *loss)).filter(finite).collect();
     let validations = log::read::<4>(&folder.validation())?;
-    let of = |column: usize| validations.iter().map(|row| (row[1] as u64, row[column])).collect::<Vec<Point>>();
+    let of = |column: usize| {
+        validations.iter().map(|row| (row[1] as u64, row[column])).filter(finite).collect::<Vec<Point>>()
+    };
     let (running, batch) = (of(2), of(3));
     let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
     let curve = LossCurve {

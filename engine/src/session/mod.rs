@@ -1,6 +1,9 @@
 //! [`Session`]: memory, and plans that run in it.
 
+mod finite;
 mod tensors;
+
+pub use finite::NonFinite;
 
 use crate::graph::{NodeId, TensorInfo};
 use crate::ops::Op;
@@ -66,6 +69,8 @@ pub struct Session<B: Backend> {
     /// Region lengths of arena and workspace.
     arena: Span,
     workspace: Span,
+    /// Copy of a region, once one was needed.
+    host: Vec<B::Element>,
 }
 
 impl<B: Backend> Session<B> {
@@ -103,6 +108,7 @@ impl<B: Backend> Session<B> {
             last_run: None,
             arena: Span::new(ARENA, 0, arena),
             workspace: Span::new(WORKSPACE, 0, workspace),
+            host: Vec::new(),
         })
     }
 

@@ -36,6 +36,7 @@ pub(crate) fn network(batch: usize) -> Network {
 
     let w = g.parameter("gate.weight", [1, 1, 4, 4], Init::kaiming_uniform(4)).unwrap();
     let gate = g.conv2d(stem, w, None, Conv2d::default()).unwrap();
+    g.set_name(gate, "gate.conv");
     let gate = g.activation(gate, Activation::Tanh).unwrap();
 
     let w = g.parameter("shared.weight", [3, 3, 2, 4], Init::kaiming_uniform(18)).unwrap();

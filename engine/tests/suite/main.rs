@@ -4,6 +4,7 @@ mod common;
 mod custom;
 mod errors;
 mod faulty;
+mod finite;
 mod gradients;
 mod random_graphs;
 mod sessions;

@@ -35,7 +35,10 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// # Panics
+    /// If there are no rows or no channels.
     pub(crate) fn new(cpu: &Cpu, rows: usize, channels: usize) -> Columns {
+        assert!(rows > 0 && channels > 0, "{rows} rows of {channels} channels");
         let lanes = cpu.isa.lanes();
         // lanes / gcd(lanes, channels), as lanes are a power of 2
         let fold = (lanes >> channels.trailing_zeros().min(lanes.trailing_zeros())).max(1);

@@ -7,7 +7,8 @@
 //!
 //! Rule for kernel authors: mark `run` and every helper that takes a token `#[inline(always)]`, else they are compiled
 //! without the instruction set and each vector operation becomes a call; [`Simd::outline`] is for those that must not be
-//! inlined. Dispatch inside a parallel closure, not around it.
+//! inlined. A closure is such a helper too, but cannot be marked: use none around vector operations. Dispatch inside a
+//! parallel closure, not around it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -75,6 +75,12 @@ pub enum Fault {
         /// Those that were found.
         got: Vec<u32>,
     },
+    /// There are more items than are read.
+    #[error("holds {got} items, expected at most {MAX_ITEMS}")]
+    TooLarge {
+        /// Number of items that the header gives.
+        got: u32,
+    },
     /// The content ends too early.
     #[error("truncated: the content ends at byte {got} of {expected}")]
     Truncated {
@@ -103,12 +109,15 @@ fn header(dims: &[u32]) -> Vec<u8> {
     magic(dims).into_iter().chain(dims.iter().flat_map(|dim| dim.to_be_bytes())).collect()
 }
 
+/// Most items that a file may hold whose number of items is left open: 784 MB of images of 28 x 28.
+const MAX_ITEMS: u32 = 1_000_000;
+
 /// The dimensions that a file should have.
 #[derive(Clone, Copy, Debug)]
 pub enum Expected<'a> {
     /// These.
     Exactly(&'a [u32]),
-    /// These, but for the outermost, which may be any.
+    /// These, but for the outermost, which may be anything up to a million.
     Items(&'a [u32]),
 }
 
@@ -124,6 +133,11 @@ impl<'a> Expected<'a> {
             Expected::Exactly(dims) => found == dims,
             Expected::Items(dims) => found.len() == dims.len() && found[1..] == dims[1..],
         }
+    }
+
+    /// Whether an array of these dimensions, which [`includes`](Self::includes) lets pass, is not read all the same.
+    fn is_too_large(self, found: &[u32]) -> bool {
+        matches!(self, Expected::Items(_)) && found[0] > MAX_ITEMS
     }
 }
 
@@ -165,6 +179,9 @@ fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault
     let found: Vec<u32> = found.as_chunks().0.iter().map(|&bytes| u32::from_be_bytes(bytes)).collect();
     if !expected.includes(&found) {
         return Err(Fault::Dimensions { expected: dims.to_vec(), got: found });
+    }
+    if expected.is_too_large(&found) {
+        return Err(Fault::TooLarge { got: found[0] });
     }
     content.expected = data_len(&found).saturating_add(header_len);
     let data = content.take(data_len(&found))?;
@@ -267,9 +284,11 @@ mod tests {
         assert_eq!(parse(&small_file()[..], any).unwrap(), small());
         let other = parse(&plain(&[2, 4, 3], &[0; 24])[..], any).unwrap_err().to_string();
         assert_eq!(other, "holds an array of 2 x 4 x 3, expected 60000 x 3 x 4");
-        // A header that promises more than any machine has reserves nothing.
+        // A header may promise only so much, and what it promises is not reserved before it is there.
         let endless = parse(&plain(&[u32::MAX, 3, 4], &[0; 24])[..], any).unwrap_err().to_string();
-        assert_eq!(endless, "truncated: the content ends at byte 40 of 51539607556");
+        assert_eq!(endless, "holds 4294967295 items, expected at most 1000000");
+        let large = parse(&plain(&[1_000_000, 3, 4], &[0; 24])[..], any).unwrap_err().to_string();
+        assert_eq!(large, "truncated: the content ends at byte 40 of 12000016");
     }
 
     #[test]

@@ -299,7 +299,7 @@ mod tests {
             assert!(svg.contains(&format!(">\n{text}\n</text>")), "{text} is not in the picture");
         }
         // a circle for every forward pass, and for every algorithm's legend and that of the pass
-        assert!(svg.matches("<circle").count() >= 4 + 2 + 4 + 1, "{}", svg.matches("<circle").count());
+        assert!(svg.matches("<circle").count() > 4 + 2 + 4, "{}", svg.matches("<circle").count());
         assert_eq!(plot.render().unwrap().dimensions(), (1800, 1080));
         let nothing = ConvProfile { rows: Vec::new(), peak_gflops: f64::NAN, ..profile };
         assert!(matches!(Roofline::new(&nothing).svg(), Err(crate::plot::PlotError::NoPoints)));

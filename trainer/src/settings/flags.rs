@@ -1,6 +1,6 @@
 //! Settings as flags of the command line; every one may be left out.
 
-use super::{Device, Preset, ScheduleSetting};
+use super::{Device, OnNan, Preset, ScheduleSetting};
 use clap::{ArgAction, Args};
 use engine::Activation;
 use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp};
@@ -117,6 +117,15 @@ pub struct RunFlags {
     /// Training images between checkpoints; 0 for one at the end only [default: 10000]
     #[arg(long, value_name = "SAMPLES")]
     pub checkpoint_every: Option<u64>,
+    /// Minutes after which a checkpoint is written in any case; 0 for never [default: 10]
+    #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)]
+    pub checkpoint_minutes: Option<f64>,
+    /// Checkpoints that are kept, beside the best [default: 2]
+    #[arg(long, value_name = "NUMBER")]
+    pub keep_checkpoints: Option<usize>,
+    /// What to do about a loss or gradient that is NaN or infinite [default: stop]
+    #[arg(long, value_enum)]
+    pub on_nan: Option<OnNan>,
     /// Training images between validations; 0 for one at the end only [default: 60000]
     #[arg(long, value_name = "SAMPLES")]
     pub validate_every: Option<u64>,

@@ -54,6 +54,9 @@ fn all_changed() -> Settings {
             device: Device::Reference,
             threads: 3,
             checkpoint_every: 5,
+            checkpoint_minutes: 0.5,
+            keep_checkpoints: 7,
+            on_nan: OnNan::Skip,
             validate_every: 0,
             data: Some("data".into()),
             unverified_data: true,
@@ -120,6 +123,9 @@ fn flags_say_what_they_are_named_after() {
         "--device=reference",
         "--threads=3",
         "--checkpoint-every=5",
+        "--checkpoint-minutes=0.5",
+        "--keep-checkpoints=7",
+        "--on-nan=skip",
         "--validate-every=0",
         "--data=data",
         "--unverified-data",
@@ -180,6 +186,8 @@ fn values_out_of_range_name_where_they_come_from() {
         ("--lr=0", "--lr: expected a finite number above 0, got 0"),
         ("--weight-decay=-0.1", "--weight-decay: expected a finite number of 0 or more, got -0.1"),
         ("--warmup=180001", "--warmup: expected a whole number from 0 to 180000, got 180001"),
+        ("--keep-checkpoints=0", "--keep-checkpoints: expected a whole number from 1 to 1000000, got 0"),
+        ("--checkpoint-minutes=inf", "--checkpoint-minutes: expected a finite number of 0 or more, got inf"),
         ("--threads=100000", "--threads: expected a whole number from 0 to 1024, got 100000"),
     ] {
         assert_eq!(resolve(&[flags(&[argument])]).unwrap_err().to_string(), told);

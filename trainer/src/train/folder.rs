@@ -1,9 +1,18 @@
-//! The folder that a run is written to.
+//! The folder that a run is written to: its files, its lock, and what of an earlier process is in it.
 
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::files::{self, FileError};
-use std::fs;
-use std::io;
+use crate::settings::Settings;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+/// The file that a process holds locked while it writes to the folder. It stays: the lock counts, not the file.
+const LOCK: &str = ".lock";
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const EARLIER: [&str; 2] = ["checkpoint-", ".safetensors"];
 
 /// A run's folder and the files in it.
 #[derive(Clone, Debug)]
@@ -23,15 +32,53 @@ pub enum FolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// There is no checkpoint in it.
-    #[error("nothing to resume: there is no {}", path.display())]
-    NoCheckpoint {
-        /// Where it would be.
+    /// Another process writes to it.
+    #[error(
+        "{} is in use by another run{}: wait for it to end, or choose another folder with --out",
+        path.display(), process.as_ref().map_or(String::new(), |id| format!(" (process {id})"))
+    )]
+    InUse {
+        /// The folder.
         path: PathBuf,
+        /// The process, if it can be told.
+        process: Option<String>,
+    },
+    /// There are checkpoints in it, and none is good.
+    #[error("none of the checkpoints in {} can be resumed; start the run over with --force: {}", path.display(), reasons.join("; "))]
+    NoGoodCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with each.
+        reasons: Vec<String>,
     },
     /// It cannot be read or made.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// The right to write to a run's folder, as long as it lives, or the process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// A run that can go on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Its newest good checkpoint.
+    pub checkpoint: Checkpoint,
+    pub(super) lock: Lock,
+}
+
+/// What there is to resume in a folder.
+#[derive(Debug)]
+pub enum Found {
+    /// A run with a checkpoint.
+    Run(Box<Resumed>),
+    /// A run that was interrupted before its first checkpoint.
+    Begun(Box<Settings>),
+    /// No run.
+    Nothing,
 }
 
 impl Folder {
@@ -40,47 +87,151 @@ impl Folder {
         Folder { path: path.to_owned() }
     }
 
-    /// Checks that a new run may have the folder: that there is none, or an empty one.
+    /// Checks that a new run may have the folder: that there is none, or one without anything of worth.
     ///
     /// # Errors
     /// [`FolderError`] if it is not empty, a file is in its place, or it cannot be looked into.
     pub fn check_new(&self) -> Result<(), FolderError> {
-        match fs::read_dir(&self.path) {
-            Ok(mut entries) => match entries.next() {
-                None => Ok(()),
-                Some(_) => Err(FolderError::NotEmpty { path: self.path.clone() }),
-            },
+        let worthless = |name: &OsStr| name == LOCK || files::is_leftover(name);
+        match self.names() {
+            Ok(names) if names.iter().all(|name| worthless(OsStr::new(name))) => Ok(()),
+            Ok(_) => Err(FolderError::NotEmpty { path: self.path.clone() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(FileError::at("look into", &self.path)(error).into()),
         }
     }
 
-    /// Makes the folder if there is none, and removes what an earlier run left in it.
-    ///
-    /// # Errors
-    /// [`FileError`] if that is not allowed.
-    pub fn start(&self) -> Result<(), FileError> {
-        files::create_folder(&self.path)?;
-        let outputs =
-            [self.checkpoint(), self.model(), self.summary(), self.picture(), self.curve_png(), self.curve_svg()];
-        for path in outputs {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(FileError::at("remove", &path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    fn names(&self) -> io::Result<Vec<std::ffi::OsString>> {
+        fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
     }
 
-    /// `checkpoint.safetensors`, if it is there.
+    /// Makes sure that no other process writes to the folder, until the lock is dropped. File systems without locks are trusted.
     ///
     /// # Errors
-    /// [`FolderError::NoCheckpoint`].
-    pub fn existing_checkpoint(&self) -> Result<PathBuf, FolderError> {
-        let path = self.checkpoint();
-        if path.is_file() { Ok(path) } else { Err(FolderError::NoCheckpoint { path }) }
+    /// [`FolderError::InUse`], or if the folder is not there or not writable.
+    pub fn lock(&self) -> Result<Lock, FolderError> {
+        let path = self.path.join(LOCK);
+        let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options().map_err(FileError::at("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {
+                // For the message of another process; without it, the lock is as good.
+                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let read = file.take(32).read_to_string(&mut text).is_ok();
+                let process = Some(text.trim().to_owned()).filter(|id| read && id.parse::<u32>().is_ok());
+                return Err(FolderError::InUse { path: self.path.clone(), process });
+            }
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(FileError::at("lock", &path)(error).into()),
+        }
+        Ok(Lock { _file: file })
+    }
+
+    /// Begins a run in the folder, which is made if there is none: locks it, writes the run's settings and removes what an earlier run
+    /// left. With `new`, only if nothing is in it.
+    ///
+    /// The settings come first: a process that is killed in between leaves a run that has begun, or the earlier run.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub(super) fn start(&self, new: bool, settings: &str) -> Result<Lock, FolderError> {
+        files::create_folder(&self.path)?;
+        let lock = self.lock()?;
+        if new {
+            self.check_new()?;
+        }
+        files::remove_leftovers(&self.path)?;
+        files::write_bytes(&self.settings(), settings.as_bytes())?;
+        let earlier = self.earlier_checkpoints()?.into_iter().map(|(_, path)| path);
+        let outputs = [self.model(), self.summary(), self.picture(), self.curve_png(), self.curve_svg(), self.best()];
+        for path in [self.checkpoint()].into_iter().chain(earlier).chain(outputs) {
+            files::remove(&path)?;
+        }
+        Ok(lock)
+    }
+
+    /// What there is to resume: the newest checkpoint that is good, or else a run that has not come so far. `say` is told which
+    /// checkpoints are damaged; if there is a good one, those are renamed to `NAME.damaged`.
+    ///
+    /// # Errors
+    /// [`FolderError`] if the folder is in use, or has checkpoints of which none is good.
+    pub fn resume(&self, say: &dyn Fn(&str)) -> Result<Found, FolderError> {
+        if !self.path.is_dir() {
+            return Ok(Found::Nothing);
+        }
+        let lock = self.lock()?;
+        files::remove_leftovers(&self.path)?;
+        let newest = Some(self.checkpoint()).filter(|path| path.exists());
+        let earlier = self.earlier_checkpoints()?.into_iter().rev().map(|(_, path)| path);
+        let mut reasons = Vec::new();
+        let mut damaged: Vec<PathBuf> = Vec::new();
+        for path in newest.into_iter().chain(earlier) {
+            match read_of_run(&path) {
+                Ok(checkpoint) => {
+                    for path in damaged {
+                        let mut aside = path.clone().into_os_string();
+                        aside.push(".damaged");
+                        files::rename(&path, Path::new(&aside))?;
+                    }
+                    return Ok(Found::Run(Box::new(Resumed { checkpoint, lock })));
+                }
+                Err(error) => {
+                    say(&format!("skipping a checkpoint: {error}"));
+                    reasons.push(error.to_string());
+                    damaged.push(path);
+                }
+            }
+        }
+        if !reasons.is_empty() {
+            return Err(FolderError::NoGoodCheckpoint { path: self.path.clone(), reasons });
+        }
+        // A trained network without its checkpoints is not to be overwritten.
+        if !self.settings().exists() || self.model().exists() {
+            return Ok(Found::Nothing);
+        }
+        match Settings::read(&self.settings()) {
+            Ok(settings) => Ok(Found::Begun(Box::new(settings))),
+            Err(_) => Ok(Found::Nothing),
+        }
+    }
+
+    /// The checkpoints before the newest, the oldest first: the steps in their names, and their paths.
+    fn earlier_checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, FileError> {
+        let names = self.names().map_err(FileError::at("look into", &self.path))?;
+        let step = |name: &OsStr| name.to_str()?.strip_prefix(EARLIER[0])?.strip_suffix(EARLIER[1])?.parse().ok();
+        let found = names.iter().filter_map(|name| Some((step(name)?, self.path.join(name))));
+        let mut found: Vec<(u64, PathBuf)> = found.collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Makes `checkpoint` the newest one, and removes the oldest so that `keep` are left. The one that was the newest, which is of step
+    /// `before`, gets a name with its step.
+    ///
+    /// At any moment, and after any error, there is a good checkpoint if there was one before.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the disk is full or fails.
+    pub(super) fn keep(
+        &self,
+        checkpoint: &Checkpoint,
+        before: Option<u64>,
+        keep: usize,
+    ) -> Result<(), CheckpointError> {
+        debug_assert_eq!(checkpoint.path, self.checkpoint());
+        let staged = checkpoint.stage()?;
+        if let Some(step) = before {
+            files::rename(&self.checkpoint(), &self.path.join(format!("{}{step}{}", EARLIER[0], EARLIER[1])))?;
+        }
+        staged.commit()?;
+        let earlier = self.earlier_checkpoints()?;
+        for (_, path) in &earlier[..earlier.len().saturating_sub(keep.saturating_sub(1))] {
+            files::remove(path)?;
+        }
+        Ok(())
     }
 
     /// The folder.
@@ -103,9 +254,14 @@ impl Folder {
         self.path.join("validation.csv")
     }
 
-    /// `checkpoint.safetensors`: what `--resume` continues from.
+    /// `checkpoint.safetensors`: what `--resume` continues from. Those before it are `checkpoint-STEP.safetensors`.
     pub fn checkpoint(&self) -> PathBuf {
-        self.path.join("checkpoint.safetensors")
+        self.path.join(CHECKPOINT)
+    }
+
+    /// `best.safetensors`: the checkpoint with the lowest validation loss so far, with running statistics.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
     }
 
     /// `model.safetensors`: the trained network alone, as PyTorch's `state_dict`.
@@ -132,4 +288,13 @@ impl Folder {
     pub fn curve_svg(&self) -> PathBuf {
         self.path.join("loss.svg")
     }
+}
+
+/// A checkpoint that a run can go on from.
+fn read_of_run(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let checkpoint = Checkpoint::read(path)?;
+    if checkpoint.run.is_none() {
+        return Err(CheckpointError::NotResumable { path: path.to_owned() });
+    }
+    Ok(checkpoint)
 }

@@ -2,9 +2,12 @@
 
 use crate::files::{self, FileError};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+/// Longest table that is read, in bytes: more rows than any run has.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// A CSV file whose first column is the step.
 #[derive(Debug)]
@@ -32,22 +35,8 @@ impl Log {
     /// # Errors
     /// [`FileError`] if it cannot be read or written, or does not begin with `header`.
     pub(super) fn resume(path: &Path, header: &str, keep: impl Fn(u64) -> bool) -> Result<(Log, u64), FileError> {
-        let text = fs::read_to_string(path).map_err(FileError::at("read", path))?;
-        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        if lines.next().map(str::trim_end) != Some(header) {
-            return Err(invalid(path, format!("does not begin with the line `{header}`")));
-        }
-        let mut kept = format!("{header}\n");
-        let mut rows = 0;
-        for line in lines {
-            let step = line.split(',').next().and_then(|step| step.parse().ok());
-            let step =
-                step.ok_or_else(|| invalid(path, format!("line `{}` does not begin with a step", line.trim_end())))?;
-            if keep(step) {
-                kept.push_str(line);
-                rows += 1;
-            }
-        }
+        let text = files::read_text(path, MAX_BYTES)?;
+        let (kept, rows) = cut(path, &text, header, keep)?;
         files::write_bytes(path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(path).map_err(FileError::at("open", path))?;
         Ok((Log { path: path.to_owned(), file: BufWriter::new(file) }, rows))
@@ -61,6 +50,19 @@ impl Log {
         writeln!(self.file, "{columns}").map_err(FileError::at("write", &self.path))
     }
 
+    /// As [`flush`](Self::flush), and makes it survive a loss of power.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full or fails.
+    pub(super) fn sync(&mut self) -> Result<(), FileError> {
+        self.flush()?;
+        match self.file.get_ref().sync_data() {
+            // Not a file of a disk.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            result => result.map_err(FileError::at("write", &self.path)),
+        }
+    }
+
     /// Writes what has been added.
     ///
     /// # Errors
@@ -70,12 +72,43 @@ impl Log {
     }
 }
 
+/// The text of a table without the rows of steps that `keep` refuses, and without a last line that does not end; and the number of
+/// its rows, without the header. `path` is for messages only.
+///
+/// # Errors
+/// [`FileError`] if it does not begin with `header`, or a row does not begin with a step.
+pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) -> Result<(String, u64), FileError> {
+    let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    if lines.next().map(str::trim_end) != Some(header) {
+        return Err(invalid(path, format!("does not begin with the line `{header}`")));
+    }
+    let mut kept = format!("{header}\n");
+    let mut rows = 0;
+    for line in lines {
+        let step = line.split(',').next().and_then(|step| step.parse().ok());
+        let step =
+            step.ok_or_else(|| invalid(path, format!("line `{}` does not begin with a step", line.trim_end())))?;
+        if keep(step) {
+            kept.push_str(line);
+            rows += 1;
+        }
+    }
+    Ok((kept, rows))
+}
+
 /// The rows of a table whose columns are all numbers.
 ///
 /// # Errors
 /// [`FileError`] if the file cannot be read, or a row has not `N` numbers.
 pub(super) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError> {
-    let text = fs::read_to_string(path).map_err(FileError::at("read", path))?;
+    parse(path, &files::read_text(path, MAX_BYTES)?)
+}
+
+/// The rows in the text of a table whose columns are all numbers; the first line is its header. `path` is for messages only.
+///
+/// # Errors
+/// [`FileError`] if a row has not `N` numbers.
+pub fn parse<const N: usize>(path: &Path, text: &str) -> Result<Vec<[f64; N]>, FileError> {
     let row = |line: &str| -> Result<[f64; N], FileError> {
         let columns: Result<Vec<f64>, _> = line.split(',').map(str::parse).collect();
         let columns = columns.ok().and_then(|columns| columns.try_into().ok());
@@ -91,6 +124,7 @@ fn invalid(path: &Path, reason: String) -> FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const HEADER: &str = "step,loss";
 

@@ -3,6 +3,8 @@
 mod checks;
 mod common;
 mod errors;
+mod faults;
 mod restore;
 mod resume;
+mod stopping;
 mod train;

@@ -3,7 +3,9 @@
 use crate::common::{Place, train};
 use std::f64::consts::PI;
 
-const OUTPUTS: [&str; 9] = [
+const OUTPUTS: [&str; 11] = [
+    ".lock",
+    "best.safetensors",
     "checkpoint.safetensors",
     "loss.png",
     "loss.svg",
@@ -144,6 +146,7 @@ fn a_run_begins_with_given_weights() {
 fn the_plan_is_printed_and_nothing_is_written() {
     let place = Place::new();
     let out = place.succeed(&train(&["--print-plan", "--out=run"]));
+    assert!(out.starts_with("ResConv(\n  (encoder): ModuleDict(\n    (layer_1): ConvLayer("), "{out}");
     for said in ["encoder.layer_1.conv", "decoder.layer_2", "[8, 8, 8, 1]", "workspace", "total"] {
         assert!(out.contains(said), "{said}: {out}");
     }

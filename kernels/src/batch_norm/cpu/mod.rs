@@ -20,7 +20,7 @@ use std::ops::Range;
 /// group stay in the second-level cache from the first sum to the next.
 const BLOCK: usize = 256;
 
-/// Scratch of [`statistics`] and [`backward_sums`], in elements: two f64 a channel and task.
+/// Scratch of [`statistics()`] and [`backward_sums`], in elements: two f64 a channel and task.
 pub fn workspace_len(cpu: &Cpu, p: &BatchNormParams) -> usize {
     f64_workspace_len(Columns::new(cpu, p.rows, p.channels).tasks() * 2 * p.channels)
 }

@@ -118,7 +118,7 @@ pub fn grad_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], write: Write, workspace:
     grad_bias::grad_bias(cpu, dy, db, write, workspace);
 }
 
-/// Scratch of [`grad_bias`], in elements.
+/// Scratch of [`grad_bias()`], in elements.
 pub fn grad_bias_workspace_len(_cpu: &Cpu, rows: usize, channels: usize) -> usize {
     grad_bias::workspace_len(rows, channels)
 }

@@ -2,7 +2,7 @@
 //!
 //! Forward pass and input gradient are both *correlations* ([`correlate`]): the input gradient of stride 1 is that of `dy`
 //! with the reversed and transposed weight, and of stride `(u, v)` it is `u v` of them, one for each phase of the output
-//! pixels ([`axis`]). The weight gradient is a sum of outer products over pixels ([`grad_weight`]).
+//! pixels ([`axis`]). The weight gradient is a sum of outer products over pixels ([`grad_weight()`]).
 //!
 //! All of them work on a *strip* of output rows at a time (and of columns, if the image is very wide). Its input is copied
 //! into the thread's scratch with the zeros of the padding around it, one group's channels only, unless it can be read

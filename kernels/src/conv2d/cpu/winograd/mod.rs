@@ -14,11 +14,11 @@
 //!
 //! **grad_weight** accumulates `N x N` products `[C x tiles][tiles x K]`. The blocks are cut into at most [`GROUPS`] ranges by
 //! shape alone; each has an accumulator of its own, and they are added in order at the end: same bits on any number of threads.
-//! A range first sums some [`FLUSH_TILES`] tiles, then adds that to its accumulator, which keeps the rounding error of long sums
-//! below that of a direct convolution in one sum.
+//! A range first sums some [`FLUSH_TILES`] tiles, then adds that to its accumulator: no sum is so long that its rounding errors
+//! grow large.
 //!
 //! Channels are padded to whole vectors inside the scratch. Tiles that stick out at the bottom and right read zeros and are
-//! stored in part. Not for strides above 1, groups, or few channels: [`Algo::choose`](super::super::Algo::choose) knows.
+//! stored in part. Not for strides above 1, groups, or few channels: [`Algo::choose`](crate::conv2d::cpu::Algo::choose) knows.
 
 mod columns;
 mod forward;
@@ -186,7 +186,7 @@ pub(super) fn forward(
     });
 }
 
-/// Scratch of [`forward`], in elements.
+/// Scratch of [`forward()`], in elements.
 pub(super) fn forward_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| P::convolve_workspace_len(cpu, &Geometry::forward(p, m, FORWARD_TILES, cpu.isa.lanes())))
 }
@@ -233,7 +233,7 @@ pub(super) fn grad_weight(
     });
 }
 
-/// Scratch of [`grad_weight`], in elements.
+/// Scratch of [`grad_weight()`], in elements.
 pub(super) fn grad_weight_workspace_len(cpu: &Cpu, tile: Tile, p: &Conv2dParams) -> usize {
     with_tile!(tile, |P, m| {
         P::grad_weight_workspace_len(cpu, &Geometry::forward(p, m, GRAD_WEIGHT_TILES, cpu.isa.lanes()))

@@ -9,7 +9,7 @@ use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use std::marker::PhantomData;
 
-/// `G w G^T` for all channels, packed for [`multiply`]: `u[i N + j]` is the packed `[depth x columns]` matrix.
+/// `G w G^T` for all channels, packed for [`multiply`](super::gemm::multiply): `u[i N + j]` is the packed `[depth x columns]` matrix.
 pub(super) struct WeightTask<'a, T, const N: usize, const M: usize, const R: usize> {
     pub(super) p: &'a Conv2dParams,
     pub(super) w: &'a [f32],

@@ -1,0 +1,103 @@
+//! Finding what is NaN or infinite: whether the gradients are, and which pass was the first to make it so.
+
+use super::Session;
+use crate::plan::{Access, Pass};
+use crate::regions::{GRADIENTS, STATES};
+use crate::{PlanId, Result};
+use kernels::{Backend, Element, Span};
+use std::fmt;
+
+/// Where the first value that is NaN or infinite came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NonFinite {
+    /// It was there before the run: an input, parameter or state has it.
+    Given {
+        /// Name of the input, parameter or state.
+        name: String,
+    },
+    /// A pass computed it from finite values.
+    Computed {
+        /// Place of the step in the plan.
+        step: usize,
+        /// The pass: `conv2d.forward`.
+        op: &'static str,
+        /// Name of the node that it belongs to.
+        node: String,
+        /// Part of the plan.
+        pass: Pass,
+    },
+}
+
+impl fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NonFinite::Given { name } => write!(f, "given with `{name}`"),
+            NonFinite::Computed { step, op, node, pass } => {
+                write!(f, "in {op} of node `{node}` ({pass}, step {step} of the plan)")
+            }
+        }
+    }
+}
+
+impl<B: Backend> Session<B> {
+    /// Whether the gradients of the last run hold neither NaN nor infinity. Allocates nothing after the first call.
+    pub fn gradients_are_finite(&mut self) -> bool {
+        let gradients = Span::new(GRADIENTS, 0, self.layout.parameters);
+        self.host.resize(gradients.len, B::Element::from_f64(0.0));
+        self.backend.read(&self.memory, gradients, &mut self.host);
+        are_finite(&self.host)
+    }
+
+    /// Copies every state into `out`, whose length becomes theirs.
+    pub fn states(&self, out: &mut Vec<B::Element>) {
+        out.resize(self.layout.states, B::Element::from_f64(0.0));
+        self.backend.read(&self.memory, Span::new(STATES, 0, self.layout.states), out);
+    }
+
+    /// Sets every state to what [`states`](Self::states) gave.
+    ///
+    /// # Panics
+    /// If `states` has another length: it came from a session of another network.
+    pub fn set_states(&mut self, states: &[B::Element]) {
+        assert_eq!(states.len(), self.layout.states, "elements of the session's states");
+        self.backend.write(&mut self.memory, Span::new(STATES, 0, self.layout.states), states);
+    }
+
+    /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no such
+    /// value. Its inputs, parameters and states must be those of the run in question, so states that a training plan
+    /// updated have to be [set back](Self::set_states) first. Takes about twice the time of a run.
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
+        self.begin(plan)?;
+        let ready = &self.plans[plan.0];
+        let mut host = Vec::new();
+        let mut finite = |memory: &B::Memory, place: Span| {
+            host.resize(place.len, B::Element::from_f64(0.0));
+            self.backend.read(memory, place, &mut host);
+            are_finite(&host)
+        };
+        if let Some(&(place, _)) = ready.written.iter().find(|(place, _)| !finite(&self.memory, *place)) {
+            return Ok(Some(NonFinite::Given { name: ready.input_name(place) }));
+        }
+        let mut tensors = self.tensors.iter().zip(&self.layout.spans);
+        if let Some((tensor, _)) = tensors.find(|(_, place)| !finite(&self.memory, **place)) {
+            return Ok(Some(NonFinite::Given { name: tensor.name.clone() }));
+        }
+        for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
+            call.run(&*self.backend, &mut self.memory);
+            let mut written = call.operands().into_iter().filter(|(_, access)| *access != Access::Read);
+            if written.any(|(place, _)| !finite(&self.memory, place)) {
+                let node = ready.plan.graph.name(step.node).to_owned();
+                return Ok(Some(NonFinite::Computed { step: i, op: call.name(), node, pass: step.pass }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Without branches, so that the loop is a sum over vectors: 0 times NaN or infinity is NaN, and stays it.
+fn are_finite<E: Element>(values: &[E]) -> bool {
+    values.iter().map(|value| value.to_f64() * 0.0).sum::<f64>() == 0.0
+}

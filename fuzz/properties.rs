@@ -1,0 +1,92 @@
+//! What holds for every parser of outside bytes, whatever the bytes. The fuzz targets try it on what libFuzzer comes up with, and the
+//! test `parsers` of the crate `trainer` on the seeds and what is left of them after damage.
+
+use flate2::{Compression, write::GzEncoder};
+use std::io::{Cursor, Write};
+use std::path::Path;
+use trainer::checkpoint::Checkpoint;
+use trainer::data::idx::{Expected, parse as parse_idx};
+use trainer::picture::read_gray;
+use trainer::settings::{Layer, resolve};
+use trainer::train::log;
+
+/// What gzip data begins with.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// As a file of the dataset, plain or compressed: what is read has the size that its header says, and is what was written.
+pub(crate) fn idx(bytes: &[u8]) {
+    for expected in [Expected::Exactly(&[2, 3, 4]), Expected::Items(&[60_000, 3, 4]), Expected::Items(&[60_000])] {
+        if let Ok(idx) = parse_idx(bytes, expected) {
+            let len: u64 = idx.dims.iter().map(|&dim| u64::from(dim)).product();
+            assert_eq!(idx.data.len() as u64, len);
+            assert!(bytes.starts_with(&GZIP_MAGIC) || bytes.ends_with(&idx.data));
+        }
+    }
+}
+
+/// Compressed as a file of the dataset, so that the fuzzer gets past the checksums of gzip, which it cannot guess. The first two bytes
+/// choose how well the rest is compressed, and which byte of the compressed file is damaged then: no damage changes what is read.
+pub(crate) fn gzip(bytes: &[u8]) {
+    let [level, damage, content @ ..] = bytes else { return };
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(u32::from(level % 10)));
+    encoder.write_all(content).expect("writing to memory");
+    let mut file = encoder.finish().expect("writing to memory");
+    let expected = Expected::Items(&[60_000, 3, 4]);
+    let packed = parse_idx(&file[..], expected).ok();
+    // Content that is compressed data itself is unpacked once, not twice.
+    if !content.starts_with(&GZIP_MAGIC) {
+        assert_eq!(packed, parse_idx(content, expected).ok());
+    }
+    let at = usize::from(*damage) % file.len();
+    file[at] ^= level | 1;
+    if let Ok(idx) = parse_idx(&file[..], expected) {
+        assert_eq!(Some(idx), packed, "damage at byte {at} of the file");
+    }
+}
+
+/// As a checkpoint: what is read can be written and read again, and the network that it seems to be is found or refused.
+pub(crate) fn checkpoint(bytes: &[u8]) {
+    let path = Path::new("fuzz.safetensors");
+    let Ok(checkpoint) = Checkpoint::from_bytes(path, bytes) else { return };
+    let again = checkpoint.to_bytes().and_then(|bytes| Checkpoint::from_bytes(path, &bytes)).expect("readable");
+    // As text, in which NaN is like NaN.
+    assert_eq!(format!("{again:?}"), format!("{checkpoint:?}"));
+    if let Ok(architecture) = checkpoint.architecture() {
+        let _ = Layer::inferred(&architecture.network).and_then(|layer| resolve(&[layer]));
+    }
+    if let Some(run) = &checkpoint.run {
+        let _ = Layer::resumed(&run.settings).and_then(|layer| resolve(&[layer]));
+    }
+}
+
+/// As a settings file: settings that are accepted come back from the file that they are written to.
+pub(crate) fn settings(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let path = Path::new("fuzz.toml");
+    let Ok(settings) = Layer::text(path, text).and_then(|layer| resolve(&[layer])) else { return };
+    let written = settings.to_toml().expect("settings that can be written");
+    let again = Layer::text(path, &written).and_then(|layer| resolve(&[layer])).expect("settings that can be read");
+    assert_eq!(again, settings);
+}
+
+/// As a table of a run: what was cut is cut no further, and has as many rows as it is said to have.
+pub(crate) fn table(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let (path, header) = (Path::new("fuzz.csv"), "step,samples,lr,loss");
+    if let Ok((kept, rows)) = log::cut(path, text, header, |step| step <= 7) {
+        assert_eq!(kept.split_inclusive('\n').count() as u64, rows + 1);
+        assert_eq!(log::cut(path, &kept, header, |_| true).expect("a table"), (kept.clone(), rows));
+        let _ = log::parse::<4>(path, &kept);
+    }
+    let _ = log::parse::<4>(path, text);
+}
+
+/// As a user's image: what is read has the size that was asked for, and values from 0 to 1.
+pub(crate) fn image(bytes: &[u8]) {
+    for size in [1, 32] {
+        if let Ok(image) = read_gray(Cursor::new(bytes), Path::new("fuzz.png"), size) {
+            assert_eq!(image.pixels.len(), size * size);
+            assert!(image.pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
+        }
+    }
+}
