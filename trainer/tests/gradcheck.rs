@@ -45,7 +45,7 @@ fn every_operation_is_right_on_every_path_with_every_algorithm() {
                 let passes: BTreeSet<&str> = compared.iter().map(|line| line.pass.as_str()).collect();
                 assert!(passes.contains("forward"), "{op} forward on {path}");
                 assert!(gradients.is_subset(&passes), "{op} on {path}: {passes:?} of {gradients:?}");
-                assert_eq!(lines(op, &path, "adjoint").len(), usize::from(linear), "{op} on {path}");
+                assert_eq!(!lines(op, &path, "adjoint").is_empty(), linear, "{op} on {path}");
                 for line in compared {
                     assert!(line.cases > 0 && line.fan_outs == line.cases, "{op} {} on {path}", line.pass);
                 }
@@ -57,43 +57,41 @@ fn every_operation_is_right_on_every_path_with_every_algorithm() {
 }
 
 #[test]
-fn every_injected_fault_is_found() {
+fn every_injected_fault_is_found_on_every_path() {
+    let convolutions = ["conv2d", "conv_transpose2d", "linear"];
     for fault in Fault::ALL {
-        let request = Request {
-            isas: vec![Isa::best()],
-            algos: vec![Algo::Direct],
-            cases: 0,
-            fault: Some(fault),
-            ..Request::default()
-        };
-        let summary = check(&request);
-        let failed = |path: &str| -> BTreeSet<(String, String)> {
-            let of_path = summary.failed().filter(|line| line.path.starts_with(path) && line.against != "adjoint");
-            of_path.map(|line| (line.op.clone(), line.pass.clone())).collect()
-        };
-        let convolutions = ["conv2d", "conv_transpose2d", "linear"];
-        let expected: BTreeSet<(String, String)> = match fault {
+        let summary = check(&Request { cases: 0, fault: Some(fault), ..Request::default() });
+        // what must fail, on every path that has it
+        let expected: Vec<(&str, &str)> = match fault {
             // the forward pass of a transposed convolution is the input gradient of a convolution
             Fault::OffByOnePadding | Fault::TransposedWeight => {
-                vec![("batch_norm", "grad_gamma"), ("conv2d", "grad_input"), ("linear", "grad_input")]
+                vec![("conv2d", "grad_input"), ("linear", "grad_input"), ("conv_transpose2d", "forward")]
             }
             Fault::MissedBoundaryTile => convolutions.map(|op| (op, "grad_weight")).to_vec(),
             Fault::OverwriteInsteadOfAdd => convolutions.map(|op| (op, "grad_input")).to_vec(),
             Fault::ScaledBiasGradient => convolutions.map(|op| (op, "grad_bias")).to_vec(),
             Fault::StaleRunningStatistic => vec![("batch_norm", "running statistics")],
+        };
+        for &(op, pass) in &expected {
+            let lines: Vec<_> = summary
+                .lines
+                .iter()
+                .filter(|line| line.op == op && line.pass == pass && line.against != "adjoint")
+                .collect();
+            assert!(lines.len() >= Isa::available().len(), "{fault}: {} lines of {op} {pass}", lines.len());
+            for line in lines {
+                assert!(
+                    !line.passed(),
+                    "{fault} is not found by {op} {pass} on {} against {}",
+                    line.path,
+                    line.against
+                );
+            }
         }
-        .into_iter()
-        .map(|(op, pass)| (op.to_string(), pass.to_string()))
-        .collect();
-        let on_cpu: BTreeSet<_> = failed("cpu").union(&failed("conv2d")).cloned().collect();
-        assert!(expected.is_subset(&on_cpu), "{fault} on the CPU: {on_cpu:?}");
-        if fault == Fault::StaleRunningStatistic {
-            assert_eq!(on_cpu, expected);
-        } else {
-            assert!(expected.is_subset(&failed("reference")), "{fault} on the reference: {:?}", failed("reference"));
-        }
-        if fault == Fault::ScaledBiasGradient {
-            assert_eq!(on_cpu, expected, "nothing else is wrong");
+        if matches!(fault, Fault::ScaledBiasGradient | Fault::StaleRunningStatistic) {
+            let of_values = summary.failed().filter(|line| line.against != "adjoint");
+            let failed: BTreeSet<(&str, &str)> = of_values.map(|line| (line.op.as_str(), line.pass.as_str())).collect();
+            assert_eq!(failed, expected.into_iter().collect(), "nothing else is wrong");
         }
         let text = summary.to_string();
         assert!(text.contains("FAILED") && text.contains("resconv gradcheck --op "), "{text}");

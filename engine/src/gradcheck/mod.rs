@@ -73,7 +73,7 @@ use values::Values;
 pub struct GradcheckOptions {
     /// Seed of parameters, inputs, cotangent and of the choice of elements. Default 0.
     pub seed: u64,
-    /// Half the distance `h` of central differences. Default 2e-5: their error is `h^2 f''' / 6`, and rounding errors
+    /// Half the distance `h` of central differences. Default 1e-5: their error is `h^2 f''' / 6`, and rounding errors
     /// of `f` over `h`.
     pub step: f64,
     /// Largest error of a gradient against finite differences, as the [module](self) defines it. Default 1e-6.
@@ -81,6 +81,9 @@ pub struct GradcheckOptions {
     /// Largest error of a backend's result against [`Reference`], relative to the tensor's largest element. Default
     /// 1e-4, for f32.
     pub backend_tolerance: f64,
+    /// Least magnitude that the error of a backend is taken relative to. Default 0. Where values are of order 1, some tenths
+    /// keep tensors of few elements, all of which happen to be near 0, from failing.
+    pub backend_floor: f64,
     /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
     /// default.
     pub samples: Option<usize>,
@@ -94,9 +97,10 @@ impl Default for GradcheckOptions {
     fn default() -> GradcheckOptions {
         GradcheckOptions {
             seed: 0,
-            step: 2e-5,
+            step: 1e-5,
             tolerance: 1e-6,
             backend_tolerance: 1e-4,
+            backend_floor: 0.0,
             samples: None,
             inputs: Vec::new(),
             plan: PlanOptions { poison: true, ..PlanOptions::default() },
@@ -221,15 +225,16 @@ pub fn check_backend<B: Backend>(
     let title = format!("`{}` and its gradients on {} against reference", graph.name(output), backend.name());
     let got = Outcome::of(backend, graph, output, options, &values)?;
     let want = Outcome::of(Reference, graph, output, options, &values)?;
-    let tolerance = options.backend_tolerance;
-    let mut rows =
-        vec![report::compare("output", graph.name(output), graph.shape(output), &got.output, &want.output, tolerance)];
+    let compare = |kind, tensor: &str, shape, got: &[f64], want: &[f64]| {
+        report::compare(kind, tensor, shape, [got, want], [options.backend_tolerance, options.backend_floor])
+    };
+    let mut rows = vec![compare("output", graph.name(output), graph.shape(output), &got.output, &want.output)];
     for (i, leaf) in values.leaves.iter().enumerate() {
         if let (Some(got), Some(want)) = (&got.gradients[i], &want.gradients[i]) {
-            rows.push(report::compare(leaf.kind(), &leaf.name, leaf.shape, got, want, tolerance));
+            rows.push(compare(leaf.kind(), &leaf.name, leaf.shape, got, want));
         }
         if let (Some(got), Some(want)) = (&got.states[i], &want.states[i]) {
-            rows.push(report::compare(leaf.kind(), &leaf.name, leaf.shape, got, want, tolerance));
+            rows.push(compare(leaf.kind(), &leaf.name, leaf.shape, got, want));
         }
     }
     Ok(Report { title, rows })

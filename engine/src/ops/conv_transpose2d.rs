@@ -153,8 +153,8 @@ impl Operation for ConvTranspose2d {
                 _ => (random.pair(1..=3), random.pair(0..=3), random.within(1..=3)),
             };
             let output_padding = stride.map(|stride| random.within(0..=stride - 1));
-            let [p, q] = random.pair(1..=11);
-            let [cout, cin] = random.pair(1..=19).map(|channels| channels * groups);
+            let [p, q] = random.pair(1..=19);
+            let [cout, cin] = random.pair(1..=35).map(|channels| channels * groups);
             let x = [random.within(1..=3), p, q, cin];
             let params = Conv2dParams::transposed(x, cout, kernel, stride, padding, output_padding, groups);
             if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {

@@ -27,7 +27,7 @@ pub(crate) struct GradcheckArgs {
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Random cases of every operation, beside its awkward ones
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 32)]
     cases: u64,
     /// Of the first random case and all values; the next case has the next seed
     #[arg(long, default_value_t = 0)]

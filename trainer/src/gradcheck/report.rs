@@ -1,6 +1,6 @@
 //! What the checks found.
 
-use super::{Case, Path, Row, Tolerance};
+use super::{Check, Report, Row, Tolerance, pass_name};
 use crate::table::Table;
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Summary {
 pub struct Line {
     /// The operation: `conv2d`.
     pub op: String,
-    /// What is compared: `forward`, `grad_weight`; `all` passes for the adjoint identity.
+    /// What is compared: `forward`, `grad_weight`.
     pub pass: String,
     /// What computed it: `conv2d-direct-avx2`.
     pub path: String,
@@ -48,9 +48,8 @@ impl Line {
         self.failures == 0
     }
 
-    /// Error over tolerance; a NaN is the worst.
-    fn ratio(error: f64, tolerance: Tolerance) -> f64 {
-        if error.is_nan() { f64::INFINITY } else { error / tolerance.value() }
+    fn badness(&self) -> (bool, f64) {
+        (!self.passed(), ratio(self.worst_error, self.tolerance))
     }
 }
 
@@ -65,58 +64,76 @@ impl Summary {
         self.lines.iter().filter(|line| !line.passed())
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn record(
-        &mut self,
-        path: &Path,
-        case: &Case,
-        seed: u64,
-        pass: String,
-        against: &'static str,
-        row: &Row,
-        tolerance: Tolerance,
-    ) {
-        let path_name = path.name();
+    /// Takes in what a check found: of every pass the row that fared worst.
+    pub(super) fn record(&mut self, check: &Check<'_>, report: &Report) {
+        let mut passes: Vec<(String, &Row)> = Vec::new();
+        for row in &report.rows {
+            let pass = pass_name(row);
+            match passes.iter_mut().find(|(known, _)| *known == pass) {
+                Some((_, worst)) if check.badness(row) > check.badness(worst) => *worst = row,
+                Some(_) => {}
+                None => passes.push((pass, row)),
+            }
+        }
+        for (pass, row) in passes {
+            self.record_pass(check, pass, row);
+        }
+    }
+
+    fn record_pass(&mut self, check: &Check<'_>, pass: String, row: &Row) {
+        let new = check.line(pass, row);
         let same = |line: &&mut Line| {
-            line.op == case.op && line.pass == pass && line.path == path_name && line.against == against
+            line.op == new.op && line.pass == new.pass && line.path == new.path && line.against == new.against
         };
-        let new = Line {
+        let Some(line) = self.lines.iter_mut().find(same) else {
+            self.lines.push(new);
+            return;
+        };
+        let cases = line.cases + new.cases;
+        let fan_outs = line.fan_outs + new.fan_outs;
+        let failures = line.failures + new.failures;
+        if new.badness() > line.badness() {
+            *line = new;
+        }
+        (line.cases, line.fan_outs, line.failures) = (cases, fan_outs, failures);
+    }
+}
+
+impl Check<'_> {
+    /// A case that fails is worse than any that passes, whatever its error: it may have too many kinks.
+    fn badness(&self, row: &Row) -> (bool, f64) {
+        (!row.passed(), ratio(row.worst.error, self.tolerance))
+    }
+
+    /// The line of one case.
+    fn line(&self, pass: String, row: &Row) -> Line {
+        let Check { path, case, seed, against, tolerance } = *self;
+        let repeat = format!(
+            "resconv gradcheck --op {} {} --cases 1 --seed {seed} --case '{}'",
+            case.op,
+            path.flags(),
+            case.name
+        );
+        Line {
             op: case.op.clone(),
-            pass: pass.clone(),
-            path: path_name.clone(),
+            pass,
+            path: path.name(),
             against,
-            cases: 0,
-            fan_outs: 0,
+            cases: usize::from(!case.fan_out),
+            fan_outs: usize::from(case.fan_out),
             worst_error: row.worst.error,
             tolerance,
             worst_case: case.name.clone(),
             seed,
-            failures: 0,
-            repeat: format!(
-                "resconv gradcheck --op {} {} --cases 1 --seed {seed} --case '{}'",
-                case.op,
-                path.flags(),
-                case.name
-            ),
-        };
-        let line = match self.lines.iter_mut().find(same) {
-            Some(line) => line,
-            None => {
-                self.lines.push(new.clone());
-                self.lines.last_mut().expect("just pushed")
-            }
-        };
-        let counts = (line.cases, line.fan_outs, line.failures);
-        // a case that fails is worse than any that passes, whatever its error: it may have too many kinks
-        let worse = (!row.passed(), Line::ratio(row.worst.error, tolerance));
-        if worse > (line.failures > 0, Line::ratio(line.worst_error, line.tolerance)) {
-            *line = new;
+            failures: usize::from(!row.passed()),
+            repeat,
         }
-        let (cases, fan_outs, failures) = counts;
-        line.cases = cases + usize::from(!case.fan_out);
-        line.fan_outs = fan_outs + usize::from(case.fan_out);
-        line.failures = failures + usize::from(!row.passed());
     }
+}
+
+/// Error over tolerance; a NaN is the worst.
+fn ratio(error: f64, tolerance: Tolerance) -> f64 {
+    if error.is_nan() { f64::INFINITY } else { error / tolerance.value() }
 }
 
 /// The table, what failed and how to repeat it, and a line that sums it up.

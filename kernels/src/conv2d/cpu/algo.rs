@@ -9,21 +9,42 @@ use std::str::FromStr;
 /// Channels on either side from which Winograd is faster than direct.
 const MIN_WINOGRAD_CHANNELS: usize = 16;
 
-/// An algorithm for the passes of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algo {
+/// Defines [`Algo`] from one list, so that no algorithm is missing from [`Algo::ALL`], which tests and reports go through.
+macro_rules! algorithms {
+    ($($(#[$doc:meta])* $algo:ident => $name:literal,)*) => {
+        /// An algorithm for the passes of a convolution.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Algo {
+            $($(#[$doc])* $algo,)*
+        }
+
+        impl Algo {
+            /// The algorithms, the baseline first.
+            pub const ALL: [Algo; [$($name),*].len()] = [$(Algo::$algo),*];
+
+            /// Its name on the command line and in reports: `winograd4x3`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Algo::$algo => $name,)*
+                }
+            }
+        }
+    };
+}
+
+algorithms! {
     /// Gathers the windows of a block of pixels into rows of a matrix, and multiplies it with the weight by
     /// `matrixmultiply::sgemm`. Right for every shape; the baseline that the others must beat. `sgemm` allocates its packing
     /// buffer in every call, and detects the CPU's instruction set by itself.
-    Im2col,
+    Im2col => "im2col",
     /// Register-tiled kernels of our own, for every shape. Allocates nothing.
-    Direct,
+    Direct => "direct",
     /// Winograd with tiles of 2x2 outputs, for 3x3 kernels of stride 1: 2.25 times fewer multiplications,
     /// as accurate as direct. Allocates nothing.
-    Winograd2x3,
+    Winograd2x3 => "winograd2x3",
     /// Winograd with tiles of 4x4 outputs, for 3x3 kernels of stride 1: 4 times fewer multiplications, and
     /// rounding errors some four times those of direct. Allocates nothing.
-    Winograd4x3,
+    Winograd4x3 => "winograd4x3",
 }
 
 /// One of the passes that have a choice of algorithm.
@@ -58,19 +79,6 @@ impl fmt::Display for Pass {
 }
 
 impl Algo {
-    /// The algorithms, the baseline first.
-    pub const ALL: [Algo; 4] = [Algo::Im2col, Algo::Direct, Algo::Winograd2x3, Algo::Winograd4x3];
-
-    /// Its name on the command line and in reports: `winograd4x3`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Algo::Im2col => "im2col",
-            Algo::Direct => "direct",
-            Algo::Winograd2x3 => "winograd2x3",
-            Algo::Winograd4x3 => "winograd4x3",
-        }
-    }
-
     /// How many times the rounding errors of a direct convolution the algorithm may have, measured against the largest
     /// element of the result: the transforms of Winograd's algorithm add and subtract values of a whole tile, with factors
     /// up to 8 and down to 1/24 for tiles of 4x4 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
