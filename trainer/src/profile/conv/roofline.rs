@@ -14,12 +14,19 @@ pub struct Roofline<'a> {
     profile: &'a ConvProfile,
 }
 
-const ALGOS: [(Algo, RGBColor); 4] = [
-    (Algo::Im2col, RGBColor(140, 140, 140)),
-    (Algo::Direct, RGBColor(31, 119, 180)),
-    (Algo::Winograd2x3, RGBColor(44, 140, 60)),
-    (Algo::Winograd4x3, RGBColor(214, 69, 28)),
+/// Colours of the algorithms, in the order of [`Algo::ALL`].
+const COLORS: [RGBColor; 8] = [
+    RGBColor(140, 140, 140),
+    RGBColor(31, 119, 180),
+    RGBColor(44, 140, 60),
+    RGBColor(214, 69, 28),
+    RGBColor(148, 103, 189),
+    RGBColor(227, 170, 20),
+    RGBColor(23, 170, 190),
+    RGBColor(120, 80, 60),
 ];
+
+const _: () = assert!(Algo::ALL.len() <= COLORS.len(), "every algorithm has a colour of its own");
 
 impl<'a> Roofline<'a> {
     /// The plot of a profile.
@@ -96,7 +103,7 @@ impl Figure for Roofline<'_> {
         let legend = move |(x, y)| PathElement::new([(x, y), (x + 22 * unit as i32, y)], style);
         chart.draw_series([PathElement::new(&roof[1..], style)]).map_err(failed)?.label(label).legend(legend);
 
-        for (algo, color) in ALGOS {
+        for (algo, color) in Algo::ALL.into_iter().zip(COLORS) {
             let of_algo = || {
                 rows.iter().filter(move |row| row.algo == algo).map(|row| (row.pass, (row.intensity(), row.gflops())))
             };
