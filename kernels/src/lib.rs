@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`conv2d`] | convolution and transposed convolution: forward, input, weight and bias gradient |
 //! | [`batch_norm`] | training and inference forward, backward |
+//! | [`epilogue`] | what follows a convolution in a fused layer: forward, backward |
 //! | [`activation`] | GELU, sigmoid, ReLU and others: forward, backward |
 //! | [`add`] | weighted addition, scaled copy |
 //! | [`pad`] | zeros at the bottom and right, and cutting them off |
@@ -29,6 +30,7 @@ pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
 pub mod custom;
+pub mod epilogue;
 mod loops;
 pub mod loss;
 pub mod memory;

@@ -8,7 +8,9 @@
 //! | [`passes`] | which plans a session has |
 //! | [`train`](mod@train) | how a run goes on, and what it leaves behind |
 //! | [`checkpoint`] | how its state is kept |
+//! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`eval`] | how good a network is |
+//! | [`reference`](mod@reference) | what others measured |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
 //! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
 //! | [`gradcheck`] | whether every gradient is right |
@@ -30,9 +32,11 @@ pub mod picture;
 pub mod plot;
 pub mod profile;
 pub mod progress;
+pub mod reference;
 pub mod restore;
 pub mod settings;
 pub mod stop;
 pub mod summary;
+pub mod sweep;
 pub mod table;
 pub mod train;

@@ -5,7 +5,7 @@ use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
 use crate::{Result, Shape};
-use kernels::conv2d::{self, Conv2dParams};
+use kernels::conv2d::{self, Affine, Conv2dParams};
 use kernels::{Span, Write};
 
 /// Parameters of [`Graph::conv2d`]. The default is stride 1, no padding, one group.
@@ -108,7 +108,8 @@ impl Operation for Conv2d {
 
     fn forward(&self, cx: &mut Emitter<'_, '_>) {
         let (x, w, bias, y) = (cx.input(0), cx.input(1), cx.optional_input(2), cx.output());
-        let operands = conv2d::Forward { x, w, bias, y, write: Write::Set, workspace: Span::EMPTY };
+        let operands =
+            conv2d::Forward { x, x_map: Affine::NONE, w, bias, y, write: Write::Set, workspace: Span::EMPTY };
         cx.emit(Call::Conv2dForward(self.params_of(cx), operands));
     }
 
@@ -121,11 +122,14 @@ impl Operation for Conv2d {
         }
         if cx.wants(1) {
             let (dw, write) = cx.gradient(1);
-            cx.emit(Call::Conv2dGradWeight(p, conv2d::GradWeight { x: cx.input(0), dy, dw, write, workspace }));
+            let (x_map, dy_map) = (Affine::NONE, Affine::NONE);
+            let operands = conv2d::GradWeight { x: cx.input(0), x_map, dy, dy_map, dw, write, workspace };
+            cx.emit(Call::Conv2dGradWeight(p, operands));
         }
         if cx.wants(0) {
             let (dx, write) = cx.gradient(0);
-            let operands = conv2d::GradInput { dy, w: cx.input(1), bias: Span::EMPTY, dx, write, workspace };
+            let operands =
+                conv2d::GradInput { dy, dy_map: Affine::NONE, w: cx.input(1), bias: Span::EMPTY, dx, write, workspace };
             cx.emit(Call::Conv2dGradInput(p, operands));
         }
     }

@@ -6,7 +6,7 @@ use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
 use crate::{Result, Shape};
-use kernels::conv2d::{self, Conv2dParams};
+use kernels::conv2d::{self, Affine, Conv2dParams};
 use kernels::{Span, Write};
 
 /// Parameters of [`Graph::conv_transpose2d`]. The default is stride 1, no padding, one group.
@@ -88,6 +88,7 @@ impl Operation for ConvTranspose2d {
     fn forward(&self, cx: &mut Emitter<'_, '_>) {
         let operands = conv2d::GradInput {
             dy: cx.input(0),
+            dy_map: Affine::NONE,
             w: cx.input(1),
             bias: cx.optional_input(2),
             dx: cx.output(),
@@ -106,12 +107,28 @@ impl Operation for ConvTranspose2d {
         }
         if cx.wants(1) {
             let (dw, write) = cx.gradient(1);
-            let operands = conv2d::GradWeight { x: dy, dy: cx.input(0), dw, write, workspace };
+            let operands = conv2d::GradWeight {
+                x: dy,
+                x_map: Affine::NONE,
+                dy: cx.input(0),
+                dy_map: Affine::NONE,
+                dw,
+                write,
+                workspace,
+            };
             cx.emit(Call::Conv2dGradWeight(p, operands));
         }
         if cx.wants(0) {
             let (dx, write) = cx.gradient(0);
-            let operands = conv2d::Forward { x: dy, w: cx.input(1), bias: Span::EMPTY, y: dx, write, workspace };
+            let operands = conv2d::Forward {
+                x: dy,
+                x_map: Affine::NONE,
+                w: cx.input(1),
+                bias: Span::EMPTY,
+                y: dx,
+                write,
+                workspace,
+            };
             cx.emit(Call::Conv2dForward(p, operands));
         }
     }

@@ -114,15 +114,17 @@ impl Call {
         };
         match self {
             Call::Conv2dForward(_, o) => {
-                visit(&mut [&mut o.x, &mut o.w, &mut o.bias], Read);
+                visit(&mut [&mut o.x, &mut o.x_map.scale, &mut o.x_map.shift, &mut o.w, &mut o.bias], Read);
                 visit(&mut [&mut o.y], o.write.into());
             }
             Call::Conv2dGradInput(_, o) => {
-                visit(&mut [&mut o.dy, &mut o.w, &mut o.bias], Read);
+                visit(&mut [&mut o.dy, &mut o.dy_map.scale, &mut o.dy_map.shift, &mut o.w, &mut o.bias], Read);
                 visit(&mut [&mut o.dx], o.write.into());
             }
             Call::Conv2dGradWeight(_, o) => {
-                visit(&mut [&mut o.x, &mut o.dy], Read);
+                let [x_map, dy_map] = [&mut o.x_map, &mut o.dy_map];
+                visit(&mut [&mut o.x, &mut x_map.scale, &mut x_map.shift], Read);
+                visit(&mut [&mut o.dy, &mut dy_map.scale, &mut dy_map.shift], Read);
                 visit(&mut [&mut o.dw], o.write.into());
             }
             Call::Conv2dGradBias(o) => {
@@ -199,9 +201,11 @@ impl Call {
     /// Scratch that the pass needs on this backend.
     pub(crate) fn workspace_bytes(&self, backend: &impl Backend) -> usize {
         match self {
-            Call::Conv2dForward(p, _) => backend.conv2d_forward_workspace_bytes(p),
-            Call::Conv2dGradInput(p, _) => backend.conv2d_grad_input_workspace_bytes(p),
-            Call::Conv2dGradWeight(p, _) => backend.conv2d_grad_weight_workspace_bytes(p),
+            Call::Conv2dForward(p, o) => backend.conv2d_forward_workspace_bytes(p, !o.x_map.is_none()),
+            Call::Conv2dGradInput(p, o) => backend.conv2d_grad_input_workspace_bytes(p, !o.dy_map.is_none()),
+            Call::Conv2dGradWeight(p, o) => {
+                backend.conv2d_grad_weight_workspace_bytes(p, !(o.x_map.is_none() && o.dy_map.is_none()))
+            }
             Call::Conv2dGradBias(o) => backend.conv2d_grad_bias_workspace_bytes(o.dy.len / o.db.len, o.db.len),
             Call::BatchNormForward(p, _) => backend.batch_norm_forward_workspace_bytes(p),
             Call::BatchNormBackward(p, _) => backend.batch_norm_backward_workspace_bytes(p),

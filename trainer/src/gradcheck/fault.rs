@@ -7,6 +7,7 @@ use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
 use kernels::custom;
+use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss;
 use kernels::pad::{self, PadParams};
 use kernels::{HostMemory, Span, Write};
@@ -89,6 +90,27 @@ impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
     /// How a gradient that should be written as `write` is written.
     fn gradient(&self, write: Write) -> Write {
         if self.fault == Fault::OverwriteInsteadOfAdd { Write::Set } else { write }
+    }
+
+    /// The parameters of a pass that updates running statistics.
+    fn statistics(&self, p: &BatchNormParams) -> BatchNormParams {
+        let momentum = if self.fault == Fault::StaleRunningStatistic { 0.0 } else { p.momentum };
+        BatchNormParams { momentum, ..*p }
+    }
+
+    /// Runs a pass that writes the bias gradient `db`.
+    fn with_bias_gradient(
+        &self,
+        memory: &mut Memory<B>,
+        db: Span,
+        write: Write,
+        run: impl FnOnce(&mut Memory<B>, Write),
+    ) {
+        if self.fault != Fault::ScaledBiasGradient {
+            return run(memory, write);
+        }
+        let half = |db: &mut [B::Element]| db.iter_mut().for_each(|x| *x = *x * Element::from_f64(0.5));
+        Self::distorted(memory, db, write, |memory| run(memory, Write::Set), half);
     }
 
     /// Runs a pass that writes `out`, and passes its result through `distort` before it is set or added.
@@ -192,6 +214,8 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
     delegate! {
         batch_norm_apply(p: &BatchNormParams, operands: batch_norm::Apply);
         batch_norm_inference(p: &BatchNormParams, operands: batch_norm::Inference);
+        batch_norm_moments(p: &BatchNormParams, operands: batch_norm::Moments);
+        epilogue_forward(p: &EpilogueParams, operands: epilogue::Forward);
         activation_forward(f: Activation, operands: activation::Forward);
         add(weight: f64, operands: add::Add);
         pad_forward(p: &PadParams, operands: pad::Forward);
@@ -201,12 +225,16 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
     }
 
     workspaces! {
-        conv2d_forward_workspace_bytes(p: &Conv2dParams);
-        conv2d_grad_input_workspace_bytes(p: &Conv2dParams);
-        conv2d_grad_weight_workspace_bytes(p: &Conv2dParams);
+        conv2d_forward_workspace_bytes(p: &Conv2dParams, mapped: bool);
+        conv2d_grad_input_workspace_bytes(p: &Conv2dParams, mapped: bool);
+        conv2d_grad_weight_workspace_bytes(p: &Conv2dParams, mapped: bool);
         conv2d_grad_bias_workspace_bytes(rows: usize, channels: usize);
         batch_norm_forward_workspace_bytes(p: &BatchNormParams);
         batch_norm_backward_workspace_bytes(p: &BatchNormParams);
+        batch_norm_moments_workspace_bytes(p: &BatchNormParams);
+        batch_norm_gradients_workspace_bytes(p: &BatchNormParams);
+        epilogue_forward_workspace_bytes(p: &EpilogueParams);
+        epilogue_backward_workspace_bytes(p: &EpilogueParams);
         loss_forward_workspace_bytes(len: usize);
     }
 
@@ -242,18 +270,29 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
 
     fn conv2d_grad_bias(&self, memory: &mut Memory<B>, o: conv2d::GradBias) {
         let o = conv2d::GradBias { write: self.gradient(o.write), ..o };
-        if self.fault == Fault::ScaledBiasGradient {
-            let set = conv2d::GradBias { write: Write::Set, ..o };
-            let half = |db: &mut [B::Element]| db.iter_mut().for_each(|x| *x = *x * Element::from_f64(0.5));
-            Self::distorted(memory, o.db, o.write, |memory| self.inner.conv2d_grad_bias(memory, set), half);
-        } else {
-            self.inner.conv2d_grad_bias(memory, o);
-        }
+        self.with_bias_gradient(memory, o.db, o.write, |memory, write| {
+            self.inner.conv2d_grad_bias(memory, conv2d::GradBias { write, ..o });
+        });
     }
 
     fn batch_norm_forward(&self, memory: &mut Memory<B>, p: &BatchNormParams, o: batch_norm::Forward) {
-        let momentum = if self.fault == Fault::StaleRunningStatistic { 0.0 } else { p.momentum };
-        self.inner.batch_norm_forward(memory, &BatchNormParams { momentum, ..*p }, o);
+        self.inner.batch_norm_forward(memory, &self.statistics(p), o);
+    }
+
+    fn batch_norm_fold(&self, memory: &mut Memory<B>, p: &BatchNormParams, o: batch_norm::Fold) {
+        self.inner.batch_norm_fold(memory, &self.statistics(p), o);
+    }
+
+    fn batch_norm_gradients(&self, memory: &mut Memory<B>, p: &BatchNormParams, o: batch_norm::Gradients) {
+        let [dgamma_write, dbeta_write] = [o.dgamma_write, o.dbeta_write].map(|write| self.gradient(write));
+        self.inner.batch_norm_gradients(memory, p, batch_norm::Gradients { dgamma_write, dbeta_write, ..o });
+    }
+
+    fn epilogue_backward(&self, memory: &mut Memory<B>, p: &EpilogueParams, o: epilogue::Backward) {
+        let o = epilogue::Backward { db_write: self.gradient(o.db_write), ..o };
+        self.with_bias_gradient(memory, o.db, o.db_write, |memory, db_write| {
+            self.inner.epilogue_backward(memory, p, epilogue::Backward { db_write, ..o });
+        });
     }
 
     fn batch_norm_backward(&self, memory: &mut Memory<B>, p: &BatchNormParams, o: batch_norm::Backward) {

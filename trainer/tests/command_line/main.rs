@@ -7,4 +7,5 @@ mod faults;
 mod restore;
 mod resume;
 mod stopping;
+mod sweep;
 mod train;

@@ -3,9 +3,9 @@
 use super::{ConvProfile, Layer, Request, Row};
 use crate::profile::quantile;
 use cpu_time::ProcessTime;
-use kernels::conv2d::Conv2dParams;
 use kernels::conv2d::cpu::{self, Algo, Pass};
 use kernels::conv2d::reference;
+use kernels::conv2d::{Conv2dParams, Mapped};
 use kernels::memory::AlignedBuffer;
 use kernels::parallel::Pool;
 use kernels::{Backend, Cpu, OutOfMemory, Region, Span, Write, add, peak};
@@ -186,9 +186,11 @@ impl<'a> Job<'a> {
                 for _ in 0..*calls {
                     let Operands { x, w, y } = operands;
                     match pass {
-                        Pass::Forward => cpu::forward(cpu, shape, x, w, &[], y, Write::Set, workspace),
-                        Pass::GradInput => cpu::grad_input(cpu, shape, y, w, &[], x, Write::Set, workspace),
-                        Pass::GradWeight => cpu::grad_weight(cpu, shape, x, y, w, Write::Set, workspace),
+                        Pass::Forward => cpu::forward(cpu, shape, (&**x).into(), w, &[], y, Write::Set, workspace),
+                        Pass::GradInput => cpu::grad_input(cpu, shape, (&**y).into(), w, &[], x, Write::Set, workspace),
+                        Pass::GradWeight => {
+                            cpu::grad_weight(cpu, shape, (&**x).into(), (&**y).into(), w, Write::Set, workspace)
+                        }
                     }
                 }
             })
@@ -204,9 +206,9 @@ impl<'a> Job<'a> {
 
 fn workspace_len(cpu: &Cpu, p: &Conv2dParams, pass: Pass) -> usize {
     match pass {
-        Pass::Forward => cpu::forward_workspace_len(cpu, p),
-        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p),
-        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p),
+        Pass::Forward => cpu::forward_workspace_len(cpu, p, false),
+        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, false),
+        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, false),
     }
 }
 
@@ -223,6 +225,7 @@ fn error(cpu: &Cpu, p: &Conv2dParams, pass: Pass) -> Result<f64, OutOfMemory> {
     let mut workspace = AlignedBuffer::<f32>::zeroed(workspace_len(cpu, &small, pass))?;
     let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let [x64, w64, y64] = [&x, &w, &y].map(|values| wide(values));
+    let ([x, y], [x64, y64]) = ([&*x, &*y].map(Mapped::from), [&*x64, &*y64].map(Mapped::from));
     let mut got = match pass {
         Pass::Forward => AlignedBuffer::<f32>::zeroed(small.output_len())?,
         Pass::GradInput => AlignedBuffer::zeroed(small.input_len())?,
@@ -231,16 +234,16 @@ fn error(cpu: &Cpu, p: &Conv2dParams, pass: Pass) -> Result<f64, OutOfMemory> {
     let mut want = vec![0.0; got.len()];
     match pass {
         Pass::Forward => {
-            cpu::forward(cpu, &small, &x, &w, &[], &mut got, Write::Set, &mut workspace);
-            reference::forward(&small, &x64, &w64, &[], &mut want, Write::Set);
+            cpu::forward(cpu, &small, x, &w, &[], &mut got, Write::Set, &mut workspace);
+            reference::forward(&small, x64, &w64, &[], &mut want, Write::Set);
         }
         Pass::GradInput => {
-            cpu::grad_input(cpu, &small, &y, &w, &[], &mut got, Write::Set, &mut workspace);
-            reference::grad_input(&small, &y64, &w64, &[], &mut want, Write::Set);
+            cpu::grad_input(cpu, &small, y, &w, &[], &mut got, Write::Set, &mut workspace);
+            reference::grad_input(&small, y64, &w64, &[], &mut want, Write::Set);
         }
         Pass::GradWeight => {
-            cpu::grad_weight(cpu, &small, &x, &y, &mut got, Write::Set, &mut workspace);
-            reference::grad_weight(&small, &x64, &y64, &mut want, Write::Set);
+            cpu::grad_weight(cpu, &small, x, y, &mut got, Write::Set, &mut workspace);
+            reference::grad_weight(&small, x64, y64, &mut want, Write::Set);
         }
     }
     let largest = want.iter().fold(f64::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
