@@ -5,16 +5,36 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
 use crate::conv2d::{self, Conv2dParams};
+use crate::custom;
+use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::{OutOfMemory, Span};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// A number that a backend computes with: f32, or f64 in [`Reference`](crate::Reference).
-pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + std::fmt::Debug {
+pub trait Element:
+    bytemuck::Pod
+    + Send
+    + Sync
+    + PartialOrd
+    + std::fmt::Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
     /// The nearest value.
     fn from_f64(x: f64) -> Self;
     /// The same value.
     fn to_f64(self) -> f64;
+    /// Runs the version of a custom pass for this type, which a pass behind a pointer cannot choose by itself.
+    fn run_custom(
+        pass: &dyn custom::Pass,
+        reads: [&[Self]; custom::MAX_OPERANDS],
+        writes: [&mut [Self]; custom::MAX_OPERANDS],
+    );
 }
 
 impl Element for f32 {
@@ -24,6 +44,13 @@ impl Element for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    fn run_custom(
+        pass: &dyn custom::Pass,
+        reads: [&[f32]; custom::MAX_OPERANDS],
+        writes: [&mut [f32]; custom::MAX_OPERANDS],
+    ) {
+        pass.run_f32(reads, writes);
+    }
 }
 
 impl Element for f64 {
@@ -32,6 +59,13 @@ impl Element for f64 {
     }
     fn to_f64(self) -> f64 {
         self
+    }
+    fn run_custom(
+        pass: &dyn custom::Pass,
+        reads: [&[f64]; custom::MAX_OPERANDS],
+        writes: [&mut [f64]; custom::MAX_OPERANDS],
+    ) {
+        pass.run_f64(reads, writes);
     }
 }
 
@@ -100,21 +134,21 @@ pub trait Backend {
     /// Convolution: `y (+)= conv(x, w) + bias`. Also the input gradient of a transposed convolution.
     fn conv2d_forward(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::Forward);
 
-    /// Scratch that [`conv2d_forward`](Self::conv2d_forward) needs.
-    fn conv2d_forward_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+    /// Scratch that [`conv2d_forward`](Self::conv2d_forward) needs, if an operand is mapped or if not.
+    fn conv2d_forward_workspace_bytes(&self, params: &Conv2dParams, mapped: bool) -> usize;
 
     /// Input gradient of a convolution: `dx (+)= conv^T(dy, w) + bias`. Also the forward pass of a transposed convolution, which
     /// is why it takes a bias.
     fn conv2d_grad_input(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::GradInput);
 
-    /// Scratch that [`conv2d_grad_input`](Self::conv2d_grad_input) needs.
-    fn conv2d_grad_input_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+    /// Scratch that [`conv2d_grad_input`](Self::conv2d_grad_input) needs, if an operand is mapped or if not.
+    fn conv2d_grad_input_workspace_bytes(&self, params: &Conv2dParams, mapped: bool) -> usize;
 
     /// Weight gradient of a convolution, and of a transposed one: `dw (+)= x^T dy` for every tap.
     fn conv2d_grad_weight(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::GradWeight);
 
-    /// Scratch that [`conv2d_grad_weight`](Self::conv2d_grad_weight) needs.
-    fn conv2d_grad_weight_workspace_bytes(&self, params: &Conv2dParams) -> usize;
+    /// Scratch that [`conv2d_grad_weight`](Self::conv2d_grad_weight) needs, if an operand is mapped or if not.
+    fn conv2d_grad_weight_workspace_bytes(&self, params: &Conv2dParams, mapped: bool) -> usize;
 
     /// Bias gradient of a convolution or transposed convolution: `db (+)= sum of the rows of dy`; `db.len` channels.
     fn conv2d_grad_bias(&self, memory: &mut Self::Memory, operands: conv2d::GradBias);
@@ -145,6 +179,39 @@ pub trait Backend {
     /// Scratch that [`batch_norm_backward`](Self::batch_norm_backward) needs.
     fn batch_norm_backward_workspace_bytes(&self, params: &BatchNormParams) -> usize;
 
+    /// Mean and variance of every channel.
+    fn batch_norm_moments(&self, memory: &mut Self::Memory, params: &BatchNormParams, operands: batch_norm::Moments);
+
+    /// Scratch that [`batch_norm_moments`](Self::batch_norm_moments) needs.
+    fn batch_norm_moments_workspace_bytes(&self, params: &BatchNormParams) -> usize;
+
+    /// Batch normalization as an affine map a channel; updates the running statistics, if they are given.
+    fn batch_norm_fold(&self, memory: &mut Self::Memory, params: &BatchNormParams, operands: batch_norm::Fold);
+
+    /// Gradients of scale and offset, and the coefficients of the gradient of the input.
+    fn batch_norm_gradients(
+        &self,
+        memory: &mut Self::Memory,
+        params: &BatchNormParams,
+        operands: batch_norm::Gradients,
+    );
+
+    /// Scratch that [`batch_norm_gradients`](Self::batch_norm_gradients) needs.
+    fn batch_norm_gradients_workspace_bytes(&self, params: &BatchNormParams) -> usize;
+
+    /// What follows a convolution in a layer: activation, addition of a skip connection, moments for the next batch
+    /// normalization.
+    fn epilogue_forward(&self, memory: &mut Self::Memory, params: &EpilogueParams, operands: epilogue::Forward);
+
+    /// Scratch that [`epilogue_forward`](Self::epilogue_forward) needs.
+    fn epilogue_forward_workspace_bytes(&self, params: &EpilogueParams) -> usize;
+
+    /// Gradients of what follows a convolution, of the next batch normalization and of the bias.
+    fn epilogue_backward(&self, memory: &mut Self::Memory, params: &EpilogueParams, operands: epilogue::Backward);
+
+    /// Scratch that [`epilogue_backward`](Self::epilogue_backward) needs.
+    fn epilogue_backward_workspace_bytes(&self, params: &EpilogueParams) -> usize;
+
     /// Activation: `y = f(x)`.
     fn activation_forward(&self, memory: &mut Self::Memory, f: Activation, operands: activation::Forward);
 
@@ -174,4 +241,17 @@ pub trait Backend {
 
     /// One AdamW step over flat arrays.
     fn adamw(&self, memory: &mut Self::Memory, params: &AdamWParams, operands: adamw::Step);
+
+    /// Whether [`custom`](Self::custom) runs: only if the memory is the host's.
+    fn runs_custom(&self) -> bool {
+        false
+    }
+
+    /// A pass of the caller's own.
+    ///
+    /// # Panics
+    /// Always, unless the backend [runs custom passes](Self::runs_custom).
+    fn custom(&self, _memory: &mut Self::Memory, _pass: &dyn custom::Pass, operands: custom::Operands) {
+        panic!("{} runs no custom passes: {operands:?}", self.name());
+    }
 }

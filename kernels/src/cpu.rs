@@ -5,7 +5,9 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
 use crate::conv2d::cpu::{Algo, Pass};
-use crate::conv2d::{self, Conv2dParams};
+use crate::conv2d::{self, Conv2dParams, Mapped};
+use crate::custom;
+use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::parallel::{Pool, PoolError};
@@ -102,38 +104,42 @@ impl Backend for Cpu {
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
-        let ([x, w, bias], [y, workspace]) = memory.views([o.x, o.w, o.bias], [o.y, o.workspace]);
-        p.check(x, w, y);
-        assert!(bias.is_empty() || bias.len() == p.k, "bias of {p:?}");
-        let workspace = scratch(workspace, conv2d::cpu::forward_workspace_len(self, p));
+        let ([x, scale, shift, w, bias], [y, workspace]) =
+            memory.views([o.x, o.x_map.scale, o.x_map.shift, o.w, o.bias], [o.y, o.workspace]);
+        let x = Mapped { values: x, scale, shift };
+        let workspace = scratch(workspace, conv2d::cpu::forward_workspace_len(self, p, !x.is_plain()));
         conv2d::cpu::forward(self, p, x, w, bias, y, o.write, workspace);
     }
 
-    fn conv2d_forward_workspace_bytes(&self, p: &Conv2dParams) -> usize {
-        bytes(conv2d::cpu::forward_workspace_len(self, p))
+    fn conv2d_forward_workspace_bytes(&self, p: &Conv2dParams, mapped: bool) -> usize {
+        bytes(conv2d::cpu::forward_workspace_len(self, p, mapped))
     }
 
     fn conv2d_grad_input(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradInput) {
-        let ([dy, w, bias], [dx, workspace]) = memory.views([o.dy, o.w, o.bias], [o.dx, o.workspace]);
-        p.check(dx, w, dy);
-        assert!(bias.is_empty() || bias.len() == p.c, "bias of {p:?}");
-        let workspace = scratch(workspace, conv2d::cpu::grad_input_workspace_len(self, p));
+        let ([dy, scale, shift, w, bias], [dx, workspace]) =
+            memory.views([o.dy, o.dy_map.scale, o.dy_map.shift, o.w, o.bias], [o.dx, o.workspace]);
+        let dy = Mapped { values: dy, scale, shift };
+        let workspace = scratch(workspace, conv2d::cpu::grad_input_workspace_len(self, p, !dy.is_plain()));
         conv2d::cpu::grad_input(self, p, dy, w, bias, dx, o.write, workspace);
     }
 
-    fn conv2d_grad_input_workspace_bytes(&self, p: &Conv2dParams) -> usize {
-        bytes(conv2d::cpu::grad_input_workspace_len(self, p))
+    fn conv2d_grad_input_workspace_bytes(&self, p: &Conv2dParams, mapped: bool) -> usize {
+        bytes(conv2d::cpu::grad_input_workspace_len(self, p, mapped))
     }
 
     fn conv2d_grad_weight(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradWeight) {
-        let ([x, dy], [dw, workspace]) = memory.views([o.x, o.dy], [o.dw, o.workspace]);
-        p.check(x, dw, dy);
-        let workspace = scratch(workspace, conv2d::cpu::grad_weight_workspace_len(self, p));
+        let maps = [o.x_map.scale, o.x_map.shift, o.dy_map.scale, o.dy_map.shift];
+        let ([x, dy, x_scale, x_shift, dy_scale, dy_shift], [dw, workspace]) =
+            memory.views([o.x, o.dy, maps[0], maps[1], maps[2], maps[3]], [o.dw, o.workspace]);
+        let x = Mapped { values: x, scale: x_scale, shift: x_shift };
+        let dy = Mapped { values: dy, scale: dy_scale, shift: dy_shift };
+        let is_mapped = !(x.is_plain() && dy.is_plain());
+        let workspace = scratch(workspace, conv2d::cpu::grad_weight_workspace_len(self, p, is_mapped));
         conv2d::cpu::grad_weight(self, p, x, dy, dw, o.write, workspace);
     }
 
-    fn conv2d_grad_weight_workspace_bytes(&self, p: &Conv2dParams) -> usize {
-        bytes(conv2d::cpu::grad_weight_workspace_len(self, p))
+    fn conv2d_grad_weight_workspace_bytes(&self, p: &Conv2dParams, mapped: bool) -> usize {
+        bytes(conv2d::cpu::grad_weight_workspace_len(self, p, mapped))
     }
 
     fn conv2d_grad_bias(&self, memory: &mut Memory, o: conv2d::GradBias) {
@@ -211,6 +217,82 @@ impl Backend for Cpu {
         bytes(batch_norm::cpu::workspace_len(self, p))
     }
 
+    fn batch_norm_moments(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Moments) {
+        let ([x], [mean, var, workspace]) = memory.views([o.x], [o.mean, o.var, o.workspace]);
+        p.check_rows(x);
+        p.check_channels([mean, var]);
+        let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
+        batch_norm::cpu::moments(self, p, x, mean, var, workspace);
+    }
+
+    fn batch_norm_moments_workspace_bytes(&self, p: &BatchNormParams) -> usize {
+        bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn batch_norm_fold(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Fold) {
+        let ([gamma, beta, mean, var], [rstd, scale, shift, running_mean, running_var]) =
+            memory.views([o.gamma, o.beta, o.mean, o.var], [o.rstd, o.scale, o.shift, o.running_mean, o.running_var]);
+        p.check_channels([gamma, beta, mean, var, scale, shift]);
+        assert!(rstd.is_empty() || rstd.len() == p.channels, "{p:?}");
+        batch_norm::cpu::fold(p, [gamma, beta, mean, var], rstd, scale, shift);
+        if !running_mean.is_empty() {
+            p.check_channels([running_mean, running_var]);
+            for c in 0..p.channels {
+                let [mean, var] = [mean[c], var[c]].map(f64::from);
+                batch_norm::cpu::update_running(p, mean, var, &mut running_mean[c], &mut running_var[c]);
+            }
+        }
+    }
+
+    fn batch_norm_gradients(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Gradients) {
+        let ([x, gamma, mean, rstd, dy], [dgamma, dbeta, coefficients, workspace]) =
+            memory.views([o.x, o.gamma, o.mean, o.rstd, o.dy], [o.dgamma, o.dbeta, o.coefficients, o.workspace]);
+        p.check_rows(x);
+        p.check_rows(dy);
+        p.check_channels([gamma, mean, rstd]);
+        let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
+        let sums = batch_norm::cpu::backward_sums(self, p, x, [mean, rstd], dy, workspace);
+        for (out, sums, write) in [(dgamma, sums[0], o.dgamma_write), (dbeta, sums[1], o.dbeta_write)] {
+            assert!(out.is_empty() || out.len() == p.channels, "{p:?}");
+            out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum as f32));
+        }
+        if !coefficients.is_empty() {
+            assert_eq!(coefficients.len(), 3 * p.channels, "{p:?}");
+            batch_norm::cpu::coefficients(p, [gamma, rstd], sums, coefficients);
+        }
+    }
+
+    fn batch_norm_gradients_workspace_bytes(&self, p: &BatchNormParams) -> usize {
+        bytes(batch_norm::cpu::workspace_len(self, p))
+    }
+
+    fn epilogue_forward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Forward) {
+        o.check(p);
+        let ([z, skip], [y, mean, var, workspace]) =
+            views_or_output(memory, [o.z, o.skip], [o.y, o.mean, o.var, o.workspace]);
+        let workspace = scratch(workspace, epilogue::cpu::forward_workspace_len(self, p));
+        epilogue::cpu::forward(self, p, z, distinct(skip), y, [mean, var], workspace);
+    }
+
+    fn epilogue_forward_workspace_bytes(&self, p: &EpilogueParams) -> usize {
+        bytes(epilogue::cpu::forward_workspace_len(self, p))
+    }
+
+    fn epilogue_backward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Backward) {
+        o.check(p);
+        let reads = [o.saved, o.norm.dy, o.norm.x, o.norm.mean, o.norm.coefficients, o.dy];
+        let ([saved, norm_dy, x, mean, coefficients, dy], [dz, total, db, workspace]) =
+            views_or_output(memory, reads, [o.dz, o.total, o.db, o.workspace]);
+        let [saved, x, mean, coefficients] = [saved, x, mean, coefficients].map(distinct);
+        let norm = (!x.is_empty()).then_some(epilogue::cpu::Norm { dy: norm_dy, x, mean, coefficients });
+        let workspace = scratch(workspace, epilogue::cpu::backward_workspace_len(self, p));
+        epilogue::cpu::backward(self, p, saved, norm, dy, total, dz, (db, o.db_write), workspace);
+    }
+
+    fn epilogue_backward_workspace_bytes(&self, p: &EpilogueParams) -> usize {
+        bytes(epilogue::cpu::backward_workspace_len(self, p))
+    }
+
     fn activation_forward(&self, memory: &mut Memory, f: Activation, o: activation::Forward) {
         assert_eq!(o.x.len, o.y.len, "lengths of {f}");
         let ([x], [y]) = views_or_output(memory, [o.x], [o.y]);
@@ -271,6 +353,14 @@ impl Backend for Cpu {
         let ([grad], [param, m, v]) = memory.views([o.grad], [o.param, o.m, o.v]);
         assert!(param.len() == grad.len() && m.len() == grad.len() && v.len() == grad.len(), "lengths of {o:?}");
         adamw::cpu::step(self, p, param, grad, m, v);
+    }
+
+    fn runs_custom(&self) -> bool {
+        true
+    }
+
+    fn custom(&self, memory: &mut Memory, pass: &dyn custom::Pass, operands: custom::Operands) {
+        custom::run(memory, pass, operands);
     }
 }
 

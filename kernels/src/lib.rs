@@ -11,11 +11,13 @@
 //! | --- | --- |
 //! | [`conv2d`] | convolution and transposed convolution: forward, input, weight and bias gradient |
 //! | [`batch_norm`] | training and inference forward, backward |
+//! | [`epilogue`] | what follows a convolution in a fused layer: forward, backward |
 //! | [`activation`] | GELU, sigmoid, ReLU and others: forward, backward |
 //! | [`add`] | weighted addition, scaled copy |
 //! | [`pad`] | zeros at the bottom and right, and cutting them off |
 //! | [`loss`] | L1 and mean squared error: forward, backward |
 //! | [`adamw`] | one optimizer step over flat arrays |
+//! | [`custom`] | a pass of the caller's own, on host memory |
 //!
 //! Letters in shapes: `x[N,H,W,C]` is the input of a pass, `w[R,S,C,K]` a weight, `y[N,P,Q,K]` an output; `dx`, `dw`, `dy` are
 //! gradients of the loss with respect to them. Activations are channels-last. The crate knows nothing of tensors, graphs or files.
@@ -27,11 +29,14 @@ mod backend;
 pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
+pub mod custom;
+pub mod epilogue;
 mod loops;
 pub mod loss;
 pub mod memory;
 pub mod pad;
 pub mod parallel;
+pub mod peak;
 mod reference;
 pub mod simd;
 #[cfg(test)]

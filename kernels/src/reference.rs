@@ -4,7 +4,9 @@ use crate::activation::{self, Activation};
 use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams, reference::Statistics};
-use crate::conv2d::{self, Conv2dParams};
+use crate::conv2d::{self, Conv2dParams, Mapped};
+use crate::custom;
+use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
@@ -45,34 +47,46 @@ impl Backend for Reference {
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
-        let ([x, w, bias], [y]) = memory.views([o.x, o.w, o.bias], [o.y]);
-        p.check(x, w, y);
+        let ([x, scale, shift, w, bias], [y]) = memory.views([o.x, o.x_map.scale, o.x_map.shift, o.w, o.bias], [o.y]);
+        let x = Mapped { values: x, scale, shift };
+        p.check(x.values, w, y);
+        x.check(p.c);
         assert!(bias.is_empty() || bias.len() == p.k);
         conv2d::reference::forward(p, x, w, bias, y, o.write);
     }
 
-    fn conv2d_forward_workspace_bytes(&self, _: &Conv2dParams) -> usize {
+    fn conv2d_forward_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
         0
     }
 
     fn conv2d_grad_input(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradInput) {
-        let ([dy, w, bias], [dx]) = memory.views([o.dy, o.w, o.bias], [o.dx]);
-        p.check(dx, w, dy);
+        let ([dy, scale, shift, w, bias], [dx]) =
+            memory.views([o.dy, o.dy_map.scale, o.dy_map.shift, o.w, o.bias], [o.dx]);
+        let dy = Mapped { values: dy, scale, shift };
+        p.check(dx, w, dy.values);
+        dy.check(p.k);
         assert!(bias.is_empty() || bias.len() == p.c);
         conv2d::reference::grad_input(p, dy, w, bias, dx, o.write);
     }
 
-    fn conv2d_grad_input_workspace_bytes(&self, _: &Conv2dParams) -> usize {
+    fn conv2d_grad_input_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
         0
     }
 
     fn conv2d_grad_weight(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::GradWeight) {
-        let ([x, dy], [dw]) = memory.views([o.x, o.dy], [o.dw]);
-        p.check(x, dw, dy);
+        let maps = [o.x_map.scale, o.x_map.shift, o.dy_map.scale, o.dy_map.shift];
+        let ([x, dy, x_scale, x_shift, dy_scale, dy_shift], [dw]) =
+            memory.views([o.x, o.dy, maps[0], maps[1], maps[2], maps[3]], [o.dw]);
+        let x = Mapped { values: x, scale: x_scale, shift: x_shift };
+        let dy = Mapped { values: dy, scale: dy_scale, shift: dy_shift };
+        p.check(x.values, dw, dy.values);
+        x.check(p.c);
+        dy.check(p.k);
+        assert!(x.is_plain() || dy.is_plain(), "at most one operand is mapped");
         conv2d::reference::grad_weight(p, x, dy, dw, o.write);
     }
 
-    fn conv2d_grad_weight_workspace_bytes(&self, _: &Conv2dParams) -> usize {
+    fn conv2d_grad_weight_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
         0
     }
 
@@ -143,6 +157,94 @@ impl Backend for Reference {
         0
     }
 
+    fn batch_norm_moments(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Moments) {
+        let ([x], [mean, var]) = memory.views([o.x], [o.mean, o.var]);
+        p.check_rows(x);
+        p.check_channels([mean, var]);
+        batch_norm::reference::moments(x, mean, var);
+    }
+
+    fn batch_norm_moments_workspace_bytes(&self, _: &BatchNormParams) -> usize {
+        0
+    }
+
+    fn batch_norm_fold(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Fold) {
+        let ([gamma, beta, mean, var], [rstd, scale, shift, running_mean, running_var]) =
+            memory.views([o.gamma, o.beta, o.mean, o.var], [o.rstd, o.scale, o.shift, o.running_mean, o.running_var]);
+        p.check_channels([gamma, beta, mean, var, scale, shift]);
+        let reciprocal = batch_norm::reference::rstd(p, var);
+        for c in 0..p.channels {
+            scale[c] = gamma[c] * reciprocal[c];
+            shift[c] = beta[c] - scale[c] * mean[c];
+        }
+        if !rstd.is_empty() {
+            rstd.copy_from_slice(&reciprocal);
+        }
+        if !running_mean.is_empty() {
+            p.check_channels([running_mean, running_var]);
+            batch_norm::reference::update_running(p, [mean, var], running_mean, running_var);
+        }
+    }
+
+    fn batch_norm_gradients(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Gradients) {
+        let ([x, gamma, mean, rstd, dy], [dgamma, dbeta, coefficients]) =
+            memory.views([o.x, o.gamma, o.mean, o.rstd, o.dy], [o.dgamma, o.dbeta, o.coefficients]);
+        p.check_rows(x);
+        p.check_rows(dy);
+        p.check_channels([gamma, mean, rstd]);
+        let sums = batch_norm::reference::backward_sums(p.channels, x, mean, rstd, dy);
+        for (out, sums, write) in [(dgamma, &sums.0, o.dgamma_write), (dbeta, &sums.1, o.dbeta_write)] {
+            assert!(out.is_empty() || out.len() == p.channels);
+            out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum));
+        }
+        if !coefficients.is_empty() {
+            assert_eq!(coefficients.len(), 3 * p.channels);
+            for c in 0..p.channels {
+                let (a, m) = (gamma[c] * rstd[c], p.rows as f64);
+                coefficients[c] = a;
+                coefficients[p.channels + c] = -a * rstd[c] * sums.0[c] / m;
+                coefficients[2 * p.channels + c] = -a * sums.1[c] / m;
+            }
+        }
+    }
+
+    fn batch_norm_gradients_workspace_bytes(&self, _: &BatchNormParams) -> usize {
+        0
+    }
+
+    fn epilogue_forward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Forward) {
+        o.check(p);
+        copy_unless_same(memory, o.z, o.y);
+        let ([skip], [y, mean, var]) = memory.views([o.skip], [o.y, o.mean, o.var]);
+        epilogue::reference::forward_inplace(p, skip, y);
+        if !mean.is_empty() {
+            batch_norm::reference::moments(y, mean, var);
+        }
+    }
+
+    fn epilogue_forward_workspace_bytes(&self, _: &EpilogueParams) -> usize {
+        0
+    }
+
+    fn epilogue_backward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Backward) {
+        o.check(p);
+        let total = {
+            let reads = [o.norm.dy, o.norm.x, o.norm.mean, o.norm.coefficients, o.dy];
+            let ([norm_dy, x, mean, coefficients, dy], []) = memory.views(reads, []);
+            epilogue::reference::total(p, [norm_dy, x, mean, coefficients], dy)
+        };
+        let ([saved], [dz, sum, db]) = memory.views([o.saved], [o.dz, o.total, o.db]);
+        sum.copy_from_slice(if sum.is_empty() { &[] } else { &total });
+        epilogue::reference::backward(p, saved, &total, dz);
+        if !db.is_empty() {
+            conv2d::reference::grad_bias(dz, db, o.db_write);
+        }
+    }
+
+    fn epilogue_backward_workspace_bytes(&self, _: &EpilogueParams) -> usize {
+        0
+    }
+
     fn activation_forward(&self, memory: &mut Memory, f: Activation, o: activation::Forward) {
         copy_unless_same(memory, o.x, o.y);
         memory.get_mut(o.y).iter_mut().for_each(|y| *y = activation::reference::value(f, *y));
@@ -205,6 +307,14 @@ impl Backend for Reference {
         let ([grad], [param, m, v]) = memory.views([o.grad], [o.param, o.m, o.v]);
         assert!(param.len() == grad.len() && m.len() == grad.len() && v.len() == grad.len());
         adamw::reference::step(p, param, grad, m, v);
+    }
+
+    fn runs_custom(&self) -> bool {
+        true
+    }
+
+    fn custom(&self, memory: &mut Memory, pass: &dyn custom::Pass, operands: custom::Operands) {
+        custom::run(memory, pass, operands);
     }
 }
 

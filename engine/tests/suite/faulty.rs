@@ -6,6 +6,7 @@ use kernels::adamw::{self, AdamWParams};
 use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
+use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss;
 use kernels::pad::{self, PadParams};
 use kernels::{HostMemory, Span, Write};
@@ -130,6 +131,7 @@ impl Backend for Faulty {
     delegate! {
         batch_norm_apply(p: &BatchNormParams, operands: batch_norm::Apply);
         batch_norm_inference(p: &BatchNormParams, operands: batch_norm::Inference);
+        batch_norm_fold(p: &BatchNormParams, operands: batch_norm::Fold);
         activation_forward(f: Activation, operands: activation::Forward);
         add(weight: f64, operands: add::Add);
         pad_forward(p: &PadParams, operands: pad::Forward);
@@ -137,12 +139,16 @@ impl Backend for Faulty {
     }
 
     workspaces! {
-        conv2d_forward_workspace_bytes(&Conv2dParams);
-        conv2d_grad_input_workspace_bytes(&Conv2dParams);
-        conv2d_grad_weight_workspace_bytes(&Conv2dParams);
+        conv2d_forward_workspace_bytes(&Conv2dParams, bool);
+        conv2d_grad_input_workspace_bytes(&Conv2dParams, bool);
+        conv2d_grad_weight_workspace_bytes(&Conv2dParams, bool);
         conv2d_grad_bias_workspace_bytes(usize, usize);
         batch_norm_forward_workspace_bytes(&BatchNormParams);
         batch_norm_backward_workspace_bytes(&BatchNormParams);
+        batch_norm_moments_workspace_bytes(&BatchNormParams);
+        batch_norm_gradients_workspace_bytes(&BatchNormParams);
+        epilogue_forward_workspace_bytes(&EpilogueParams);
+        epilogue_backward_workspace_bytes(&EpilogueParams);
         loss_forward_workspace_bytes(usize);
     }
 
@@ -199,6 +205,26 @@ impl Backend for Faulty {
                 o.dx_write.put(dx, dy[i] * gamma[i % p.channels] * rstd[i % p.channels]);
             }
         }
+    }
+
+    fn batch_norm_moments(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Moments) {
+        use_workspace(memory, o.workspace);
+        Reference.batch_norm_moments(memory, p, o);
+    }
+
+    fn batch_norm_gradients(&self, memory: &mut Memory, p: &BatchNormParams, o: batch_norm::Gradients) {
+        use_workspace(memory, o.workspace);
+        Reference.batch_norm_gradients(memory, p, o);
+    }
+
+    fn epilogue_forward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Forward) {
+        use_workspace(memory, o.workspace);
+        Reference.epilogue_forward(memory, p, o);
+    }
+
+    fn epilogue_backward(&self, memory: &mut Memory, p: &EpilogueParams, o: epilogue::Backward) {
+        use_workspace(memory, o.workspace);
+        Reference.epilogue_backward(memory, p, o);
     }
 
     fn activation_backward(&self, memory: &mut Memory, f: Activation, o: activation::Backward) {

@@ -30,8 +30,9 @@ fn copy(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
     });
 }
 
+/// `a + weight b`
 #[derive(Clone, Copy)]
-struct WeightedSum(f32);
+pub(crate) struct WeightedSum(pub(crate) f32);
 
 impl Lanewise<2> for WeightedSum {
     #[inline(always)]
@@ -40,8 +41,9 @@ impl Lanewise<2> for WeightedSum {
     }
 }
 
+/// `weight x`
 #[derive(Clone, Copy)]
-struct Product(f32);
+pub(crate) struct Product(pub(crate) f32);
 
 impl Lanewise<1> for Product {
     #[inline(always)]

@@ -10,6 +10,18 @@
 //!            dx = gamma rstd (dy - dbeta / m - xhat dgamma / m)
 //! ```
 //!
+//! In a fused layer the same is done in parts, so that no pass over memory is left of it: `moments` are taken where `x` is
+//! made ([`epilogue`](crate::epilogue)), `fold` makes the affine map `y = scale x + shift` that the next convolution reads `x`
+//! through ([`Affine`](crate::conv2d::Affine)), and `gradients` makes the coefficients of `dx`, which is computed where it is read:
+//!
+//! ```text
+//! fold       scale = gamma rstd        shift = beta - scale mean
+//! gradients  a = gamma rstd            b = -a rstd dgamma / m        c = -a dbeta / m
+//!            dx = a dy + b (x - mean) + c
+//! ```
+//!
+//! (`scale x + shift` rounds `scale mean`: where a mean is many times the deviation, `forward` is more precise.)
+//!
 //! `forward` writes `mean` and `rstd`, and `backward` takes them as operands: there is no hidden state. [`Apply`] computes
 //! `y` again from them, which costs one pass over memory where keeping `y` for the backward pass would cost a tensor.
 //! If `m` is 1 the unbiased variance does not exist, and the running variance is left as it is (PyTorch refuses such input).
@@ -120,6 +132,70 @@ pub struct Backward {
     pub dx: Span,
     /// Whether `dx` is set or added to.
     pub dx_write: Write,
+    /// Scratch.
+    pub workspace: Span,
+}
+
+/// Operands of [`Backend::batch_norm_moments`](crate::Backend::batch_norm_moments).
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// `[rows, channels]`
+    pub x: Span,
+    /// Mean of each channel, written.
+    pub mean: Span,
+    /// Variance of each channel, with divisor `rows`, written.
+    pub var: Span,
+    /// Scratch.
+    pub workspace: Span,
+}
+
+/// Operands of [`Backend::batch_norm_fold`](crate::Backend::batch_norm_fold), each `[channels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fold {
+    /// Scale.
+    pub gamma: Span,
+    /// Offset.
+    pub beta: Span,
+    /// Mean to normalize with: of the batch, or the running one.
+    pub mean: Span,
+    /// Variance to normalize with: of the batch, with divisor `rows`, or the running one.
+    pub var: Span,
+    /// Running mean that `mean` updates; empty if it stays as it is.
+    pub running_mean: Span,
+    /// Running variance that `var` updates; empty if it stays as it is.
+    pub running_var: Span,
+    /// `1 / sqrt(var + eps)`, written; empty if it is not wanted.
+    pub rstd: Span,
+    /// Factor of the map, written.
+    pub scale: Span,
+    /// What the map adds, written.
+    pub shift: Span,
+}
+
+/// Operands of [`Backend::batch_norm_gradients`](crate::Backend::batch_norm_gradients). All but `x`, `dy` and `coefficients` are
+/// `[channels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients {
+    /// Input of the forward pass `[rows, channels]`.
+    pub x: Span,
+    /// Scale.
+    pub gamma: Span,
+    /// Mean of the batch.
+    pub mean: Span,
+    /// `1 / sqrt(var + eps)` of the batch.
+    pub rstd: Span,
+    /// Gradient of the output `[rows, channels]`.
+    pub dy: Span,
+    /// Gradient of the scale; empty if it is not wanted.
+    pub dgamma: Span,
+    /// Whether `dgamma` is set or added to.
+    pub dgamma_write: Write,
+    /// Gradient of the offset; empty if it is not wanted.
+    pub dbeta: Span,
+    /// Whether `dbeta` is set or added to.
+    pub dbeta_write: Write,
+    /// `a`, `b` and `c` `[3, channels]`, written; empty if they are not wanted.
+    pub coefficients: Span,
     /// Scratch.
     pub workspace: Span,
 }

@@ -16,20 +16,44 @@ pub struct Statistics<'a> {
     pub rstd: &'a mut [f64],
 }
 
-/// `mean` and `rstd` of `x`, and the running statistics.
-pub fn statistics(p: &BatchNormParams, x: &[f64], out: Statistics<'_>) {
+/// Mean, and variance with divisor `rows`, of every channel of `x`.
+pub fn moments(x: &[f64], mean: &mut [f64], var: &mut [f64]) {
+    let channels = mean.len();
+    let m = (x.len() / channels) as f64;
+    for c in 0..channels {
+        let column = || x.iter().skip(c).step_by(channels);
+        mean[c] = column().sum::<f64>() / m;
+        var[c] = column().map(|x| (x - mean[c]).powi(2)).sum::<f64>() / m;
+    }
+}
+
+/// The running statistics after a batch with these moments.
+pub fn update_running(
+    p: &BatchNormParams,
+    [mean, var]: [&[f64]; 2],
+    running_mean: &mut [f64],
+    running_var: &mut [f64],
+) {
     let m = p.rows as f64;
     for c in 0..p.channels {
-        let column = || x.iter().skip(c).step_by(p.channels);
-        let mean = column().sum::<f64>() / m;
-        let var = column().map(|x| (x - mean).powi(2)).sum::<f64>() / m;
-        out.mean[c] = mean;
-        out.rstd[c] = 1.0 / (var + p.eps).sqrt();
-        out.running_mean[c] += p.momentum * (mean - out.running_mean[c]);
+        running_mean[c] += p.momentum * (mean[c] - running_mean[c]);
         if p.rows > 1 {
-            out.running_var[c] += p.momentum * (var * m / (m - 1.0) - out.running_var[c]);
+            running_var[c] += p.momentum * (var[c] * m / (m - 1.0) - running_var[c]);
         }
     }
+}
+
+/// `1 / sqrt(var + eps)`
+pub fn rstd(p: &BatchNormParams, var: &[f64]) -> Vec<f64> {
+    var.iter().map(|var| 1.0 / (var + p.eps).sqrt()).collect()
+}
+
+/// `mean` and `rstd` of `x`, and the running statistics.
+pub fn statistics(p: &BatchNormParams, x: &[f64], out: Statistics<'_>) {
+    let mut var = vec![0.0; p.channels];
+    moments(x, out.mean, &mut var);
+    out.rstd.copy_from_slice(&rstd(p, &var));
+    update_running(p, [out.mean, &var], out.running_mean, out.running_var);
 }
 
 /// `y = gamma (y - mean) rstd + beta`, in place.

@@ -1,6 +1,6 @@
 //! Every CPU path against the reference.
 
-use super::{Apply, Backward, BatchNormParams, Forward, Inference};
+use super::{Apply, Backward, BatchNormParams, Fold, Forward, Gradients, Inference, Moments};
 use crate::testing::{Bound, Operand, Pass, assert_bits, cases, check, cpus, normal, run};
 use crate::{Backend, Span, Write};
 use proptest::prelude::*;
@@ -75,6 +75,64 @@ impl Pass for BackwardPass {
         let operands =
             Backward { x, gamma, mean, rstd, dy, dgamma, dgamma_write, dbeta, dbeta_write, dx, dx_write, workspace };
         backend.batch_norm_backward(memory, &self.p, operands);
+    }
+}
+
+/// `[x, mean, var]`
+struct MomentsPass(BatchNormParams);
+
+impl Pass for MomentsPass {
+    fn name(&self) -> String {
+        format!("batch norm moments {:?}", self.0)
+    }
+
+    fn workspace_bytes<B: Backend>(&self, backend: &B) -> usize {
+        backend.batch_norm_moments_workspace_bytes(&self.0)
+    }
+
+    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], workspace: Span) {
+        let [x, mean, var] = [0, 1, 2].map(|i| operands[i]);
+        backend.batch_norm_moments(memory, &self.0, Moments { x, mean, var, workspace });
+    }
+}
+
+/// `[gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift]`; `rstd` and the running ones may be empty.
+struct FoldPass(BatchNormParams);
+
+impl Pass for FoldPass {
+    fn name(&self) -> String {
+        format!("batch norm fold {:?}", self.0)
+    }
+
+    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], _: Span) {
+        let [gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift] =
+            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|i| operands[i]);
+        let operands = Fold { gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift };
+        backend.batch_norm_fold(memory, &self.0, operands);
+    }
+}
+
+/// `[x, gamma, mean, rstd, dy, dgamma, dbeta, coefficients]`; outputs may be empty.
+struct GradientsPass {
+    p: BatchNormParams,
+    write: Write,
+}
+
+impl Pass for GradientsPass {
+    fn name(&self) -> String {
+        format!("batch norm gradients {:?} {:?}", self.p, self.write)
+    }
+
+    fn workspace_bytes<B: Backend>(&self, backend: &B) -> usize {
+        backend.batch_norm_gradients_workspace_bytes(&self.p)
+    }
+
+    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], workspace: Span) {
+        let [x, gamma, mean, rstd, dy, dgamma, dbeta, coefficients] = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| operands[i]);
+        let (dgamma_write, dbeta_write) = (self.write, self.write);
+        let operands =
+            Gradients { x, gamma, mean, rstd, dy, dgamma, dgamma_write, dbeta, dbeta_write, coefficients, workspace };
+        backend.batch_norm_gradients(memory, &self.p, operands);
     }
 }
 
@@ -179,6 +237,58 @@ impl Case {
         }
     }
 
+    /// What fused layers do: moments, the affine map, and the gradients' coefficients.
+    fn check_parts(&self) {
+        let Case { p, gamma, beta, x, dy, mean, rstd } = self;
+        let channels = p.channels;
+        let means: Vec<f64> = mean.iter().map(|x| f64::from(x.abs()) + 1.0).collect();
+        let outputs = [Operand::Out(channels), Operand::Out(channels)];
+        // a variance has twice the relative error of its root
+        let bounds = [Bound::each(2.0, means.clone()), Bound::relative(32.0)];
+        check(&MomentsPass(*p), &[&[read(x)], &outputs[..]].concat(), &bounds);
+
+        let var: Vec<f32> = rstd.iter().map(|rstd| rstd.powi(-2)).collect();
+        let shifts = (0..channels).map(|c| f64::from((gamma[c] * rstd[c] * mean[c]).abs() + beta[c].abs()));
+        let bounds = [Bound::relative(4.0), Bound::relative(4.0), Bound::each(4.0, shifts.collect())];
+        let map = [read(gamma), read(beta), read(mean), read(&var)];
+        let none = [Operand::In(Vec::new()), Operand::In(Vec::new())];
+        let outputs = [&outputs[..], &[Operand::Out(channels)]].concat();
+        let want = check(&FoldPass(*p), &[&map[..], &none, &outputs].concat(), &bounds);
+        // each of the two also without the others' results
+        let running = [update(&normal(6, channels)), update(&vec![1.5; channels])];
+        let outputs = [Operand::Out(0), Operand::Out(channels), Operand::Out(channels)];
+        let running_bounds = [Bound::each(2.0, means), Bound::absolute(4.0, 1.5), Bound::relative(0.0)];
+        let results = check(
+            &FoldPass(*p),
+            &[&map[..], &running, &outputs].concat(),
+            &[&running_bounds[..], &bounds[1..]].concat(),
+        );
+        for (got, want) in results.iter().zip(&want) {
+            assert_bits("fold with running statistics", &got[7..], &want[7..]);
+        }
+
+        let m = p.rows as f64;
+        let xhat = |i: usize| self.deviation(i) * f64::from(rstd[i % channels]);
+        let dgamma = self.absolute_sums(|i| xhat(i) * f64::from(dy[i]));
+        let dbeta = self.absolute_sums(|i| f64::from(dy[i]));
+        let a = |c: usize| f64::from((gamma[c] * rstd[c]).abs());
+        let sizes = (0..channels).map(a);
+        let sizes = sizes.chain((0..channels).map(|c| a(c) * f64::from(rstd[c]) * dgamma[c] / m));
+        let sizes: Vec<f64> = sizes.chain((0..channels).map(|c| a(c) * dbeta[c] / m)).collect();
+        let inputs = [read(x), read(gamma), read(mean), read(rstd), read(dy)];
+        for write in [Write::Set, Write::Add] {
+            let before = [normal(7, channels), normal(8, channels)];
+            let plus = |size: &[f64], before: &[f32]| -> Vec<f64> {
+                size.iter().zip(before).map(|(size, x)| size + f64::from(x.abs())).collect()
+            };
+            let bounds = [plus(&dgamma, &before[0]), plus(&dbeta, &before[1]), sizes.clone()];
+            let [dgamma, dbeta] = before.map(|before| Operand::written(write, before));
+            let outputs = [dgamma, dbeta, Operand::Out(3 * channels)];
+            let bounds = bounds.map(|size| Bound::each(24.0, size));
+            check(&GradientsPass { p: *p, write }, &[&inputs[..], &outputs].concat(), &bounds);
+        }
+    }
+
     fn check_backward(&self, write: Write) {
         let Case { p, gamma, x, dy, mean, rstd, .. } = self;
         let m = p.rows as f64;
@@ -218,6 +328,7 @@ fn check_params(p: BatchNormParams, center: f32) {
     case.check_given(true);
     case.check_backward(Write::Set);
     case.check_backward(Write::Add);
+    case.check_parts();
 }
 
 fn params(rows: usize, channels: usize) -> BatchNormParams {

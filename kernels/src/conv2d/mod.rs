@@ -178,11 +178,63 @@ fn check_sizes(c: usize, k: usize, kernel: [usize; 2], stride: [usize; 2], group
     Ok(())
 }
 
+/// A map of an operand as a pass reads it: `scale[c] a + shift[c]` in channel `c`, or `a` itself if both are empty. So a batch
+/// normalization before a convolution needs no pass of its own. Padding is not mapped: its zeros are zeros of the mapped operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affine {
+    /// Factor of each channel.
+    pub scale: Span,
+    /// What is added, after that.
+    pub shift: Span,
+}
+
+impl Affine {
+    /// The operand as it is.
+    pub const NONE: Affine = Affine { scale: Span::EMPTY, shift: Span::EMPTY };
+
+    /// Whether the operand is read as it is.
+    pub fn is_none(&self) -> bool {
+        self.scale.is_empty()
+    }
+}
+
+/// The values of an operand, and its [`Affine`] map: two slices as long as it has channels, or empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapped<'a, T> {
+    /// The operand before it is mapped.
+    pub values: &'a [T],
+    /// Factor of each channel.
+    pub scale: &'a [T],
+    /// What is added, after that.
+    pub shift: &'a [T],
+}
+
+impl<'a, T> From<&'a [T]> for Mapped<'a, T> {
+    fn from(values: &'a [T]) -> Mapped<'a, T> {
+        Mapped { values, scale: &[], shift: &[] }
+    }
+}
+
+impl<T> Mapped<'_, T> {
+    /// Whether the values are those of the operand.
+    pub fn is_plain(&self) -> bool {
+        self.scale.is_empty()
+    }
+
+    /// Asserts that the map is one of `channels`.
+    pub(crate) fn check(&self, channels: usize) {
+        assert_eq!(self.scale.len(), self.shift.len(), "a map has a scale and a shift");
+        assert!(self.is_plain() || self.scale.len() == channels, "map of {} for {channels} channels", self.scale.len());
+    }
+}
+
 /// Operands of [`Backend::conv2d_forward`](crate::Backend::conv2d_forward).
 #[derive(Clone, Copy, Debug)]
 pub struct Forward {
     /// Input `[n,h,w,c]`.
     pub x: Span,
+    /// How `x` is read, `[c]`.
+    pub x_map: Affine,
     /// Weight `[r,s,c/groups,k]`.
     pub w: Span,
     /// Bias `[k]`, or empty.
@@ -200,6 +252,8 @@ pub struct Forward {
 pub struct GradInput {
     /// Gradient of the output `[n,p,q,k]`.
     pub dy: Span,
+    /// How `dy` is read, `[k]`: it is the input of a transposed convolution.
+    pub dy_map: Affine,
     /// Weight `[r,s,c/groups,k]`.
     pub w: Span,
     /// Bias `[c]` of a transposed convolution, or empty.
@@ -217,8 +271,12 @@ pub struct GradInput {
 pub struct GradWeight {
     /// Input `[n,h,w,c]`.
     pub x: Span,
+    /// How `x` is read, `[c]`.
+    pub x_map: Affine,
     /// Gradient of the output `[n,p,q,k]`.
     pub dy: Span,
+    /// How `dy` is read, `[k]`: it is the input of a transposed convolution. At most one of the two is mapped.
+    pub dy_map: Affine,
     /// Gradient of the weight `[r,s,c/groups,k]`, set or added to.
     pub dw: Span,
     /// Whether `dw` is set or added to.

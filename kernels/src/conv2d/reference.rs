@@ -1,7 +1,17 @@
 //! The equations of the [module documentation](super), loop by loop.
 
-use super::Conv2dParams;
+use super::{Conv2dParams, Mapped};
 use crate::Write;
+use std::borrow::Cow;
+
+/// The operand as its map makes it.
+fn mapped<'a>(operand: Mapped<'a, f64>) -> Cow<'a, [f64]> {
+    if operand.is_plain() {
+        return operand.values.into();
+    }
+    let channels = operand.scale.iter().zip(operand.shift).cycle();
+    operand.values.iter().zip(channels).map(|(x, (scale, shift))| scale * x + shift).collect()
+}
 
 /// Calls `f(x index, w index, y index)` for every multiplication of the convolution, so that each pass is one line.
 fn for_each_product(p: &Conv2dParams, mut f: impl FnMut(usize, usize, usize)) {
@@ -39,19 +49,22 @@ fn begin(out: &mut [f64], bias: &[f64], write: Write) {
 }
 
 /// `y (+)= conv(x, w) + bias`
-pub fn forward(p: &Conv2dParams, x: &[f64], w: &[f64], bias: &[f64], y: &mut [f64], write: Write) {
+pub fn forward(p: &Conv2dParams, x: Mapped<'_, f64>, w: &[f64], bias: &[f64], y: &mut [f64], write: Write) {
+    let x = mapped(x);
     begin(y, bias, write);
     for_each_product(p, |xi, wi, yi| y[yi] += x[xi] * w[wi]);
 }
 
 /// `dx (+)= conv^T(dy, w) + bias`
-pub fn grad_input(p: &Conv2dParams, dy: &[f64], w: &[f64], bias: &[f64], dx: &mut [f64], write: Write) {
+pub fn grad_input(p: &Conv2dParams, dy: Mapped<'_, f64>, w: &[f64], bias: &[f64], dx: &mut [f64], write: Write) {
+    let dy = mapped(dy);
     begin(dx, bias, write);
     for_each_product(p, |xi, wi, yi| dx[xi] += dy[yi] * w[wi]);
 }
 
 /// `dw (+)= x^T dy` for every tap
-pub fn grad_weight(p: &Conv2dParams, x: &[f64], dy: &[f64], dw: &mut [f64], write: Write) {
+pub fn grad_weight(p: &Conv2dParams, x: Mapped<'_, f64>, dy: Mapped<'_, f64>, dw: &mut [f64], write: Write) {
+    let (x, dy) = (mapped(x), mapped(dy));
     begin(dw, &[], write);
     for_each_product(p, |xi, wi, yi| dw[wi] += x[xi] * dy[yi]);
 }

@@ -8,8 +8,8 @@ mod channels;
 mod flat;
 mod sums;
 
-pub(crate) use channels::{Channelwise, TILE, map_channels};
-pub(crate) use flat::{Lanewise, map};
+pub(crate) use channels::{Channelwise, TILE, map_channels, map_channels_task};
+pub(crate) use flat::{Lanewise, map, map_task};
 pub(crate) use sums::{GROUP, Terms, column_sums};
 
 use crate::Cpu;

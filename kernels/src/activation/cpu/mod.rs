@@ -7,7 +7,7 @@ mod piecewise;
 mod smooth;
 
 use super::Activation;
-use crate::loops::{Lanewise, map};
+use crate::loops::{Lanewise, map, map_task};
 use crate::simd::Simd;
 use crate::{Cpu, Write};
 
@@ -19,6 +19,16 @@ pub fn forward(cpu: &Cpu, f: Activation, x: Option<&[f32]>, y: &mut [f32]) {
 /// `dx (+)= dy f'`; `saved` is `x` or `y`, as [`Activation::saved`] says; `dy` is `None` if `dx` holds it.
 pub fn backward(cpu: &Cpu, f: Activation, saved: &[f32], dy: Option<&[f32]>, dx: &mut [f32], write: Write) {
     visit(f, Backward { cpu, saved, dy, dx, write });
+}
+
+/// [`forward`] in the calling thread.
+pub(crate) fn forward_task(cpu: &Cpu, f: Activation, x: Option<&[f32]>, y: &mut [f32]) {
+    visit(f, ForwardTask { cpu, x, y });
+}
+
+/// [`backward`] in the calling thread; sets `dx`.
+pub(crate) fn backward_task(cpu: &Cpu, f: Activation, saved: &[f32], dy: Option<&[f32]>, dx: &mut [f32]) {
+    visit(f, BackwardTask { cpu, saved, dy, dx });
 }
 
 /// An activation and its derivative. Methods must be `#[inline(always)]`.
@@ -70,6 +80,33 @@ struct Forward<'a> {
 impl Visitor for Forward<'_> {
     fn visit<F: Function>(self, f: F) {
         map(self.cpu, Value(f), [self.x], self.y, Write::Set);
+    }
+}
+
+/// Operands of [`forward_task`].
+struct ForwardTask<'a> {
+    cpu: &'a Cpu,
+    x: Option<&'a [f32]>,
+    y: &'a mut [f32],
+}
+
+impl Visitor for ForwardTask<'_> {
+    fn visit<F: Function>(self, f: F) {
+        map_task(self.cpu, Value(f), [self.x], self.y, Write::Set);
+    }
+}
+
+/// Operands of [`backward_task`].
+struct BackwardTask<'a> {
+    cpu: &'a Cpu,
+    saved: &'a [f32],
+    dy: Option<&'a [f32]>,
+    dx: &'a mut [f32],
+}
+
+impl Visitor for BackwardTask<'_> {
+    fn visit<F: Function>(self, f: F) {
+        map_task(self.cpu, Gradient(f), [Some(self.saved), self.dy], self.dx, Write::Set);
     }
 }
 

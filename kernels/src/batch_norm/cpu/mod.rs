@@ -7,7 +7,8 @@ mod backward;
 mod statistics;
 
 pub use backward::{backward_input, backward_sums};
-pub use statistics::{Statistics, statistics};
+pub use statistics::{Statistics, moments, statistics, update_running};
+pub(crate) use statistics::{merge_moments, task_moments};
 
 use super::BatchNormParams;
 use crate::cpu::f64_workspace_len;
@@ -23,6 +24,37 @@ const BLOCK: usize = 256;
 /// Scratch of [`statistics()`] and [`backward_sums`], in elements: two f64 a channel and task.
 pub fn workspace_len(cpu: &Cpu, p: &BatchNormParams) -> usize {
     f64_workspace_len(Columns::new(cpu, p.rows, p.channels).tasks() * 2 * p.channels)
+}
+
+/// `scale = gamma rstd`, `shift = beta - scale mean` and, unless it is empty, `rstd = 1 / sqrt(var + eps)`.
+pub fn fold(
+    p: &BatchNormParams,
+    [gamma, beta, mean, var]: [&[f32]; 4],
+    rstd: &mut [f32],
+    scale: &mut [f32],
+    shift: &mut [f32],
+) {
+    for c in 0..p.channels {
+        let reciprocal = 1.0 / (f64::from(var[c]) + p.eps).sqrt();
+        let factor = f64::from(gamma[c]) * reciprocal;
+        scale[c] = factor as f32;
+        shift[c] = (f64::from(beta[c]) - factor * f64::from(mean[c])) as f32;
+        if let Some(rstd) = rstd.get_mut(c) {
+            *rstd = reciprocal as f32;
+        }
+    }
+}
+
+/// The coefficients of the input's gradient, from the sums of [`backward_sums`].
+pub fn coefficients(p: &BatchNormParams, [gamma, rstd]: [&[f32]; 2], [dgamma, dbeta]: [&[f64]; 2], out: &mut [f32]) {
+    let m = p.rows as f64;
+    for c in 0..p.channels {
+        let rstd = f64::from(rstd[c]);
+        let a = f64::from(gamma[c]) * rstd;
+        out[c] = a as f32;
+        out[p.channels + c] = (-a * rstd * dgamma[c] / m) as f32;
+        out[2 * p.channels + c] = (-a * dbeta[c] / m) as f32;
+    }
 }
 
 /// `y = gamma (x - mean) rstd + beta`; `x` is `None` if `y` holds it.

@@ -36,19 +36,16 @@ pub struct Statistics<'a> {
     pub rstd: &'a mut [f32],
 }
 
-/// `mean` and `rstd` of `x`, and the running statistics.
-pub fn statistics(cpu: &Cpu, p: &BatchNormParams, x: &[f32], out: Statistics<'_>, workspace: &mut [f32]) {
-    let columns = Columns::new(cpu, p.rows, p.channels);
-    let channels = p.channels;
-    let moments = &mut as_f64(workspace)[..columns.tasks() * 2 * channels];
-    let shared = SharedSlice::new(moments);
-    cpu.pool.for_each(columns.tasks(), |task| {
-        // SAFETY: every task has its own part.
-        let moments = unsafe { shared.slice(task * 2 * channels, 2 * channels) };
-        let (mean, m2) = moments.split_at_mut(channels);
-        cpu.isa.dispatch(Task { columns, x: &x[columns.task(task)], mean, m2 });
-    });
-    let (total, others) = moments.split_at_mut(2 * channels);
+/// Mean and sum of squares of the deviations of the channels of some whole rows, into the halves of `out`.
+pub(crate) fn task_moments(cpu: &Cpu, columns: Columns, x: &[f32], out: &mut [f64]) {
+    let (mean, m2) = out.split_at_mut(columns.channels);
+    cpu.isa.dispatch(Task { columns, x, mean, m2 });
+}
+
+/// Makes one of the moments of all tasks, in their order.
+pub(crate) fn merge_moments(columns: Columns, parts: &mut [f64]) -> [&mut [f64]; 2] {
+    let channels = columns.channels;
+    let (total, others) = parts.split_at_mut(2 * channels);
     let (mean, m2) = total.split_at_mut(channels);
     let mut count = columns.task_rows(0) as f64;
     for (task, part) in others.chunks_exact(2 * channels).enumerate() {
@@ -56,20 +53,57 @@ pub fn statistics(cpu: &Cpu, p: &BatchNormParams, x: &[f32], out: Statistics<'_>
         merge(count, [mean, m2], added, part.split_at(channels).into());
         count += added;
     }
-    for c in 0..channels {
+    [mean, m2]
+}
+
+/// Mean and sum of squares of the deviations of the channels of `x`, left in the workspace.
+fn all_moments<'a>(cpu: &Cpu, p: &BatchNormParams, x: &[f32], workspace: &'a mut [f32]) -> [&'a mut [f64]; 2] {
+    let columns = Columns::new(cpu, p.rows, p.channels);
+    let len = 2 * p.channels;
+    let parts = &mut as_f64(workspace)[..columns.tasks() * len];
+    let shared = SharedSlice::new(parts);
+    cpu.pool.for_each(columns.tasks(), |task| {
+        // SAFETY: every task has its own part.
+        let part = unsafe { shared.slice(task * len, len) };
+        task_moments(cpu, columns, &x[columns.task(task)], part);
+    });
+    merge_moments(columns, parts)
+}
+
+/// Mean, and variance with divisor `rows`, of the channels of `x`.
+pub fn moments(cpu: &Cpu, p: &BatchNormParams, x: &[f32], mean: &mut [f32], var: &mut [f32], workspace: &mut [f32]) {
+    let [means, m2] = all_moments(cpu, p, x, workspace);
+    for c in 0..p.channels {
+        mean[c] = means[c] as f32;
+        var[c] = (m2[c] / p.rows as f64) as f32;
+    }
+}
+
+/// Updates a channel's running statistics with the mean of a batch and its variance with divisor `rows`.
+pub fn update_running(p: &BatchNormParams, mean: f64, var: f64, running_mean: &mut f32, running_var: &mut f32) {
+    // with momentum 0 an infinite mean would make NaN of the running one, and a sum 0 of -0
+    if p.momentum == 0.0 {
+        return;
+    }
+    let update = |running: &mut f32, new: f64| {
+        let old = f64::from(*running);
+        *running = (old + p.momentum * (new - old)) as f32;
+    };
+    update(running_mean, mean);
+    if p.rows > 1 {
+        let rows = p.rows as f64;
+        update(running_var, var * (rows / (rows - 1.0)));
+    }
+}
+
+/// `mean` and `rstd` of `x`, and the running statistics.
+pub fn statistics(cpu: &Cpu, p: &BatchNormParams, x: &[f32], out: Statistics<'_>, workspace: &mut [f32]) {
+    let [mean, m2] = all_moments(cpu, p, x, workspace);
+    for c in 0..p.channels {
+        let var = m2[c] / p.rows as f64;
         out.mean[c] = mean[c] as f32;
-        out.rstd[c] = (1.0 / (m2[c] / count + p.eps).sqrt()) as f32;
-        // with momentum 0 an infinite mean would make NaN of the running one, and a sum 0 of -0
-        if p.momentum != 0.0 {
-            let update = |running: &mut f32, new: f64| {
-                let old = f64::from(*running);
-                *running = (old + p.momentum * (new - old)) as f32;
-            };
-            update(&mut out.running_mean[c], mean[c]);
-            if p.rows > 1 {
-                update(&mut out.running_var[c], m2[c] / (count - 1.0));
-            }
-        }
+        out.rstd[c] = (1.0 / (var + p.eps).sqrt()) as f32;
+        update_running(p, mean[c], var, &mut out.running_mean[c], &mut out.running_var[c]);
     }
 }
 
