@@ -121,6 +121,10 @@ impl Backend for Cuda {
         1
     }
 
+    fn synchronize(&self) {
+        self.runtime.device.synchronize();
+    }
+
     fn allocate(&self, lens: &[usize]) -> Result<Memory, OutOfMemory> {
         CudaMemory::new(&self.runtime.device, lens)
     }

@@ -244,16 +244,25 @@ impl Path {
     }
 }
 
+/// Whether `KERNELS_TEST_PATHS=cuda`.
+fn only_cuda() -> bool {
+    std::env::var_os("KERNELS_TEST_PATHS").is_some_and(|paths| paths == "cuda")
+}
+
+/// Whether a case of so many elements is tested: where the GPU is tested alone it is the emulator, for which large ones take minutes.
+pub(crate) fn is_tested(len: usize) -> bool {
+    len <= 5000 || !only_cuda()
+}
+
 /// Every way to compute on this machine.
 pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
     static PATHS: OnceLock<Vec<Path>> = OnceLock::new();
     let make = || {
-        let only_cuda = std::env::var_os("KERNELS_TEST_PATHS").is_some_and(|paths| paths == "cuda");
-        let mut paths: Vec<Path> = if only_cuda { Vec::new() } else { cpus().map(Path::Cpu).collect() };
+        let mut paths: Vec<Path> = if only_cuda() { Vec::new() } else { cpus().map(Path::Cpu).collect() };
         #[cfg(feature = "cuda")]
         match Cuda::new(0) {
             Ok(cuda) => paths.push(Path::Cuda(cuda)),
-            Err(error) => assert!(!only_cuda, "{error}"),
+            Err(error) => assert!(!only_cuda(), "{error}"),
         }
         paths
     };

@@ -1,4 +1,8 @@
-//! Every algorithm of the CPU's convolution, on every instruction set, against the reference.
+//! Every algorithm of the CPU's convolution, on every instruction set, and the GPU's, against the reference.
+
+#[cfg(feature = "cuda")]
+#[path = "gpu/conv2d.rs"]
+mod gpu;
 
 use kernels::conv2d::cpu::{self, Algo};
 use kernels::conv2d::{Conv2dParams, Mapped, reference};
@@ -294,6 +298,10 @@ fn paths(p: &Conv2dParams) -> impl Iterator<Item = &'static Path> {
             let cpus = threads(isa);
             Algo::ALL.map(|algo| Path { algo, isa, cpus: cpus.clone().map(|cpu| cpu.with_conv2d_algo(algo)) })
         };
+        #[cfg(feature = "cuda")]
+        if gpu::is_alone() {
+            return Vec::new();
+        }
         Isa::available().into_iter().flat_map(of_isa).collect()
     });
     PATHS.iter().filter(|path| path.algo.supports(p))
@@ -306,15 +314,23 @@ fn check_exact(p: &Conv2dParams, seed: u64) {
             if bias && matches!(pass, Pass::GradWeight | Pass::GradBias) {
                 continue;
             }
+            let what = || format!("{pass:?} map {:?} bias {bias} {write:?} of {p:?}", o.mapped);
             let want = to_f32(&run_reference(p, &o, pass, bias, write));
             for path in paths(p).filter(|path| path.is_exact()) {
                 let got = run_cpu(path.cpu(), p, &o, pass, bias, write);
-                if let Some(i) = (0..want.len()).find(|&i| got[i] != want[i]) {
-                    let what = format!("{} {pass:?} map {:?} bias {bias} {write:?} of {p:?}", path.name(), o.mapped);
-                    panic!("{what}: element {i} is {}, not {}", got[i], want[i]);
-                }
+                assert_exact(&path.name(), &got, &want, &what);
+            }
+            #[cfg(feature = "cuda")]
+            for got in gpu::run(p, &o, pass, bias, write) {
+                assert_exact("cuda", &got, &want, &what);
             }
         }
+    }
+}
+
+fn assert_exact(path: &str, got: &[f32], want: &[f32], what: &impl Fn() -> String) {
+    if let Some(i) = (0..want.len()).find(|&i| got[i] != want[i]) {
+        panic!("{path} {}: element {i} is {}, not {}", what(), got[i], want[i]);
     }
 }
 

@@ -222,11 +222,11 @@ __device__ __forceinline__ float slope(u32 f, float saved) {
     case LEAKY_RELU: return saved > 0.0f ? 1.0f : 0.01f;
     case SILU: {
         const float s = sigmoid(saved);
-        return s * (1.0f + saved * (1.0f - s));
+        return s * fmaf(saved, 1.0f - s, 1.0f);
     }
     case MISH: {
         const float t = tanhf(softplus(saved));
-        return t + saved * (1.0f - t * t) * sigmoid(saved);
+        return fmaf(saved * sigmoid(saved), fmaf(-t, t, 1.0f), t);
     }
     case RELU6: return saved > 0.0f && saved < 6.0f ? 1.0f : 0.0f;
     case HARDSWISH: return saved <= -3.0f ? 0.0f : saved < 3.0f ? saved / 3.0f + 0.5f : 1.0f;

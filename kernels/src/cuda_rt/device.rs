@@ -123,7 +123,8 @@ impl Device {
     }
 
     /// Waits until everything that was started has ended.
-    pub(super) fn synchronize(&self) {
+    pub(crate) fn synchronize(&self) {
+        self.bind();
         // SAFETY: the stream is alive.
         expect("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) });
     }

@@ -36,7 +36,11 @@ impl Place {
 
     /// The binary in this folder, which finds no other dataset on this machine and writes nowhere else.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_resconv"));
+        self.prepare(Command::new(env!("CARGO_BIN_EXE_resconv")), arguments)
+    }
+
+    /// As [`command`](Self::command), with a command that has more in its environment.
+    pub(crate) fn prepare(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("HOME", self.folder.path()).env_remove("XDG_CACHE_HOME").env_remove("FASHION_MNIST_DIR");
         command

@@ -1,6 +1,9 @@
 //! The binary `resconv` as its users meet it.
 
+mod checks;
 mod common;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod errors;
 mod faults;
 mod restore;
