@@ -59,7 +59,7 @@ pub use init::Init;
 pub use kernels::activation::Activation;
 pub use kernels::loss::Loss;
 pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
-pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d};
+pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, NormConvAct, NormConvActNodes};
 pub use optim::AdamW;
 pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
 pub use schedule::{Schedule, ScheduleKind};

@@ -12,11 +12,13 @@ pub(crate) mod case;
 mod conv2d;
 mod conv_transpose2d;
 mod loss;
+mod norm_conv_act;
 mod pad;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
+pub use norm_conv_act::{Convolution, NormConvAct, NormConvActNodes};
 
 use crate::graph::{Node, NodeId};
 use crate::plan::{Call, Emitter};
@@ -25,6 +27,7 @@ use add::Add;
 use case::Case;
 use kernels::activation::Activation;
 use kernels::loss::Loss;
+use norm_conv_act::NormConvActOp;
 use pad::Pad;
 
 /// What the engine knows of an operation.
@@ -45,6 +48,11 @@ pub(crate) trait Operation {
     /// than to keep the output for the backward passes of its readers. Only asked of training plans.
     fn recompute(&self, _cx: &Emitter<'_, '_>, _output: kernels::Span) -> Option<Call> {
         None
+    }
+
+    /// How many of the last inputs are states that a training plan updates.
+    fn updates(&self) -> usize {
+        0
     }
 
     /// The cases that its gradients are checked with: every parameter, and sizes at which loops have edges.
@@ -94,7 +102,7 @@ macro_rules! operations {
     };
 }
 
-operations!(Conv2d, ConvTranspose2d, BatchNorm, Activation, Add, Pad, Loss);
+operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Add, Pad, Loss);
 
 impl Op {
     /// Its name in messages: `conv2d`, `input`.
@@ -105,6 +113,17 @@ impl Op {
             Op::State => "state",
             op => op.operation().expect("not a leaf").kind(),
         }
+    }
+
+    /// Whether it is a batch normalization that can take over the moments of its first input from whatever makes that, and that
+    /// gives it a gradient in parts.
+    pub(crate) fn is_fused_norm(&self) -> bool {
+        matches!(self, Op::NormConvActOp(op) if op.has_norm())
+    }
+
+    /// Whether its backward pass takes the parts of a gradient as they are.
+    pub(crate) fn takes_gradient_in_parts(&self) -> bool {
+        matches!(self, Op::NormConvActOp(_))
     }
 
     /// Whether the value is given, not computed.
