@@ -4,13 +4,15 @@
 //! cargo run --release -p kernels --example conv2d_throughput -- [threads [rounds [filter...]]]
 //! ```
 //!
-//! A filter is a part of a line's first columns, as in `Forward avx2`; a line is shown if it matches all of them. All jobs of
+//! A filter is a part of a line's first columns, as in `Forward avx2`; a line is shown if it matches all of them. A line that
+//! ends in `mapped` reads an operand through an affine map a channel; with the filter `mapped` it stands below the one that
+//! does not. All jobs of
 //! a layer take turns, and so does a loop of fused multiply-adds that gives the peak. GFLOP/s and the fraction of the peak
 //! come from the CPU time of the process divided by its threads, which other load on the machine disturbs less than it does
 //! the time on the wall; the two agree on an idle machine. Best and median show how noisy it was.
 
-use kernels::conv2d::Conv2dParams;
 use kernels::conv2d::cpu::{self, Algo, Pass};
+use kernels::conv2d::{Conv2dParams, Mapped};
 use kernels::memory::AlignedBuffer;
 use kernels::parallel::Pool;
 use kernels::simd::{Isa, Kernel, Simd};
@@ -140,7 +142,7 @@ fn peak_job<'a>(isa: Isa, pool: &'a Pool) -> Job<'a> {
     })
 }
 
-fn pass_job<'a>(cpu: &'a Cpu, p: &'a Conv2dParams, pass: Pass, name: String) -> Job<'a> {
+fn pass_job<'a>(cpu: &'a Cpu, p: &'a Conv2dParams, pass: Pass, mapped: bool, name: String) -> Job<'a> {
     // Aligned as a backend's memory is.
     let values = |len: usize| {
         let mut values = AlignedBuffer::<f32>::zeroed(len).expect("there is memory");
@@ -149,16 +151,27 @@ fn pass_job<'a>(cpu: &'a Cpu, p: &'a Conv2dParams, pass: Pass, name: String) -> 
     };
     let (mut x, mut w, mut y) = (values(p.input_len()), values(p.weight_len()), values(p.output_len()));
     let workspace_len = match pass {
-        Pass::Forward => cpu::forward_workspace_len(cpu, p, false),
-        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, false),
-        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, false),
+        Pass::Forward => cpu::forward_workspace_len(cpu, p, mapped),
+        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, mapped),
+        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, mapped),
     };
     let mut ws = values(workspace_len);
+    let map = values(if mapped { p.c.max(p.k) } else { 0 });
     Job::new(name, p.flops(), move || {
+        let [of_x, of_y] = [p.c, p.k].map(|channels| &map[..channels.min(map.len())]);
         let run = || match pass {
-            Pass::Forward => cpu::forward(cpu, p, x[..].into(), &w, &[], &mut y, Write::Set, &mut ws),
-            Pass::GradInput => cpu::grad_input(cpu, p, y[..].into(), &w, &[], &mut x, Write::Set, &mut ws),
-            Pass::GradWeight => cpu::grad_weight(cpu, p, x[..].into(), y[..].into(), &mut w, Write::Set, &mut ws),
+            Pass::Forward => {
+                let x = Mapped { values: &x[..], scale: of_x, shift: of_x };
+                cpu::forward(cpu, p, x, &w, &[], &mut y, Write::Set, &mut ws);
+            }
+            Pass::GradInput => {
+                let y = Mapped { values: &y[..], scale: of_y, shift: of_y };
+                cpu::grad_input(cpu, p, y, &w, &[], &mut x, Write::Set, &mut ws);
+            }
+            Pass::GradWeight => {
+                let x = Mapped { values: &x[..], scale: of_x, shift: of_x };
+                cpu::grad_weight(cpu, p, x, y[..].into(), &mut w, Write::Set, &mut ws);
+            }
         };
         cpu.enter(|| timed(run))
     })
@@ -172,7 +185,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = Pool::new(threads)?;
     println!("{} threads, {rounds} rounds", pool.threads());
     println!(
-        "{:<58} {:>9} {:>9} {:>9} {:>8} {:>6}",
+        "{:<65} {:>9} {:>9} {:>9} {:>8} {:>6}",
         "layer, pass, kernel", "best ms", "median", "CPU", "GFLOP/s", "peak"
     );
     for (layer, p) in layers() {
@@ -185,9 +198,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut jobs = Vec::new();
         for pass in [Pass::Forward, Pass::GradInput, Pass::GradWeight] {
             for (isa, algo, cpu) in cpus.iter().filter(|(_, algo, _)| algo.supports(&p)) {
-                let name = format!("{layer:<22} {:<10} {}", format!("{pass:?}"), algo.kernel_name(*isa));
-                if filters.iter().all(|filter| name.contains(filter)) {
-                    jobs.push(pass_job(cpu, &p, pass, name));
+                for mapped in [false, true] {
+                    let map = if mapped { " mapped" } else { "" };
+                    let name = format!("{layer:<22} {:<10} {}{map}", format!("{pass:?}"), algo.kernel_name(*isa));
+                    let is_wanted = filters.iter().all(|filter| name.contains(filter) || filter == "mapped");
+                    if is_wanted && (!mapped || filters.iter().any(|filter| filter == "mapped")) {
+                        jobs.push(pass_job(cpu, &p, pass, mapped, name));
+                    }
                 }
             }
         }
@@ -203,7 +220,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (best, median) = (quantile(&job.wall, 0.0) * 1e3, quantile(&job.wall, 0.5) * 1e3);
             let cpu = quantile(&job.cpu, 0.5) * 1e3 / pool.threads() as f64;
             let (gflops, fraction) = (job.gflops() * pool.threads() as f64, job.gflops() / peak);
-            println!("{:<58} {best:>9.3} {median:>9.3} {cpu:>9.3} {gflops:>8.1} {fraction:>6.2}", job.name);
+            println!("{:<65} {best:>9.3} {median:>9.3} {cpu:>9.3} {gflops:>8.1} {fraction:>6.2}", job.name);
         }
     }
     Ok(())

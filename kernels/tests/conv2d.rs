@@ -1,7 +1,7 @@
 //! Every algorithm of the CPU's convolution, on every instruction set, against the reference.
 
 use kernels::conv2d::cpu::{self, Algo};
-use kernels::conv2d::{Conv2dParams, reference};
+use kernels::conv2d::{Conv2dParams, Mapped, reference};
 use kernels::simd::Isa;
 use kernels::{Backend, Cpu, Write};
 use proptest::prelude::*;
@@ -76,12 +76,23 @@ fn cases() -> Vec<Case> {
 }
 
 /// Operands that all passes of a case share.
+#[derive(Clone)]
 struct Operands {
     x: Vec<f64>,
     w: Vec<f64>,
     y: Vec<f64>,
     bias_k: Vec<f64>,
     bias_c: Vec<f64>,
+    /// Scale and shift of each channel of `x` and of `y`, for those that read them mapped.
+    maps: [[Vec<f64>; 2]; 2],
+    mapped: Option<Side>,
+}
+
+/// Which operand is mapped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    X,
+    Y,
 }
 
 impl Operands {
@@ -98,7 +109,45 @@ impl Operands {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw = |len: usize| (0..len).map(|_| value(&mut rng)).collect();
         let (x, w, y) = (draw(p.input_len()), draw(p.weight_len()), draw(p.output_len()));
-        Operands { x, w, y, bias_k: draw(p.k), bias_c: draw(p.c) }
+        let (bias_k, bias_c) = (draw(p.k), draw(p.c));
+        let maps = [p.c, p.k].map(|channels| [draw(channels), draw(channels)]);
+        Operands { x, w, y, bias_k, bias_c, maps, mapped: None }
+    }
+
+    /// The magnitudes, which bound every partial sum.
+    fn magnitudes(&self) -> Operands {
+        let abs = |v: &Vec<f64>| v.iter().map(|x| x.abs()).collect();
+        Operands {
+            x: abs(&self.x),
+            w: abs(&self.w),
+            y: abs(&self.y),
+            bias_k: abs(&self.bias_k),
+            bias_c: abs(&self.bias_c),
+            maps: self.maps.each_ref().map(|map| map.each_ref().map(abs)),
+            mapped: self.mapped,
+        }
+    }
+
+    /// The map of an operand, two empty slices if it has none.
+    fn map(&self, side: Side) -> [&[f64]; 2] {
+        match self.mapped == Some(side) {
+            true => self.maps[side as usize].each_ref().map(|map| &map[..]),
+            false => [&[]; 2],
+        }
+    }
+
+    /// Every pass, with its operands as they are and with each of them mapped that the pass can map.
+    fn passes(self) -> impl Iterator<Item = (Pass, Operands)> {
+        PASSES.into_iter().flat_map(move |pass| {
+            let sides: &[Option<Side>] = match pass {
+                Pass::Forward => &[None, Some(Side::X)],
+                Pass::GradInput => &[None, Some(Side::Y)],
+                Pass::GradWeight => &[None, Some(Side::X), Some(Side::Y)],
+                Pass::GradBias => &[None],
+            };
+            let o = self.clone();
+            sides.iter().map(move |&mapped| (pass, Operands { mapped, ..o.clone() }))
+        })
     }
 }
 
@@ -130,10 +179,13 @@ fn before(p: &Conv2dParams, o: &Operands, pass: Pass, write: Write) -> Vec<f64> 
 fn run_reference(p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, write: Write) -> Vec<f64> {
     let mut out = before(p, o, pass, write);
     let bias_of = |values: &'_ [f64]| if bias { values.to_vec() } else { Vec::new() };
+    let ([x_scale, x_shift], [y_scale, y_shift]) = (o.map(Side::X), o.map(Side::Y));
+    let x = Mapped { values: &o.x[..], scale: x_scale, shift: x_shift };
+    let y = Mapped { values: &o.y[..], scale: y_scale, shift: y_shift };
     match pass {
-        Pass::Forward => reference::forward(p, o.x[..].into(), &o.w, &bias_of(&o.bias_k), &mut out, write),
-        Pass::GradInput => reference::grad_input(p, o.y[..].into(), &o.w, &bias_of(&o.bias_c), &mut out, write),
-        Pass::GradWeight => reference::grad_weight(p, o.x[..].into(), o.y[..].into(), &mut out, write),
+        Pass::Forward => reference::forward(p, x, &o.w, &bias_of(&o.bias_k), &mut out, write),
+        Pass::GradInput => reference::grad_input(p, y, &o.w, &bias_of(&o.bias_c), &mut out, write),
+        Pass::GradWeight => reference::grad_weight(p, x, y, &mut out, write),
         Pass::GradBias => reference::grad_bias(&o.y, &mut out, write),
     }
     out
@@ -143,20 +195,27 @@ fn run_reference(p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, write: 
 fn run_cpu(cpu: &Cpu, p: &Conv2dParams, o: &Operands, pass: Pass, bias: bool, write: Write) -> Vec<f32> {
     let (x, w, y) = (to_f32(&o.x), to_f32(&o.w), to_f32(&o.y));
     let bias_of = |values: &'_ [f64]| if bias { to_f32(values) } else { Vec::new() };
+    let maps = [Side::X, Side::Y].map(|side| o.map(side).map(to_f32));
+    let [x, y] = [(&x, &maps[0]), (&y, &maps[1])].map(|(values, map)| Mapped {
+        values: &values[..],
+        scale: &map[0],
+        shift: &map[1],
+    });
+    let mapped = o.mapped.is_some();
     let workspace_len = match pass {
-        Pass::Forward => cpu::forward_workspace_len(cpu, p, false),
-        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, false),
-        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, false),
+        Pass::Forward => cpu::forward_workspace_len(cpu, p, mapped),
+        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, mapped),
+        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, mapped),
         Pass::GradBias => cpu::grad_bias_workspace_len(cpu, p.n * p.p * p.q, p.k),
     };
     let mut workspace = Guarded::new(&vec![f32::NAN; workspace_len]);
     let mut out = Guarded::new(&to_f32(&before(p, o, pass, write)));
     let (ws, result) = (workspace.get(), out.get());
     cpu.enter(|| match pass {
-        Pass::Forward => cpu::forward(cpu, p, x[..].into(), &w, &bias_of(&o.bias_k), result, write, ws),
-        Pass::GradInput => cpu::grad_input(cpu, p, y[..].into(), &w, &bias_of(&o.bias_c), result, write, ws),
-        Pass::GradWeight => cpu::grad_weight(cpu, p, x[..].into(), y[..].into(), result, write, ws),
-        Pass::GradBias => cpu::grad_bias(cpu, &y, result, write, ws),
+        Pass::Forward => cpu::forward(cpu, p, x, &w, &bias_of(&o.bias_k), result, write, ws),
+        Pass::GradInput => cpu::grad_input(cpu, p, y, &w, &bias_of(&o.bias_c), result, write, ws),
+        Pass::GradWeight => cpu::grad_weight(cpu, p, x, y, result, write, ws),
+        Pass::GradBias => cpu::grad_bias(cpu, y.values, result, write, ws),
     });
     let result = out.get().to_vec();
     out.check();
@@ -242,8 +301,7 @@ fn paths(p: &Conv2dParams) -> impl Iterator<Item = &'static Path> {
 
 /// Asserts that every pass gives exactly what the reference gives.
 fn check_exact(p: &Conv2dParams, seed: u64) {
-    let o = Operands::whole(p, seed);
-    for pass in PASSES {
+    for (pass, o) in Operands::whole(p, seed).passes() {
         for (bias, write) in [(false, Write::Set), (true, Write::Add), (true, Write::Set), (false, Write::Add)] {
             if bias && matches!(pass, Pass::GradWeight | Pass::GradBias) {
                 continue;
@@ -252,7 +310,7 @@ fn check_exact(p: &Conv2dParams, seed: u64) {
             for path in paths(p).filter(|path| path.is_exact()) {
                 let got = run_cpu(path.cpu(), p, &o, pass, bias, write);
                 if let Some(i) = (0..want.len()).find(|&i| got[i] != want[i]) {
-                    let what = format!("{} {pass:?} bias {bias} {write:?} of {p:?}", path.name());
+                    let what = format!("{} {pass:?} map {:?} bias {bias} {write:?} of {p:?}", path.name(), o.mapped);
                     panic!("{what}: element {i} is {}, not {}", got[i], want[i]);
                 }
             }
@@ -270,16 +328,8 @@ fn whole_numbers_are_exact_in_every_case_on_every_path() {
 /// Asserts that every pass is within rounding of the reference. A sum of `n` products of f32 values has a rounding error of about
 /// `sqrt(n)` half units of the largest partial sum, which the sum of the products' magnitudes bounds.
 fn check_rounding(p: &Conv2dParams, seed: u64) {
-    let o = Operands::real(p, seed);
-    let magnitudes = |v: &[f64]| v.iter().map(|x| x.abs()).collect();
-    let abs = Operands {
-        x: magnitudes(&o.x),
-        w: magnitudes(&o.w),
-        y: magnitudes(&o.y),
-        bias_k: magnitudes(&o.bias_k),
-        bias_c: magnitudes(&o.bias_c),
-    };
-    for pass in PASSES {
+    for (pass, o) in Operands::real(p, seed).passes() {
+        let abs = o.magnitudes();
         let products = match pass {
             Pass::Forward => p.r * p.s * p.c / p.groups,
             Pass::GradInput => p.r * p.s * p.k / p.groups,
@@ -299,8 +349,9 @@ fn check_rounding(p: &Conv2dParams, seed: u64) {
                 let error = (f64::from(got[i]) - want[i]).abs();
                 assert!(
                     error <= allowed,
-                    "{} {pass:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {allowed:.2e} allowed",
+                    "{} {pass:?} map {:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {allowed:.2e} allowed",
                     path.name(),
+                    o.mapped,
                     got[i],
                     want[i]
                 );

@@ -12,7 +12,8 @@
 //!
 //! The unfused nodes are its oracle, and the general form: here the batch normalization comes before the convolution.
 
-use super::case::Case;
+use super::case::{Case, Random};
+use super::conv2d::MOST_FLOPS;
 use super::{Arguments, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter, Gradient, Mode, Statistics};
@@ -328,7 +329,43 @@ impl Operation for NormConvActOp {
     }
 
     fn cases() -> Vec<Case> {
-        cases()
+        let conv = Convolution::Conv2d(Conv2d { padding: [1, 1], ..Conv2d::default() });
+        let transposed = Convolution::Transposed(ConvTranspose2d { padding: [1, 1], ..ConvTranspose2d::default() });
+        let mut cases = Vec::new();
+        for conv in [conv, transposed] {
+            for activation in [Some(Activation::Gelu), None, Some(Activation::Sigmoid)] {
+                for parts in 0..8 {
+                    cases.push(one_layer([2, 3, 4, 3], [3, 3], 2, conv, activation, parts));
+                }
+            }
+        }
+        cases.push(chain(conv, transposed));
+        cases
+    }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        loop {
+            // every other one has a shape that all algorithms take
+            let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
+            let (stride, padding) = match kernel {
+                [3, 3] => ([1, 1], random.pair(0..=2)),
+                _ => (random.pair(1..=2), random.pair(0..=2)),
+            };
+            let ([h, w], [c, k], n) = (random.pair(2..=12), random.pair(1..=35), random.within(2..=3));
+            let conv = match random.within(0..=1) {
+                0 => Convolution::Conv2d(Conv2d { stride, padding, groups: 1 }),
+                _ => Convolution::Transposed(ConvTranspose2d { stride, padding, ..ConvTranspose2d::default() }),
+            };
+            let x = [n, h, w, c];
+            let params = match conv {
+                Convolution::Conv2d(_) => Conv2dParams::new(x, k, kernel, stride, padding, 1),
+                Convolution::Transposed(_) => Conv2dParams::transposed(x, k, kernel, stride, padding, [0, 0], 1),
+            };
+            if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {
+                let activation = [Some(Activation::Gelu), None, Some(Activation::Sigmoid)][random.within(0..=2)];
+                return vec![one_layer(x, kernel, k, conv, activation, random.within(0..=7))];
+            }
+        }
     }
 }
 
@@ -412,22 +449,6 @@ impl NormConvActOp {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let conv = Convolution::Conv2d(Conv2d { padding: [1, 1], ..Conv2d::default() });
-    let transposed = Convolution::Transposed(ConvTranspose2d { padding: [1, 1], ..ConvTranspose2d::default() });
-    let mut cases = Vec::new();
-    for conv in [conv, transposed] {
-        for activation in [Some(Activation::Gelu), None, Some(Activation::Sigmoid)] {
-            for parts in 0..8 {
-                let [has_norm, has_bias, has_skip] = [1, 2, 4].map(|bit| parts & bit != 0);
-                cases.push(one_layer(conv, activation, [has_norm, has_bias, has_skip]));
-            }
-        }
-    }
-    cases.push(chain(conv, transposed));
-    cases
-}
-
 fn case_params(conv: Convolution, activation: Option<Activation>) -> NormConvAct {
     let norm = BatchNorm { eps: 0.1, ..BatchNorm::default() };
     NormConvAct { conv, norm, activation, skip_weight: 0.6 }
@@ -441,14 +462,29 @@ fn norm_of(graph: &mut Graph, gamma: NodeId, beta: NodeId) -> Result<BatchNormNo
     Ok(BatchNormNodes { gamma, beta, running_mean, running_var })
 }
 
-/// A layer with some of its parts.
-fn one_layer(conv: Convolution, activation: Option<Activation>, [has_norm, has_bias, has_skip]: [bool; 3]) -> Case {
+/// A layer with some of its parts: bit 0 of `parts` is the batch normalization, bit 1 the bias, bit 2 the skip connection.
+fn one_layer(
+    x: [usize; 4],
+    [r, s]: [usize; 2],
+    k: usize,
+    conv: Convolution,
+    activation: Option<Activation>,
+    parts: usize,
+) -> Case {
+    let [has_norm, has_bias, has_skip] = [1, 2, 4].map(|bit| parts & bit != 0);
+    let c = x[3];
     let (kind, w) = match conv {
-        Convolution::Conv2d(_) => ("conv2d", [3, 3, 3, 2]),
-        Convolution::Transposed(_) => ("conv_transpose2d", [3, 3, 2, 3]),
+        Convolution::Conv2d(_) => ("conv2d", [r, s, c, k]),
+        Convolution::Transposed(_) => ("conv_transpose2d", [r, s, k, c]),
     };
-    let mut arguments = vec![("x", Shape::from([2, 3, 4, 3])), ("w", w.into())];
-    let mut name = format!("norm_conv_act {kind}");
+    let p = conv.params(x.into(), w.into());
+    let y = match conv {
+        Convolution::Conv2d(_) => [p.n, p.p, p.q, p.k],
+        Convolution::Transposed(_) => [p.n, p.h, p.w, p.c],
+    };
+    let mut arguments = vec![("x", Shape::from(x)), ("w", w.into())];
+    let padding = [p.pad_h, p.pad_w];
+    let mut name = format!("{kind} x {x:?} w {w:?} stride {:?} padding {padding:?}", [p.stride_h, p.stride_w]);
     let mut part = |is_there: bool, new: &[(&'static str, Shape)]| {
         is_there.then(|| {
             name += &format!(", {}", new[0].0);
@@ -456,13 +492,13 @@ fn one_layer(conv: Convolution, activation: Option<Activation>, [has_norm, has_b
             arguments.len() - new.len()
         })
     };
-    let norm = part(has_norm, &[("gamma", [3].into()), ("beta", [3].into())]);
-    let bias = part(has_bias, &[("bias", [2].into())]);
-    let skip = part(has_skip, &[("skip", [2, 3, 4, 2].into())]);
+    let norm = part(has_norm, &[("gamma", [c].into()), ("beta", [c].into())]);
+    let bias = part(has_bias, &[("bias", [k].into())]);
+    let skip = part(has_skip, &[("skip", y.into())]);
     if let Some(f) = activation {
         name += &format!(", {f}");
     }
-    Case::new(&name, &arguments, move |graph, a| {
+    Case::new("norm_conv_act", &name, &arguments, move |graph, a| {
         let norm = norm.map(|gamma| norm_of(graph, a[gamma], a[gamma + 1])).transpose()?;
         let nodes = NormConvActNodes { norm, w: a[1], bias: bias.map(|i| a[i]), skip: skip.map(|i| a[i]) };
         graph.norm_conv_act(a[0], nodes, case_params(conv, activation))
@@ -480,11 +516,13 @@ fn chain(conv: Convolution, transposed: Convolution) -> Case {
         ("gamma", channels),
         ("beta", channels),
     ];
-    Case::new("norm_conv_act, several", &arguments, move |graph, a| {
+    Case::new("norm_conv_act", "several", &arguments, move |graph, a| {
         let layer = |graph: &mut Graph, x, skip, conv, activation| {
             let norm = Some(norm_of(graph, a[3], a[4])?);
             let nodes = NormConvActNodes { norm, w: a[1], bias: Some(a[2]), skip };
-            graph.norm_conv_act(x, nodes, case_params(conv, activation))
+            // so that rounding errors do not grow from layer to layer
+            let norm = BatchNorm { eps: 1.0, ..BatchNorm::default() };
+            graph.norm_conv_act(x, nodes, NormConvAct { norm, ..case_params(conv, activation) })
         };
         let gelu = Some(Activation::Gelu);
         let first = layer(graph, a[0], None, conv, gelu)?;

@@ -9,7 +9,7 @@ mod grad_bias;
 mod im2col;
 mod winograd;
 
-pub use algo::{Algo, Pass};
+pub use algo::{Algo, Pass, UnknownAlgo};
 
 use super::{Conv2dParams, Mapped};
 use crate::loops::{Channelwise, Columns, map_channels};
@@ -33,10 +33,13 @@ pub fn forward(
 ) {
     p.check(x.values, w, y);
     assert!(bias.is_empty() || bias.len() == p.k, "bias of {} for {p:?}", bias.len());
+    x.check(p.c);
     let workspace = &mut workspace[..forward_workspace_len(cpu, p, !x.is_plain())];
-    let (x, workspace) = copy_mapped(cpu, p.c, x, workspace);
     match cpu.conv2d_algo(p, Pass::Forward) {
-        Algo::Im2col => im2col::forward(cpu, p, x, w, bias, y, write, workspace),
+        Algo::Im2col => {
+            let (x, workspace) = copy_mapped(cpu, p.c, x, workspace);
+            im2col::forward(cpu, p, x, w, bias, y, write, workspace);
+        }
         Algo::Direct => direct::forward(cpu, p, x, w, bias, y, write, workspace),
         Algo::Winograd2x3 => winograd::forward(cpu, Tile::Two, p, x, w, bias, y, write, workspace),
         Algo::Winograd4x3 => winograd::forward(cpu, Tile::Four, p, x, w, bias, y, write, workspace),
@@ -45,9 +48,8 @@ pub fn forward(
 
 /// Scratch of [`forward`], in elements, if an operand is mapped or if not.
 pub fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams, mapped: bool) -> usize {
-    let copy = if mapped { p.input_len() } else { 0 };
-    copy + match cpu.conv2d_algo(p, Pass::Forward) {
-        Algo::Im2col => im2col::forward_workspace_len(cpu, p),
+    match cpu.conv2d_algo(p, Pass::Forward) {
+        Algo::Im2col => im2col::forward_workspace_len(cpu, p) + if mapped { p.input_len() } else { 0 },
         Algo::Direct => direct::forward_workspace_len(cpu, p),
         Algo::Winograd2x3 => winograd::forward_workspace_len(cpu, Tile::Two, p),
         Algo::Winograd4x3 => winograd::forward_workspace_len(cpu, Tile::Four, p),
@@ -68,10 +70,13 @@ pub fn grad_input(
 ) {
     p.check(dx, w, dy.values);
     assert!(bias.is_empty() || bias.len() == p.c, "bias of {} for the adjoint of {p:?}", bias.len());
+    dy.check(p.k);
     let workspace = &mut workspace[..grad_input_workspace_len(cpu, p, !dy.is_plain())];
-    let (dy, workspace) = copy_mapped(cpu, p.k, dy, workspace);
     match cpu.conv2d_algo(p, Pass::GradInput) {
-        Algo::Im2col => im2col::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
+        Algo::Im2col => {
+            let (dy, workspace) = copy_mapped(cpu, p.k, dy, workspace);
+            im2col::grad_input(cpu, p, dy, w, bias, dx, write, workspace);
+        }
         Algo::Direct => direct::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
         Algo::Winograd2x3 => winograd::grad_input(cpu, Tile::Two, p, dy, w, bias, dx, write, workspace),
         Algo::Winograd4x3 => winograd::grad_input(cpu, Tile::Four, p, dy, w, bias, dx, write, workspace),
@@ -80,9 +85,8 @@ pub fn grad_input(
 
 /// Scratch of [`grad_input`], in elements, if an operand is mapped or if not.
 pub fn grad_input_workspace_len(cpu: &Cpu, p: &Conv2dParams, mapped: bool) -> usize {
-    let copy = if mapped { p.output_len() } else { 0 };
-    copy + match cpu.conv2d_algo(p, Pass::GradInput) {
-        Algo::Im2col => im2col::grad_input_workspace_len(cpu, p),
+    match cpu.conv2d_algo(p, Pass::GradInput) {
+        Algo::Im2col => im2col::grad_input_workspace_len(cpu, p) + if mapped { p.output_len() } else { 0 },
         Algo::Direct => direct::grad_input_workspace_len(cpu, p),
         Algo::Winograd2x3 => winograd::grad_input_workspace_len(cpu, Tile::Two, p),
         Algo::Winograd4x3 => winograd::grad_input_workspace_len(cpu, Tile::Four, p),
@@ -101,11 +105,17 @@ pub fn grad_weight(
 ) {
     p.check(x.values, dw, dy.values);
     assert!(x.is_plain() || dy.is_plain(), "at most one operand is mapped");
+    x.check(p.c);
+    dy.check(p.k);
     let workspace = &mut workspace[..grad_weight_workspace_len(cpu, p, !(x.is_plain() && dy.is_plain()))];
-    let (x, workspace) = copy_mapped(cpu, p.c, x, workspace);
-    let (dy, workspace) = copy_mapped(cpu, p.k, dy, workspace);
     match cpu.conv2d_algo(p, Pass::GradWeight) {
-        Algo::Im2col => im2col::grad_weight(cpu, p, x, dy, dw, write, workspace),
+        Algo::Im2col => {
+            let (x, workspace) = copy_mapped(cpu, p.c, x, workspace);
+            let (dy, workspace) = copy_mapped(cpu, p.k, dy, workspace);
+            // The copy's part of the workspace is as long as the longer operand.
+            let workspace = &mut workspace[..im2col::grad_weight_workspace_len(cpu, p)];
+            im2col::grad_weight(cpu, p, x, dy, dw, write, workspace);
+        }
         Algo::Direct => direct::grad_weight(cpu, p, x, dy, dw, write, workspace),
         Algo::Winograd2x3 => winograd::grad_weight(cpu, Tile::Two, p, x, dy, dw, write, workspace),
         Algo::Winograd4x3 => winograd::grad_weight(cpu, Tile::Four, p, x, dy, dw, write, workspace),
@@ -114,9 +124,10 @@ pub fn grad_weight(
 
 /// Scratch of [`grad_weight`], in elements, if an operand is mapped or if not.
 pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams, mapped: bool) -> usize {
-    let copy = if mapped { p.input_len().max(p.output_len()) } else { 0 };
-    copy + match cpu.conv2d_algo(p, Pass::GradWeight) {
-        Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p),
+    match cpu.conv2d_algo(p, Pass::GradWeight) {
+        Algo::Im2col => {
+            im2col::grad_weight_workspace_len(cpu, p) + if mapped { p.input_len().max(p.output_len()) } else { 0 }
+        }
         Algo::Direct => direct::grad_weight_workspace_len(cpu, p),
         Algo::Winograd2x3 => winograd::grad_weight_workspace_len(cpu, Tile::Two, p),
         Algo::Winograd4x3 => winograd::grad_weight_workspace_len(cpu, Tile::Four, p),
@@ -134,7 +145,7 @@ pub fn grad_bias_workspace_len(_cpu: &Cpu, rows: usize, channels: usize) -> usiz
     grad_bias::workspace_len(rows, channels)
 }
 
-/// What an operand is mapped to, at the beginning of the workspace, and the rest of the workspace; the operand itself if it is
+/// For an algorithm that has no map in its load: what an operand is mapped to, at the beginning of the workspace, and the rest of the workspace; the operand itself if it is
 /// not mapped.
 fn copy_mapped<'a>(
     cpu: &Cpu,
@@ -142,8 +153,7 @@ fn copy_mapped<'a>(
     operand: Mapped<'a, f32>,
     workspace: &'a mut [f32],
 ) -> (&'a [f32], &'a mut [f32]) {
-    operand.check(channels);
-    if operand.is_plain() {
+    if operand.is_plain() || operand.values.is_empty() {
         return (operand.values, workspace);
     }
     let (copy, rest) = workspace.split_at_mut(operand.values.len());

@@ -4,8 +4,8 @@ use super::axis::{Axis, AxisPart, Inputs};
 use super::pack::{KernelLayout, pack, pack_narrow};
 use super::tile::{Operands, run_narrow_row, run_row};
 use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
-use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
+use crate::conv2d::{Conv2dParams, Mapped};
 use crate::parallel::SharedSlice;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Cpu, Write};
@@ -18,7 +18,7 @@ const STRIP_LEN: usize = 24 * 1024;
 pub(in super::super) fn forward(
     cpu: &Cpu,
     p: &Conv2dParams,
-    x: &[f32],
+    x: Mapped<'_, f32>,
     w: &[f32],
     bias: &[f32],
     y: &mut [f32],
@@ -36,7 +36,7 @@ pub(in super::super) fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> us
 pub(in super::super) fn grad_input(
     cpu: &Cpu,
     p: &Conv2dParams,
-    dy: &[f32],
+    dy: Mapped<'_, f32>,
     w: &[f32],
     bias: &[f32],
     dx: &mut [f32],
@@ -203,7 +203,7 @@ impl Correlation {
     fn run(
         &self,
         cpu: &Cpu,
-        input: &[f32],
+        input: Mapped<'_, f32>,
         w: &[f32],
         bias: &[f32],
         out: &mut [f32],
@@ -266,7 +266,7 @@ impl Correlation {
 /// All groups and phases of one strip of an image, for some of the tiles of channels.
 struct StripTask<'a> {
     plan: &'a Correlation,
-    input: &'a [f32],
+    input: Mapped<'a, f32>,
     weight: &'a [f32],
     bias: &'a [f32],
     out: SharedSlice<'a, f32>,
@@ -291,7 +291,7 @@ impl Kernel for StripTask<'_> {
         for group in 0..plan.p.groups {
             let channels = group * plan.inputs..(group + 1) * plan.inputs;
             let strip = (may_stay.then(|| image.strip(inputs, channels.clone())).flatten())
-                .unwrap_or_else(|| image.copy_strip(inputs, channels, plan.inputs, self.scratch));
+                .unwrap_or_else(|| image.copy_strip(s, inputs, channels, plan.inputs, self.scratch));
             for phase in plan.phases() {
                 let parts = [0, 1].map(|dim| phase.axes[dim].part(plan.strips[dim], index[dim]));
                 if parts.iter().any(|part| part.outputs.is_empty()) {

@@ -7,8 +7,8 @@
 use super::axis::{Axis, AxisPart, Inputs};
 use super::outer::{Operands, run_rows, run_vectors};
 use super::{Image, LINE, MAX_NARROW, Strip, TILE_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
-use crate::conv2d::Conv2dParams;
 use crate::conv2d::cpu::part;
+use crate::conv2d::{Conv2dParams, Mapped};
 use crate::parallel::{Pool, SharedSlice};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Cpu, Write};
@@ -23,8 +23,8 @@ const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
 pub(in super::super) fn grad_weight(
     cpu: &Cpu,
     p: &Conv2dParams,
-    x: &[f32],
-    dy: &[f32],
+    x: Mapped<'_, f32>,
+    dy: Mapped<'_, f32>,
     dw: &mut [f32],
     write: Write,
     workspace: &mut [f32],
@@ -133,7 +133,15 @@ impl Plan {
         LINE + self.parts * self.sums_len() + cpu.pool.threads() * (self.x_len + self.dy_len)
     }
 
-    fn run(&self, cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32], write: Write, workspace: &mut [f32]) {
+    fn run(
+        &self,
+        cpu: &Cpu,
+        x: Mapped<'_, f32>,
+        dy: Mapped<'_, f32>,
+        dw: &mut [f32],
+        write: Write,
+        workspace: &mut [f32],
+    ) {
         let (sums, rest) = aligned(workspace).split_at_mut(self.parts * self.sums_len());
         let scratch = &mut rest[..cpu.pool.threads() * (self.x_len + self.dy_len)];
         if self.image_strips() == 0 {
@@ -182,8 +190,8 @@ impl Plan {
 /// A part of the strips, for a part of the weight's tiles.
 struct Task<'a> {
     plan: &'a Plan,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: Mapped<'a, f32>,
+    dy: Mapped<'a, f32>,
     /// The sums of the part, of which other tasks may write other tiles.
     sums: *mut f32,
     part: usize,
@@ -206,8 +214,8 @@ impl Kernel for Task<'_> {
             let x = Image::new(self.x, n, [p.h, p.w], p.c);
             let dy = Image::new(self.dy, n, [p.p, p.q], p.k);
             for group in 0..p.groups {
-                let x = plan.x_strip(&x, &parts, group, x_scratch);
-                let dy = plan.dy_strip(&dy, &parts, group, dy_scratch);
+                let x = plan.x_strip(s, &x, &parts, group, x_scratch);
+                let dy = plan.dy_strip(s, &dy, &parts, group, dy_scratch);
                 // SAFETY: the group's sums are inside the part's.
                 let sums = unsafe { self.sums.add(group * plan.group_sums_len()) };
                 for tile in part(plan.weight_tiles(), plan.weight_parts, self.weight_part) {
@@ -220,24 +228,27 @@ impl Kernel for Task<'_> {
 }
 
 impl Plan {
-    fn x_strip(&self, x: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
+    #[inline(always)]
+    fn x_strip<S: Simd>(&self, s: S, x: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
         let channels = group * self.inputs..(group + 1) * self.inputs;
         let inputs = parts.each_ref().map(|part| part.inputs);
         // A row of taps must be contiguous, and vectors of a narrow tile reach behind the last pixel.
         let in_place = (self.p.groups == 1 || self.p.s == 1) && !self.is_narrow();
         (in_place.then(|| x.strip(inputs, channels.clone())).flatten())
-            .unwrap_or_else(|| x.copy_strip(inputs, channels.clone(), self.inputs, scratch))
+            .unwrap_or_else(|| x.copy_strip(s, inputs, channels.clone(), self.inputs, scratch))
     }
 
-    fn dy_strip(&self, dy: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
+    #[inline(always)]
+    fn dy_strip<S: Simd>(&self, s: S, dy: &Image, parts: &[AxisPart; 2], group: usize, scratch: &mut [f32]) -> Strip {
         let channels = group * self.outputs..(group + 1) * self.outputs;
         let outputs =
             parts.each_ref().map(|part| Inputs { first: part.outputs.start as isize, len: part.outputs.len() });
-        if self.is_narrow() || self.outputs.is_multiple_of(self.lanes) {
-            dy.strip(outputs, channels).expect("outputs are inside the output")
-        } else {
-            let pixel = self.outputs.next_multiple_of(self.lanes);
-            dy.copy_strip(outputs, channels, pixel, scratch)
+        // Rows of outputs are rows of a tile that is narrow, and whole vectors of one that is not.
+        let pixel = if self.is_narrow() { self.outputs } else { self.outputs.next_multiple_of(self.lanes) };
+        let in_place = if pixel == self.outputs { dy.strip(outputs, channels.clone()) } else { None };
+        match in_place {
+            Some(strip) => strip,
+            None => dy.copy_strip(s, outputs, channels, pixel, scratch),
         }
     }
 

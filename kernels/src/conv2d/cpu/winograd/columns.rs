@@ -2,6 +2,7 @@
 
 use super::geometry::{Block, Geometry, skewed};
 use super::transform::Transform;
+use crate::conv2d::Mapped;
 use crate::simd::Simd;
 
 /// The vector at `ptr + vector LANES` of a row of `channels` values, zeros beyond it.
@@ -23,7 +24,7 @@ pub(super) unsafe fn load_channels<S: Simd>(s: S, ptr: *const f32, vector: usize
 
 /// The first pixel of each of `N` rows of an image `[height, width, channels]`, from row `first` on. A row outside the image
 /// is `zeros`; the second array tells which are inside.
-pub(super) fn window<const N: usize>(
+fn window<const N: usize>(
     image: &[f32],
     zeros: &[f32],
     first: isize,
@@ -42,29 +43,46 @@ pub(super) fn window<const N: usize>(
     (rows, inside)
 }
 
-/// Transforms `columns` columns of `channels` values: `out[i][column][..] = f(rows[0][column][..], ...)[i]`, where the rows of
-/// `out` are `stride` apart and their pixels padded to whole vectors.
+/// The rows that a column transform reads.
+struct Rows<'a, const A: usize> {
+    /// The first pixel of each row; `zeros` for one outside the image.
+    start: [*const f32; A],
+    /// Which rows are inside the image.
+    inside: [bool; A],
+    /// Pixels of every row, and values of a pixel.
+    columns: usize,
+    channels: usize,
+    /// How a value inside the image is read: two slices as long as a pixel, or empty.
+    scale: &'a [f32],
+    shift: &'a [f32],
+    /// At least as long as a pixel.
+    zeros: &'a [f32],
+}
+
+/// Transforms columns of pixels: `out[i][column][..] = f(rows[0][column][..], ...)[i]`, where the rows of `out` are `stride` apart
+/// and their pixels padded to whole vectors.
 ///
 /// # Safety
-/// Each of `rows` is valid for reading `columns x channels` values, and `out + i stride` for writing `columns` padded pixels.
+/// Each row is valid for reading `columns x channels` values, and `out + i stride` for writing `columns` padded pixels.
 #[inline(always)]
-pub(super) unsafe fn transform_columns<S: Simd, const A: usize, const B: usize>(
+unsafe fn transform_columns<S: Simd, const A: usize, const B: usize>(
     s: S,
-    rows: [*const f32; A],
-    [columns, channels]: [usize; 2],
+    rows: &Rows<'_, A>,
     out: *mut f32,
     stride: usize,
     f: impl Fn([S::F32; A]) -> [S::F32; B],
 ) {
-    /// One vector of a column.
+    let (columns, channels) = (rows.columns, rows.channels);
+    let (padded, whole) = (channels.next_multiple_of(S::LANES), channels - channels % S::LANES);
+    /// One vector of a column, from element `$from` of the rows to element `$to` of the output, read by `$load(row, value)`.
     macro_rules! apply {
-        ($from:expr, $to:expr, |$row:ident| $load:expr) => {{
+        ($from:expr, $to:expr, |$row:ident, $ptr:ident| $load:expr) => {{
             let (from, to) = ($from, $to);
             let mut d = [s.splat(0.0); A];
-            for (d, row) in d.iter_mut().zip(rows) {
+            for ($row, d) in d.iter_mut().enumerate() {
                 // SAFETY: `from` and the values after it are among the row's `columns x channels`.
                 *d = unsafe {
-                    let $row = row.add(from);
+                    let $ptr = rows.start[$row].add(from);
                     $load
                 };
             }
@@ -74,20 +92,46 @@ pub(super) unsafe fn transform_columns<S: Simd, const A: usize, const B: usize>(
             }
         }};
     }
-    if channels.is_multiple_of(S::LANES) {
-        // No pixel has padding: one run of vectors.
-        for at in (0..columns * channels).step_by(S::LANES) {
-            apply!(at, at, |row| s.load(row));
+    if rows.scale.is_empty() {
+        if channels == whole {
+            // No pixel has padding: one run of vectors.
+            for at in (0..columns * channels).step_by(S::LANES) {
+                apply!(at, at, |_i, row| s.load(row));
+            }
+            return;
+        }
+        for column in 0..columns {
+            let (from, to) = (column * channels, column * padded);
+            for v in (0..whole).step_by(S::LANES) {
+                apply!(from + v, to + v, |_i, row| s.load(row));
+            }
+            apply!(from + whole, to + whole, |_i, row| s.load_partial(row, channels - whole));
         }
         return;
     }
-    let whole = channels - channels % S::LANES;
+    assert!(rows.scale.len() == channels && rows.shift.len() == channels && rows.zeros.len() >= channels);
+    // A row outside the image has a shift of 0, and stays 0.
+    let shifts = rows.inside.map(|inside| if inside { rows.shift.as_ptr() } else { rows.zeros.as_ptr() });
+    let all = rows.inside.iter().all(|inside| *inside);
     for column in 0..columns {
-        let (from, to) = (column * channels, column * channels.next_multiple_of(S::LANES));
+        let (from, to) = (column * channels, column * padded);
         for v in (0..whole).step_by(S::LANES) {
-            apply!(from + v, to + v, |row| s.load(row));
+            // SAFETY: `v + LANES <= channels`, the length of the map and, at least, of the zeros.
+            let [scale, shift] = unsafe { [s.load(rows.scale.as_ptr().add(v)), s.load(rows.shift.as_ptr().add(v))] };
+            if all {
+                apply!(from + v, to + v, |_i, row| s.mul_add(s.load(row), scale, shift));
+            } else {
+                apply!(from + v, to + v, |i, row| s.mul_add(s.load(row), scale, s.load(shifts[i].add(v))));
+            }
         }
-        apply!(from + whole, to + whole, |row| s.load_partial(row, channels - whole));
+        if whole < channels {
+            let rest = channels - whole;
+            // SAFETY: as above, for the rest of the channels.
+            let scale = unsafe { s.load_partial(rows.scale.as_ptr().add(whole), rest) };
+            apply!(from + whole, to + whole, |i, row| {
+                s.mul_add(s.load_partial(row, rest), scale, s.load_partial(shifts[i].add(whole), rest))
+            });
+        }
     }
 }
 
@@ -97,7 +141,7 @@ pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, cons
     s: S,
     g: &Geometry,
     b: &Block,
-    x: &[f32],
+    x: Mapped<'_, f32>,
     zeros: &[f32],
     out: &mut [f32],
 ) {
@@ -108,7 +152,7 @@ pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, cons
     let image_len = g.h * g.w * g.c;
     for row in 0..b.rows {
         let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
-        let image = &x[image * image_len..(image + 1) * image_len];
+        let image = &x.values[image * image_len..(image + 1) * image_len];
         let first = (b.col * M) as isize - g.pad[1];
         let (mut rows, inside) = window::<N>(image, zeros, (tile * M) as isize - g.pad[0], [g.h, g.w, g.c]);
         // Columns `start..end` of the block are inside the image.
@@ -128,14 +172,15 @@ pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, cons
                 *row = unsafe { row.add((start as isize + first) as usize * g.c) };
             }
         }
+        let rows =
+            Rows { start: rows, inside, columns: end - start, channels: g.c, scale: x.scale, shift: x.shift, zeros };
         // SAFETY: `end - start` pixels from there are inside the row, `zeros` is as long as a row of the block, and `out` holds
         // `N` rows of `columns` pixels, `stride` apart.
         unsafe {
             let out = out.as_mut_ptr().add(start * c);
             transform_columns(
                 s,
-                rows,
-                [end - start, g.c],
+                &rows,
                 out,
                 stride,
                 #[inline(always)]
@@ -182,7 +227,7 @@ pub(super) fn output_columns<S: Simd, T: Transform<N, M, R>, const N: usize, con
     s: S,
     g: &Geometry,
     b: &Block,
-    dy: &[f32],
+    dy: Mapped<'_, f32>,
     zeros: &[f32],
     out: &mut [f32],
 ) {
@@ -192,7 +237,7 @@ pub(super) fn output_columns<S: Simd, T: Transform<N, M, R>, const N: usize, con
     let image_len = g.p * g.q * g.k;
     for row in 0..b.rows {
         let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
-        let image = &dy[image * image_len..(image + 1) * image_len];
+        let image = &dy.values[image * image_len..(image + 1) * image_len];
         let (mut rows, inside) = window::<M>(image, zeros, (tile * M) as isize, [g.p, g.q, g.k]);
         let columns = width.min(g.q - b.col * M);
         let out = &mut out[row * width * k..];
@@ -205,13 +250,13 @@ pub(super) fn output_columns<S: Simd, T: Transform<N, M, R>, const N: usize, con
                 *row = unsafe { row.add(b.col * M * g.k) };
             }
         }
+        let rows = Rows { start: rows, inside, columns, channels: g.k, scale: dy.scale, shift: dy.shift, zeros };
         // SAFETY: `columns` pixels from there are inside the row, `zeros` is as long as a row of the block, and `out` holds `N`
         // rows of `width` pixels, `stride` apart.
         unsafe {
             transform_columns(
                 s,
-                rows,
-                [columns, g.k],
+                &rows,
                 out.as_mut_ptr(),
                 stride,
                 #[inline(always)]

@@ -5,6 +5,7 @@ use super::gemm::{Matrix, multiply};
 use super::geometry::{Block, Geometry, Scratch, skewed};
 use super::transform::Transform;
 use crate::Write;
+use crate::conv2d::Mapped;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use std::marker::PhantomData;
@@ -13,7 +14,7 @@ use std::marker::PhantomData;
 pub(super) struct ForwardTask<'a, T, const N: usize, const M: usize, const R: usize> {
     pub(super) g: &'a Geometry,
     pub(super) block: Block,
-    pub(super) x: &'a [f32],
+    pub(super) x: Mapped<'a, f32>,
     pub(super) u: &'a [f32],
     pub(super) bias: &'a [f32],
     pub(super) y: SharedSlice<'a, f32>,

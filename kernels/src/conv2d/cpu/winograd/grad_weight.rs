@@ -6,6 +6,7 @@ use super::gemm::{Matrix, accumulate};
 use super::geometry::{Geometry, Scratch, skewed};
 use super::transform::{Transform, weight_adjoint};
 use crate::Write;
+use crate::conv2d::Mapped;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use std::marker::PhantomData;
@@ -14,8 +15,8 @@ use std::marker::PhantomData;
 pub(super) struct GradWeightTask<'a, T, const N: usize, const M: usize, const R: usize> {
     pub(super) g: &'a Geometry,
     pub(super) blocks: std::ops::Range<usize>,
-    pub(super) x: &'a [f32],
-    pub(super) dy: &'a [f32],
+    pub(super) x: Mapped<'a, f32>,
+    pub(super) dy: Mapped<'a, f32>,
     pub(super) acc: &'a mut [f32],
     pub(super) scratch: Scratch<'a>,
     pub(super) transform: PhantomData<T>,

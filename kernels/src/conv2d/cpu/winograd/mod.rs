@@ -28,7 +28,7 @@ mod grad_weight;
 mod transform;
 mod weight;
 
-use super::super::Conv2dParams;
+use super::super::{Conv2dParams, Mapped};
 use crate::parallel::SharedSlice;
 use crate::{Cpu, Write};
 use forward::ForwardTask;
@@ -75,7 +75,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
         p: &Conv2dParams,
         g: &Geometry,
         adjoint: bool,
-        x: &[f32],
+        x: Mapped<'_, f32>,
         w: &[f32],
         bias: &[f32],
         y: &mut [f32],
@@ -121,8 +121,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
     fn grad_weight(
         cpu: &Cpu,
         g: &Geometry,
-        x: &[f32],
-        dy: &[f32],
+        x: Mapped<'_, f32>,
+        dy: Mapped<'_, f32>,
         dw: &mut [f32],
         write: Write,
         workspace: &mut [f32],
@@ -173,7 +173,7 @@ pub(super) fn forward(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
-    x: &[f32],
+    x: Mapped<'_, f32>,
     w: &[f32],
     bias: &[f32],
     y: &mut [f32],
@@ -197,7 +197,7 @@ pub(super) fn grad_input(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
-    dy: &[f32],
+    dy: Mapped<'_, f32>,
     w: &[f32],
     bias: &[f32],
     dx: &mut [f32],
@@ -221,8 +221,8 @@ pub(super) fn grad_weight(
     cpu: &Cpu,
     tile: Tile,
     p: &Conv2dParams,
-    x: &[f32],
-    dy: &[f32],
+    x: Mapped<'_, f32>,
+    dy: Mapped<'_, f32>,
     dw: &mut [f32],
     write: Write,
     workspace: &mut [f32],

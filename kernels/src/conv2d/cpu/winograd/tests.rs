@@ -55,21 +55,21 @@ fn passes_equal_the_reference() {
             let mut want = wide(&y);
             reference::forward(&p, wide(&x)[..].into(), &wide(&weight), &wide(&bias), &mut want, write);
             let mut workspace = vec![f32::NAN; forward_workspace_len(&cpu, tile, &p)];
-            forward(&cpu, tile, &p, &x, &weight, &bias, &mut y, write, &mut workspace);
+            forward(&cpu, tile, &p, x[..].into(), &weight, &bias, &mut y, write, &mut workspace);
             check("forward", &y, &want);
 
             let mut dx = begin(p.input_len());
             let mut want = wide(&dx);
             reference::grad_input(&p, wide(&dy)[..].into(), &wide(&weight), &wide(&bias_c), &mut want, write);
             let mut workspace = vec![f32::NAN; grad_input_workspace_len(&cpu, tile, &p)];
-            grad_input(&cpu, tile, &p, &dy, &weight, &bias_c, &mut dx, write, &mut workspace);
+            grad_input(&cpu, tile, &p, dy[..].into(), &weight, &bias_c, &mut dx, write, &mut workspace);
             check("grad_input", &dx, &want);
 
             let mut dw = begin(p.weight_len());
             let mut want = wide(&dw);
             reference::grad_weight(&p, wide(&x)[..].into(), wide(&dy)[..].into(), &mut want, write);
             let mut workspace = vec![f32::NAN; grad_weight_workspace_len(&cpu, tile, &p)];
-            grad_weight(&cpu, tile, &p, &x, &dy, &mut dw, write, &mut workspace);
+            grad_weight(&cpu, tile, &p, x[..].into(), dy[..].into(), &mut dw, write, &mut workspace);
             check("grad_weight", &dw, &want);
         }
     }
