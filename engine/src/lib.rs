@@ -61,7 +61,9 @@ pub use kernels::loss::Loss;
 pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
 #[cfg(feature = "cuda")]
 pub use kernels::{Cuda, CudaError};
-pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, CustomOp, View};
+pub use ops::{
+    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CustomOp, NormConvAct, NormConvActNodes, View,
+};
 pub use optim::AdamW;
 pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
 pub use schedule::{Schedule, ScheduleKind};
