@@ -15,7 +15,7 @@ pub(crate) struct GradcheckArgs {
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
     /// What is checked: cpu, the kernels against the reference; reference, the naive loops against finite differences; auto, both
-    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    #[arg(long, default_value_t = Device::Auto)]
     device: Device,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
     #[arg(long)]
@@ -46,7 +46,10 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         Device::Auto => (true, true),
         Device::Cpu => (false, true),
         Device::Reference => (true, false),
-        Device::Cuda => return Err(DeviceError::NoCuda.into()),
+        Device::Cuda { .. } => {
+            let reason = "this check is of the CPU; the tests of the crate `kernels` check the GPU".to_owned();
+            return Err(DeviceError::Cuda { device, reason }.into());
+        }
     };
     let isas = match isa {
         _ if !cpu => Vec::new(),
