@@ -2,6 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
-pub mod cuda;
 pub mod fixture;
 pub mod golden;

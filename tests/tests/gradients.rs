@@ -1,4 +1,4 @@
-//! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` and `Cuda` against `Reference`.
+//! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` against `Reference`.
 
 use engine::{
     Activation, Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, Statistics,
@@ -7,7 +7,6 @@ use engine::{
 use kernels::simd::Isa;
 use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
 use tests::compare::{Comparison, F32_ROUNDOFF, largest};
-use tests::cuda::on_cuda;
 use tests::fixture::{Fixture, elements, initialize, to_f64, uniform};
 
 /// Small networks that have, together, every setting; with the height and width of their images.
@@ -140,53 +139,32 @@ fn outcome<B: Backend>(backend: B, fixture: &Fixture) -> Outcome {
 /// [`Session::read`] and [`Session::read_gradient`].
 type Read<B> = fn(&Session<B>, PlanId, NodeId, &mut [<B as Backend>::Element]) -> engine::Result<()>;
 
-/// Compares a backend with the reference, whose outcome is `want`.
-///
 /// The bounds are 64 times the rounding errors of a sum over all pixels (see `golden.rs`; twice as many, for a batch
 /// norm of the few pixels of a small image can have a large scale); of values, relative to the tensor's largest
 /// element; of gradients, relative to the largest of the network: where a gradient is small because its parts cancel
 /// (that of a bias before a batch norm is 0) its rounding errors are not.
-fn check_agreement<B: Backend>(backend: B, fixture: &Fixture, want: &Outcome) {
-    let pixels: usize = fixture.graph.shape(fixture.image).dims()[..3].iter().product();
-    let largest_gradient = want.gradients.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
-    let rounding = 64.0 * F32_ROUNDOFF * (pixels as f64).sqrt();
-    let mut comparison = Comparison::new(format!("{}, {:?}", backend.name(), fixture.network.config()));
-    let got = outcome(backend, fixture);
-    for ((name, got), (_, want)) in got.values.iter().zip(&want.values) {
-        comparison.tensor_within(name, got, want, rounding, 0.0);
-    }
-    for ((name, got), (_, want)) in got.gradients.iter().zip(&want.gradients) {
-        comparison.tensor_within(&format!("gradient of {name}"), got, want, 0.0, rounding * largest_gradient);
-    }
-    comparison.finish();
-}
-
-/// Networks as wide as real ones, too.
-fn fixtures() -> impl Iterator<Item = Fixture> {
+#[test]
+fn cpu_agrees_with_reference_on_every_isa() {
     let mut cases = cases();
     let wide = ResConvConfig { layers: 3, ..ResConvConfig::default() };
     cases.push((wide.clone(), [16, 16]));
     cases.push((ResConvConfig { channels: Ramp { first: 33, last: 48 }, stride: 2, ..wide.clone() }, [13, 11]));
     cases.push((ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }, ..wide }, [12, 10]));
-    cases.into_iter().map(|(config, [height, width])| Fixture::new(config, [3, height, width]))
-}
-
-#[test]
-fn cpu_agrees_with_reference_on_every_isa() {
-    for fixture in fixtures() {
+    for (config, [height, width]) in cases {
+        let fixture = Fixture::new(config, [3, height, width]);
         let want = outcome(Reference, &fixture);
+        let largest_gradient = want.gradients.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
+        let rounding = 64.0 * F32_ROUNDOFF * ((3 * height * width) as f64).sqrt();
         for isa in Isa::available() {
-            check_agreement(Cpu::with_isa(isa, 2).unwrap(), &fixture, &want);
+            let got = outcome(Cpu::with_isa(isa, 2).unwrap(), &fixture);
+            let mut comparison = Comparison::new(format!("cpu-{isa}, {:?}", fixture.network.config()));
+            for ((name, got), (_, want)) in got.values.iter().zip(&want.values) {
+                comparison.tensor_within(name, got, want, rounding, 0.0);
+            }
+            for ((name, got), (_, want)) in got.gradients.iter().zip(&want.gradients) {
+                comparison.tensor_within(&format!("gradient of {name}"), got, want, 0.0, rounding * largest_gradient);
+            }
+            comparison.finish();
         }
     }
-}
-
-/// On a GPU, or on the driver emulator.
-#[test]
-fn cuda_agrees_with_reference() {
-    on_cuda("cuda_agrees_with_reference", env!("CARGO_TARGET_TMPDIR"), |cuda| {
-        for fixture in fixtures() {
-            check_agreement(cuda.clone(), &fixture, &outcome(Reference, &fixture));
-        }
-    });
 }

@@ -2,8 +2,6 @@
 
 mod checks;
 mod common;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod errors;
 mod faults;
 mod restore;
