@@ -8,7 +8,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, PlanOptions, Session, Statistics};
+use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, Session, Statistics};
 use model::{ResConv, ResConvConfig};
 use std::time::Instant;
 
@@ -65,10 +65,11 @@ fn main() -> Result<()> {
         Plan::inference(&graph, &[y], Statistics::Running)?
     } else {
         let loss = graph.l1_loss(y, target)?;
-        match a.memory_limit {
-            None => Plan::training(&graph, loss)?,
-            Some(mib) => Plan::training_within(&graph, loss, &backend, mib << 20, &PlanOptions::default())?,
-        }
+        Plan::training(&graph, loss)?
+    };
+    let plan = match a.memory_limit {
+        None => plan,
+        Some(mib) => plan.within(&backend, mib << 20)?,
     };
     let recomputed = plan.recomputed();
     let mut session = Session::new(backend, vec![plan])?;

@@ -136,7 +136,7 @@ pub struct Plan {
     pub(crate) purpose: Purpose,
     pub(crate) program: Program,
     pub(crate) placement: Placement,
-    pub(crate) poison: bool,
+    pub(crate) options: PlanOptions,
 }
 
 impl Plan {
@@ -155,32 +155,6 @@ impl Plan {
     /// As [`training`](Plan::training); also if a node to keep is not of the graph.
     pub fn training_with(graph: &Graph, loss: NodeId, options: &PlanOptions) -> Result<Plan> {
         Plan::new(graph, Purpose::Training { loss }, options)
-    }
-
-    /// As [`training_with`](Plan::training_with), with as much recomputed as it takes for a session of this plan alone to need no more
-    /// than `limit` bytes on the backend.
-    ///
-    /// # Errors
-    /// As [`training_with`](Plan::training_with); [`Error::MemoryLimit`] if even the smallest plan needs more.
-    pub fn training_within<B: Backend>(
-        graph: &Graph,
-        loss: NodeId,
-        backend: &B,
-        limit: usize,
-        options: &PlanOptions,
-    ) -> Result<Plan> {
-        let mut plan = Plan::training_with(graph, loss, options)?;
-        // with more to recompute the scratch can grow by little, if at all
-        for _ in 0..2 {
-            let memory = plan.memory(backend);
-            if memory.total() <= limit {
-                return Ok(plan);
-            }
-            let arena = limit.saturating_sub(memory.total() - memory.arena) / size_of::<B::Element>();
-            plan = Plan::training_with(graph, loss, &PlanOptions { arena_limit: Some(arena), ..options.clone() })?;
-        }
-        let needed = plan.memory(backend).total();
-        if needed <= limit { Ok(plan) } else { Err(Error::MemoryLimit { limit, needed }) }
     }
 
     /// The values of `outputs`.
@@ -223,7 +197,28 @@ impl Plan {
         let recomputable = std::mem::take(&mut program.recomputable);
         let program = recompute::choose(&program, &recomputable, options);
         let placement = place::place(&program, &place::lifetimes(&program), options.reuse);
-        Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, poison: options.poison })
+        Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, options: options.clone() })
+    }
+
+    /// The same plan, with as much computed again in the backward pass as it takes for a session of this plan alone to need no more than
+    /// `limit` bytes on the backend: see [`PlanOptions::arena_limit`].
+    ///
+    /// # Errors
+    /// [`Error::MemoryLimit`] if even the smallest plan needs more.
+    pub fn within<B: Backend>(&self, backend: &B, limit: usize) -> Result<Plan> {
+        let mut plan = self.clone();
+        // what else it needs may change with the steps
+        for _ in 0..2 {
+            let memory = plan.memory(backend);
+            if memory.total() <= limit {
+                return Ok(plan);
+            }
+            let arena = limit.saturating_sub(memory.total() - memory.arena) / size_of::<B::Element>();
+            let options = PlanOptions { arena_limit: Some(arena), ..self.options.clone() };
+            plan = Plan::new(&self.graph, self.purpose.clone(), &options)?;
+        }
+        let needed = plan.memory(backend).total();
+        if needed <= limit { Ok(plan) } else { Err(Error::MemoryLimit { limit, needed }) }
     }
 
     /// Steps that compute again what was not kept for the backward pass, and their floating-point operations in convolutions as a
