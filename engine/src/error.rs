@@ -1,10 +1,22 @@
 //! [`Error`]
 
+use crate::plan::mib;
 use crate::{PlanId, Shape};
 
 /// What went wrong, and where: the messages name the operation, node and argument, what was expected and what was got.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
+    /// A limit of memory that no plan can keep.
+    #[error(
+        "memory limit: {:.0} MiB are not enough: {:.0} MiB are needed even if all that can be is computed again",
+        mib(*limit), mib(*needed).ceil()
+    )]
+    MemoryLimit {
+        /// Bytes allowed.
+        limit: usize,
+        /// Bytes that the smallest plan needs.
+        needed: usize,
+    },
     /// An argument of an operation has the wrong shape, or is the wrong kind of node.
     #[error("{op} `{node}`: argument `{argument}` is {got}, expected {expected}")]
     Argument {

@@ -72,13 +72,10 @@ fn sharing_memory_and_recomputing_change_no_bit() {
             let plain = PlanOptions { reuse: false, recompute: false, poison: false, ..PlanOptions::default() };
             let want = run(plain, false);
             for reuse in [false, true] {
-                for recompute in [false, true] {
-                    let options = PlanOptions { reuse, recompute, poison: true, ..PlanOptions::default() };
-                    assert!(
-                        want == run(options, true),
-                        "{isa}, reuse {reuse}, recompute {recompute}: {}",
-                        fixture.network
-                    );
+                for (recompute, arena_limit) in [(false, None), (true, None), (true, Some(0)), (true, Some(400_000))] {
+                    let options = PlanOptions { reuse, recompute, arena_limit, poison: true, ..PlanOptions::default() };
+                    let what = format!("{isa}, {options:?}: {}", fixture.network);
+                    assert!(want == run(options, true), "{what}");
                 }
             }
         }

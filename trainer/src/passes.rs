@@ -102,6 +102,20 @@ impl Passes {
         full.into_iter().chain((rest > 0).then_some(rest)).map(|batch| self.add(kind, batch)).collect()
     }
 
+    /// Plans so that a session of any one pass needs no more than `mib` MiB on the backend, by computing again what does not fit; 0 is
+    /// no limit.
+    ///
+    /// # Errors
+    /// If that is not enough.
+    pub fn limit_memory<B: Compute>(&mut self, backend: &B, mib: usize) -> Result<(), PassError> {
+        if mib > 0 {
+            for plan in &mut self.plans {
+                *plan = plan.within(backend, mib << 20)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The plan of a pass.
     pub fn plan(&self, pass: &Pass) -> &Plan {
         &self.plans[pass.plan.0]

@@ -105,6 +105,8 @@ pub struct RunSettings {
     pub device: Device,
     /// Threads that compute; 0 for one a core.
     pub threads: usize,
+    /// MiB that a pass over a batch may take, what does not fit being computed again; 0 for no limit.
+    pub memory_limit: usize,
     /// Training images between checkpoints; 0 for one at the end only.
     pub checkpoint_every: u64,
     /// Minutes after which a checkpoint is written in any case; 0 for never.
@@ -132,6 +134,7 @@ impl Default for RunSettings {
         RunSettings {
             device: Device::Auto,
             threads: 0,
+            memory_limit: 0,
             checkpoint_every: 10_000,
             checkpoint_minutes: 10.0,
             keep_checkpoints: 2,
@@ -354,7 +357,7 @@ impl Layer {
         Ok(Layer { origin: Origin::Flat(path.to_owned(), table), values })
     }
 
-    /// The settings of the run that is resumed, but for its choice of folder and threads.
+    /// The settings of the run that is resumed, but for its choice of folder, threads and memory.
     ///
     /// # Errors
     /// As [`flags`](Self::flags).
@@ -363,6 +366,7 @@ impl Layer {
         if let Some(Value::Table(run)) = values.get_mut("run") {
             run.remove("out");
             run.remove("threads");
+            run.remove("memory_limit");
         }
         Ok(Layer { origin: Origin::Checkpoint, values })
     }
@@ -575,6 +579,7 @@ impl Settings {
         whole("training", "warmup", t.warmup, [0, t.samples])?;
         whole("training", "seed", t.seed, [0, i64::MAX as u64])?;
         whole("run", "threads", run.threads as u64, [0, 1024])?;
+        whole("run", "memory_limit", run.memory_limit as u64, [0, 1 << 24])?;
         whole("run", "keep_checkpoints", run.keep_checkpoints as u64, [1, 1_000_000])?;
         let minutes = run.checkpoint_minutes;
         let expected = "a finite number of 0 or more";

@@ -223,10 +223,12 @@ fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
 pub fn plan_text(settings: &Settings) -> Result<String, TrainError> {
     let mut passes = Passes::new(&settings.network, settings.training.size)?;
     let pass = passes.add(Kind::Training, settings.training.batch)?;
-    let plan = passes.plan(&pass);
     let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
-    let network = passes.network();
-    Ok(with_backend!(chosen, |backend| format!("{network}\n\n{plan}\n{}", plan.memory(&backend))))
+    with_backend!(chosen, |backend| {
+        passes.limit_memory(&backend, settings.run.memory_limit)?;
+        let (network, plan) = (passes.network(), passes.plan(&pass));
+        Ok(format!("{network}\n\n{plan}\n{}", plan.memory(&backend)))
+    })
 }
 
 fn run_of(checkpoint: &Checkpoint) -> Result<&RunState, CheckpointError> {
@@ -263,14 +265,20 @@ fn train_on<B: Compute>(
     watch: Watch<'_>,
 ) -> Result<Summary, TrainError> {
     let training = &settings.training;
-    let Prepared { passes, steps, validator, preview } = Prepared::new(settings, &data.validation)?;
+    let Prepared { mut passes, steps, validator, preview } = Prepared::new(settings, &data.validation)?;
+    passes.limit_memory(&backend, settings.run.memory_limit)?;
+    let (again, flops) = passes.plan(&steps[0]).recomputed();
     let (device, threads) = (backend.name(), backend.threads());
     let parameters = passes.network().parameter_count();
     progress::say(&format!("network  {}", describe(passes.network())));
     progress::say(&format!("data     {}", data.folder));
     let mut session = passes.session(backend)?;
     let memory = session.memory().total();
-    progress::say(&format!("memory   {:.0} MiB for batches of {}", memory as f64 / MIB, steps[0].batch));
+    let mut line = format!("memory   {:.0} MiB for batches of {}", memory as f64 / MIB, steps[0].batch);
+    if again > 0 && settings.run.memory_limit > 0 {
+        line += &format!("; {again} steps run again to save memory, {:.0} % of the convolutions' work", flops * 100.0);
+    }
+    progress::say(&line);
     let (position, batches_before) = begin(&mut session, settings, &start, &device)?;
     let text = settings.to_toml()?;
     stop::catch_signals().map_err(TrainError::Signals)?;

@@ -35,6 +35,9 @@ struct Arguments {
     /// Times forward passes with running statistics.
     #[arg(long)]
     inference: bool,
+    /// MiB that the session may take; what does not fit is computed again. Without it, everything is kept.
+    #[arg(long, value_name = "MIB")]
+    memory_limit: Option<usize>,
     /// Records one node an operation instead of one a layer.
     #[arg(long)]
     unfused: bool,
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
         kernel_size: a.kernel_size.into(),
         ..ResConvConfig::default()
     };
+    let backend = Cpu::new(a.threads)?;
     let mut graph = Graph::new();
     let shape = [a.batch, a.size, a.size, 1];
     let x = graph.input("image", shape)?;
@@ -63,7 +67,12 @@ fn main() -> Result<()> {
         let loss = graph.l1_loss(y, target)?;
         Plan::training(&graph, loss)?
     };
-    let mut session = Session::new(Cpu::new(a.threads)?, vec![plan])?;
+    let plan = match a.memory_limit {
+        None => plan,
+        Some(mib) => plan.within(&backend, mib << 20)?,
+    };
+    let recomputed = plan.recomputed();
+    let mut session = Session::new(backend, vec![plan])?;
     session.initialize(0);
     let len = shape.iter().product();
     let image: Vec<f32> = (0..len).map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin()).collect();
@@ -97,6 +106,8 @@ fn main() -> Result<()> {
         "wall_ms": wall,
         "cpu_ms": cpu,
         "losses": losses,
+        "recomputed_steps": recomputed.0,
+        "recomputed_flops": recomputed.1,
         "planned_mib": session.memory().total() as f64 / f64::from(1 << 20),
         "peak_rss_mib": peak_rss_mib().ok(),
     });

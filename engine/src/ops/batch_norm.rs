@@ -3,7 +3,7 @@
 use super::case::{Case, Random};
 use super::{Arguments, Conv2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter, Mode, Statistics};
+use crate::plan::{Call, Effort, Emitter, Mode, Statistics};
 use crate::{Init, Result, Shape};
 use kernels::Span;
 use kernels::batch_norm::{self, BatchNormParams};
@@ -137,11 +137,14 @@ impl Operation for BatchNorm {
     }
 
     /// One pass over `x`, where keeping the output would cost a tensor as large as `x` until the backward pass.
-    fn recompute(&self, cx: &Emitter<'_, '_>, y: Span) -> Option<Call> {
+    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
         let [x, gamma, beta] = [0, 1, 2].map(|i| cx.input(i));
         let (mean, rstd) = (cx.auxiliary(0), cx.auxiliary(1));
-        let operands = batch_norm::Apply { x, gamma, beta, mean, rstd, y };
-        Some(Call::BatchNormApply(self.params(cx.shape(0), self.momentum), operands))
+        let params = self.params(cx.shape(0), self.momentum);
+        let (output, shape) = (cx.output(), cx.output_shape());
+        cx.recomputable(output, shape, Effort::Normalization, |y| {
+            Call::BatchNormApply(params, batch_norm::Apply { x, gamma, beta, mean, rstd, y })
+        });
     }
 
     fn cases() -> Vec<Case> {

@@ -24,7 +24,7 @@ pub use custom::{CustomOp, View};
 pub use norm_conv_act::{Convolution, NormConvAct, NormConvActNodes};
 
 use crate::graph::{Node, NodeId};
-use crate::plan::{Call, Emitter};
+use crate::plan::Emitter;
 use crate::{Error, Result, Shape};
 use add::Add;
 use case::{Case, Random};
@@ -48,11 +48,9 @@ pub(crate) trait Operation {
     /// Emits the passes that compute the gradients of the inputs that want one. What they read is kept for them.
     fn backward(&self, cx: &mut Emitter<'_, '_>);
 
-    /// The pass that computes the output once more, into the given span, if that is so cheap that it is better
-    /// than to keep the output for the backward passes of its readers. Only asked of training plans.
-    fn recompute(&self, _cx: &Emitter<'_, '_>, _output: kernels::Span) -> Option<Call> {
-        None
-    }
+    /// Lists the values of the forward passes that could be computed once more instead of being kept for the backward passes
+    /// ([`Emitter::recomputable`]), in the order in which they were made. Only asked of training plans.
+    fn recompute(&self, _cx: &mut Emitter<'_, '_>) {}
 
     /// How many of the last inputs are states that a training plan updates.
     fn updates(&self) -> usize {

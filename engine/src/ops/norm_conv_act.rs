@@ -16,7 +16,7 @@ use super::case::{Case, Random};
 use super::conv2d::MOST_FLOPS;
 use super::{Arguments, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter, Gradient, Mode, Statistics};
+use crate::plan::{Call, Effort, Emitter, Gradient, Mode, Statistics};
 use crate::{Init, Result, Shape};
 use kernels::activation::{self, Activation, Saved};
 use kernels::batch_norm::{self, BatchNormParams};
@@ -326,6 +326,27 @@ impl Operation for NormConvActOp {
         if let Some(skip) = self.skip() {
             cx.contribute(skip, total, self.params.skip_weight);
         }
+    }
+
+    /// The output is a pass over the convolution's output; that is a convolution.
+    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
+        if !self.has_epilogue() {
+            return;
+        }
+        let (shape, z) = (cx.output_shape(), cx.auxiliary(self.saved()));
+        if self.separate_activation().is_none() {
+            let (p, map) = (self.params.conv.params(cx.shape(0), cx.shape(1)), self.map(cx));
+            let operands = [cx.input(0), cx.input(1), self.bias().map_or(Span::EMPTY, |i| cx.input(i))];
+            let conv = self.params.conv;
+            cx.recomputable(z, shape, Effort::Convolution, |copy| conv.forward(p, operands, map, copy));
+        }
+        let Call::EpilogueForward(params, operands) = self.epilogue(cx, cx.output(), [Span::EMPTY; 2]) else {
+            unreachable!("that is the call of the epilogue");
+        };
+        let output = cx.output();
+        cx.recomputable(output, shape, Effort::Pass, |y| {
+            Call::EpilogueForward(params, epilogue::Forward { y, ..operands })
+        });
     }
 
     fn cases() -> Vec<Case> {

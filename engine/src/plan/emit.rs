@@ -61,9 +61,21 @@ pub(crate) struct Program {
     pub(crate) recomputable: Vec<Recomputable>,
 }
 
+/// What it costs to compute a value once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effort {
+    /// A pass that is worth the tensor that need not be kept, always.
+    Normalization,
+    /// A pass over memory.
+    Pass,
+    /// A convolution.
+    Convolution,
+}
+
 /// A value, and a pass that computes it once more.
 #[derive(Clone, Debug)]
 pub(crate) struct Recomputable {
+    pub(crate) effort: Effort,
     pub(crate) node: NodeId,
     pub(crate) value: Span,
     /// What the pass writes.
@@ -260,16 +272,8 @@ impl Builder<'_> {
     /// Lists the values that could be computed again for the backward passes.
     fn recomputable(&mut self) {
         for id in self.graph.ids() {
-            let (Some(operation), Some(value)) = (self.graph.get(id).op.operation(), self.program.of_node[id.index()])
-            else {
-                continue;
-            };
-            let copy = Span::new(VALUE, self.program.values.len(), value.len);
-            let emitter = Emitter { builder: self, id };
-            if let Some(call) = operation.recompute(&emitter, copy) {
-                let made = self.program.value(self.graph.shape(id));
-                debug_assert_eq!(made, copy);
-                self.program.recomputable.push(Recomputable { node: id, value, copy, call });
+            if let Some(operation) = self.graph.get(id).op.operation().filter(|_| self.needed[id.index()]) {
+                operation.recompute(&mut Emitter { builder: self, id });
             }
         }
     }
@@ -447,6 +451,15 @@ impl Emitter<'_, '_> {
     /// afterwards.
     pub(crate) fn emit_over(&mut self, call: Call, y: Span, over: &[Span]) {
         self.builder.step(self.id, call, Some((y, over.to_vec())));
+    }
+}
+
+/// For the list of what can be recomputed.
+impl Emitter<'_, '_> {
+    /// Says that the call computes `value` once more, into the span that it is given.
+    pub(crate) fn recomputable(&mut self, value: Span, shape: Shape, effort: Effort, call: impl FnOnce(Span) -> Call) {
+        let (node, copy) = (self.id, self.new_value(shape));
+        self.builder.program.recomputable.push(Recomputable { effort, node, value, copy, call: call(copy) });
     }
 }
 

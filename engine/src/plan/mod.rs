@@ -11,14 +11,15 @@ mod recompute;
 mod tests;
 
 pub(crate) use call::{Access, Call};
-pub(crate) use emit::{Emitter, Gradient, Step, VALUE};
+pub(crate) use emit::{Effort, Emitter, Gradient, Step, VALUE};
 pub use memory::MemoryReport;
+pub(crate) use memory::mib;
 
 use crate::graph::{Graph, NodeId};
 use crate::regions::Layout;
 use crate::{Error, Result};
 use emit::Program;
-use kernels::Span;
+use kernels::{Backend, Span};
 use place::Placement;
 use std::fmt;
 
@@ -47,6 +48,10 @@ pub struct PlanOptions {
     /// Whether outputs of batch normalizations are computed again in the backward pass instead of being kept. Default
     /// true.
     pub recompute: bool,
+    /// Elements that the arena should need at most: if it would need more, outputs of [`Graph::norm_conv_act`] are computed again in
+    /// the backward pass, as few as will do, and if that is not enough, convolutions too (gradient checkpointing). If it cannot be
+    /// reached, the plan is the smallest there is; [`Plan::memory`] tells. Default: no limit.
+    pub arena_limit: Option<usize>,
     /// Nodes that can be read after the run, beside the outputs.
     pub keep: Vec<NodeId>,
     /// Whether memory is filled with NaN before the run, and again when the value in it is no longer needed, so that
@@ -56,7 +61,13 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> PlanOptions {
-        PlanOptions { reuse: true, recompute: true, keep: Vec::new(), poison: cfg!(debug_assertions) }
+        PlanOptions {
+            reuse: true,
+            recompute: true,
+            arena_limit: None,
+            keep: Vec::new(),
+            poison: cfg!(debug_assertions),
+        }
     }
 }
 
@@ -125,7 +136,7 @@ pub struct Plan {
     pub(crate) purpose: Purpose,
     pub(crate) program: Program,
     pub(crate) placement: Placement,
-    pub(crate) poison: bool,
+    pub(crate) options: PlanOptions,
 }
 
 impl Plan {
@@ -183,11 +194,40 @@ impl Plan {
     fn new(graph: &Graph, purpose: Purpose, options: &PlanOptions) -> Result<Plan> {
         let layout = Layout::of(graph);
         let mut program = emit::emit(graph, &layout, &purpose, &options.keep)?;
-        if options.recompute {
-            recompute::insert(&mut program);
-        }
+        let recomputable = std::mem::take(&mut program.recomputable);
+        let program = recompute::choose(&program, &recomputable, options);
         let placement = place::place(&program, &place::lifetimes(&program), options.reuse);
-        Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, poison: options.poison })
+        Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, options: options.clone() })
+    }
+
+    /// The same plan, with as much computed again in the backward pass as it takes for a session of this plan alone to need no more than
+    /// `limit` bytes on the backend: see [`PlanOptions::arena_limit`].
+    ///
+    /// # Errors
+    /// [`Error::MemoryLimit`] if even the smallest plan needs more.
+    pub fn within<B: Backend>(&self, backend: &B, limit: usize) -> Result<Plan> {
+        let mut plan = self.clone();
+        // what else it needs may change with the steps
+        for _ in 0..2 {
+            let memory = plan.memory(backend);
+            if memory.total() <= limit {
+                return Ok(plan);
+            }
+            let arena = limit.saturating_sub(memory.total() - memory.arena) / size_of::<B::Element>();
+            let options = PlanOptions { arena_limit: Some(arena), ..self.options.clone() };
+            plan = Plan::new(&self.graph, self.purpose.clone(), &options)?;
+        }
+        let needed = plan.memory(backend).total();
+        if needed <= limit { Ok(plan) } else { Err(Error::MemoryLimit { limit, needed }) }
+    }
+
+    /// Steps that compute again what was not kept for the backward pass, and their floating-point operations in convolutions as a
+    /// share of the plan's: what a small arena costs.
+    pub fn recomputed(&self) -> (usize, f64) {
+        let steps = || self.program.steps.iter().filter(|step| step.pass == Pass::Recompute);
+        let total: usize = self.program.steps.iter().map(|step| step.call.flops()).sum();
+        let again: usize = steps().map(|step| step.call.flops()).sum();
+        (steps().count(), again as f64 / total.max(1) as f64)
     }
 
     /// Number of steps.

@@ -3,43 +3,121 @@
 //! The output of a batch normalization is read by the convolution behind it, forward and, for the weight gradient,
 //! backward. Kept in between, it costs a tensor for most of the step. But the normalization's own backward pass,
 //! which comes after that of the convolution, keeps the input and the statistics alive anyway, and from them the
-//! output is one cheap pass away.
+//! output is one cheap pass away. So it is always recomputed.
+//!
+//! What else can be recomputed is, where memory is short ([`PlanOptions::arena_limit`]):
+//!
+//! 1. The output of a fused layer, from that of its convolution: a pass over memory. The last layers' first, as many as it takes.
+//! 2. The output of the convolution, too, in all but every `k`-th layer (Chen et al., "Training deep nets with sublinear memory
+//!    cost", 2016): when the backward pass comes to the last of `k` layers, the convolutions of all of them run again, one after the
+//!    other. The smallest `k` that will do costs the fewest convolutions.
 
-use super::emit::{Program, Recomputable, Step};
-use super::{Access, Pass};
+use super::emit::{Effort, Program, Recomputable, Step};
+use super::{Access, Call, Pass, PlanOptions, place};
 use kernels::Span;
 
-/// For every value that can be computed again from what is alive anyway: inserts that pass before the first backward
-/// pass that reads it, and lets this and later passes read the copy.
-pub(crate) fn insert(program: &mut Program) {
-    // later nodes first: to recompute one, an earlier one may have to be, too
-    for candidate in std::mem::take(&mut program.recomputable).into_iter().rev() {
-        let Some(at) = place(program, &candidate) else { continue };
-        let Recomputable { node, value, copy, call } = candidate;
+/// The program with what the options want recomputed.
+pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &PlanOptions) -> Program {
+    let with = |dropped: &dyn Fn(&Recomputable, usize) -> bool| {
+        let mut program = program.clone();
+        // passes and convolutions are numbered from the last one on
+        let mut numbers = [0; 3];
+        for candidate in candidates.iter().rev() {
+            let number = &mut numbers[candidate.effort as usize];
+            if dropped(candidate, *number) {
+                insert(&mut program, candidate);
+            }
+            *number += 1;
+        }
+        program
+    };
+    let count = |effort: Effort| candidates.iter().filter(|candidate| candidate.effort == effort).count();
+    let is_free = |candidate: &Recomputable| candidate.effort == Effort::Normalization && options.recompute;
+    let fewest = with(&|candidate, _| is_free(candidate));
+    let Some(limit) = options.arena_limit else { return fewest };
+    let arena = |program: &Program| place::place(program, &place::lifetimes(program), options.reuse).arena;
+    if arena(&fewest) <= limit {
+        return fewest;
+    }
+
+    let passes = |dropped: usize| {
+        with(&|candidate, number| is_free(candidate) || candidate.effort == Effort::Pass && number < dropped)
+    };
+    let (mut too_few, mut enough) = (0, count(Effort::Pass));
+    let mut smallest = passes(enough);
+    if arena(&smallest) <= limit {
+        while enough - too_few > 1 {
+            let middle = usize::midpoint(too_few, enough);
+            let program = passes(middle);
+            if arena(&program) <= limit {
+                (enough, smallest) = (middle, program);
+            } else {
+                too_few = middle;
+            }
+        }
+        return smallest;
+    }
+    for every in 2..=count(Effort::Convolution) {
+        let program = with(&|candidate, number| match candidate.effort {
+            Effort::Normalization => options.recompute,
+            Effort::Pass => true,
+            Effort::Convolution => number % every != every - 1,
+        });
+        let fits = arena(&program) <= limit;
+        if fits || arena(&program) < arena(&smallest) {
+            smallest = program;
+        }
+        if fits {
+            break;
+        }
+    }
+    smallest
+}
+
+/// Steps between two uses of a value from which on it is computed again rather than kept: the backward passes of a layer are fewer.
+const FAR: usize = 16;
+
+/// If the value is read by backward passes, and can be computed again from what is alive anyway: inserts that pass before the first
+/// that reads it, and lets this and later passes read the copy. Where they are far apart, this is done several times. Later values
+/// first: to recompute one, an earlier one may have to be, too.
+fn insert(program: &mut Program, candidate: &Recomputable) {
+    let Recomputable { node, value, copy, ref call, .. } = *candidate;
+    if program.values[value.offset].kept {
+        return;
+    }
+    let mut readers = uses(program, value);
+    readers.retain(|&i| program.steps[i].pass != Pass::Forward);
+    // The last ones first, so that the others stay where they are. All are far from the one before.
+    while let Some(&first) = readers.first() {
+        let is_far = |pair: &[usize]| pair[1] - pair[0] > FAR;
+        let starts = readers.windows(2).filter(|pair| is_far(pair)).map(|pair| pair[1]).rev().chain([first]);
+        let Some(at) = starts.into_iter().find(|&at| can_run(program, call, at)) else { return };
+        let new = if at == first { copy } else { program.value(program.values[value.offset].shape) };
+        let mut again = call.clone();
+        again.operands_mut(&mut |span, _| {
+            if *span == copy {
+                *span = new;
+            }
+        });
         for step in &mut program.steps[at..] {
             step.call.operands_mut(&mut |span, _| {
                 if *span == value {
-                    *span = copy;
+                    *span = new;
                 }
             });
         }
-        program.steps.insert(at, Step { node, pass: Pass::Recompute, call, over: None });
+        program.steps.insert(at, Step { node, pass: Pass::Recompute, call: again, over: None });
+        readers.retain(|&i| i < at);
     }
 }
 
-/// Before which step the value is to be computed again, if it is read by a backward pass and can be.
-fn place(program: &Program, candidate: &Recomputable) -> Option<usize> {
-    if program.values[candidate.value.offset].kept {
-        return None;
-    }
-    let is_backward = |i: &usize| program.steps[*i].pass != Pass::Forward;
-    let at = uses(program, candidate.value).into_iter().find(is_backward)?;
+/// Whether everything that the call reads is alive before step `at`.
+fn can_run(program: &Program, call: &Call, at: usize) -> bool {
     let is_alive = |span: Span| {
         let value = &program.values[span.offset];
         value.fixed.is_some() || value.kept || uses(program, span).last() >= Some(&at)
     };
-    let mut operands = candidate.call.operands().into_iter().filter(|(_, access)| *access == Access::Read);
-    operands.all(|(span, _)| is_alive(span)).then_some(at)
+    call.operands().into_iter().filter(|(_, access)| *access == Access::Read).all(|(span, _)| is_alive(span))
 }
 
 /// The steps that read or write a value.

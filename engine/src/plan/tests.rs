@@ -334,3 +334,34 @@ fn autoencoder(layers: usize, batch: usize, size: usize, channels: usize, weight
     let loss = graph.l1_loss(x, target).unwrap();
     (graph, loss)
 }
+
+/// A small arena costs passes first, then convolutions, and is refused below what is possible.
+#[test]
+fn what_does_not_fit_is_computed_again() {
+    let mut graph = Graph::new();
+    let mut x = graph.input("x", [2, 8, 8, 4]).unwrap();
+    for layer in 0..12 {
+        let norm = Some(norm_nodes(&mut graph, &format!("layer_{layer}.bn"), 4));
+        let w = graph.parameter(&format!("layer_{layer}.weight"), [3, 3, 4, 4], Init::Ones).unwrap();
+        let nodes = NormConvActNodes { norm, w, bias: None, skip: None };
+        let conv = Convolution::Conv2d(Conv2d { padding: [1, 1], ..Conv2d::default() });
+        let params =
+            NormConvAct { conv, norm: BatchNorm::default(), activation: Some(Activation::Gelu), skip_weight: 0.0 };
+        x = graph.norm_conv_act(x, nodes, params).unwrap();
+    }
+    let target = graph.input("target", [2, 8, 8, 4]).unwrap();
+    let loss = graph.l1_loss(x, target).unwrap();
+    let plan = Plan::training(&graph, loss).unwrap();
+    assert_eq!(plan.recomputed(), (0, 0.0));
+    let full = plan.memory(&Reference);
+    assert_eq!(plan.within(&Reference, full.total()).unwrap().to_string(), plan.to_string());
+
+    let passes = plan.within(&Reference, full.total() - full.arena / 4).unwrap();
+    assert!(passes.recomputed().0 > 0 && passes.recomputed().1 == 0.0, "{passes}");
+    assert!(passes.recomputed().0 < 12, "no more than it takes: {passes}");
+    let convolutions = plan.within(&Reference, full.total() - full.arena * 9 / 16).unwrap();
+    assert!(convolutions.recomputed().1 > 0.0, "{convolutions}");
+    assert!(convolutions.memory(&Reference).total() <= full.total() - full.arena * 9 / 16);
+    let Err(Error::MemoryLimit { limit: 1, needed }) = plan.within(&Reference, 1) else { panic!("no byte is enough") };
+    assert!(needed < full.total() - full.arena / 2 && plan.within(&Reference, needed).is_ok());
+}

@@ -300,7 +300,7 @@ impl<B: Backend> Session<B> {
         if let Some(&(missing, _)) = ready.written.iter().find(|(_, written)| !written) {
             return Err(Error::InputNotWritten { node: ready.input_name(missing), plan });
         }
-        if ready.plan.poison {
+        if ready.plan.options.poison {
             poison(&*self.backend, &mut self.memory, &[self.arena, self.workspace]);
         }
         self.last_run = Some(plan);
@@ -322,7 +322,7 @@ impl Ready {
     fn new<B: Backend>(backend: &B, plan: Plan, inputs: usize) -> Ready {
         let mut ready = Ready { calls: Vec::new(), freed: Vec::new(), inputs, written: Vec::new(), plan };
         ready.calls = ready.plan.calls().map(|(_, call)| ready.locate(backend, call)).collect();
-        if ready.plan.poison {
+        if ready.plan.options.poison {
             ready.freed.clone_from(&ready.plan.placement.freed);
         }
         let graph = &ready.plan.graph;

@@ -145,12 +145,15 @@ fn check_memory_options<B: Backend + Clone>(
     graph: &Graph,
     output: NodeId,
 ) -> std::result::Result<(), TestCaseError> {
-    let base = PlanOptions { reuse: false, recompute: false, keep: vec![], poison: false };
-    let want = outcome(backend.clone(), graph, output, &base);
-    for (reuse, recompute) in [(true, true), (true, false), (false, true)] {
-        let options = PlanOptions { reuse, recompute, poison: true, keep: vec![] };
+    let plain = PlanOptions { reuse: false, recompute: false, poison: false, ..PlanOptions::default() };
+    let want = outcome(backend.clone(), graph, output, &plain);
+    let none = None;
+    for (reuse, recompute, arena_limit) in
+        [(true, true, none), (true, false, none), (false, true, none), (true, true, Some(0)), (true, false, Some(300))]
+    {
+        let options = PlanOptions { reuse, recompute, arena_limit, poison: true, ..PlanOptions::default() };
         let got = outcome(backend.clone(), graph, output, &options);
-        prop_assert!(got == want, "reuse {reuse}, recompute {recompute}, {}", backend.name());
+        prop_assert!(got == want, "reuse {reuse}, recompute {recompute}, limit {arena_limit:?}, {}", backend.name());
     }
     Ok(())
 }

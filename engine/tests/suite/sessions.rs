@@ -49,14 +49,14 @@ fn train(network: &Network, options: &PlanOptions) -> (Vec<f64>, Vec<f64>) {
 #[test]
 fn memory_options_change_no_bit() {
     let network = network(3);
-    let base = PlanOptions { reuse: false, recompute: false, keep: vec![], poison: false };
+    let base = PlanOptions { reuse: false, recompute: false, poison: false, ..PlanOptions::default() };
     let (losses, all) = train(&network, &base);
     assert!(losses[2] < losses[0] && losses.iter().chain(&all).all(|x| x.is_finite()));
     for reuse in [false, true] {
         for recompute in [false, true] {
             for poison in [false, true] {
                 for keep in [vec![], vec![network.output]] {
-                    let options = PlanOptions { reuse, recompute, poison, keep };
+                    let options = PlanOptions { reuse, recompute, poison, keep, ..PlanOptions::default() };
                     let (other_losses, other) = train(&network, &options);
                     assert_eq!(bits(&other_losses), bits(&losses), "{options:?}");
                     assert_eq!(bits(&other), bits(&all), "{options:?}");

@@ -86,6 +86,7 @@ fn profile_on<B: Compute>(backend: B, settings: &Settings, runs: usize) -> Resul
     let training = &settings.training;
     let mut passes = Passes::new(&settings.network, training.size)?;
     let pass = passes.add(Kind::Training, training.batch)?;
+    passes.limit_memory(&backend, settings.run.memory_limit)?;
     let element = size_of::<B::Element>();
     let mut arena: Vec<usize> = passes.plan(&pass).arena_use().iter().map(|len| len * element).collect();
     arena.push(0);

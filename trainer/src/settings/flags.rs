@@ -115,6 +115,9 @@ pub struct RunFlags {
     /// Threads that compute; 0 for one a core [default: 0]
     #[arg(long)]
     pub threads: Option<usize>,
+    /// MiB that a pass over a batch may take: what does not fit is computed again, more slowly; 0 for no limit [default: 0]
+    #[arg(long, value_name = "MIB")]
+    pub memory_limit: Option<usize>,
     /// Training images between checkpoints; 0 for one at the end only [default: 10000]
     #[arg(long, value_name = "SAMPLES")]
     pub checkpoint_every: Option<u64>,

@@ -53,6 +53,7 @@ fn all_changed() -> Settings {
         run: RunSettings {
             device: Device::Reference,
             threads: 3,
+            memory_limit: 700,
             checkpoint_every: 5,
             checkpoint_minutes: 0.5,
             keep_checkpoints: 7,
@@ -122,6 +123,7 @@ fn flags_say_what_they_are_named_after() {
         "--init=weights \"x\".safetensors",
         "--device=reference",
         "--threads=3",
+        "--memory-limit=700",
         "--checkpoint-every=5",
         "--checkpoint-minutes=0.5",
         "--keep-checkpoints=7",

@@ -35,7 +35,8 @@ pub fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
 }
 
 fn measure<B: Compute>(backend: B, settings: &Settings, validation: &Dataset) -> Result<Estimate, TrainError> {
-    let Prepared { passes, steps, .. } = Prepared::<B::Element>::new(settings, validation)?;
+    let Prepared { mut passes, steps, .. } = Prepared::<B::Element>::new(settings, validation)?;
+    passes.limit_memory(&backend, settings.run.memory_limit)?;
     let parameters = passes.network().parameter_count();
     let mut session = passes.session(backend)?;
     let planned_bytes = session.memory().total();
