@@ -6,6 +6,7 @@ use trainer::checkpoint::Checkpoint;
 use trainer::data::{self, Half};
 use trainer::eval;
 use trainer::progress::{print, say};
+use trainer::report;
 use trainer::restore::{self, Request};
 use trainer::settings::{
     Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
@@ -28,6 +29,8 @@ enum Command {
     Train(Box<TrainArgs>),
     /// Run a matrix of settings; repeated, it goes on with what is not done
     Sweep(Box<SweepArgs>),
+    /// Renew the report of a run or a sweep, or write one of several runs
+    Report(ReportArgs),
     /// Print both validation losses of a checkpoint
     Eval(Box<EvalArgs>),
     /// Restore the missing half of images
@@ -68,6 +71,22 @@ struct SweepArgs {
     settings: ListFlags,
 }
 
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// Folders of runs, and of sweeps
+    #[arg(required = true, value_name = "FOLDER")]
+    folders: Vec<PathBuf>,
+    /// Folder for report.html, table.md, table.csv and the plots [default: the run's or the sweep's]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Heading [default: the sweep's, or the folder's name]
+    #[arg(long)]
+    title: Option<String>,
+    /// CSV file of published results, such as those in trainer/reference [default: the sweep's]
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+}
+
 /// How to make a network of a file of weights.
 #[derive(Debug, Args)]
 struct ModelArgs {
@@ -93,6 +112,9 @@ struct EvalArgs {
     checkpoint: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
+    /// Write where the network errs, by pixel and by class, to this JSON file
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
     /// Images a batch, for batch statistics [default: the checkpoint's, or 64]
     #[arg(long, help_heading = "Run")]
     batch: Option<usize>,
@@ -142,6 +164,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Train(args) => run_train(&args),
         Command::Sweep(args) => run_sweep(*args),
+        Command::Report(args) => run_report(args),
         Command::Eval(args) => run_eval(*args),
         Command::Restore(args) => run_restore(*args),
         Command::Data(args) => run_data(args),
@@ -184,7 +207,10 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     if args.print_plan {
         return Ok(print(plan_text(&settings)?.trim_end())?);
     }
-    let summary = train(&settings, start, Watch::default())?;
+    let out = settings.out();
+    let renew = || report::renew(&out);
+    let summary = train(&settings, start, Watch { validated: Some(&renew), whole: None })?;
+    renew();
     say(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
     Ok(())
 }
@@ -197,16 +223,25 @@ fn run_sweep(args: SweepArgs) -> anyhow::Result<()> {
     if dry_run {
         return Ok(print(&sweep::dry_run(&planned, &out)?)?);
     }
-    sweep::sweep(&planned, &out, &|_| ())?;
-    say(&format!("\nall {} runs are done, in {}", planned.runs.len(), out.display()));
+    sweep::sweep(&planned, &out, &report::renew)?;
+    say(&format!("\nall {} runs are done; the report is {}", planned.runs.len(), out.join("report.html").display()));
     Ok(())
 }
 
+fn run_report(args: ReportArgs) -> anyhow::Result<()> {
+    let ReportArgs { folders, out, title, reference } = args;
+    let path = report::write(&report::Request { folders, out, title, reference })?;
+    Ok(print(&path.display().to_string())?)
+}
+
 fn run_eval(args: EvalArgs) -> anyhow::Result<()> {
-    let EvalArgs { checkpoint, model, batch, data, unverified_data } = args;
+    let EvalArgs { checkpoint, model, errors: errors_file, batch, data, unverified_data } = args;
     let run = RunFlags { data, unverified_data: Some(unverified_data), ..RunFlags::default() };
     let (checkpoint, settings) = open(&checkpoint, model, batch, run)?;
-    let validation = eval::evaluate(&settings, &checkpoint)?;
+    let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
+    if let Some(path) = errors_file {
+        errors.write(&path)?;
+    }
     print(&validation.to_string())?;
     Ok(())
 }

@@ -12,6 +12,7 @@
 //! | [`eval`] | how good a network is |
 //! | [`reference`](mod@reference) | what others measured |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
+//! | [`report`] | what runs came to, side by side |
 //! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
 //! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
@@ -29,6 +30,7 @@ pub mod picture;
 pub mod plot;
 pub mod progress;
 pub mod reference;
+pub mod report;
 pub mod restore;
 pub mod settings;
 pub mod stop;

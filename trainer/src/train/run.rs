@@ -227,6 +227,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
             self.checkpoint(session, self.folder.best())?.write()?;
         }
         self.preview.write(session, &self.folder.picture())?;
+        self.validator.errors().write(&self.folder.errors())?;
         self.progress.say(&format!(
             "validation after {samples} images: {running:.5} with running statistics, {batch:.5} with batch statistics"
         ));

@@ -3,17 +3,22 @@
 use crate::common::{Place, train};
 use std::f64::consts::PI;
 
-const OUTPUTS: [&str; 11] = [
+const OUTPUTS: [&str; 16] = [
     ".lock",
     "best.safetensors",
     "checkpoint.safetensors",
+    "curves.svg",
+    "errors.json",
     "loss.png",
     "loss.svg",
     "metrics.csv",
     "model.safetensors",
     "reconstruction.png",
+    "report.html",
     "settings.toml",
     "summary.json",
+    "table.csv",
+    "table.md",
     "validation.csv",
 ];
 
