@@ -4,7 +4,7 @@ use super::chart::{Chart, Size, escape, ramp};
 use super::groups::{Group, Groups};
 use super::maps;
 use super::runs::Run;
-use super::table::Table;
+use super::table::{Column, Table};
 use crate::eval::Errors;
 use crate::reference::{shown, text};
 use crate::summary::{Machine, Summary};
@@ -21,6 +21,9 @@ const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inlin
 
 /// Images that the published results are after.
 const PUBLISHED_SAMPLES: u64 = 180_000;
+
+/// The column that the table is sorted by at first.
+const MAIN: &str = "validation_loss";
 
 /// More lines than this can be switched all at once.
 const MANY: usize = 4;
@@ -118,11 +121,11 @@ fn lead(groups: &Groups<'_>) -> String {
 fn results(table: &Table, groups: &Groups<'_>) -> String {
     let mut html = "<section id=\"results\"><h2>Results</h2>\n<div class=\"scroll\"><table>\n<thead><tr>".to_owned();
     for column in &table.columns {
-        let words = if column.is_number { "" } else { " class=\"words\"" };
-        let sorted = if column.name == "validation_loss" { " aria-sort=\"ascending\"" } else { "" };
+        let class = class(table, column);
+        let sorted = if column.name == MAIN { " aria-sort=\"ascending\"" } else { "" };
         let _ = write!(
             html,
-            "<th scope=\"col\"{words}{sorted}><button type=\"button\">{}</button></th>",
+            "<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{}</button></th>",
             escape(&column.title)
         );
     }
@@ -130,12 +133,13 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
     for row in &table.rows {
         html += "<tr>";
         for (cell, column) in row.iter().zip(&table.columns) {
-            let class = match column.name.as_str() {
-                "validation_loss" => " class=\"main\"",
-                _ if !column.is_number => " class=\"words\"",
-                _ => "",
-            };
-            let _ = write!(html, "<td{class} data-value=\"{}\">{}</td>", escape(&cell.value), escape(&cell.text));
+            let class = class(table, column);
+            let _ = write!(
+                html,
+                "<td class=\"{class}\" data-value=\"{}\">{}</td>",
+                escape(&cell.value),
+                escape(&cell.text)
+            );
         }
         html += "</tr>\n";
     }
@@ -154,6 +158,15 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
         }
     }
     html + "</p></section>\n"
+}
+
+/// How the cells of a column look: words or numbers, the main result, and a setting that all rows share, which phones leave out.
+fn class(table: &Table, column: &Column) -> String {
+    let at = table.columns.iter().position(|other| other.name == column.name).unwrap_or_default();
+    let values = || table.rows.iter().map(|row| row[at].value.as_str());
+    let shared = column.is_setting && table.rows.len() > 1 && values().all(|value| Some(value) == values().next());
+    let classes = [("words", !column.is_number), ("main", column.name == MAIN), ("shared", shared)];
+    classes.iter().filter(|(_, holds)| *holds).map(|(class, _)| *class).collect::<Vec<_>>().join(" ")
 }
 
 /// A plot, drawn for both kinds of screens, with its keys.

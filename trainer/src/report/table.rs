@@ -20,6 +20,8 @@ pub(super) struct Column {
     /// Its heading in CSV files.
     pub(super) name: String,
     pub(super) is_number: bool,
+    /// Whether it is a setting of the study's table.
+    pub(super) is_setting: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,7 +48,8 @@ impl Table {
     pub(super) fn new<'g>(groups: &'g Groups<'_>) -> Table {
         let mut columns: Vec<(Column, Read<'g>)> = Vec::new();
         let mut column = |title: &str, name: &str, is_number: bool, read: Read<'g>| {
-            columns.push((Column { title: title.to_owned(), name: name.to_owned(), is_number }, read));
+            let is_setting = SETTINGS.iter().any(|(key, _)| *key == name);
+            columns.push((Column { title: title.to_owned(), name: name.to_owned(), is_number, is_setting }, read));
         };
         for (key, title) in SETTINGS {
             column(title, key, key != "activation", Box::new(move |group| Cell::text(shown(group.settings(), key))));
