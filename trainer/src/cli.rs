@@ -1,6 +1,10 @@
 //! The command line.
 
+mod gradcheck;
+mod profile;
+
 use clap::{Args, Parser, Subcommand};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{self, Half};
@@ -37,6 +41,11 @@ enum Command {
     Restore(Box<RestoreArgs>),
     /// Tell where the dataset is, check it against its published checksums, and fetch it if there is none
     Data(DataArgs),
+    /// Check the gradients of every operation, on every instruction set and with every algorithm
+    Gradcheck(gradcheck::GradcheckArgs),
+    /// Time a training step, or the passes of convolutions
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +177,17 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(args) => run_eval(*args),
         Command::Restore(args) => run_restore(*args),
         Command::Data(args) => run_data(args),
+        Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Profile(command) => profile::run(command),
+    }
+}
+
+/// Writes a line for people in front of a terminal, beside the result of a command that takes its time.
+fn tell_those_who_wait(line: &str) {
+    let mut err = io::stderr();
+    if err.is_terminal() {
+        // Whether somebody reads it makes no difference to the result.
+        let _ = writeln!(err, "{line}");
     }
 }
 

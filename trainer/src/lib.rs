@@ -13,7 +13,9 @@
 //! | [`reference`](mod@reference) | what others measured |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
 //! | [`report`] | what runs came to, side by side |
-//! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
+//! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
+//! | [`gradcheck`] | whether every gradient is right |
+//! | [`profile`] | where time and memory go |
 //! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
 //!
@@ -25,9 +27,11 @@ pub mod data;
 pub mod device;
 pub mod eval;
 pub mod files;
+pub mod gradcheck;
 pub mod passes;
 pub mod picture;
 pub mod plot;
+pub mod profile;
 pub mod progress;
 pub mod reference;
 pub mod report;
@@ -36,4 +40,5 @@ pub mod settings;
 pub mod stop;
 pub mod summary;
 pub mod sweep;
+pub mod table;
 pub mod train;

@@ -11,20 +11,27 @@ mod batch_norm;
 pub(crate) mod case;
 mod conv2d;
 mod conv_transpose2d;
+mod custom;
 mod loss;
+mod norm_conv_act;
 mod pad;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
+pub(crate) use custom::CustomPass;
+pub use custom::{CustomOp, View};
+pub use norm_conv_act::{Convolution, NormConvAct, NormConvActNodes};
 
 use crate::graph::{Node, NodeId};
 use crate::plan::{Call, Emitter};
 use crate::{Error, Result, Shape};
 use add::Add;
-use case::Case;
+use case::{Case, Random};
+use custom::Custom;
 use kernels::activation::Activation;
 use kernels::loss::Loss;
+use norm_conv_act::NormConvActOp;
 use pad::Pad;
 
 /// What the engine knows of an operation.
@@ -47,8 +54,19 @@ pub(crate) trait Operation {
         None
     }
 
+    /// How many of the last inputs are states that a training plan updates.
+    fn updates(&self) -> usize {
+        0
+    }
+
     /// The cases that its gradients are checked with: every parameter, and sizes at which loops have edges.
     fn cases() -> Vec<Case>
+    where
+        Self: Sized;
+
+    /// Cases of random shapes and parameters, one of each kind that [`cases`](Self::cases) has, small enough for finite
+    /// differences.
+    fn random_cases(random: &mut Random) -> Vec<Case>
     where
         Self: Sized;
 }
@@ -57,7 +75,7 @@ pub(crate) trait Operation {
 macro_rules! operations {
     ($($name:ident),*) => {
         /// What a node is.
-        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[derive(Clone, Debug, PartialEq)]
         pub(crate) enum Op {
             /// Written by the caller.
             Input,
@@ -91,10 +109,17 @@ macro_rules! operations {
             })*
             cases
         }
+
+        /// Random gradient-check cases of every operation.
+        pub(crate) fn random_cases(random: &mut Random) -> Vec<Case> {
+            let mut cases = Vec::new();
+            $(cases.extend(<$name as Operation>::random_cases(random));)*
+            cases
+        }
     };
 }
 
-operations!(Conv2d, ConvTranspose2d, BatchNorm, Activation, Add, Pad, Loss);
+operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Add, Pad, Loss, Custom);
 
 impl Op {
     /// Its name in messages: `conv2d`, `input`.
@@ -105,6 +130,17 @@ impl Op {
             Op::State => "state",
             op => op.operation().expect("not a leaf").kind(),
         }
+    }
+
+    /// Whether it is a batch normalization that can take over the moments of its first input from whatever makes that, and that
+    /// gives it a gradient in parts.
+    pub(crate) fn is_fused_norm(&self) -> bool {
+        matches!(self, Op::NormConvActOp(op) if op.has_norm())
+    }
+
+    /// Whether its backward pass takes the parts of a gradient as they are.
+    pub(crate) fn takes_gradient_in_parts(&self) -> bool {
+        matches!(self, Op::NormConvActOp(_))
     }
 
     /// Whether the value is given, not computed.

@@ -1,9 +1,12 @@
 //! [`Call`]: one pass of a backend and its operands.
 
+use crate::ops::CustomPass;
 use kernels::activation::{self, Activation};
 use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
+use kernels::custom;
+use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
 use kernels::{Backend, Element, Span, Write};
@@ -12,7 +15,7 @@ use kernels::{Backend, Element, Span, Write};
 ///
 /// Its spans are symbols for values while a plan is made, and places in memory when a session runs it. Workspaces are
 /// empty until the session has made one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Call {
     Conv2dForward(Conv2dParams, conv2d::Forward),
     Conv2dGradInput(Conv2dParams, conv2d::GradInput),
@@ -22,6 +25,11 @@ pub(crate) enum Call {
     BatchNormApply(BatchNormParams, batch_norm::Apply),
     BatchNormInference(BatchNormParams, batch_norm::Inference),
     BatchNormBackward(BatchNormParams, batch_norm::Backward),
+    BatchNormMoments(BatchNormParams, batch_norm::Moments),
+    BatchNormFold(BatchNormParams, batch_norm::Fold),
+    BatchNormGradients(BatchNormParams, batch_norm::Gradients),
+    EpilogueForward(EpilogueParams, epilogue::Forward),
+    EpilogueBackward(EpilogueParams, epilogue::Backward),
     ActivationForward(Activation, activation::Forward),
     ActivationBackward(Activation, activation::Backward),
     Add(f64, add::Add),
@@ -31,6 +39,7 @@ pub(crate) enum Call {
     LossForward(Loss, loss::Forward),
     LossBackward(Loss, loss::Backward),
     Fill(f64, Span),
+    Custom(CustomPass, custom::Operands),
 }
 
 /// What a call does with an operand.
@@ -64,6 +73,11 @@ impl Call {
             Call::BatchNormApply(..) => "batch_norm.apply",
             Call::BatchNormInference(..) => "batch_norm.inference",
             Call::BatchNormBackward(..) => "batch_norm.backward",
+            Call::BatchNormMoments(..) => "batch_norm.moments",
+            Call::BatchNormFold(..) => "batch_norm.fold",
+            Call::BatchNormGradients(..) => "batch_norm.gradients",
+            Call::EpilogueForward(..) => "epilogue.forward",
+            Call::EpilogueBackward(..) => "epilogue.backward",
             Call::ActivationForward(..) => "activation.forward",
             Call::ActivationBackward(..) => "activation.backward",
             Call::Add(..) => "add",
@@ -73,6 +87,7 @@ impl Call {
             Call::LossForward(..) => "loss.forward",
             Call::LossBackward(..) => "loss.backward",
             Call::Fill(..) => "fill",
+            Call::Custom(pass, _) => pass.name(),
         }
     }
 
@@ -87,6 +102,11 @@ impl Call {
             Call::BatchNormApply(ref p, o) => backend.batch_norm_apply(memory, p, o),
             Call::BatchNormInference(ref p, o) => backend.batch_norm_inference(memory, p, o),
             Call::BatchNormBackward(ref p, o) => backend.batch_norm_backward(memory, p, o),
+            Call::BatchNormMoments(ref p, o) => backend.batch_norm_moments(memory, p, o),
+            Call::BatchNormFold(ref p, o) => backend.batch_norm_fold(memory, p, o),
+            Call::BatchNormGradients(ref p, o) => backend.batch_norm_gradients(memory, p, o),
+            Call::EpilogueForward(ref p, o) => backend.epilogue_forward(memory, p, o),
+            Call::EpilogueBackward(ref p, o) => backend.epilogue_backward(memory, p, o),
             Call::ActivationForward(f, o) => backend.activation_forward(memory, f, o),
             Call::ActivationBackward(f, o) => backend.activation_backward(memory, f, o),
             Call::Add(weight, o) => backend.add(memory, weight, o),
@@ -96,6 +116,7 @@ impl Call {
             Call::LossForward(loss, o) => backend.loss_forward(memory, loss, o),
             Call::LossBackward(loss, o) => backend.loss_backward(memory, loss, o),
             Call::Fill(value, span) => backend.fill(memory, span, B::Element::from_f64(value)),
+            Call::Custom(ref pass, o) => backend.custom(memory, pass, o),
         }
     }
 
@@ -145,6 +166,33 @@ impl Call {
                 visit(&mut [&mut o.dbeta], o.dbeta_write.into());
                 visit(&mut [&mut o.dx], o.dx_write.into());
             }
+            Call::BatchNormMoments(_, o) => {
+                visit(&mut [&mut o.x], Read);
+                visit(&mut [&mut o.mean, &mut o.var], Set);
+            }
+            Call::BatchNormFold(_, o) => {
+                visit(&mut [&mut o.gamma, &mut o.beta, &mut o.mean, &mut o.var], Read);
+                visit(&mut [&mut o.running_mean, &mut o.running_var], Update);
+                visit(&mut [&mut o.rstd, &mut o.scale, &mut o.shift], Set);
+            }
+            Call::BatchNormGradients(_, o) => {
+                visit(&mut [&mut o.x, &mut o.gamma, &mut o.mean, &mut o.rstd, &mut o.dy], Read);
+                visit(&mut [&mut o.dgamma], o.dgamma_write.into());
+                visit(&mut [&mut o.dbeta], o.dbeta_write.into());
+                visit(&mut [&mut o.coefficients], Set);
+            }
+            Call::EpilogueForward(_, o) => {
+                visit(&mut [&mut o.z, &mut o.skip], Read);
+                visit(&mut [&mut o.y, &mut o.mean, &mut o.var], Set);
+            }
+            Call::EpilogueBackward(_, o) => {
+                let norm = &mut o.norm;
+                visit(&mut [&mut o.saved], Read);
+                visit(&mut [&mut norm.dy, &mut norm.x, &mut norm.mean, &mut norm.coefficients], Read);
+                visit(&mut [&mut o.dy], Read);
+                visit(&mut [&mut o.db], o.db_write.into());
+                visit(&mut [&mut o.total, &mut o.dz], Set);
+            }
             Call::ActivationForward(_, o) => {
                 visit(&mut [&mut o.x], Read);
                 visit(&mut [&mut o.y], Set);
@@ -178,13 +226,17 @@ impl Call {
                 visit(&mut [&mut o.dprediction], o.write.into());
             }
             Call::Fill(_, span) => visit(&mut [span], Set),
+            Call::Custom(_, o) => {
+                visit(&mut o.reads.each_mut(), Read);
+                visit(&mut o.writes.each_mut(), Set);
+            }
         }
     }
 
     /// Every operand but the workspace, in the order of the documentation.
     pub(crate) fn operands(&self) -> Vec<(Span, Access)> {
         let mut operands = Vec::new();
-        let mut copy = *self;
+        let mut copy = self.clone();
         copy.operands_mut(&mut |span, access| operands.push((*span, access)));
         operands
     }
@@ -200,9 +252,14 @@ impl Call {
             Call::Conv2dGradBias(o) => backend.conv2d_grad_bias_workspace_bytes(o.dy.len / o.db.len, o.db.len),
             Call::BatchNormForward(p, _) => backend.batch_norm_forward_workspace_bytes(p),
             Call::BatchNormBackward(p, _) => backend.batch_norm_backward_workspace_bytes(p),
+            Call::BatchNormMoments(p, _) => backend.batch_norm_moments_workspace_bytes(p),
+            Call::BatchNormGradients(p, _) => backend.batch_norm_gradients_workspace_bytes(p),
+            Call::EpilogueForward(p, _) => backend.epilogue_forward_workspace_bytes(p),
+            Call::EpilogueBackward(p, _) => backend.epilogue_backward_workspace_bytes(p),
             Call::LossForward(_, o) => backend.loss_forward_workspace_bytes(o.prediction.len),
             Call::BatchNormApply(..)
             | Call::BatchNormInference(..)
+            | Call::BatchNormFold(..)
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
             | Call::Add(..)
@@ -210,7 +267,8 @@ impl Call {
             | Call::PadForward(..)
             | Call::PadBackward(..)
             | Call::LossBackward(..)
-            | Call::Fill(..) => 0,
+            | Call::Fill(..)
+            | Call::Custom(..) => 0,
         }
     }
 
@@ -224,6 +282,10 @@ impl Call {
             Call::Conv2dGradBias(o) => o.workspace = workspace,
             Call::BatchNormForward(_, o) => o.workspace = workspace,
             Call::BatchNormBackward(_, o) => o.workspace = workspace,
+            Call::BatchNormMoments(_, o) => o.workspace = workspace,
+            Call::BatchNormGradients(_, o) => o.workspace = workspace,
+            Call::EpilogueForward(_, o) => o.workspace = workspace,
+            Call::EpilogueBackward(_, o) => o.workspace = workspace,
             Call::LossForward(_, o) => o.workspace = workspace,
             call => assert!(workspace.is_empty(), "{} takes no workspace", call.name()),
         }
@@ -231,9 +293,42 @@ impl Call {
 
     /// Floating-point operations of a convolution pass; 0 for the other passes, whose time is that of moving bytes.
     pub(crate) fn flops(&self) -> usize {
+        self.conv2d().map_or(0, Conv2dParams::flops)
+    }
+
+    /// Terms of the longest sum that the pass takes: rounding errors grow with it.
+    pub(crate) fn longest_sum(&self) -> usize {
         match self {
-            Call::Conv2dForward(p, _) | Call::Conv2dGradInput(p, _) | Call::Conv2dGradWeight(p, _) => p.flops(),
-            _ => 0,
+            Call::Conv2dForward(p, _) => p.r * p.s * p.c / p.groups,
+            Call::Conv2dGradInput(p, _) => p.r * p.s * p.k / p.groups,
+            Call::Conv2dGradWeight(p, _) => p.n * p.p * p.q,
+            Call::Conv2dGradBias(o) => o.dy.len / o.db.len,
+            Call::BatchNormForward(p, _)
+            | Call::BatchNormBackward(p, _)
+            | Call::BatchNormMoments(p, _)
+            | Call::BatchNormGradients(p, _) => p.rows,
+            Call::EpilogueForward(p, _) | Call::EpilogueBackward(p, _) => p.rows,
+            Call::LossForward(_, o) => o.prediction.len,
+            Call::Custom(_, o) => o.reads.iter().map(|span| span.len).max().unwrap_or(1),
+            Call::BatchNormApply(..)
+            | Call::BatchNormInference(..)
+            | Call::BatchNormFold(..)
+            | Call::ActivationForward(..)
+            | Call::ActivationBackward(..)
+            | Call::Add(..)
+            | Call::Scale(..)
+            | Call::PadForward(..)
+            | Call::PadBackward(..)
+            | Call::LossBackward(..)
+            | Call::Fill(..) => 1,
+        }
+    }
+
+    /// Shape of the convolution, if the pass is one of those with a choice of algorithm.
+    pub(crate) fn conv2d(&self) -> Option<&Conv2dParams> {
+        match self {
+            Call::Conv2dForward(p, _) | Call::Conv2dGradInput(p, _) | Call::Conv2dGradWeight(p, _) => Some(p),
+            _ => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The binary `resconv` as its users meet it.
 
+mod checks;
 mod common;
 mod errors;
 mod faults;

@@ -9,8 +9,7 @@ mod grad_bias;
 mod im2col;
 mod winograd;
 
-pub use algo::{Algo, Pass};
-pub(crate) use grad_bias::{column_sums, column_sums_len};
+pub use algo::{Algo, Pass, UnknownAlgo};
 
 use super::{Conv2dParams, Mapped};
 use crate::loops::{Channelwise, Columns, map_channels};
