@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{self, Half};
 use trainer::eval;
+use trainer::onnx;
 use trainer::progress::{print, say};
 use trainer::report;
 use trainer::restore::{self, Request};
@@ -37,6 +38,8 @@ enum Command {
     Report(ReportArgs),
     /// Print both validation losses of a checkpoint
     Eval(Box<EvalArgs>),
+    /// Write a trained network as an ONNX file
+    Export(Box<ExportArgs>),
     /// Restore the missing half of images
     Restore(Box<RestoreArgs>),
     /// Tell where the dataset is, check it against its published checksums, and fetch it if there is none
@@ -136,6 +139,29 @@ struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExportArgs {
+    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    checkpoint: PathBuf,
+    /// The ONNX file [default: the checkpoint's name with .onnx]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write validation images as `input`, and what the network makes of them as `output`, to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    example: Option<PathBuf>,
+    /// Overwrite files
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    data: Option<PathBuf>,
+    /// Take dataset files whose checksums are not the published ones
+    #[arg(long, help_heading = "Run")]
+    unverified_data: bool,
+}
+
+#[derive(Debug, Args)]
 struct RestoreArgs {
     /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
@@ -175,6 +201,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sweep(args) => run_sweep(*args),
         Command::Report(args) => run_report(args),
         Command::Eval(args) => run_eval(*args),
+        Command::Export(args) => run_export(*args),
         Command::Restore(args) => run_restore(*args),
         Command::Data(args) => run_data(args),
         Command::Gradcheck(args) => gradcheck::run(args),
@@ -264,6 +291,15 @@ fn run_eval(args: EvalArgs) -> anyhow::Result<()> {
     }
     print(&validation.to_string())?;
     Ok(())
+}
+
+fn run_export(args: ExportArgs) -> anyhow::Result<()> {
+    let ExportArgs { checkpoint: path, out, example, force, model, data, unverified_data } = args;
+    let run = RunFlags { data, unverified_data: Some(unverified_data), ..RunFlags::default() };
+    let (checkpoint, settings) = open(&path, model, None, run)?;
+    let out = out.unwrap_or_else(|| path.with_extension("onnx"));
+    onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;
+    Ok(print(&out.display().to_string())?)
 }
 
 fn run_restore(args: RestoreArgs) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@
 //! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
 //! | [`gradcheck`] | whether every gradient is right |
 //! | [`profile`] | where time and memory go |
+//! | [`tensorboard`], [`onnx`] | what other programs read of it |
 //! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
 //!
@@ -28,6 +29,7 @@ pub mod device;
 pub mod eval;
 pub mod files;
 pub mod gradcheck;
+pub mod onnx;
 pub mod passes;
 pub mod picture;
 pub mod plot;
@@ -41,4 +43,5 @@ pub mod stop;
 pub mod summary;
 pub mod sweep;
 pub mod table;
+pub mod tensorboard;
 pub mod train;

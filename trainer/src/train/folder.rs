@@ -3,6 +3,7 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::files::{self, FileError};
 use crate::settings::Settings;
+use crate::tensorboard::Events;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -158,6 +159,7 @@ impl Folder {
             self.curve_svg(),
             self.best(),
         ];
+        Events::remove_all(&self.path)?;
         let report = REPORT.map(|name| self.path.join(name));
         for path in [self.checkpoint()].into_iter().chain(earlier).chain(outputs).chain(report) {
             files::remove(&path)?;
