@@ -7,20 +7,29 @@ use engine::{
 };
 use std::fmt;
 
+/// What a layer is made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Layer {
+pub struct Layer {
     /// PyTorch's name of the module: `encoder.layer_1`.
-    pub(crate) name: String,
+    pub name: String,
     /// Whether the convolution is a transposed one.
-    pub(crate) transposed: bool,
-    pub(crate) in_channels: usize,
-    pub(crate) out_channels: usize,
-    pub(crate) kernel_size: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-    pub(crate) groups: usize,
-    pub(crate) batch_norm: BatchNormPosition,
-    pub(crate) activation: Option<Activation>,
+    pub transposed: bool,
+    /// Channels of its input.
+    pub in_channels: usize,
+    /// Channels of its output.
+    pub out_channels: usize,
+    /// Side of the kernel.
+    pub kernel_size: usize,
+    /// Stride in both directions.
+    pub stride: usize,
+    /// Zeros around the image; of a transposed convolution, those of the convolution that it undoes.
+    pub padding: usize,
+    /// Groups of channels.
+    pub groups: usize,
+    /// Where its batch norm is.
+    pub batch_norm: BatchNormPosition,
+    /// Its activation, if it has one.
+    pub activation: Option<Activation>,
 }
 
 /// What surrounds a layer in the network.

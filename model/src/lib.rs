@@ -31,4 +31,5 @@ mod text;
 
 pub use config::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
 pub use error::{Error, Result};
+pub use layer::Layer;
 pub use resconv::ResConv;

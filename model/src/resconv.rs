@@ -108,7 +108,8 @@ impl ResConv {
         side
     }
 
-    fn layers(&self) -> impl Iterator<Item = &Layer> {
+    /// The encoder's layers, and then the decoder's.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.encoder.iter().chain(&self.decoder)
     }
 }

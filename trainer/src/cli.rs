@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{self, Half};
 use trainer::eval;
+use trainer::onnx;
 use trainer::progress::{print, say};
+use trainer::report;
 use trainer::restore::{self, Request};
 use trainer::settings::{
     Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
@@ -32,8 +34,12 @@ enum Command {
     Train(Box<TrainArgs>),
     /// Run a matrix of settings; repeated, it goes on with what is not done
     Sweep(Box<SweepArgs>),
+    /// Renew the report of a run or a sweep, or write one of several runs
+    Report(ReportArgs),
     /// Print both validation losses of a checkpoint
     Eval(Box<EvalArgs>),
+    /// Write a trained network as an ONNX file
+    Export(Box<ExportArgs>),
     /// Restore the missing half of images
     Restore(Box<RestoreArgs>),
     /// Tell where the dataset is, check it against its published checksums, and fetch it if there is none
@@ -77,6 +83,22 @@ struct SweepArgs {
     settings: ListFlags,
 }
 
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// Folders of runs, and of sweeps
+    #[arg(required = true, value_name = "FOLDER")]
+    folders: Vec<PathBuf>,
+    /// Folder for report.html, table.md, table.csv and the plots [default: the run's or the sweep's]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Heading [default: the sweep's, or the folder's name]
+    #[arg(long)]
+    title: Option<String>,
+    /// CSV file of published results, such as those in trainer/reference [default: the sweep's]
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+}
+
 /// How to make a network of a file of weights.
 #[derive(Debug, Args)]
 struct ModelArgs {
@@ -102,9 +124,35 @@ struct EvalArgs {
     checkpoint: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
+    /// Write where the network errs, by pixel and by class, to this JSON file
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
     /// Images a batch, for batch statistics [default: the checkpoint's, or 64]
     #[arg(long, help_heading = "Run")]
     batch: Option<usize>,
+    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    data: Option<PathBuf>,
+    /// Take dataset files whose checksums are not the published ones
+    #[arg(long, help_heading = "Run")]
+    unverified_data: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    checkpoint: PathBuf,
+    /// The ONNX file [default: the checkpoint's name with .onnx]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write validation images as `input`, and what the network makes of them as `output`, to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    example: Option<PathBuf>,
+    /// Overwrite files
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Folder of the dataset's files [default: searched for, and fetched if there is none]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     data: Option<PathBuf>,
@@ -151,7 +199,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Train(args) => run_train(&args),
         Command::Sweep(args) => run_sweep(*args),
+        Command::Report(args) => run_report(args),
         Command::Eval(args) => run_eval(*args),
+        Command::Export(args) => run_export(*args),
         Command::Restore(args) => run_restore(*args),
         Command::Data(args) => run_data(args),
         Command::Gradcheck(args) => gradcheck::run(args),
@@ -204,7 +254,10 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     if args.print_plan {
         return Ok(print(plan_text(&settings)?.trim_end())?);
     }
-    let summary = train(&settings, start, Watch::default())?;
+    let out = settings.out();
+    let renew = || report::renew(&out);
+    let summary = train(&settings, start, Watch { validated: Some(&renew), whole: None })?;
+    renew();
     say(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
     Ok(())
 }
@@ -217,18 +270,36 @@ fn run_sweep(args: SweepArgs) -> anyhow::Result<()> {
     if dry_run {
         return Ok(print(&sweep::dry_run(&planned, &out)?)?);
     }
-    sweep::sweep(&planned, &out, &|_| ())?;
-    say(&format!("\nall {} runs are done, in {}", planned.runs.len(), out.display()));
+    sweep::sweep(&planned, &out, &report::renew)?;
+    say(&format!("\nall {} runs are done; the report is {}", planned.runs.len(), out.join("report.html").display()));
     Ok(())
 }
 
+fn run_report(args: ReportArgs) -> anyhow::Result<()> {
+    let ReportArgs { folders, out, title, reference } = args;
+    let path = report::write(&report::Request { folders, out, title, reference })?;
+    Ok(print(&path.display().to_string())?)
+}
+
 fn run_eval(args: EvalArgs) -> anyhow::Result<()> {
-    let EvalArgs { checkpoint, model, batch, data, unverified_data } = args;
+    let EvalArgs { checkpoint, model, errors: errors_file, batch, data, unverified_data } = args;
     let run = RunFlags { data, unverified_data: Some(unverified_data), ..RunFlags::default() };
     let (checkpoint, settings) = open(&checkpoint, model, batch, run)?;
-    let validation = eval::evaluate(&settings, &checkpoint)?;
+    let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
+    if let Some(path) = errors_file {
+        errors.write(&path)?;
+    }
     print(&validation.to_string())?;
     Ok(())
+}
+
+fn run_export(args: ExportArgs) -> anyhow::Result<()> {
+    let ExportArgs { checkpoint: path, out, example, force, model, data, unverified_data } = args;
+    let run = RunFlags { data, unverified_data: Some(unverified_data), ..RunFlags::default() };
+    let (checkpoint, settings) = open(&path, model, None, run)?;
+    let out = out.unwrap_or_else(|| path.with_extension("onnx"));
+    onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;
+    Ok(print(&out.display().to_string())?)
 }
 
 fn run_restore(args: RestoreArgs) -> anyhow::Result<()> {

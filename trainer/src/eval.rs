@@ -5,6 +5,10 @@
 //! training's size, and those left over at the end are a smaller batch of their own, as in PyTorch's loops. The loss of an image
 //! is the mean over its pixels, in f64; the loss of many is the mean over the images, so that every image counts the same.
 
+mod errors;
+
+pub use errors::{CLASSES, ClassErrors, Errors, HalfErrors};
+
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::data::{self, DataError, Dataset, Half, ValidationBatches};
 use crate::device::{self, Compute, DeviceError, with_backend};
@@ -35,11 +39,11 @@ pub enum EvalError {
     Engine(#[from] engine::Error),
 }
 
-/// Validates the network of `settings` with the weights of `checkpoint`.
+/// Validates the network of `settings` with the weights of `checkpoint`; and where it errs.
 ///
 /// # Errors
 /// [`EvalError`].
-pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<Validation, EvalError> {
+pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validation, Errors), EvalError> {
     let chosen = device::choose(settings.run.device, settings.run.threads, &mut progress::say)?;
     let data = data::load(&settings.search(), &|line| progress::say(line))?;
     let mut passes = Passes::new(&settings.network, settings.training.size)?;
@@ -48,7 +52,8 @@ pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<Validati
             Validator::new(&mut passes, &data.validation, settings.training.size, settings.training.batch)?;
         let mut session = passes.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
-        Ok(session.enter(|session| validator.validate(session))?)
+        let validation = session.enter(|session| validator.validate(session))?;
+        Ok((validation, validator.errors()))
     })
 }
 
@@ -92,6 +97,7 @@ impl fmt::Display for Validation {
 /// Validates a session's network, as often as wanted.
 #[derive(Debug)]
 pub struct Validator<'a, E> {
+    images: &'a Dataset,
     batches: ValidationBatches<'a>,
     size: usize,
     running: Vec<Pass>,
@@ -99,6 +105,8 @@ pub struct Validator<'a, E> {
     input: Vec<E>,
     target: Vec<E>,
     output: Vec<E>,
+    /// Of the last pass with running statistics.
+    errors: errors::Sums,
 }
 
 impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
@@ -118,6 +126,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
         let elements = running.iter().map(|pass| pass.batch).max().unwrap_or(0) * size * size;
         let buffer = || vec![E::default(); elements];
         Ok(Validator {
+            images,
             batches: ValidationBatches::new(images, size),
             size,
             running,
@@ -125,7 +134,13 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
             input: buffer(),
             target: buffer(),
             output: buffer(),
+            errors: errors::Sums::new(size),
         })
+    }
+
+    /// Where the network erred in the last validation.
+    pub fn errors(&self) -> Errors {
+        self.errors.means()
     }
 
     /// Number of validation images.
@@ -150,8 +165,9 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
         session: &mut Session<B>,
         stop: &dyn Fn() -> bool,
     ) -> engine::Result<Option<Validation>> {
-        let Some(running) = self.losses(session, &self.running.clone(), stop)? else { return Ok(None) };
-        let batch = self.losses(session, &self.batch.clone(), stop)?;
+        self.errors.clear();
+        let Some(running) = self.losses(session, &self.running.clone(), true, stop)? else { return Ok(None) };
+        let batch = self.losses(session, &self.batch.clone(), false, stop)?;
         Ok(batch.map(|batch| Validation { running, batch }))
     }
 
@@ -159,6 +175,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
         &mut self,
         session: &mut Session<B>,
         passes: &[Pass],
+        tells_errors: bool,
         stop: &dyn Fn() -> bool,
     ) -> engine::Result<Option<Losses>> {
         let pixels = self.size * self.size;
@@ -176,7 +193,11 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
             pass.infer(session, input, output)?;
             for (n, (output, target)) in output.chunks(pixels).zip(target.chunks(pixels)).enumerate() {
                 let half = Half::of_validation_image(first + n);
-                halves[half as usize].add(l1(output, target));
+                let loss = l1(output, target);
+                halves[half as usize].add(loss);
+                if tells_errors {
+                    self.errors.add(half, self.images.label(first + n), loss, output, target);
+                }
             }
             first += pass.batch;
         }

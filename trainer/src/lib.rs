@@ -12,9 +12,11 @@
 //! | [`eval`] | how good a network is |
 //! | [`reference`](mod@reference) | what others measured |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
+//! | [`report`] | what runs came to, side by side |
 //! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
 //! | [`gradcheck`] | whether every gradient is right |
 //! | [`profile`] | where time and memory go |
+//! | [`tensorboard`], [`onnx`] | what other programs read of it |
 //! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
 //!
@@ -27,16 +29,19 @@ pub mod device;
 pub mod eval;
 pub mod files;
 pub mod gradcheck;
+pub mod onnx;
 pub mod passes;
 pub mod picture;
 pub mod plot;
 pub mod profile;
 pub mod progress;
 pub mod reference;
+pub mod report;
 pub mod restore;
 pub mod settings;
 pub mod stop;
 pub mod summary;
 pub mod sweep;
 pub mod table;
+pub mod tensorboard;
 pub mod train;

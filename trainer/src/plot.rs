@@ -217,7 +217,7 @@ impl Canvas {
 }
 
 /// Every point's mean with as many before and after it, as far as there are, and the length of that window.
-fn running_mean(points: &[Point]) -> (Vec<Point>, usize) {
+pub(crate) fn running_mean(points: &[Point]) -> (Vec<Point>, usize) {
     let reach = (points.len() / AVERAGED_SHARE).min(MOST_AVERAGED) / 2;
     let mean = |(i, point): (usize, &Point)| {
         let window = &points[i.saturating_sub(reach)..points.len().min(i + reach + 1)];
@@ -326,7 +326,7 @@ impl ValueFormatter<f64> for Scale {
 }
 
 /// Multiples, in the range, of 1, 2 or 5 times a power of ten, at most `most` (and one), with labels.
-fn round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
+pub(crate) fn round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
     let coarse = (high - low) / most as f64;
     let power = coarse.log10().floor() as i32;
     let steps = [(1, power), (2, power), (5, power)];
@@ -339,7 +339,7 @@ fn round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
 
 /// Numbers of one digit in the range, with labels: all of them, or as few kinds as it takes for the labels not to collide. In a range
 /// that has hardly any, numbers of more digits.
-fn log_round_numbers(low: f64, high: f64) -> Vec<(f64, String)> {
+pub(crate) fn log_round_numbers(low: f64, high: f64) -> Vec<(f64, String)> {
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let numbers = |digits: &'static [i64]| {
         let all = powers.clone().flat_map(move |power| digits.iter().map(move |&digit| (digit, power)));

@@ -1,10 +1,15 @@
 //! What a run ends with: its result, its cost, and the study's figures beside them.
 
 use crate::eval::Validation;
+use crate::files::{self, FileError};
 use crate::settings::Settings;
 use model::{Padding, ResConvConfig};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::path::Path;
+use std::{fmt, io};
+
+/// Longest summary that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A run in numbers. Written as `summary.json`, and printed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,6 +104,17 @@ impl Study {
         let rows = LAYERS_TABLE.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
         let row = rows.into_iter().find(|row| row[0].parse() == Ok(network.layers))?;
         Some(Study { validation_loss: row[6].parse().ok()?, minutes: row[8].parse().ok()? })
+    }
+}
+
+impl Summary {
+    /// Reads the `summary.json` of a run.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be read, or is damaged.
+    pub fn read(path: &Path) -> Result<Summary, FileError> {
+        let text = files::read_text(path, MAX_BYTES)?;
+        serde_json::from_str(&text).map_err(io::Error::from).map_err(FileError::at("use", path))
     }
 }
 

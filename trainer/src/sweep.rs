@@ -170,8 +170,16 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: Report<'_>) -> Result<(), SweepE
         state.set(out, &run.name, Status::Running, None)?;
         let after: f64 = left[i + 1..].iter().map(|run| seconds(run)).sum();
         let whole = Whole { run: number, runs: runs.len(), after: after / seconds(run).max(1e-9) };
-        match run_one(run, &data, whole, &|| report(out)) {
-            Ok(()) => state.set(out, &run.name, Status::Done, None)?,
+        let folder = out.join(&run.name);
+        let renew = || {
+            report(&folder);
+            report(out);
+        };
+        match run_one(run, &data, whole, &renew) {
+            Ok(()) => {
+                state.set(out, &run.name, Status::Done, None)?;
+                report(&folder);
+            }
             Err(TrainError::Stopped(stopped)) => {
                 state.set(out, &run.name, Status::Stopped, None)?;
                 report(out);

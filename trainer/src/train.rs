@@ -24,6 +24,7 @@ use crate::progress::{self, Progress, Whole};
 use crate::settings::{ScheduleSetting, Settings, SettingsError};
 use crate::stop::{self, Signal};
 use crate::summary::{self, Machine, Study, Summary};
+use crate::tensorboard::Events;
 use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
 use log::Log;
 use model::ResConv;
@@ -291,6 +292,7 @@ fn train_on<B: Compute>(
         }
     };
     let Logs { metrics, validations, best } = logs(folder, &position, newest.is_some())?;
+    let events = events(folder, &position, newest.is_some())?;
     let mut run = Run {
         settings,
         folder,
@@ -302,6 +304,7 @@ fn train_on<B: Compute>(
         preview,
         metrics,
         validations,
+        events,
         flushed: Instant::now(),
         progress: Progress::new(position.samples, training.samples, watch.whole),
         validated: watch.validated,
@@ -415,6 +418,16 @@ fn logs(folder: &Folder, position: &Position, resumed: bool) -> Result<Logs, Tra
     let rows = log::read::<4>(&folder.validation())?;
     let best = rows.iter().map(|[_, _, running, _]| *running).filter(|loss| loss.is_finite()).reduce(f64::min);
     Ok(Logs { metrics, validations, best })
+}
+
+/// TensorBoard's file of this process. What the process before wrote from the position's step on is void: its validation is done again,
+/// and the step itself is repeated here.
+fn events(folder: &Folder, position: &Position, resumed: bool) -> Result<Events, TrainError> {
+    let mut events = Events::create(folder.path(), resumed.then_some(position.step))?;
+    if let Some([step, _, lr, loss]) = log::read::<4>(&folder.metrics())?.last().copied() {
+        events.scalars(step as u64, &[(run::TRAINING_LOSS, loss as f32), (run::LEARNING_RATE, lr as f32)])?;
+    }
+    Ok(events)
 }
 
 /// The error of a run that went on, with what can be done about it, if a file was the reason.

@@ -3,6 +3,7 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::files::{self, FileError};
 use crate::settings::Settings;
+use crate::tensorboard::Events;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// The file that a process holds locked while it writes to the folder. It stays: the lock counts, not the file.
 const LOCK: &str = ".lock";
+
+/// The files of a run's report.
+const REPORT: [&str; 4] = ["curves.svg", "report.html", "table.csv", "table.md"];
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const EARLIER: [&str; 2] = ["checkpoint-", ".safetensors"];
@@ -146,8 +150,18 @@ impl Folder {
         files::remove_leftovers(&self.path)?;
         files::write_bytes(&self.settings(), settings.as_bytes())?;
         let earlier = self.earlier_checkpoints()?.into_iter().map(|(_, path)| path);
-        let outputs = [self.model(), self.summary(), self.picture(), self.curve_png(), self.curve_svg(), self.best()];
-        for path in [self.checkpoint()].into_iter().chain(earlier).chain(outputs) {
+        let outputs = [
+            self.model(),
+            self.summary(),
+            self.picture(),
+            self.errors(),
+            self.curve_png(),
+            self.curve_svg(),
+            self.best(),
+        ];
+        Events::remove_all(&self.path)?;
+        let report = REPORT.map(|name| self.path.join(name));
+        for path in [self.checkpoint()].into_iter().chain(earlier).chain(outputs).chain(report) {
             files::remove(&path)?;
         }
         Ok(lock)
@@ -277,6 +291,11 @@ impl Folder {
     /// `reconstruction.png`: validation images as the network gets and gives them.
     pub fn picture(&self) -> PathBuf {
         self.path.join("reconstruction.png")
+    }
+
+    /// `errors.json`: where the network errs, by pixel and by class.
+    pub fn errors(&self) -> PathBuf {
+        self.path.join("errors.json")
     }
 
     /// `loss.png`: the loss over the run.

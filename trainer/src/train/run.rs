@@ -8,10 +8,12 @@ use crate::checkpoint::{self, Checkpoint, Position, RunState};
 use crate::data::TrainingBatches;
 use crate::device::Compute;
 use crate::eval::{Validation, Validator};
+use crate::files;
 use crate::passes::Pass;
 use crate::progress::{self, Progress, Status};
 use crate::settings::{OnNan, Settings};
 use crate::stop::{self, Signal};
+use crate::tensorboard::Events;
 use engine::{AdamW, Element, Schedule, Session};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +22,16 @@ use std::time::{Duration, Instant};
 const SMOOTHING_STEPS: f64 = 50.0;
 /// Rows are written to the disk at least this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+
+/// Longest picture that is passed on, in bytes.
+const MAX_PICTURE_BYTES: u64 = 1 << 30;
+
+/// What the curves and pictures are called in TensorBoard.
+pub(super) const TRAINING_LOSS: &str = "loss/training";
+pub(super) const LEARNING_RATE: &str = "learning_rate";
+const RUNNING_LOSS: &str = "loss/validation_running";
+const BATCH_LOSS: &str = "loss/validation_batch";
+const RECONSTRUCTION: &str = "reconstruction";
 
 /// A run that goes on.
 pub(super) struct Run<'a, E> {
@@ -34,6 +46,8 @@ pub(super) struct Run<'a, E> {
     pub(super) preview: Preview<E>,
     pub(super) metrics: Log,
     pub(super) validations: Log,
+    /// The same for TensorBoard, and the pictures.
+    pub(super) events: Events,
     /// When the rows of `metrics` were written to the disk.
     pub(super) flushed: Instant,
     pub(super) progress: Progress,
@@ -143,6 +157,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
             self.not_finite(session, &pass, loss)?;
         }
         self.metrics.row(format_args!("{step},{samples},{},{}", lr as f32, loss as f32))?;
+        self.events.scalars(step, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
         let took = begun.elapsed();
         self.position.seconds += took.as_secs_f64();
         (self.position.step, self.position.samples) = (step, samples);
@@ -161,6 +176,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         if self.flushed.elapsed() >= FLUSH_EVERY {
             self.flushed = Instant::now();
             self.metrics.flush()?;
+            self.events.flush()?;
         }
         Ok(())
     }
@@ -227,6 +243,11 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
             self.checkpoint(session, self.folder.best())?.write()?;
         }
         self.preview.write(session, &self.folder.picture())?;
+        self.validator.errors().write(&self.folder.errors())?;
+        self.events.scalars(step, &[(RUNNING_LOSS, running as f32), (BATCH_LOSS, batch as f32)])?;
+        let picture = files::read_bytes(&self.folder.picture(), MAX_PICTURE_BYTES)?;
+        self.events.picture(step, RECONSTRUCTION, picture)?;
+        self.events.flush()?;
         self.progress.say(&format!(
             "validation after {samples} images: {running:.5} with running statistics, {batch:.5} with batch statistics"
         ));
@@ -240,6 +261,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
     /// Writes a checkpoint. The tables are written before, so that they have at least the checkpoint's rows.
     fn save<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
         self.metrics.sync()?;
+        self.events.flush()?;
         let path = self.folder.checkpoint();
         let checkpoint = self.checkpoint(session, path.clone())?;
         if let Some(name) = checkpoint.non_finite() {

@@ -3,6 +3,7 @@
 mod checks;
 mod common;
 mod errors;
+mod export;
 mod faults;
 mod restore;
 mod resume;

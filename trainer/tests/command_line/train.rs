@@ -3,19 +3,32 @@
 use crate::common::{Place, train};
 use std::f64::consts::PI;
 
-const OUTPUTS: [&str; 11] = [
+const OUTPUTS: [&str; 16] = [
     ".lock",
     "best.safetensors",
     "checkpoint.safetensors",
+    "curves.svg",
+    "errors.json",
     "loss.png",
     "loss.svg",
     "metrics.csv",
     "model.safetensors",
     "reconstruction.png",
+    "report.html",
     "settings.toml",
     "summary.json",
+    "table.csv",
+    "table.md",
     "validation.csv",
 ];
+
+/// Checks that a folder has a run's files, and one file of events, whose name has the time.
+fn assert_outputs(place: &Place, folder: &str) {
+    let (events, others): (Vec<String>, Vec<String>) =
+        place.files(folder).into_iter().partition(|name| name.starts_with("events.out.tfevents."));
+    assert_eq!(others, OUTPUTS);
+    assert_eq!(events.len(), 1, "{events:?}");
+}
 
 /// Rows of a table, without the header.
 fn rows(table: &str) -> Vec<Vec<f64>> {
@@ -26,7 +39,7 @@ fn rows(table: &str) -> Vec<Vec<f64>> {
 fn a_run_writes_its_tables_pictures_weights_and_summary() {
     let place = Place::new();
     let out = place.succeed(&train(&["--samples=50", "--validate-every=24", "--out=run", "--threads=1"]));
-    assert_eq!(place.files("run"), OUTPUTS);
+    assert_outputs(&place, "run");
 
     let metrics = place.read_text("run/metrics.csv");
     assert!(metrics.starts_with("step,samples,lr,loss\n"), "{metrics}");
@@ -123,7 +136,7 @@ fn training_learns_on_either_device() {
 fn a_quick_run_has_its_own_folder_and_fewer_images() {
     let place = Place::new();
     place.succeed(&train(&["--quick", "--samples=16"]));
-    assert_eq!(place.files("runs/quick"), OUTPUTS);
+    assert_outputs(&place, "runs/quick");
     let settings = place.read_text("runs/quick/settings.toml");
     assert!(settings.contains("samples = 16\n") && settings.contains("layers = 2\n"), "flags win: {settings}");
 }

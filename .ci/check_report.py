@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Drives a report in a real browser, over the DevTools protocol: at the widths of a phone and of a desk, light and dark.
+
+    python3 .ci/check_report.py REPORT.html [--screenshots FOLDER]
+
+Needs chromium, and the package websocket-client.
+"""
+import argparse
+import base64
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import websocket
+
+WIDTHS = {"phone": 390, "desk": 1400}
+
+
+class Page:
+    """A tab, and what it complained about."""
+
+    def __init__(self, address):
+        self.socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
+        self.number = 0
+        self.complaints = []
+
+    def call(self, method, **params):
+        self.number += 1
+        self.socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
+        while True:
+            message = json.loads(self.socket.recv())
+            self.note(message)
+            if message.get("id") == self.number:
+                assert "error" not in message, f"{method}: {message}"
+                return message["result"]
+
+    def note(self, message):
+        method, params = message.get("method"), message.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(params["exceptionDetails"])
+        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            self.complaints.append(params["args"])
+        elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(params["entry"])
+        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("file:", "data:")):
+            self.complaints.append("a request to " + params["request"]["url"])
+
+    def value(self, expression):
+        result = self.call("Runtime.evaluate", expression=f"(() => {{ {expression} }})()", returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def open(self, url, width, dark):
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=url)
+        for _ in range(200):
+            if self.value("return document.readyState === 'complete' && !!document.querySelector('#tip')"):
+                return
+            time.sleep(0.05)
+        sys.exit("the report did not load")
+
+    def place(self, selector):
+        """The middle of an element, scrolled into view."""
+        place = self.value(
+            f"const e = [...document.querySelectorAll({selector!r})].find((e) => e.getClientRects().length);"
+            "if (!e) return null; e.scrollIntoView({ block: 'center' }); const r = e.getBoundingClientRect();"
+            "return [r.left + r.width / 2, r.top + r.height / 2];"
+        )
+        assert place, f"nothing is shown of {selector}"
+        return place
+
+    def mouse(self, kind, x, y, **more):
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, pointerType="mouse", **more)
+
+    def click(self, selector):
+        x, y = self.place(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.mouse(kind, x, y, button="left", clickCount=1)
+
+    def hover(self, selector):
+        self.mouse("mouseMoved", *self.place(selector))
+
+    def screenshot(self, path):
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+
+def check(page, width):
+    column = "return [...document.querySelectorAll('#results tbody tr')].map((r) => r.cells[{}].dataset.value)"
+    name = "return [...document.querySelectorAll('#results th')].findIndex((h) => h.textContent === {!r})"
+    # A phone would show a page that is too wide in small.
+    assert page.value("return Math.max(innerWidth, document.documentElement.scrollWidth)") == width, "the page is too wide"
+
+    # The table is sorted by loss; a click on a heading sorts by it, another one the other way round.
+    loss = page.value(name.format("validation loss"))
+    losses = [float(value) for value in page.value(column.format(loss)) if value]
+    assert losses and losses == sorted(losses), losses
+    rows = len(page.value(column.format(loss)))
+    params = page.value(name.format("model params"))
+    heading = f"#results th:nth-child({params + 1}) button"
+    for reverse in (False, True):
+        page.click(heading)
+        values = [int(value) for value in page.value(column.format(params))]
+        assert values == sorted(values, reverse=reverse) and len(values) == rows, values
+        state = page.value(f"return document.querySelector({heading!r}).closest('th').getAttribute('aria-sort')")
+        assert state == ("descending" if reverse else "ascending"), state
+
+    # A curve is switched off by its key, and on again.
+    lines = "return [...document.querySelectorAll('#curves svg')].filter((s) => s.getClientRects().length)" \
+        ".flatMap((s) => [...s.querySelectorAll('.series[data-series] > path')]).filter((g) => g.getClientRects().length).length"
+    before = page.value(lines)
+    assert before >= 1, "no curve is shown"
+    page.click("#curves .key[data-series='0']")
+    assert page.value(lines) == before - 1, "the curve is still there"
+    assert page.value("return document.querySelector('#curves .key').getAttribute('aria-pressed')") == "false"
+    page.click("#curves .key[data-series='0']")
+    assert page.value(lines) == before
+
+    # Hovering shows every curve's value.
+    page.hover("#curves svg")
+    tip = page.value("const t = document.getElementById('tip'); return t.hidden ? '' : t.innerText")
+    assert "training images seen" in tip and len(tip.splitlines()) > 1, tip
+    assert tip.count("0.") >= page.value("return document.querySelectorAll('#curves .key[data-series]').length"), tip
+    page.mouse("mouseMoved", 1, 1)
+    assert page.value("return document.getElementById('tip').hidden"), "the tooltip stays"
+
+    # All pictures load; another network can be chosen.
+    page.value("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    pictures = page.value("return [...document.images].map((i) => [i.complete, i.naturalWidth])")
+    assert pictures and all(complete and width > 0 for complete, width in pictures), pictures
+    if page.value("return document.querySelectorAll('#pictures select').length"):
+        source = "return document.querySelector('#pictures .pair figure:first-child img').src"
+        before = page.value(source)
+        page.value("const s = document.querySelector('#pictures select'); s.value = '0'; s.dispatchEvent(new Event('change'))")
+        best = page.value("return document.querySelector('#pictures-0 img').src")
+        assert page.value(source) == best != before, "the chosen picture is not shown"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("report", type=pathlib.Path)
+    parser.add_argument("--screenshots", type=pathlib.Path)
+    args = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or sys.exit("no chromium")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+        options += ["--remote-debugging-port=0", f"--user-data-dir={profile}", "--hide-scrollbars", "about:blank"]
+        browser = subprocess.Popen([chromium, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            port_file = pathlib.Path(profile, "DevToolsActivePort")
+            for _ in range(600):
+                if port_file.exists() and port_file.read_text().count("\n") >= 1:
+                    break
+                time.sleep(0.1)
+            port = port_file.read_text().split()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+                tab = next(tab for tab in json.load(answer) if tab["type"] == "page")
+            page = Page(tab["webSocketDebuggerUrl"])
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                page.call(f"{domain}.enable")
+            url = args.report.resolve().as_uri()
+            for kind, width in WIDTHS.items():
+                for dark in (False, True):
+                    page.open(url, width, dark)
+                    if args.screenshots:
+                        args.screenshots.mkdir(parents=True, exist_ok=True)
+                        page.screenshot(args.screenshots / f"report-{kind}-{'dark' if dark else 'light'}.png")
+                    check(page, width)
+                    assert not page.complaints, page.complaints
+                    print(f"{args.report}: {width} px, {'dark' if dark else 'light'}: ok")
+        finally:
+            browser.terminate()
+            browser.wait()
+
+
+main()
