@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles the CUDA kernels to the PTX that is embedded in the library, and checks what GPUs make of it.
 
-    python3 kernels/src/cuda_rt/build.py          # compile, assemble, write *.ptx and RESOURCES.md
+    python3 kernels/src/cuda_rt/build.py          # compile, assemble, write *.ptx, RESOURCES.md, ROOFLINE.md
     python3 kernels/src/cuda_rt/build.py --check  # the same, but fail if a file would change: what CI runs
 
 Needs neither a GPU nor a CUDA installation: the two tools come from NVIDIA's wheels, in pinned versions, and are kept in target/.
@@ -18,6 +18,8 @@ import re
 import subprocess
 import sys
 
+import roofline
+
 NVRTC = "nvidia-cuda-nvrtc-cu12==12.0.140"
 PTXAS = "nvidia-cuda-nvcc-cu12==12.9.86"
 TARGET = "compute_70"
@@ -27,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "kernels" / "src"
 COMMON = SOURCES / "cuda_rt" / "common.cuh"
 RESOURCES = SOURCES / "cuda_rt" / "RESOURCES.md"
+ROOFLINE = SOURCES / "cuda_rt" / "ROOFLINE.md"
 
 
 def toolchain():
@@ -126,6 +129,7 @@ def main():
         files[source.with_suffix(".ptx")] = ptx
         resources |= assemble(ptxas, source.name, ptx)
     files[RESOURCES] = table(resources)
+    files[ROOFLINE] = roofline.report(resources)
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     if check and stale:
         raise SystemExit("not what the sources give: " + ", ".join(os.path.relpath(path, ROOT) for path in stale)

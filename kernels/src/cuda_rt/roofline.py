@@ -1,0 +1,105 @@
+"""ROOFLINE.md: what a training step costs on paper, from shapes and from what ptxas reports. Used by build.py."""
+
+# The network of the study: layers, channels, 3x3 kernels, 32x32 images, a batch of 64.
+LAYERS, CHANNELS, TAPS, SIDE, BATCH = 15, 32, 9, 32, 64
+PIXELS = BATCH * SIDE * SIDE
+
+# name, architecture, multiprocessors, FP32 TFLOP/s, GB/s, then limits of a multiprocessor: threads, blocks, bytes of shared memory
+GPUS = [
+    ("RTX 3060", "sm_86", 28, 12.7, 360, 1536, 16, 100 * 1024),
+    ("A100", "sm_80", 108, 19.5, 1555, 2048, 32, 164 * 1024),
+    ("H100 SXM", "sm_90", 132, 66.9, 3350, 2048, 32, 228 * 1024),
+]
+REGISTERS = 65536
+RESERVED_SHARED = 1024  # bytes of a block's shared memory that the system takes, since sm_80
+
+# What is assumed, not measured: fractions of the peaks that such kernels reach, and the time from one launch to the next.
+COMPUTE_FRACTION, MEMORY_FRACTION, LAUNCH_US = 0.6, 0.75, 3.0
+
+IMAGE = 4 * PIXELS * CHANNELS  # bytes of a layer's activations
+PLANE = 4 * PIXELS  # and of an image of one channel
+WEIGHTS = 4 * TAPS * CHANNELS * CHANNELS
+
+
+def kernels():
+    """(kernel, what, launches a step, threads a block, blocks, FLOPs, bytes) of each large kernel; small ones count as launches."""
+    wide, thin = 2 * (LAYERS - 1), 2 * PIXELS * TAPS * CHANNELS
+    square = thin * CHANNELS
+    splits = -(-512 // (-(-TAPS * CHANNELS // 64)))
+    parts = splits * WEIGHTS
+    chunks = PIXELS // 128
+    return [
+        ("conv2d_forward_4x32", "convolutions, and input gradients of transposed ones", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS),
+        ("conv2d_adjoint_4x32", "transposed convolutions, and input gradients", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS),
+        ("conv2d_weight_4x4x32", "weight gradients", wide, 128, 5 * splits, square, 2 * IMAGE + parts),
+        ("conv2d_sum_splits", "their sums", wide, 256, WEIGHTS // 128, 0, parts + WEIGHTS),
+        ("conv2d_forward_from_one", "first layer, and input gradient of the last", 2, 256, PIXELS // 4 * 8 // 256, thin, PLANE + IMAGE),
+        ("conv2d_adjoint_to_one", "last layer, and input gradient of the first", 2, 256, PIXELS // 128, thin, PLANE + IMAGE),
+        ("conv2d_weight_1x4x32", "weight gradients of both", 2, 128, 256, thin, PLANE + IMAGE),
+        ("epilogue_forward_gelu", "activation, skip, moments", wide + 1, 256, chunks, 0, 2.5 * IMAGE),
+        ("epilogue_backward_gelu", "their gradients, and those of bias and normalization", wide + 1, 256, chunks, 0, 4.5 * IMAGE),
+        ("batch_norm_backward_sums", "gradients of scale and offset", wide + 1, 256, PIXELS // 256, 0, 2 * IMAGE),
+    ]
+
+
+# Launches of a layer that take hardly longer than to be launched: fold, moments, gradients, bias.
+SMALL_LAUNCHES = 2 * LAYERS * 4 + 4
+
+
+def blocks_at_once(gpu, registers, shared, threads):
+    """Blocks of a kernel that fit on a multiprocessor. Registers are given to warps in units of 256."""
+    _, _, _, _, _, max_threads, max_blocks, max_shared = gpu
+    of_warp = -(-registers * 32 // 256) * 256
+    by_registers = REGISTERS // of_warp // (threads // 32)
+    return min(max_threads // threads, max_blocks, by_registers, max_shared // (shared + RESERVED_SHARED))
+
+
+def estimate(gpu, resources, kernel):
+    """(occupancy, bound, microseconds) of a launch."""
+    _, arch, multiprocessors, tflops, bandwidth, max_threads, _, _ = gpu
+    name, _, _, threads, blocks, flops, moved = kernel
+    registers, shared = resources[name][arch]
+    at_once = blocks_at_once(gpu, registers, shared, threads)
+    waves = blocks / (multiprocessors * at_once)
+    # a part of a wave takes as long as a whole one once its multiprocessors are busy
+    quantization = max(1.0, -(-blocks // multiprocessors) * multiprocessors / blocks) if waves < 1 else 1.0
+    compute = flops / (tflops * COMPUTE_FRACTION) * 1e-6 * quantization
+    memory = moved / (bandwidth * MEMORY_FRACTION) * 1e-3
+    bound = "compute" if compute > memory else "memory"
+    return at_once * threads / max_threads, bound, max(compute, memory, LAUNCH_US)
+
+
+def report(resources):
+    """ROOFLINE.md"""
+    lines = [
+        "# A training step on paper",
+        "",
+        f"Written by `build.py`. **Nothing here was measured: no GPU has run the kernels.** The network has {LAYERS} layers of {CHANNELS}",
+        f"channels, 3x3, {SIDE}x{SIDE}, batch {BATCH}. Occupancy follows from registers and shared memory (RESOURCES.md); times assume",
+        f"{COMPUTE_FRACTION:.0%} of the FP32 peak or {MEMORY_FRACTION:.0%} of the memory bandwidth, whichever takes longer, every operand moved once, and",
+        f"{LAUNCH_US:.0f} us from launch to launch. `resconv profile step --device cuda` measures it on a card.",
+        "",
+    ]
+    for gpu in GPUS:
+        name, _, multiprocessors, tflops, bandwidth, *_ = gpu
+        ridge = tflops * 1e3 / bandwidth
+        lines += [
+            f"## {name}: {multiprocessors} multiprocessors, {tflops} TFLOP/s, {bandwidth} GB/s, ridge at {ridge:.0f} FLOPs a byte",
+            "",
+            "| kernel | what | launches | GFLOP | MB | FLOPs a byte | occupancy | bound | us a launch | ms a step |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
+        ]
+        total = SMALL_LAUNCHES * LAUNCH_US / 1e3
+        for kernel in kernels():
+            kernel_name, what, launches, _, _, flops, moved = kernel
+            occupancy, bound, us = estimate(gpu, resources, kernel)
+            step = launches * us / 1e3
+            total += step
+            lines.append(
+                f"| `{kernel_name}` | {what} | {launches} | {flops / 1e9:.2f} | {moved / 1e6:.1f} | {flops / moved:.0f} "
+                f"| {occupancy:.0%} | {bound} | {us:.0f} | {step:.2f} |"
+            )
+        small = SMALL_LAUNCHES * LAUNCH_US / 1e3
+        lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | launch | {LAUNCH_US:.0f} | {small:.2f} |", ""]
+        lines += [f"A step: {total:.1f} ms, {BATCH / total * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * total / 60e3:.1f} minutes.", ""]
+    return "\n".join(lines).rstrip() + "\n"
