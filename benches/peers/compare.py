@@ -5,7 +5,7 @@ usage: pip install torch; python3 benches/peers/compare.py [--layers 1 3 15] [--
 
 In every round each peer runs in a process of its own, one after another on the same cores, so that a change of the machine's load
 meets all of them. The first step of a process does not count. A figure is the median over all steps, a ratio is to ours; memory is
-the peak that was resident, PyTorch's libraries (some 300 MiB) included. All have the same number of parameters, or it stops.
+the peak that was resident, PyTorch's libraries (some 700 MiB) included. All have the same number of parameters, or it stops.
 """
 import argparse
 import datetime
