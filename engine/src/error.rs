@@ -69,6 +69,12 @@ pub enum Error {
         /// `parameter` or `parameter or input`.
         kind: &'static str,
     },
+    /// A node that has no gradient of this output.
+    #[error("`{node}` has no gradient here, expected an input or parameter that the output depends on")]
+    NotDifferentiated {
+        /// Name of the node.
+        node: String,
+    },
     /// A plan of nothing.
     #[error("an inference plan needs at least one output")]
     NoOutputs,
@@ -152,6 +158,16 @@ pub enum Error {
         node: String,
         /// The plan.
         plan: PlanId,
+    },
+    /// A custom operation on a device: it runs only where the memory is the host's.
+    #[error("{op} `{node}`: {backend} runs no custom operations, expected a backend of the host such as cpu")]
+    NoCustom {
+        /// The operation's own name.
+        op: &'static str,
+        /// Name of the node.
+        node: String,
+        /// Name of the backend.
+        backend: String,
     },
     /// The device has not enough memory.
     #[error(transparent)]

@@ -36,8 +36,8 @@
 //! 2. A [`Plan`] is how: the passes in order, forward and backward, and the place in memory of every value.
 //! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters; it runs them.
 //!
-//! [`gradcheck`] compares the gradients of any graph with finite differences. `engine/examples/two_spirals.rs` defines
-//! and trains a network of its own.
+//! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your own.
+//! `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -59,7 +59,7 @@ pub use init::Init;
 pub use kernels::activation::Activation;
 pub use kernels::loss::Loss;
 pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
-pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d};
+pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, CustomOp, View};
 pub use optim::AdamW;
 pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
 pub use schedule::{Schedule, ScheduleKind};

@@ -5,17 +5,36 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
 use crate::conv2d::{self, Conv2dParams};
+use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::{OutOfMemory, Span};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// A number that a backend computes with: f32, or f64 in [`Reference`](crate::Reference).
-pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + std::fmt::Debug {
+pub trait Element:
+    bytemuck::Pod
+    + Send
+    + Sync
+    + PartialOrd
+    + std::fmt::Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
     /// The nearest value.
     fn from_f64(x: f64) -> Self;
     /// The same value.
     fn to_f64(self) -> f64;
+    /// Runs the version of a custom pass for this type, which a pass behind a pointer cannot choose by itself.
+    fn run_custom(
+        pass: &dyn custom::Pass,
+        reads: [&[Self]; custom::MAX_OPERANDS],
+        writes: [&mut [Self]; custom::MAX_OPERANDS],
+    );
 }
 
 impl Element for f32 {
@@ -25,6 +44,13 @@ impl Element for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    fn run_custom(
+        pass: &dyn custom::Pass,
+        reads: [&[f32]; custom::MAX_OPERANDS],
+        writes: [&mut [f32]; custom::MAX_OPERANDS],
+    ) {
+        pass.run_f32(reads, writes);
+    }
 }
 
 impl Element for f64 {
@@ -33,6 +59,13 @@ impl Element for f64 {
     }
     fn to_f64(self) -> f64 {
         self
+    }
+    fn run_custom(
+        pass: &dyn custom::Pass,
+        reads: [&[f64]; custom::MAX_OPERANDS],
+        writes: [&mut [f64]; custom::MAX_OPERANDS],
+    ) {
+        pass.run_f64(reads, writes);
     }
 }
 
@@ -208,4 +241,17 @@ pub trait Backend {
 
     /// One AdamW step over flat arrays.
     fn adamw(&self, memory: &mut Self::Memory, params: &AdamWParams, operands: adamw::Step);
+
+    /// Whether [`custom`](Self::custom) runs: only if the memory is the host's.
+    fn runs_custom(&self) -> bool {
+        false
+    }
+
+    /// A pass of the caller's own.
+    ///
+    /// # Panics
+    /// Always, unless the backend [runs custom passes](Self::runs_custom).
+    fn custom(&self, _memory: &mut Self::Memory, _pass: &dyn custom::Pass, operands: custom::Operands) {
+        panic!("{} runs no custom passes: {operands:?}", self.name());
+    }
 }

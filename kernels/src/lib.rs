@@ -17,6 +17,7 @@
 //! | [`pad`] | zeros at the bottom and right, and cutting them off |
 //! | [`loss`] | L1 and mean squared error: forward, backward |
 //! | [`adamw`] | one optimizer step over flat arrays |
+//! | [`custom`] | a pass of the caller's own, on host memory |
 //!
 //! Letters in shapes: `x[N,H,W,C]` is the input of a pass, `w[R,S,C,K]` a weight, `y[N,P,Q,K]` an output; `dx`, `dw`, `dy` are
 //! gradients of the loss with respect to them. Activations are channels-last. The crate knows nothing of tensors, graphs or files.
@@ -28,12 +29,14 @@ mod backend;
 pub mod batch_norm;
 pub mod conv2d;
 mod cpu;
+pub mod custom;
 pub mod epilogue;
 mod loops;
 pub mod loss;
 pub mod memory;
 pub mod pad;
 pub mod parallel;
+pub mod peak;
 mod reference;
 pub mod simd;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams, reference::Statistics};
 use crate::conv2d::{self, Conv2dParams, Mapped};
+use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
@@ -306,6 +307,14 @@ impl Backend for Reference {
         let ([grad], [param, m, v]) = memory.views([o.grad], [o.param, o.m, o.v]);
         assert!(param.len() == grad.len() && m.len() == grad.len() && v.len() == grad.len());
         adamw::reference::step(p, param, grad, m, v);
+    }
+
+    fn runs_custom(&self) -> bool {
+        true
+    }
+
+    fn custom(&self, memory: &mut Memory, pass: &dyn custom::Pass, operands: custom::Operands) {
+        custom::run(memory, pass, operands);
     }
 }
 

@@ -1,6 +1,10 @@
 //! The command line.
 
+mod gradcheck;
+mod profile;
+
 use clap::{Args, Parser, Subcommand};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{self, Half};
@@ -10,7 +14,8 @@ use trainer::restore::{self, Request};
 use trainer::settings::{
     Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
 };
-use trainer::train::{Folder, Found, Start, plan_text, train};
+use trainer::sweep::{self, ListFlags, Sweep};
+use trainer::train::{Folder, Found, Start, Watch, plan_text, train};
 
 /// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates it, uses it
 #[derive(Debug, Parser)]
@@ -25,12 +30,19 @@ enum Command {
     /// Train a network, and write its weights, its loss curve and its pictures to a folder
     #[command(args_override_self = true)]
     Train(Box<TrainArgs>),
+    /// Run a matrix of settings; repeated, it goes on with what is not done
+    Sweep(Box<SweepArgs>),
     /// Print both validation losses of a checkpoint
     Eval(Box<EvalArgs>),
     /// Restore the missing half of images
     Restore(Box<RestoreArgs>),
     /// Tell where the dataset is, check it against its published checksums, and fetch it if there is none
     Data(DataArgs),
+    /// Check the gradients of every operation, on every instruction set and with every algorithm
+    Gradcheck(gradcheck::GradcheckArgs),
+    /// Time a training step, or the passes of convolutions
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +64,17 @@ struct TrainArgs {
     print_plan: bool,
     #[command(flatten)]
     settings: SettingsFlags,
+}
+
+#[derive(Debug, Args)]
+struct SweepArgs {
+    /// TOML file of the matrix; the settings' flags win over it, and may list several values: --layers 1,2,3
+    file: PathBuf,
+    /// Print the runs with their parameters, memory and estimated times, and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    settings: ListFlags,
 }
 
 /// How to make a network of a file of weights.
@@ -127,9 +150,21 @@ struct DataArgs {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Train(args) => run_train(&args),
+        Command::Sweep(args) => run_sweep(*args),
         Command::Eval(args) => run_eval(*args),
         Command::Restore(args) => run_restore(*args),
         Command::Data(args) => run_data(args),
+        Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Profile(command) => profile::run(command),
+    }
+}
+
+/// Writes a line for people in front of a terminal, beside the result of a command that takes its time.
+fn tell_those_who_wait(line: &str) {
+    let mut err = io::stderr();
+    if err.is_terminal() {
+        // Whether somebody reads it makes no difference to the result.
+        let _ = writeln!(err, "{line}");
     }
 }
 
@@ -169,8 +204,21 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
     if args.print_plan {
         return Ok(print(plan_text(&settings)?.trim_end())?);
     }
-    let summary = train(&settings, start)?;
+    let summary = train(&settings, start, Watch::default())?;
     say(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
+    Ok(())
+}
+
+fn run_sweep(args: SweepArgs) -> anyhow::Result<()> {
+    let SweepArgs { file, dry_run, mut settings } = args;
+    let out = settings.take("out").and_then(|out| out.into_iter().next());
+    let planned = Sweep::read(&file, &settings)?;
+    let out = out.map_or_else(|| planned.default_out.clone(), PathBuf::from);
+    if dry_run {
+        return Ok(print(&sweep::dry_run(&planned, &out)?)?);
+    }
+    sweep::sweep(&planned, &out, &|_| ())?;
+    say(&format!("\nall {} runs are done, in {}", planned.runs.len(), out.display()));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::passes::{Kind, Pass, PassError, Passes};
 use crate::progress;
 use crate::settings::Settings;
 use engine::{Element, Session, Statistics};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Why a checkpoint cannot be validated.
@@ -53,7 +53,7 @@ pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<Validati
 }
 
 /// Both validation losses.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// With running statistics.
     pub running: Losses,
@@ -62,7 +62,7 @@ pub struct Validation {
 }
 
 /// A loss, and what it is for each missing half.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
     /// Over all images.
     pub all: f64,

@@ -8,9 +8,13 @@
 //! | [`passes`] | which plans a session has |
 //! | [`train`](mod@train) | how a run goes on, and what it leaves behind |
 //! | [`checkpoint`] | how its state is kept |
+//! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`eval`] | how good a network is |
+//! | [`reference`](mod@reference) | what others measured |
 //! | [`restore`](mod@restore) | what it makes of the user's images |
-//! | [`summary`], [`progress`], [`picture`], [`plot`] | what is shown of it |
+//! | [`summary`], [`progress`], [`picture`], [`plot`], [`table`] | what is shown of it |
+//! | [`gradcheck`] | whether every gradient is right |
+//! | [`profile`] | where time and memory go |
 //! | [`stop`] | what asks a run to stop |
 //! | [`files`] | how files are written whole or not at all |
 //!
@@ -22,12 +26,17 @@ pub mod data;
 pub mod device;
 pub mod eval;
 pub mod files;
+pub mod gradcheck;
 pub mod passes;
 pub mod picture;
 pub mod plot;
+pub mod profile;
 pub mod progress;
+pub mod reference;
 pub mod restore;
 pub mod settings;
 pub mod stop;
 pub mod summary;
+pub mod sweep;
+pub mod table;
 pub mod train;

@@ -1,19 +1,17 @@
 //! The loss curve of a run, as SVG and PNG.
 
+mod figure;
+
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Once;
 
-use image::codecs::png::{CompressionType, FilterType as PngFilter, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
 use indicatif::HumanCount;
-use plotters::backend::RGBPixel;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 
-use crate::files::{FileError, write_bytes};
+use crate::files::FileError;
+pub(crate) use figure::{Canvas, Figure, GRID, TEXT};
 
 /// A point of a curve: samples seen so far, and the loss.
 pub type Point = (u64, f64);
@@ -48,28 +46,19 @@ pub enum Axis {
     Linear,
 }
 
-/// A curve that cannot be drawn or kept.
+/// A plot that cannot be drawn or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
     /// There is nothing to show.
-    #[error("the loss curve has no point that can be drawn")]
+    #[error("there is no point that can be drawn")]
     NoPoints,
     /// The plotting library failed.
-    #[error("could not draw the loss curve: {0}")]
+    #[error("could not draw the plot: {0}")]
     Draw(String),
     /// The file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
 }
-
-/// Width and height of the SVG picture, in its units.
-const SIZE: (u32, u32) = (900, 540);
-
-/// Pixels of the PNG picture for a unit of the SVG picture.
-const DENSITY: u32 = 2;
-
-/// The PNG picture is drawn this many times as large and then reduced, which smooths its edges.
-const OVERSAMPLING: u32 = 2;
 
 /// The training loss is drawn as at most this many stretches; of each, only the extremes are shown.
 const STRETCHES: usize = 1500;
@@ -84,8 +73,6 @@ const TRAINING: RGBColor = RGBColor(181, 212, 234);
 const TRAINING_MEAN: RGBColor = RGBColor(31, 119, 180);
 const VALIDATION: [RGBColor; 4] =
     [RGBColor(214, 69, 28), RGBColor(44, 140, 60), RGBColor(148, 103, 189), RGBColor(140, 86, 75)];
-const TEXT: RGBColor = RGBColor(40, 40, 40);
-const GRID: RGBColor = RGBColor(225, 225, 225);
 
 impl LossCurve<'_> {
     /// Writes the curve as an SVG file. Its text is set in the viewer's sans-serif font.
@@ -93,7 +80,7 @@ impl LossCurve<'_> {
     /// # Errors
     /// [`PlotError`] if there is nothing to draw, or the file cannot be written.
     pub fn save_svg(&self, path: &Path) -> Result<(), PlotError> {
-        Ok(write_bytes(path, self.svg()?.as_bytes())?)
+        Figure::save_svg(self, path)
     }
 
     /// Writes the curve as a PNG file.
@@ -101,44 +88,7 @@ impl LossCurve<'_> {
     /// # Errors
     /// [`PlotError`] if there is nothing to draw, or the file cannot be written.
     pub fn save_png(&self, path: &Path) -> Result<(), PlotError> {
-        let picture = self.render()?;
-        let mut png = Vec::new();
-        PngEncoder::new_with_quality(&mut png, CompressionType::Best, PngFilter::Adaptive)
-            .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
-            .map_err(|error| PlotError::Draw(error.to_string()))?;
-        Ok(write_bytes(path, &png)?)
-    }
-
-    fn svg(&self) -> Result<String, PlotError> {
-        let (width, height) = (SIZE.0 * OVERSAMPLING, SIZE.1 * OVERSAMPLING);
-        let mut svg = String::new();
-        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
-        self.draw(&area, Canvas { unit: OVERSAMPLING, joints: true })?;
-        drop(area);
-        // The library places points on whole units only. So they are made small, and the picture is shown at its right size.
-        let drawn = format!("width=\"{width}\" height=\"{height}\" viewBox");
-        let shown = format!("width=\"{}\" height=\"{}\" viewBox", SIZE.0, SIZE.1);
-        Ok(svg.replacen(&drawn, &shown, 1))
-    }
-
-    fn render(&self) -> Result<RgbImage, PlotError> {
-        let unit = DENSITY * OVERSAMPLING;
-        let mut large = RgbImage::new(SIZE.0 * unit, SIZE.1 * unit);
-        let size = large.dimensions();
-        let area = BitMapBackend::<RGBPixel>::with_buffer(&mut large, size).into_drawing_area();
-        // The library would draw the sharp joints of a wide line as long spikes.
-        self.draw(&area, Canvas { unit, joints: false })?;
-        drop(area);
-        Ok(imageops::thumbnail(&large, SIZE.0 * DENSITY, SIZE.1 * DENSITY))
-    }
-
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, canvas: Canvas) -> Result<(), PlotError> {
-        register_text_font();
-        let lines = self.lines();
-        let points = || lines.iter().flat_map(|line| &line.points);
-        let last = points().map(|point| point.0).max().ok_or(PlotError::NoPoints)?;
-        let scales = (Scale::of_samples(last.max(1)), Scale::of_losses(self.axis, points().map(|point| point.1)));
-        canvas.draw(area, [self.title, self.loss], scales, &lines).map_err(|error| PlotError::Draw(error.to_string()))
+        Figure::save_png(self, path)
     }
 
     /// What there is to draw, from the back to the front.
@@ -164,6 +114,16 @@ impl LossCurve<'_> {
     }
 }
 
+impl Figure for LossCurve<'_> {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, canvas: Canvas) -> Result<(), PlotError> {
+        let lines = self.lines();
+        let points = || lines.iter().flat_map(|line| &line.points);
+        let last = points().map(|point| point.0).max().ok_or(PlotError::NoPoints)?;
+        let scales = (Scale::of_samples(last.max(1)), Scale::of_losses(self.axis, points().map(|point| point.1)));
+        canvas.draw(area, [self.title, self.loss], scales, &lines).map_err(|error| PlotError::Draw(error.to_string()))
+    }
+}
+
 /// A line of the plot and of its legend.
 struct Line {
     name: String,
@@ -185,15 +145,6 @@ impl Line {
     fn new(name: &str, points: Vec<Point>, color: RGBColor, width: f64, kind: Kind) -> Line {
         Line { name: name.to_owned(), points, color, width, kind }
     }
-}
-
-/// How the library's pixels relate to the picture.
-#[derive(Clone, Copy)]
-struct Canvas {
-    /// Pixels for a unit of [`SIZE`].
-    unit: u32,
-    /// Whether the pieces of a line are drawn joined.
-    joints: bool,
 }
 
 impl Canvas {
@@ -263,15 +214,6 @@ impl Canvas {
         });
         Ok(())
     }
-}
-
-/// Makes the embedded font known to the plotting library, which then needs none of the system's.
-fn register_text_font() {
-    static REGISTERED: Once = Once::new();
-    REGISTERED.call_once(|| {
-        // It fails only for a damaged font file, and then drawing says that there is no font.
-        let _ = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());
-    });
 }
 
 /// Every point's mean with as many before and after it, as far as there are, and the length of that window.

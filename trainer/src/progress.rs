@@ -33,6 +33,19 @@ pub struct Status {
     pub images_per_second: f64,
     /// Time left.
     pub remaining: Duration,
+    /// Time that the whole run takes at this speed.
+    pub whole_run: Duration,
+}
+
+/// A number of runs, of which this is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// Its number, counted from 1.
+    pub run: usize,
+    /// How many there are.
+    pub runs: usize,
+    /// Time that those take which come after it, in times of this run.
+    pub after: f64,
 }
 
 /// Tells how a run gets on.
@@ -42,6 +55,7 @@ pub struct Progress {
     total: u64,
     told_at: Instant,
     told_samples: u64,
+    whole: Option<Whole>,
 }
 
 /// A plain line comes at least this often, ...
@@ -52,20 +66,21 @@ const LINE_EVERY_SAMPLES: u64 = 10_000;
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
 impl Progress {
-    /// Of a run of `total` images that has seen `samples`. A bar if both standard output and standard error are terminals.
-    pub fn new(samples: u64, total: u64) -> Progress {
+    /// Of a run of `total` images that has seen `samples`, and may be one of many. A bar if both standard output and standard error are
+    /// terminals.
+    pub fn new(samples: u64, total: u64, whole: Option<Whole>) -> Progress {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
         let bar = terminal.then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_position(samples)
         });
-        Progress { bar, total, told_at: Instant::now(), told_samples: samples }
+        Progress { bar, total, told_at: Instant::now(), told_samples: samples, whole }
     }
 
     /// After a step.
     pub fn update(&mut self, status: &Status) {
-        let Status { samples, loss, lr, images_per_second, remaining } = *status;
+        let Status { samples, loss, lr, images_per_second, remaining, .. } = *status;
         let since = self.told_at.elapsed();
         let due = match &self.bar {
             Some(_) => since >= BAR_EVERY,
@@ -75,14 +90,21 @@ impl Progress {
             return;
         }
         (self.told_at, self.told_samples) = (Instant::now(), samples);
-        let left = clock(remaining);
+        let left = match self.whole {
+            None => format!("{} left", clock(remaining)),
+            Some(Whole { run, runs, after }) => {
+                let all = remaining.as_secs_f64() + after * status.whole_run.as_secs_f64();
+                let all = clock(Duration::try_from_secs_f64(all).unwrap_or(Duration::MAX));
+                format!("{} left  run {run} of {runs}, {all} left in all", clock(remaining))
+            }
+        };
         match &self.bar {
             Some(bar) => {
                 bar.set_position(samples);
-                bar.set_message(format!("loss {loss:.4}  lr {lr:.2e}  {images_per_second:.0} images/s  {left} left"));
+                bar.set_message(format!("loss {loss:.4}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}"));
             }
             None => say(&format!(
-                "{samples}/{} images  loss {loss:.5}  lr {lr:.2e}  {images_per_second:.0} images/s  {left} left",
+                "{samples}/{} images  loss {loss:.5}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}",
                 self.total
             )),
         }

@@ -31,6 +31,7 @@ pub use flags::{NetworkFlags, RunFlags, SettingsFlags, TrainingFlags};
 
 use crate::data::Search;
 use crate::files::{self, FileError};
+use clap::{Args, Command};
 use model::ResConvConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -244,6 +245,8 @@ pub struct Layer {
 enum Origin {
     Flags,
     File(PathBuf),
+    /// A table of a file that has settings without their sections.
+    Flat(PathBuf, &'static str),
     Checkpoint,
     Quick,
 }
@@ -276,6 +279,28 @@ impl Layer {
         };
         toml::from_str::<Settings>(text).map_err(parse)?;
         Ok(Layer { origin: Origin::File(path.to_owned()), values: text.parse().map_err(parse)? })
+    }
+
+    /// What the table `table` of the file `path` says, which has settings by their names alone, without sections.
+    ///
+    /// # Errors
+    /// If there is no setting of such a name, or a value is of another type.
+    pub fn flat(path: &Path, table: &'static str, settings: &Table) -> Result<Layer, SettingsError> {
+        let mut values = Table::new();
+        for (key, value) in settings {
+            let wrong = |message: &str| SettingsError::Parse {
+                path: path.to_owned(),
+                message: format!("[{table}] {key}: {message}"),
+            };
+            let section = section_of(key).ok_or_else(|| wrong("there is no setting of this name"))?;
+            let mut single = Table::from_iter([(key.clone(), value.clone())]);
+            if let Some(section) = section {
+                single = Table::from_iter([(section.to_owned(), Value::Table(single))]);
+            }
+            single.clone().try_into::<Settings>().map_err(|error| wrong(error.message()))?;
+            lay_over(&mut values, &single);
+        }
+        Ok(Layer { origin: Origin::Flat(path.to_owned(), table), values })
     }
 
     /// The settings of the run that is resumed, but for its choice of folder and threads.
@@ -353,6 +378,19 @@ pub fn resolve(layers: &[Layer]) -> Result<Settings, SettingsError> {
     }
 }
 
+/// The section of a setting, none for one that stands above all sections; nothing for what is no setting.
+fn section_of(key: &str) -> Option<Option<&'static str>> {
+    type Augment = fn(Command) -> Command;
+    let sections: [(&str, Augment); 3] = [
+        ("network", NetworkFlags::augment_args),
+        ("training", TrainingFlags::augment_args),
+        ("run", RunFlags::augment_args),
+    ];
+    let has = |augment: Augment| augment(Command::new("")).get_arguments().any(|flag| flag.get_id() == key);
+    let found = sections.into_iter().find(|(_, augment)| has(*augment)).map(|(section, _)| Some(section));
+    if key == "preset" { Some(None) } else { found }
+}
+
 fn lay_over(base: &mut Table, top: &Table) {
     for (key, value) in top {
         match (base.get_mut(key), value) {
@@ -370,6 +408,7 @@ fn origin(layers: &[Layer], section: &str, key: &str) -> String {
     match layers.iter().find(has).map(|layer| &layer.origin) {
         Some(Origin::Flags) => format!("--{}", key.replace('_', "-")),
         Some(Origin::File(path)) => format!("{}: [{section}] {key}", path.display()),
+        Some(Origin::Flat(path, table)) => format!("{}: [{table}] {key}", path.display()),
         Some(Origin::Checkpoint) => format!("the checkpoint's setting [{section}] {key}"),
         Some(Origin::Quick) | None => format!("[{section}] {key}"),
     }
@@ -445,6 +484,15 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// The value of a setting, as a settings file has it; nothing for what is no setting, or is not set.
+    pub fn value(&self, key: &str) -> Option<Value> {
+        let mut table = Table::try_from(self).ok()?;
+        match section_of(key)? {
+            Some(section) => table.get_mut(section)?.as_table_mut()?.remove(key),
+            None => table.remove(key),
+        }
     }
 
     fn check(&self) -> Result<(), OutOfRange> {

@@ -3,11 +3,11 @@
 use crate::eval::Validation;
 use crate::settings::Settings;
 use model::{Padding, ResConvConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A run in numbers. Written as `summary.json`, and printed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Layers of the encoder.
     pub layers: usize,
@@ -18,6 +18,7 @@ pub struct Summary {
     /// Training images.
     pub samples: u64,
     /// Steps among them that changed nothing, because a loss or gradient was not finite.
+    #[serde(default)]
     pub skipped_steps: u64,
     /// Mean loss of the last 100 training steps.
     pub training_loss: f64,
@@ -35,12 +36,42 @@ pub struct Summary {
     pub device: String,
     /// Its threads.
     pub threads: usize,
+    /// What the backend ran on.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// The study's figures for this network, if it has any.
     pub study: Option<Study>,
 }
 
+/// A computer, as far as it tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Name of its processor.
+    pub processor: Option<String>,
+    /// Threads that it runs at the same time.
+    pub cores: usize,
+    /// Its system and architecture.
+    pub system: String,
+    /// Version of this program.
+    pub version: String,
+}
+
+impl Machine {
+    /// The one that this process runs on.
+    pub fn this() -> Machine {
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let processor = info.lines().find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1));
+        Machine {
+            processor: processor.map(|name| name.trim().to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
 /// The study's figures for a depth.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     /// Validation loss with batch statistics after 180,000 images.
     pub validation_loss: f64,
@@ -99,6 +130,13 @@ impl fmt::Display for Summary {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / (1 << 20) as f64
+}
+
+/// Forgets how much memory this process had resident before, where the system can (Linux), so that a run of a sweep does not tell the
+/// peak of an earlier one.
+pub fn reset_peak_resident_bytes() {
+    // Where it fails, the peak is that of the process.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The most memory that this process had resident so far, in bytes, where the system tells (Linux).

@@ -4,25 +4,27 @@
 //! of the images, missing halves) is computed from the position and the settings. A checkpoint is that state, so a resumed run
 //! goes on bit for bit as if it had not been interrupted.
 
+mod estimate;
 mod folder;
 pub mod log;
 mod preview;
 mod run;
 
+pub use estimate::{Estimate, estimate};
 pub use folder::{Folder, FolderError, Found, Lock, Resumed};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Position, RunState};
-use crate::data::{self, DataError, FashionMnist, TrainingBatches};
+use crate::data::{self, DataError, Dataset, FashionMnist, TrainingBatches};
 use crate::device::{self, Compute, DeviceError, with_backend};
 use crate::eval::Validator;
 use crate::files::{self, FileError};
-use crate::passes::{Kind, PassError, Passes};
+use crate::passes::{Kind, Pass, PassError, Passes};
 use crate::plot::{Axis, LossCurve, PlotError, Point};
-use crate::progress::{self, Progress};
+use crate::progress::{self, Progress, Whole};
 use crate::settings::{ScheduleSetting, Settings, SettingsError};
 use crate::stop::{self, Signal};
-use crate::summary::{self, Study, Summary};
-use engine::{AdamW, Schedule, ScheduleKind, Session};
+use crate::summary::{self, Machine, Study, Summary};
+use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
 use log::Log;
 use model::ResConv;
 use preview::Preview;
@@ -47,6 +49,15 @@ pub enum Start {
     Overwrite,
     /// Where a run in this folder stopped.
     Resume(Box<Resumed>),
+}
+
+/// What a caller wants of a run while it goes on. The default is nothing.
+#[derive(Default)]
+pub struct Watch<'a> {
+    /// Called after every validation, when the folder has its results.
+    pub validated: Option<&'a (dyn Fn() + Sync)>,
+    /// What the run is a part of, to be told beside its own progress.
+    pub whole: Option<Whole>,
 }
 
 /// Why a run failed.
@@ -173,16 +184,36 @@ fn go_on(checkpoint: Option<&Path>, out: &Path) -> String {
 /// # Errors
 /// [`TrainError`]. Nothing is written before data, device, network and memory are there; after that, the folder keeps what was
 /// written last, and the run can be resumed from its last checkpoint.
-pub fn train(settings: &Settings, start: Start) -> Result<Summary, TrainError> {
+pub fn train(settings: &Settings, start: Start, watch: Watch<'_>) -> Result<Summary, TrainError> {
+    check_start(settings, &start)?;
+    device::choose(settings.run.device, settings.run.threads)?;
+    let data = data::load(&settings.search(), &|line| progress::say(line))?;
+    train_with(settings, start, &data, watch)
+}
+
+/// As [`train`], with a dataset that is there already.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_with(
+    settings: &Settings,
+    start: Start,
+    data: &FashionMnist,
+    watch: Watch<'_>,
+) -> Result<Summary, TrainError> {
+    check_start(settings, &start)?;
+    let chosen = device::choose(settings.run.device, settings.run.threads)?;
     let folder = Folder::new(&settings.out());
-    match &start {
-        Start::New => folder.check_new()?,
+    with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, data, watch))
+}
+
+fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
+    match start {
+        Start::New => Folder::new(&settings.out()).check_new()?,
         Start::Overwrite => {}
         Start::Resume(resumed) => settings.check_resumes(&run_of(&resumed.checkpoint)?.settings)?,
     }
-    let chosen = device::choose(settings.run.device, settings.run.threads)?;
-    let data = data::load(&settings.search(), &|line| progress::say(line))?;
-    with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, &data))
+    Ok(())
 }
 
 /// The network as PyTorch prints it, every step of the training plan, and the memory that it takes, as text.
@@ -202,18 +233,37 @@ fn run_of(checkpoint: &Checkpoint) -> Result<&RunState, CheckpointError> {
     checkpoint.run.as_ref().ok_or_else(|| CheckpointError::NotResumable { path: checkpoint.path.clone() })
 }
 
+/// All that a run computes, planned and not yet allocated.
+struct Prepared<'a, E> {
+    passes: Passes,
+    /// The pass over full batches, if there are any, and the one over a smaller last batch, if there is one.
+    steps: Vec<Pass>,
+    validator: Validator<'a, E>,
+    preview: Preview<E>,
+}
+
+impl<'a, E: Element + From<f32> + Default> Prepared<'a, E> {
+    /// What a run with these settings computes, with `validation` as its validation images.
+    fn new(settings: &Settings, validation: &'a Dataset) -> Result<Prepared<'a, E>, PassError> {
+        let training = &settings.training;
+        let mut passes = Passes::new(&settings.network, training.size)?;
+        let steps = passes.cover(Kind::Training, training.batch, training.samples)?;
+        let validator = Validator::new(&mut passes, validation, training.size, training.batch)?;
+        let preview = Preview::new(&mut passes, validation, training.size, settings.run.picture_truth)?;
+        Ok(Prepared { passes, steps, validator, preview })
+    }
+}
+
 fn train_on<B: Compute>(
     backend: B,
     settings: &Settings,
     folder: &Folder,
     start: Start,
     data: &FashionMnist,
+    watch: Watch<'_>,
 ) -> Result<Summary, TrainError> {
     let training = &settings.training;
-    let mut passes = Passes::new(&settings.network, training.size)?;
-    let steps = passes.cover(Kind::Training, training.batch, training.samples)?;
-    let validator = Validator::new(&mut passes, &data.validation, training.size, training.batch)?;
-    let preview = Preview::new(&mut passes, &data.validation, training.size, settings.run.picture_truth)?;
+    let Prepared { passes, steps, validator, preview } = Prepared::new(settings, &data.validation)?;
     let (device, threads) = (backend.name(), backend.threads());
     let parameters = passes.network().parameter_count();
     progress::say(&format!("network  {}", describe(passes.network())));
@@ -246,7 +296,8 @@ fn train_on<B: Compute>(
         metrics,
         validations,
         flushed: Instant::now(),
-        progress: Progress::new(position.samples, training.samples),
+        progress: Progress::new(position.samples, training.samples, watch.whole),
+        validated: watch.validated,
         newest,
         saved: Instant::now(),
         best,
@@ -281,6 +332,7 @@ fn train_on<B: Compute>(
         planned_bytes: memory,
         device,
         threads,
+        machine: Some(Machine::this()),
         study: Study::of(settings),
     };
     draw_curve(folder, settings, &rows)?;

@@ -29,6 +29,12 @@
 //!
 //! [`check_backend`] compares what another backend computes, in f32 say, with [`Reference`], for the same numbers.
 //!
+//! [`check_adjoint`] needs no other backend and no differences: where `y` is linear in some of its inputs,
+//! `<c, y> = sum <x, dx>` over these, as forward and backward pass are adjoint to each other.
+//!
+//! [`cases`] and [`random_cases`] are graphs of every operation, each alone and with a fan-out of two. The command
+//! `resconv gradcheck` runs all checks on all of them, on every path of the CPU.
+//!
 //! ```
 //! # use engine::*;
 //! # fn main() -> Result<()> {
@@ -42,17 +48,23 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Operations of your own are checked in the same way: [`CustomOp`](crate::CustomOp) has an example.
 
+mod adjoint;
 mod differences;
 mod report;
 mod values;
 
+pub use adjoint::check_adjoint;
 pub use report::{Report, Row, Worst};
 
+use crate::ops::case::Random;
 use crate::plan::{Plan, PlanOptions, Statistics};
 use crate::session::{PlanId, Session};
 use crate::{Graph, NodeId, Result, ops};
 use differences::Differences;
+use kernels::conv2d::Conv2dParams;
 use kernels::{Backend, Element, Reference};
 use values::Values;
 
@@ -61,7 +73,7 @@ use values::Values;
 pub struct GradcheckOptions {
     /// Seed of parameters, inputs, cotangent and of the choice of elements. Default 0.
     pub seed: u64,
-    /// Half the distance `h` of central differences. Default 2e-5: their error is `h^2 f''' / 6`, and rounding errors
+    /// Half the distance `h` of central differences. Default 1e-5: their error is `h^2 f''' / 6`, and rounding errors
     /// of `f` over `h`.
     pub step: f64,
     /// Largest error of a gradient against finite differences, as the [module](self) defines it. Default 1e-6.
@@ -69,6 +81,9 @@ pub struct GradcheckOptions {
     /// Largest error of a backend's result against [`Reference`], relative to the tensor's largest element. Default
     /// 1e-4, for f32.
     pub backend_tolerance: f64,
+    /// Least magnitude that the error of a backend is taken relative to. Default 0. Where values are of order 1, some tenths
+    /// keep tensors of few elements, all of which happen to be near 0, from failing.
+    pub backend_floor: f64,
     /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
     /// default.
     pub samples: Option<usize>,
@@ -82,9 +97,10 @@ impl Default for GradcheckOptions {
     fn default() -> GradcheckOptions {
         GradcheckOptions {
             seed: 0,
-            step: 2e-5,
+            step: 1e-5,
             tolerance: 1e-6,
             backend_tolerance: 1e-4,
+            backend_floor: 0.0,
             samples: None,
             inputs: Vec::new(),
             plan: PlanOptions { poison: true, ..PlanOptions::default() },
@@ -95,12 +111,18 @@ impl Default for GradcheckOptions {
 /// A graph whose gradients are worth checking.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it is.
+    /// The operation that it is about: `conv2d`, `gelu`.
+    pub op: String,
+    /// What it is: the operation, shapes and parameters.
     pub name: String,
     /// The graph.
     pub graph: Graph,
     /// The node to differentiate.
     pub output: NodeId,
+    /// Sets of inputs and parameters in which the output is linear, the others given: see [`check_adjoint`].
+    pub linear: Vec<Vec<NodeId>>,
+    /// Whether the operation is used twice on the same values.
+    pub fan_out: bool,
 }
 
 /// Cases for every operation: each alone, and twice on the same values, so that gradients are both set and added to.
@@ -108,14 +130,53 @@ pub struct Case {
 /// # Panics
 /// If a case does not record, which is a bug of this crate.
 pub fn cases() -> Vec<Case> {
+    alone_and_twice(ops::cases())
+}
+
+/// Cases of random shapes and parameters, which the seed decides: of every operation at least one, alone and twice as in
+/// [`cases`].
+///
+/// # Panics
+/// If a case does not record, which is a bug of this crate.
+pub fn random_cases(seed: u64) -> Vec<Case> {
+    alone_and_twice(ops::random_cases(&mut Random::new(seed)))
+}
+
+fn alone_and_twice(of: Vec<ops::case::Case>) -> Vec<Case> {
     let mut cases = Vec::new();
-    for case in ops::cases() {
-        for (name, made) in [(case.name.clone(), case.plain()), (format!("{}, fan-out", case.name), case.fan_out())] {
-            let (graph, output) = made.unwrap_or_else(|error| panic!("case {name}: {error}"));
-            cases.push(Case { name, graph, output });
+    for case in of {
+        for (fan_out, made) in [(false, case.plain()), (true, case.fan_out())] {
+            let name = format!("{}{}", case.name, if fan_out { ", fan-out" } else { "" });
+            let made = made.unwrap_or_else(|error| panic!("case {name}: {error}"));
+            let ops::case::Use { graph, output, linear } = made;
+            cases.push(Case { op: case.op.clone(), name, graph, output, linear, fan_out });
         }
     }
     cases
+}
+
+impl Case {
+    /// Terms of the longest sum in the passes that compute the output and its gradients. The rounding errors of a backend
+    /// that adds up one after another grow with it: by its square root, if they are as often up as down.
+    ///
+    /// # Errors
+    /// If the output has no gradients.
+    pub fn longest_sum(&self) -> Result<usize> {
+        let plan = self.plan()?;
+        Ok(plan.program.steps.iter().map(|step| step.call.longest_sum()).max().unwrap_or(1))
+    }
+
+    /// Shapes of the convolutions whose passes the case runs, for those who choose an algorithm.
+    ///
+    /// # Errors
+    /// If the output has no gradients.
+    pub fn convolutions(&self) -> Result<Vec<Conv2dParams>> {
+        Ok(self.plan()?.program.steps.iter().filter_map(|step| step.call.conv2d().copied()).collect())
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        Plan::gradients(&self.graph, self.output, true, &PlanOptions::default())
+    }
 }
 
 /// Compares the gradients of `output` with respect to every parameter and input with central differences, all on
@@ -164,15 +225,16 @@ pub fn check_backend<B: Backend>(
     let title = format!("`{}` and its gradients on {} against reference", graph.name(output), backend.name());
     let got = Outcome::of(backend, graph, output, options, &values)?;
     let want = Outcome::of(Reference, graph, output, options, &values)?;
-    let tolerance = options.backend_tolerance;
-    let mut rows =
-        vec![report::compare("output", graph.name(output), graph.shape(output), &got.output, &want.output, tolerance)];
+    let compare = |kind, tensor: &str, shape, got: &[f64], want: &[f64]| {
+        report::compare(kind, tensor, shape, [got, want], [options.backend_tolerance, options.backend_floor])
+    };
+    let mut rows = vec![compare("output", graph.name(output), graph.shape(output), &got.output, &want.output)];
     for (i, leaf) in values.leaves.iter().enumerate() {
         if let (Some(got), Some(want)) = (&got.gradients[i], &want.gradients[i]) {
-            rows.push(report::compare(leaf.kind(), &leaf.name, leaf.shape, got, want, tolerance));
+            rows.push(compare(leaf.kind(), &leaf.name, leaf.shape, got, want));
         }
         if let (Some(got), Some(want)) = (&got.states[i], &want.states[i]) {
-            rows.push(report::compare(leaf.kind(), &leaf.name, leaf.shape, got, want, tolerance));
+            rows.push(compare(leaf.kind(), &leaf.name, leaf.shape, got, want));
         }
     }
     Ok(Report { title, rows })

@@ -17,7 +17,7 @@ pub struct Report {
 pub struct Row {
     /// Name of the tensor.
     pub tensor: String,
-    /// `input`, `parameter`, `state` or `output`.
+    /// `input`, `parameter`, `state`, `output` or `adjoint`.
     pub kind: &'static str,
     /// Its shape.
     pub shape: Shape,
@@ -117,16 +117,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// Compares every element of a tensor, relative to the largest.
+/// Compares every element of a tensor, relative to the largest, or to `floor` if that is larger.
 pub(super) fn compare(
     kind: &'static str,
     tensor: &str,
     shape: Shape,
-    got: &[f64],
-    want: &[f64],
-    tolerance: f64,
+    [got, want]: [&[f64]; 2],
+    [tolerance, floor]: [f64; 2],
 ) -> Row {
-    let largest = want.iter().fold(f64::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+    let largest = want.iter().fold(floor.max(f64::MIN_POSITIVE), |largest, x| largest.max(x.abs()));
     let mut worst = Worst::default();
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         worst.update(i, (got - want).abs() / largest, got, want);

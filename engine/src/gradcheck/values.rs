@@ -31,7 +31,7 @@ impl Values {
         let plan = objective_plan(graph, output)?;
         let mut leaves = Vec::new();
         for node in graph.ids().filter(|&id| graph.get(id).op.is_leaf()) {
-            let (op, shape) = (graph.get(node).op, graph.shape(node));
+            let (op, shape) = (graph.get(node).op.clone(), graph.shape(node));
             if op == Op::Input && plan.program.of_node[node.index()].is_none() {
                 continue;
             }

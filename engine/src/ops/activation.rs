@@ -1,6 +1,6 @@
 //! Element-wise activation functions.
 
-use super::case::Case;
+use super::case::{Case, Random};
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
@@ -44,9 +44,14 @@ impl Operation for Activation {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |f: Activation| {
-            Case::new(&format!("activation {f}"), &[("x", [2, 3, 5].into())], move |graph, a| graph.activation(a[0], f))
-        };
-        Activation::ALL.map(case).into()
+        Activation::ALL.map(|f| case(f, [2, 3, 5].into())).into()
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        Activation::ALL.map(|f| case(f, random.shape())).into()
+    }
+}
+
+fn case(f: Activation, x: Shape) -> Case {
+    Case::new(f, x, &[("x", x)], move |graph, a| graph.activation(a[0], f))
 }

@@ -1,6 +1,6 @@
 //! Weighted addition.
 
-use super::case::Case;
+use super::case::{Case, Random};
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
@@ -49,11 +49,19 @@ impl Operation for Add {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |weight: f64| {
-            let arguments = [("a", [2, 3, 2].into()), ("b", [2, 3, 2].into())];
-            Case::new(&format!("add weight {weight}"), &arguments, move |graph, a| graph.add(a[0], a[1], weight))
-        };
-        let twice = Case::new("add to itself", &[("a", [3, 2].into())], |graph, a| graph.add(a[0], a[0], 1.0));
-        vec![case(1.0), case(-0.3), case(0.0), twice]
+        let twice = Case::new("add", "to itself", &[("a", [3, 2].into())], |graph, a| graph.add(a[0], a[0], 1.0));
+        let mut cases: Vec<Case> = [1.0, -0.3, 0.0].map(|weight| case(weight, [2, 3, 2].into())).into();
+        cases.push(twice.linear_in(&[&[0]]));
+        cases
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        vec![case(random.number(2.0), random.shape())]
+    }
+}
+
+fn case(weight: f64, shape: Shape) -> Case {
+    let arguments = [("a", shape), ("b", shape)];
+    let detail = format!("weight {weight:.3} {shape}");
+    Case::new("add", detail, &arguments, move |graph, a| graph.add(a[0], a[1], weight)).linear_in(&[&[0, 1]])
 }

@@ -1,7 +1,7 @@
 //! Batch normalization.
 
-use super::case::Case;
-use super::{Arguments, Op, Operation};
+use super::case::{Case, Random};
+use super::{Arguments, Conv2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter, Mode, Statistics};
 use crate::{Init, Result, Shape};
@@ -140,23 +140,50 @@ impl Operation for BatchNorm {
     }
 
     fn cases() -> Vec<Case> {
-        let norm = |name: &str, x: Shape, params: BatchNorm| {
-            let channels = Shape::from([x.channels()]);
-            Case::new(name, &[("x", x), ("gamma", channels), ("beta", channels)], move |graph, a| {
-                let mut state = |name: &str, init| {
-                    let name = format!("{name}_{}", graph.len());
-                    graph.state(&name, channels, init)
-                };
-                let running_mean = state("running_mean", Init::Zeros)?;
-                let running_var = state("running_var", Init::Ones)?;
-                let nodes = BatchNormNodes { gamma: a[1], beta: a[2], running_mean, running_var };
-                graph.batch_norm(a[0], nodes, params)
-            })
-        };
+        let default = BatchNorm::default();
+        // what the convolution behind it reads in the backward pass is computed again
+        let arguments =
+            [("x", [1, 3, 3, 2].into()), ("gamma", [2].into()), ("beta", [2].into()), ("w", [2, 2, 2, 3].into())];
+        let recomputed = Case::new("batch_norm", "before conv2d", &arguments, move |graph, a| {
+            let y = record(graph, &a[..3], default)?;
+            graph.conv2d(y, a[3], None, Conv2d::default())
+        });
         vec![
-            norm("batch_norm", [2, 3, 2, 3].into(), BatchNorm::default()),
-            norm("batch_norm of one channel", [1, 4, 3, 1].into(), BatchNorm { eps: 0.5, momentum: 0.3 }),
-            norm("batch_norm of vectors", [5, 7].into(), BatchNorm { eps: 1e-3, ..BatchNorm::default() }),
+            case("images", [2, 3, 2, 3].into(), default),
+            case("one channel", [1, 4, 3, 1].into(), BatchNorm { eps: 0.5, momentum: 0.3 }),
+            case("vectors", [5, 7].into(), BatchNorm { eps: 1e-3, ..default }),
+            recomputed,
         ]
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        let channels = random.within(1..=19);
+        // of few rows, the variance can be so small that the gradients of all but eps are noise
+        let x = match random.within(0..=1) {
+            0 => Shape::from([random.within(6..=60), channels]),
+            _ => [random.within(2..=4), random.within(2..=5), random.within(2..=5), channels].into(),
+        };
+        let params = BatchNorm { eps: 1e-5 + random.number(1.0).max(0.0), momentum: random.number(1.0).abs() };
+        vec![case("random", x, params)]
+    }
+}
+
+fn case(name: &str, x: Shape, params: BatchNorm) -> Case {
+    let channels = Shape::from([x.channels()]);
+    let arguments = [("x", x), ("gamma", channels), ("beta", channels)];
+    Case::new("batch_norm", format!("{name} {x} eps {:.0e}", params.eps), &arguments, move |graph, a| {
+        record(graph, a, params)
+    })
+}
+
+/// Batch normalization of `x`, `gamma` and `beta`, with new states.
+fn record(graph: &mut Graph, arguments: &[NodeId], params: BatchNorm) -> Result<NodeId> {
+    let &[x, gamma, beta] = arguments else { unreachable!("a case has three arguments") };
+    let channels = graph.shape(gamma);
+    let mut state = |name: &str, init| {
+        let name = format!("{name}_{}", graph.len());
+        graph.state(&name, channels, init)
+    };
+    let (running_mean, running_var) = (state("running_mean", Init::Zeros)?, state("running_var", Init::Ones)?);
+    graph.batch_norm(x, BatchNormNodes { gamma, beta, running_mean, running_var }, params)
 }

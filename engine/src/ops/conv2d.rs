@@ -1,6 +1,6 @@
 //! Convolution, and the linear layer: a convolution of images of one pixel.
 
-use super::case::Case;
+use super::case::{Case, Random};
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
@@ -135,30 +135,66 @@ impl Operation for Conv2d {
     }
 
     fn cases() -> Vec<Case> {
-        let conv = |name: &str, x: [usize; 4], w: [usize; 4], params: Conv2d| {
-            Case::new(name, &[("x", x.into()), ("w", w.into()), ("bias", [w[3]].into())], move |graph, a| {
-                graph.conv2d(a[0], a[1], Some(a[2]), params)
-            })
-        };
         let default = Conv2d::default();
+        let same = Conv2d { padding: [1, 1], ..default };
         vec![
-            conv("conv2d 3x3", [2, 5, 4, 2], [3, 3, 2, 3], Conv2d { padding: [1, 1], ..default }),
-            conv("conv2d 1x1", [1, 3, 2, 5], [1, 1, 5, 4], default),
-            conv("conv2d stride 2", [1, 6, 5, 2], [3, 2, 2, 3], Conv2d { stride: [2, 2], padding: [1, 0], ..default }),
-            conv(
-                "conv2d stride 3,1",
-                [1, 7, 4, 1],
-                [2, 3, 1, 2],
-                Conv2d { stride: [3, 1], padding: [0, 2], ..default },
-            ),
-            conv("conv2d groups", [2, 4, 3, 4], [3, 3, 2, 6], Conv2d { padding: [1, 1], groups: 2, ..default }),
-            conv("conv2d depthwise", [1, 4, 4, 3], [3, 3, 1, 3], Conv2d { padding: [1, 1], groups: 3, ..default }),
-            Case::new("conv2d without bias", &[("x", [1, 3, 3, 2].into()), ("w", [2, 2, 2, 2].into())], |graph, a| {
-                graph.conv2d(a[0], a[1], None, Conv2d::default())
-            }),
-            Case::new("linear", &[("x", [3, 4].into()), ("w", [4, 5].into()), ("bias", [5].into())], |graph, a| {
-                graph.linear(a[0], a[1], Some(a[2]))
-            }),
+            case([2, 5, 4, 2], [3, 3, 2, 3], same),
+            case([1, 3, 2, 5], [1, 1, 5, 4], default),
+            case([1, 6, 5, 2], [3, 2, 2, 3], Conv2d { stride: [2, 2], padding: [1, 0], ..default }),
+            case([1, 7, 4, 1], [2, 3, 1, 2], Conv2d { stride: [3, 1], padding: [0, 2], ..default }),
+            case([2, 4, 3, 4], [3, 3, 2, 6], Conv2d { groups: 2, ..same }),
+            // depthwise
+            case([1, 4, 4, 3], [3, 3, 1, 3], Conv2d { groups: 3, ..same }),
+            // around the tiles of Winograd's algorithm and the lanes of a vector; a filter as large as the image
+            case([1, 4, 4, 8], [3, 3, 8, 8], same),
+            case([1, 5, 9, 9], [3, 3, 9, 7], same),
+            case([1, 3, 3, 2], [3, 3, 2, 17], default),
+            case([1, 1, 1, 1], [3, 3, 1, 1], same),
+            case([1, 2, 3, 2], [3, 3, 2, 2], Conv2d { padding: [3, 3], ..default }),
+            Case::new(
+                "conv2d",
+                "without bias",
+                &[("x", [1, 3, 3, 2].into()), ("w", [2, 2, 2, 2].into())],
+                |graph, a| graph.conv2d(a[0], a[1], None, Conv2d::default()),
+            )
+            .linear_in(&[&[0], &[1]]),
+            linear_case([3, 4], 5),
         ]
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        let conv = loop {
+            // every other one has a shape that all algorithms take
+            let [r, s] = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
+            let (stride, padding, groups) = match [r, s] {
+                [3, 3] => ([1, 1], random.pair(0..=2), 1),
+                _ => (random.pair(1..=3), random.pair(0..=3), random.within(1..=3)),
+            };
+            let [h, w] = random.pair(1..=21);
+            let [c, k] = random.pair(1..=35).map(|channels| channels * groups);
+            let n = random.within(1..=3);
+            let params = Conv2dParams::new([n, h, w, c], k, [r, s], stride, padding, groups);
+            if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {
+                break case([n, h, w, c], [r, s, c / groups, k], Conv2d { stride, padding, groups });
+            }
+        };
+        vec![conv, linear_case([random.within(1..=9), random.within(1..=40)], random.within(1..=20))]
+    }
+}
+
+/// A random case takes the oracle no more than a few milliseconds.
+pub(super) const MOST_FLOPS: usize = 2_000_000;
+
+fn case(x: [usize; 4], w: [usize; 4], params: Conv2d) -> Case {
+    let Conv2d { stride, padding, groups } = params;
+    let detail = format!("x {x:?} w {w:?} stride {stride:?} padding {padding:?} groups {groups}");
+    let arguments = [("x", x.into()), ("w", w.into()), ("bias", [w[3]].into())];
+    Case::new("conv2d", detail, &arguments, move |graph, a| graph.conv2d(a[0], a[1], Some(a[2]), params))
+        .linear_in(&[&[0, 2], &[1, 2]])
+}
+
+fn linear_case(x: [usize; 2], k: usize) -> Case {
+    let arguments = [("x", x.into()), ("w", [x[1], k].into()), ("bias", [k].into())];
+    Case::new("linear", format!("{x:?} to {k}"), &arguments, |graph, a| graph.linear(a[0], a[1], Some(a[2])))
+        .linear_in(&[&[0, 2], &[1, 2]])
 }

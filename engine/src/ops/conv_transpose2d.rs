@@ -1,6 +1,7 @@
 //! Transposed convolution.
 
-use super::case::Case;
+use super::case::{Case, Random};
+use super::conv2d::MOST_FLOPS;
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
@@ -133,35 +134,63 @@ impl Operation for ConvTranspose2d {
     }
 
     fn cases() -> Vec<Case> {
-        let conv = |name: &str, x: [usize; 4], w: [usize; 4], params: ConvTranspose2d| {
-            let bias = w[2] * params.groups;
-            Case::new(name, &[("x", x.into()), ("w", w.into()), ("bias", [bias].into())], move |graph, a| {
-                graph.conv_transpose2d(a[0], a[1], Some(a[2]), params)
-            })
-        };
         let default = ConvTranspose2d::default();
         let padded = ConvTranspose2d { padding: [1, 1], ..default };
+        let no_bias = [("x", [1, 3, 2, 2].into()), ("w", [2, 2, 3, 2].into())];
         vec![
-            conv("conv_transpose2d 3x3", [2, 4, 5, 3], [3, 3, 2, 3], padded),
-            conv("conv_transpose2d 1x1", [1, 2, 3, 4], [1, 1, 5, 4], default),
-            conv(
-                "conv_transpose2d stride 2",
+            case([2, 4, 5, 3], [3, 3, 2, 3], padded),
+            case([1, 2, 3, 4], [1, 1, 5, 4], default),
+            case(
                 [1, 3, 4, 2],
                 [3, 2, 3, 2],
                 ConvTranspose2d { stride: [2, 2], padding: [1, 0], output_padding: [1, 0], ..default },
             ),
-            conv(
-                "conv_transpose2d stride 1,3",
+            case(
                 [1, 4, 2, 2],
                 [2, 4, 1, 2],
                 ConvTranspose2d { stride: [1, 3], padding: [0, 1], output_padding: [0, 2], ..default },
             ),
-            conv("conv_transpose2d groups", [2, 3, 4, 6], [3, 3, 2, 6], ConvTranspose2d { groups: 2, ..padded }),
-            Case::new(
-                "conv_transpose2d without bias",
-                &[("x", [1, 3, 2, 2].into()), ("w", [2, 2, 3, 2].into())],
-                |graph, a| graph.conv_transpose2d(a[0], a[1], None, ConvTranspose2d::default()),
-            ),
+            case([2, 3, 4, 6], [3, 3, 2, 6], ConvTranspose2d { groups: 2, ..padded }),
+            // around the tiles of Winograd's algorithm and the lanes of a vector
+            case([1, 4, 4, 8], [3, 3, 8, 8], padded),
+            case([1, 5, 9, 7], [3, 3, 9, 7], padded),
+            Case::new("conv_transpose2d", "without bias", &no_bias, |graph, a| {
+                graph.conv_transpose2d(a[0], a[1], None, ConvTranspose2d::default())
+            })
+            .linear_in(&[&[0], &[1]]),
         ]
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        loop {
+            // every other one has a shape that all algorithms take
+            let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
+            let (stride, padding, groups) = match kernel {
+                [3, 3] => ([1, 1], random.pair(0..=2), 1),
+                _ => (random.pair(1..=3), random.pair(0..=3), random.within(1..=3)),
+            };
+            let output_padding = stride.map(|stride| random.within(0..=stride - 1));
+            let [p, q] = random.pair(1..=19);
+            let [cout, cin] = random.pair(1..=35).map(|channels| channels * groups);
+            let x = [random.within(1..=3), p, q, cin];
+            let params = Conv2dParams::transposed(x, cout, kernel, stride, padding, output_padding, groups);
+            if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {
+                let [r, s] = kernel;
+                let params = ConvTranspose2d { stride, padding, output_padding, groups };
+                return vec![case(x, [r, s, cout / groups, cin], params)];
+            }
+        }
+    }
+}
+
+fn case(x: [usize; 4], w: [usize; 4], params: ConvTranspose2d) -> Case {
+    let ConvTranspose2d { stride, padding, output_padding, groups } = params;
+    let detail = format!(
+        "x {x:?} w {w:?} stride {stride:?} padding {padding:?} output padding {output_padding:?} groups {groups}"
+    );
+    let arguments = [("x", x.into()), ("w", w.into()), ("bias", [w[2] * groups].into())];
+    Case::new("conv_transpose2d", detail, &arguments, move |graph, a| {
+        graph.conv_transpose2d(a[0], a[1], Some(a[2]), params)
+    })
+    .linear_in(&[&[0, 2], &[1, 2]])
 }

@@ -1,6 +1,6 @@
 //! Mean losses.
 
-use super::case::Case;
+use super::case::{Case, Random};
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
@@ -67,11 +67,16 @@ impl Operation for Loss {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |loss: Loss| {
-            let arguments = [("prediction", [2, 3, 2, 2].into()), ("target", [2, 3, 2, 2].into())];
-            Case::new(&loss.to_string(), &arguments, move |graph, a| graph.loss(loss, a[0], a[1]))
-        };
-        let itself = Case::new("mse_loss of itself", &[("x", [4].into())], |graph, a| graph.mse_loss(a[0], a[0]));
-        vec![case(Loss::L1), case(Loss::Mse), itself]
+        let itself = Case::new("mse_loss", "of itself", &[("x", [4].into())], |graph, a| graph.mse_loss(a[0], a[0]));
+        vec![case(Loss::L1, [2, 3, 2, 2].into()), case(Loss::Mse, [2, 3, 2, 2].into()), itself]
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        [Loss::L1, Loss::Mse].map(|loss| case(loss, random.shape())).into()
+    }
+}
+
+fn case(loss: Loss, shape: Shape) -> Case {
+    let arguments = [("prediction", shape), ("target", shape)];
+    Case::new(loss.kind(), shape, &arguments, move |graph, a| graph.loss(loss, a[0], a[1]))
 }

@@ -11,18 +11,22 @@ mod batch_norm;
 pub(crate) mod case;
 mod conv2d;
 mod conv_transpose2d;
+mod custom;
 mod loss;
 mod pad;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
+pub(crate) use custom::CustomPass;
+pub use custom::{CustomOp, View};
 
 use crate::graph::{Node, NodeId};
 use crate::plan::{Call, Emitter};
 use crate::{Error, Result, Shape};
 use add::Add;
-use case::Case;
+use case::{Case, Random};
+use custom::Custom;
 use kernels::activation::Activation;
 use kernels::loss::Loss;
 use pad::Pad;
@@ -51,13 +55,19 @@ pub(crate) trait Operation {
     fn cases() -> Vec<Case>
     where
         Self: Sized;
+
+    /// Cases of random shapes and parameters, one of each kind that [`cases`](Self::cases) has, small enough for finite
+    /// differences.
+    fn random_cases(random: &mut Random) -> Vec<Case>
+    where
+        Self: Sized;
 }
 
 /// Defines [`Op`] and routes to the operations, all of them, from one list.
 macro_rules! operations {
     ($($name:ident),*) => {
         /// What a node is.
-        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[derive(Clone, Debug, PartialEq)]
         pub(crate) enum Op {
             /// Written by the caller.
             Input,
@@ -91,10 +101,17 @@ macro_rules! operations {
             })*
             cases
         }
+
+        /// Random gradient-check cases of every operation.
+        pub(crate) fn random_cases(random: &mut Random) -> Vec<Case> {
+            let mut cases = Vec::new();
+            $(cases.extend(<$name as Operation>::random_cases(random));)*
+            cases
+        }
     };
 }
 
-operations!(Conv2d, ConvTranspose2d, BatchNorm, Activation, Add, Pad, Loss);
+operations!(Conv2d, ConvTranspose2d, BatchNorm, Activation, Add, Pad, Loss, Custom);
 
 impl Op {
     /// Its name in messages: `conv2d`, `input`.

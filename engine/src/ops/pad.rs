@@ -1,6 +1,6 @@
 //! Zeros at the bottom and right.
 
-use super::case::Case;
+use super::case::{Case, Random};
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Emitter};
@@ -57,10 +57,17 @@ impl Operation for Pad {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |height: usize, width: usize| {
-            let name = format!("pad 2x3 to {height}x{width}");
-            Case::new(&name, &[("x", [2, 2, 3, 2].into())], move |graph, a| graph.pad(a[0], height, width))
-        };
-        vec![case(3, 5), case(2, 4), case(2, 3)]
+        [[3, 5], [2, 4], [2, 3]].map(|to| case([2, 2, 3, 2], to)).into()
     }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        let x = [random.within(1..=3), random.within(1..=6), random.within(1..=6), random.within(1..=5)];
+        let more = random.pair(0..=3);
+        vec![case(x, [x[1] + more[0], x[2] + more[1]])]
+    }
+}
+
+fn case(x: [usize; 4], [height, width]: [usize; 2]) -> Case {
+    let detail = format!("{x:?} to {height}x{width}");
+    Case::new("pad", detail, &[("x", x.into())], move |graph, a| graph.pad(a[0], height, width)).linear_in(&[&[0]])
 }

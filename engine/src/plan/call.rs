@@ -1,9 +1,11 @@
 //! [`Call`]: one pass of a backend and its operands.
 
+use crate::ops::CustomPass;
 use kernels::activation::{self, Activation};
 use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
+use kernels::custom;
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
 use kernels::{Backend, Element, Span, Write};
@@ -12,7 +14,7 @@ use kernels::{Backend, Element, Span, Write};
 ///
 /// Its spans are symbols for values while a plan is made, and places in memory when a session runs it. Workspaces are
 /// empty until the session has made one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Call {
     Conv2dForward(Conv2dParams, conv2d::Forward),
     Conv2dGradInput(Conv2dParams, conv2d::GradInput),
@@ -31,6 +33,7 @@ pub(crate) enum Call {
     LossForward(Loss, loss::Forward),
     LossBackward(Loss, loss::Backward),
     Fill(f64, Span),
+    Custom(CustomPass, custom::Operands),
 }
 
 /// What a call does with an operand.
@@ -73,6 +76,7 @@ impl Call {
             Call::LossForward(..) => "loss.forward",
             Call::LossBackward(..) => "loss.backward",
             Call::Fill(..) => "fill",
+            Call::Custom(pass, _) => pass.name(),
         }
     }
 
@@ -96,6 +100,7 @@ impl Call {
             Call::LossForward(loss, o) => backend.loss_forward(memory, loss, o),
             Call::LossBackward(loss, o) => backend.loss_backward(memory, loss, o),
             Call::Fill(value, span) => backend.fill(memory, span, B::Element::from_f64(value)),
+            Call::Custom(ref pass, o) => backend.custom(memory, pass, o),
         }
     }
 
@@ -178,13 +183,17 @@ impl Call {
                 visit(&mut [&mut o.dprediction], o.write.into());
             }
             Call::Fill(_, span) => visit(&mut [span], Set),
+            Call::Custom(_, o) => {
+                visit(&mut o.reads.each_mut(), Read);
+                visit(&mut o.writes.each_mut(), Set);
+            }
         }
     }
 
     /// Every operand but the workspace, in the order of the documentation.
     pub(crate) fn operands(&self) -> Vec<(Span, Access)> {
         let mut operands = Vec::new();
-        let mut copy = *self;
+        let mut copy = self.clone();
         copy.operands_mut(&mut |span, access| operands.push((*span, access)));
         operands
     }
@@ -210,7 +219,8 @@ impl Call {
             | Call::PadForward(..)
             | Call::PadBackward(..)
             | Call::LossBackward(..)
-            | Call::Fill(..) => 0,
+            | Call::Fill(..)
+            | Call::Custom(..) => 0,
         }
     }
 
@@ -231,9 +241,37 @@ impl Call {
 
     /// Floating-point operations of a convolution pass; 0 for the other passes, whose time is that of moving bytes.
     pub(crate) fn flops(&self) -> usize {
+        self.conv2d().map_or(0, Conv2dParams::flops)
+    }
+
+    /// Terms of the longest sum that the pass takes: rounding errors grow with it.
+    pub(crate) fn longest_sum(&self) -> usize {
         match self {
-            Call::Conv2dForward(p, _) | Call::Conv2dGradInput(p, _) | Call::Conv2dGradWeight(p, _) => p.flops(),
-            _ => 0,
+            Call::Conv2dForward(p, _) => p.r * p.s * p.c / p.groups,
+            Call::Conv2dGradInput(p, _) => p.r * p.s * p.k / p.groups,
+            Call::Conv2dGradWeight(p, _) => p.n * p.p * p.q,
+            Call::Conv2dGradBias(o) => o.dy.len / o.db.len,
+            Call::BatchNormForward(p, _) | Call::BatchNormBackward(p, _) => p.rows,
+            Call::LossForward(_, o) => o.prediction.len,
+            Call::Custom(_, o) => o.reads.iter().map(|span| span.len).max().unwrap_or(1),
+            Call::BatchNormApply(..)
+            | Call::BatchNormInference(..)
+            | Call::ActivationForward(..)
+            | Call::ActivationBackward(..)
+            | Call::Add(..)
+            | Call::Scale(..)
+            | Call::PadForward(..)
+            | Call::PadBackward(..)
+            | Call::LossBackward(..)
+            | Call::Fill(..) => 1,
+        }
+    }
+
+    /// Shape of the convolution, if the pass is one of those with a choice of algorithm.
+    pub(crate) fn conv2d(&self) -> Option<&Conv2dParams> {
+        match self {
+            Call::Conv2dForward(p, _) | Call::Conv2dGradInput(p, _) | Call::Conv2dGradWeight(p, _) => Some(p),
+            _ => None,
         }
     }
 

@@ -34,7 +34,7 @@ impl fmt::Display for Plan {
         let f32s = |len: usize| mib(len * size_of::<f32>());
         writeln!(f, "parameters {:.2} MiB, as much for gradients, twice for moments", f32s(self.layout.parameters))?;
         writeln!(f, "states {:.2} MiB, inputs {:.2} MiB", f32s(self.layout.states), f32s(self.program.inputs_len))?;
-        let (arena, peak) = (f32s(self.placement.arena), f32s(self.placement.peak));
+        let (arena, peak) = (f32s(self.placement.arena), f32s(self.arena_peak()));
         write!(f, "arena {arena:.2} MiB; {peak:.2} MiB of it in use at the peak")
     }
 }

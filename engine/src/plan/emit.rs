@@ -55,7 +55,7 @@ pub(crate) struct Program {
 }
 
 /// A value, and a pass that computes it once more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recomputable {
     pub(crate) node: NodeId,
     pub(crate) value: Span,
@@ -143,7 +143,7 @@ impl Builder<'_> {
         }
         for id in self.graph.ids().filter(|id| needed[id.index()]) {
             let node = self.graph.get(id);
-            let value = match node.op {
+            let value = match &node.op {
                 Op::Input => self.program.outliving(node.shape),
                 Op::Parameter | Op::State => self.program.fixed(node.shape, self.tensor(id)),
                 // a loss can be read whatever has run since
@@ -194,7 +194,7 @@ impl Builder<'_> {
         for id in graph.ids().filter(|id| reached[id.index()]) {
             let node = graph.get(id);
             let of_inputs = node.inputs.iter().any(|input| self.wants[input.index()]);
-            self.wants[id.index()] = match node.op {
+            self.wants[id.index()] = match &node.op {
                 Op::Parameter => true,
                 Op::Input => wrt_inputs,
                 _ => of_inputs,
@@ -226,7 +226,7 @@ impl Builder<'_> {
 
         self.recomputable();
         for id in graph.ids() {
-            match graph.get(id).op {
+            match &graph.get(id).op {
                 Op::Input if self.wants[id.index()] => {
                     let gradient = self.gradient(id);
                     self.program.keep(gradient);
@@ -293,7 +293,7 @@ impl Builder<'_> {
     }
 
     fn new_gradient(&mut self, target: NodeId) -> Span {
-        let new = match self.graph.get(target).op {
+        let new = match &self.graph.get(target).op {
             Op::Parameter => self.parameter_gradient(target),
             _ => self.program.value(self.graph.shape(target)),
         };
@@ -351,6 +351,11 @@ impl Emitter<'_, '_> {
     /// What the plan is for.
     pub(crate) fn mode(&self) -> Mode {
         self.builder.mode
+    }
+
+    /// Number of inputs.
+    pub(crate) fn inputs(&self) -> usize {
+        self.node().inputs.len()
     }
 
     /// Shape of input `i`.
@@ -421,6 +426,11 @@ impl Emitter<'_, '_> {
         }
         let input = self.node().inputs[i];
         self.builder.gradient_to_write(self.id, input)
+    }
+
+    /// A value that backward passes of this node hand to each other.
+    pub(crate) fn temporary(&mut self, shape: Shape) -> Span {
+        self.builder.program.value(shape)
     }
 
     /// Makes `weight` times the gradient of the output the gradient of input `i`, or adds it.

@@ -200,6 +200,16 @@ impl Plan {
         self.program.steps.is_empty()
     }
 
+    /// Elements of the arena in use at every step: by values that are written then or before, and are read then or later.
+    pub fn arena_use(&self) -> &[usize] {
+        &self.placement.in_use
+    }
+
+    /// Elements of the arena in use at the step with the most.
+    pub(crate) fn arena_peak(&self) -> usize {
+        self.placement.in_use.iter().copied().max().unwrap_or(0)
+    }
+
     /// The place of the value that a symbolic span stands for.
     pub(crate) fn place_of(&self, value: Span) -> Span {
         debug_assert_eq!(value.region, VALUE);
@@ -209,7 +219,7 @@ impl Plan {
     /// The steps' calls with places for operands.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (&Step, Call)> {
         self.program.steps.iter().map(|step| {
-            let mut call = step.call;
+            let mut call = step.call.clone();
             call.operands_mut(&mut |span, _| *span = self.place_of(*span));
             (step, call)
         })

@@ -15,8 +15,8 @@ pub(crate) struct Placement {
     pub(crate) freed: Vec<Vec<Span>>,
     /// Elements of the arena.
     pub(crate) arena: usize,
-    /// Elements of the arena in use at the step with the most.
-    pub(crate) peak: usize,
+    /// Elements of the arena in use at every step.
+    pub(crate) in_use: Vec<usize>,
 }
 
 /// The first and last step that uses a value.
@@ -79,7 +79,7 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
     for (i, buffer) in buffers.iter().enumerate().filter(|(_, buffer)| buffer.last < steps) {
         freed[buffer.last].push(place_of(i));
     }
-    Placement { spans, freed, arena, peak: arena::peak(&buffers) }
+    Placement { spans, freed, arena, in_use: arena::in_use(&buffers, steps) }
 }
 
 /// The operand whose place `y`, which step `i` is the first to use, takes: the pass allows it, reads it once, and

@@ -77,11 +77,13 @@ impl<B: Backend> Session<B> {
     /// Allocates the memory that the plans need.
     ///
     /// # Errors
-    /// If there is no plan, their parameters and states differ, or the memory is not to be had.
+    /// If there is no plan, their parameters and states differ, one has a custom operation that the backend cannot run, or
+    /// the memory is not to be had.
     pub fn new(backend: B, plans: Vec<Plan>) -> Result<Session<B>> {
         let first = plans.first().ok_or(Error::NoPlans)?;
         for (i, plan) in plans.iter().enumerate() {
             check_tensors(i, first.graph.tensors(), plan.graph.tensors())?;
+            check_custom(&backend, plan)?;
         }
         let (tensors, layout) = (first.graph.tensors().to_vec(), first.layout.clone());
         let arena = plans.iter().map(|plan| plan.placement.arena).max().unwrap_or(0);
@@ -156,7 +158,7 @@ impl<B: Backend> Session<B> {
         graph.check(node)?;
         let place = self.place_of_node(plan, node);
         let not_an_input = |kind: &str| Error::NotAnInput { node: graph.name(node).to_owned(), kind: kind.to_owned() };
-        match (graph.get(node).op, place) {
+        match (&graph.get(node).op, place) {
             (Op::Input, Some(place)) => self.write(plan, place, node, data),
             (Op::Input, None) => Err(not_an_input("an input that the plan does not read")),
             (op, _) => Err(not_an_input(&format!("the result of {}", op.kind()))),
@@ -374,6 +376,19 @@ fn check_len(name: &str, shape: crate::Shape, got: usize) -> Result<()> {
     match got == shape.len() {
         true => Ok(()),
         false => Err(Error::Length { name: name.to_owned(), shape, expected: shape.len(), got }),
+    }
+}
+
+/// # Errors
+/// If the plan has a custom operation, and the backend's memory is not the host's.
+fn check_custom<B: Backend>(backend: &B, plan: &Plan) -> Result<()> {
+    let custom = plan.program.steps.iter().find(|step| matches!(step.call, Call::Custom(..)));
+    match custom.filter(|_| !backend.runs_custom()) {
+        None => Ok(()),
+        Some(step) => {
+            let node = plan.graph.get(step.node);
+            Err(Error::NoCustom { op: node.op.kind(), node: node.name.clone(), backend: backend.name() })
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::faulty::{Fault, Faulty};
 use engine::gradcheck::{self, Report, check, check_backend, check_on};
 use engine::*;
 use kernels::simd::Isa;
+use std::collections::BTreeSet;
 
 fn assert_passed(name: &str, report: &Report) {
     assert!(report.passed() && !report.rows.is_empty(), "{name}\n{report}");
@@ -24,12 +25,31 @@ fn every_operation() {
 }
 
 #[test]
+fn random_cases_of_every_operation() {
+    let operations = |cases: &[gradcheck::Case]| cases.iter().map(|case| case.op.clone()).collect::<BTreeSet<_>>();
+    let all = operations(&gradcheck::cases());
+    let mut names = BTreeSet::new();
+    for seed in 0..4 {
+        let cases = gradcheck::random_cases(seed);
+        assert_eq!(operations(&cases), all, "a random case of every operation");
+        assert_eq!(cases.iter().filter(|case| case.fan_out).count() * 2, cases.len());
+        for case in cases {
+            let options = GradcheckOptions { seed, samples: Some(8), ..GradcheckOptions::default() };
+            assert_passed(&case.name, &check(&case.graph, case.output, &options).unwrap());
+            names.insert(case.name);
+        }
+    }
+    assert!(names.len() > 4 * all.len(), "shapes differ between seeds: {names:?}");
+}
+
+#[test]
 fn every_operation_and_a_network_on_every_path_of_the_cpu() {
     let Network { graph, loss, .. } = network(2);
-    let network = gradcheck::Case { name: "network".to_owned(), graph, output: loss };
+    let name = "network".to_owned();
+    let network = gradcheck::Case { op: name.clone(), name, graph, output: loss, linear: Vec::new(), fan_out: false };
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2).unwrap();
-        for case in gradcheck::cases().iter().chain([&network]) {
+        for case in gradcheck::cases().iter().chain(&gradcheck::random_cases(0)).chain([&network]) {
             let options = GradcheckOptions { backend_tolerance: 1e-5, ..GradcheckOptions::default() };
             assert_passed(&case.name, &check_backend(cpu.clone(), &case.graph, case.output, &options).unwrap());
         }

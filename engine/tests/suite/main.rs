@@ -1,6 +1,7 @@
 //! Tests of the engine's public interface, on the `Reference` backend.
 
 mod common;
+mod custom;
 mod errors;
 mod faulty;
 mod finite;

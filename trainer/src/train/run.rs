@@ -37,6 +37,8 @@ pub(super) struct Run<'a, E> {
     /// When the rows of `metrics` were written to the disk.
     pub(super) flushed: Instant,
     pub(super) progress: Progress,
+    /// Called after every validation.
+    pub(super) validated: Option<&'a (dyn Fn() + Sync)>,
     /// The newest checkpoint: its file and its step.
     pub(super) newest: Option<(PathBuf, u64)>,
     /// When this process wrote it, or began.
@@ -154,6 +156,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
             lr,
             images_per_second: pace.images_per_second(),
             remaining: pace.remaining(),
+            whole_run: pace.of_samples(0),
         });
         if self.flushed.elapsed() >= FLUSH_EVERY {
             self.flushed = Instant::now();
@@ -227,6 +230,10 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         self.progress.say(&format!(
             "validation after {samples} images: {running:.5} with running statistics, {batch:.5} with batch statistics"
         ));
+        self.metrics.flush()?;
+        if let Some(validated) = self.validated {
+            validated();
+        }
         Ok(Some(validation))
     }
 
@@ -267,7 +274,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
 }
 
 /// How fast the run goes, and how long it still takes. Counts from where this process began.
-struct Pace {
+pub(super) struct Pace {
     total: u64,
     validate_every: u64,
     /// Images that a validation computes, for both kinds of statistics.
@@ -287,7 +294,7 @@ impl Pace {
     /// How much faster the forward pass alone is, until a validation has been timed.
     const FORWARD_SPEEDUP: f64 = 3.0;
 
-    fn new(settings: &Settings, validation_images: usize) -> Pace {
+    pub(super) fn new(settings: &Settings, validation_images: usize) -> Pace {
         Pace {
             total: settings.training.samples,
             validate_every: settings.run.validate_every,
@@ -301,7 +308,7 @@ impl Pace {
     }
 
     /// Counts a step that took `took`, after which the run has seen `samples` images.
-    fn stepped(&mut self, batch: usize, took: Duration, loss: f64, samples: u64) {
+    pub(super) fn stepped(&mut self, batch: usize, took: Duration, loss: f64, samples: u64) {
         self.steps += 1;
         self.samples = samples;
         if loss.is_finite() {
@@ -322,6 +329,11 @@ impl Pace {
     }
 
     fn remaining(&self) -> Duration {
+        self.of_samples(self.samples)
+    }
+
+    /// Time from where `samples` images have been seen to the end, at this pace.
+    pub(super) fn of_samples(&self, samples: u64) -> Duration {
         let speed = self.images_per_second();
         let validation = match self.validation {
             Some(took) => took.as_secs_f64(),
@@ -329,9 +341,9 @@ impl Pace {
         };
         let between = match self.validate_every {
             0 => 0,
-            every => (self.total - 1) / every - self.samples.min(self.total - 1) / every,
+            every => (self.total - 1) / every - samples.min(self.total - 1) / every,
         };
-        let seconds = (self.total - self.samples) as f64 / speed + (between + 1) as f64 * validation;
+        let seconds = (self.total - samples) as f64 / speed + (between + 1) as f64 * validation;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 

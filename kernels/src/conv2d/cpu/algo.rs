@@ -3,31 +3,54 @@
 use super::super::Conv2dParams;
 use super::winograd::Tile;
 use crate::simd::Isa;
+use std::fmt;
+use std::str::FromStr;
 
 /// Channels on either side from which Winograd is faster than direct: for fewer, the transforms cost more than the products
 /// that they save.
 const MIN_CHANNELS_3X3: usize = 16;
 const MIN_CHANNELS_5X5: usize = 8;
 
-/// An algorithm for the passes of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algo {
+/// Defines [`Algo`] from one list, so that no algorithm is missing from [`Algo::ALL`], which tests and reports go through.
+macro_rules! algorithms {
+    ($($(#[$doc:meta])* $algo:ident => $name:literal,)*) => {
+        /// An algorithm for the passes of a convolution.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Algo {
+            $($(#[$doc])* $algo,)*
+        }
+
+        impl Algo {
+            /// The algorithms, the baseline first.
+            pub const ALL: [Algo; [$($name),*].len()] = [$(Algo::$algo),*];
+
+            /// Its name on the command line and in reports: `winograd4x3`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Algo::$algo => $name,)*
+                }
+            }
+        }
+    };
+}
+
+algorithms! {
     /// Gathers the windows of a block of pixels into rows of a matrix, and multiplies it with the weight by
     /// `matrixmultiply::sgemm`. Right for every shape; the baseline that the others must beat. `sgemm` allocates its packing
     /// buffer in every call, and detects the CPU's instruction set by itself.
-    Im2col,
+    Im2col => "im2col",
     /// Register-tiled kernels of our own, for every shape. Allocates nothing.
-    Direct,
+    Direct => "direct",
     /// Winograd with tiles of 2x2 outputs, for 3x3 kernels of stride 1: 2.25 times fewer multiplications,
     /// as accurate as direct. Allocates nothing.
-    Winograd2x3,
+    Winograd2x3 => "winograd2x3",
     /// Winograd with tiles of 4x4 outputs, for 3x3 kernels of stride 1: 4 times fewer multiplications, and
     /// rounding errors some four times those of direct. Allocates nothing.
-    Winograd4x3,
+    Winograd4x3 => "winograd4x3",
     /// Winograd with tiles of 4x4 outputs and 5x5 taps, for kernels of stride 1 with 4 to 13 taps in each direction, which are
     /// cut into parts if they are larger: 6.25 times fewer multiplications for 5x5, 3 for 7x7, 5 for 9x9. Rounding errors
     /// as of `Winograd4x3`, and up to twice that. Allocates nothing.
-    Winograd4x5,
+    Winograd4x5 => "winograd4x5",
 }
 
 /// One of the passes that have a choice of algorithm.
@@ -41,9 +64,37 @@ pub enum Pass {
     GradWeight,
 }
 
+impl Pass {
+    /// The passes.
+    pub const ALL: [Pass; 3] = [Pass::Forward, Pass::GradInput, Pass::GradWeight];
+
+    /// Its name in reports: `grad_input`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::GradInput => "grad_input",
+            Pass::GradWeight => "grad_weight",
+        }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 impl Algo {
-    /// The algorithms, the baseline first.
-    pub const ALL: [Algo; 5] = [Algo::Im2col, Algo::Direct, Algo::Winograd2x3, Algo::Winograd4x3, Algo::Winograd4x5];
+    /// How many times the rounding errors of a direct convolution the algorithm may have, measured against the largest
+    /// element of the result: the transforms of Winograd's algorithm add and subtract values of a whole tile, with factors
+    /// up to 8 and down to 1/24 for tiles of 4x4 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
+    pub const fn error_factor(self) -> f64 {
+        match self {
+            Algo::Im2col | Algo::Direct | Algo::Winograd2x3 => 1.0,
+            Algo::Winograd4x3 => 4.0,
+            Algo::Winograd4x5 => 8.0,
+        }
+    }
 
     /// Whether the algorithm can compute a convolution of this shape.
     pub fn supports(self, p: &Conv2dParams) -> bool {
@@ -90,13 +141,25 @@ impl Algo {
 
     /// The kernel's name in tests, benchmarks and reports, such as `conv2d-direct-avx2`.
     pub fn kernel_name(self, isa: Isa) -> String {
-        match self {
-            // The product detects the CPU's best instruction set, whichever the rest runs with.
-            Algo::Im2col => format!("conv2d-im2col-{isa}"),
-            Algo::Direct => format!("conv2d-direct-{isa}"),
-            Algo::Winograd2x3 => format!("conv2d-winograd2x3-{isa}"),
-            Algo::Winograd4x3 => format!("conv2d-winograd4x3-{isa}"),
-            Algo::Winograd4x5 => format!("conv2d-winograd4x5-{isa}"),
-        }
+        // The product of im2col detects the CPU's best instruction set, whichever the rest runs with.
+        format!("conv2d-{}-{isa}", self.name())
+    }
+}
+
+impl fmt::Display for Algo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The name is not that of an algorithm.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown algorithm `{0}`: expected one of {names}", names = Algo::ALL.map(Algo::name).join(", "))]
+pub struct UnknownAlgo(String);
+
+impl FromStr for Algo {
+    type Err = UnknownAlgo;
+    fn from_str(name: &str) -> Result<Algo, UnknownAlgo> {
+        Algo::ALL.into_iter().find(|algo| algo.name() == name).ok_or_else(|| UnknownAlgo(name.to_owned()))
     }
 }

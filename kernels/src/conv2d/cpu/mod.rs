@@ -9,7 +9,7 @@ mod grad_bias;
 mod im2col;
 mod winograd;
 
-pub use algo::{Algo, Pass};
+pub use algo::{Algo, Pass, UnknownAlgo};
 pub(crate) use grad_bias::{column_sums, column_sums_len};
 
 use super::{Conv2dParams, Mapped};

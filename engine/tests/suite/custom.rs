@@ -1,0 +1,197 @@
+//! Operations that are defined outside the engine.
+
+use crate::common::numbers;
+use engine::gradcheck::{self, check, check_adjoint, check_backend};
+use engine::*;
+
+/// Softmax over the innermost dimension: its backward pass reads the output, not the input.
+#[derive(Debug)]
+struct Softmax {
+    /// Forgets, when differentiating, that a row's elements depend on each other.
+    wrong: bool,
+}
+
+impl CustomOp for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String> {
+        match inputs {
+            [x] if x.channels() > 1 => Ok(*x),
+            _ => Err(format!("expected one input of more than one channel, got {inputs:?}")),
+        }
+    }
+
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+        let View { shape, data } = inputs[0];
+        for (x, y) in data.chunks_exact(shape.channels()).zip(output.chunks_exact_mut(shape.channels())) {
+            let exp: Vec<f64> = x.iter().map(|x| x.to_f64().exp()).collect();
+            let sum: f64 = exp.iter().sum();
+            y.iter_mut().zip(exp).for_each(|(y, exp)| *y = T::from_f64(exp / sum));
+        }
+    }
+
+    fn backward<T: Element>(&self, inputs: &[View<'_, T>], output: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
+        assert_eq!(gradients.len(), 1);
+        let channels = inputs[0].shape.channels();
+        let Some(dx) = &mut gradients[0] else { return };
+        for ((dx, y), dy) in
+            dx.chunks_exact_mut(channels).zip(output.chunks_exact(channels)).zip(dy.chunks_exact(channels))
+        {
+            let dot = y.iter().zip(dy).fold(T::from_f64(0.0), |sum, (y, dy)| sum + *y * *dy);
+            let dot = if self.wrong { T::from_f64(0.0) } else { dot };
+            for i in 0..channels {
+                dx[i] = y[i] * (dy[i] - dot);
+            }
+        }
+    }
+}
+
+/// `a - b` of equal shapes; wants both gradients, or one.
+#[derive(Debug)]
+struct Difference;
+
+impl CustomOp for Difference {
+    fn name(&self) -> &'static str {
+        "difference"
+    }
+
+    fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String> {
+        Ok(inputs[0])
+    }
+
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+        for (i, y) in output.iter_mut().enumerate() {
+            *y = inputs[0].data[i] - inputs[1].data[i];
+        }
+    }
+
+    fn backward<T: Element>(&self, _: &[View<'_, T>], _: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
+        if let Some(da) = &mut gradients[0] {
+            da.copy_from_slice(dy);
+        }
+        if let Some(db) = &mut gradients[1] {
+            db.iter_mut().zip(dy).for_each(|(db, dy)| *db = -*dy);
+        }
+    }
+}
+
+/// A network in which a value with a custom operation has two readers, and a custom operation reads a parameter twice.
+fn network(softmax: Softmax) -> (Graph, NodeId) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [3, 4]).unwrap();
+    let w = graph.parameter("w", [4, 5], Init::kaiming_uniform(4)).unwrap();
+    let b = graph.parameter("b", [3, 5], Init::kaiming_uniform(4)).unwrap();
+    let h = graph.linear(x, w, None).unwrap();
+    let h = graph.custom(Difference, &[h, b]).unwrap();
+    let y = graph.custom(softmax, &[h]).unwrap();
+    let y = graph.add(y, h, 0.5).unwrap();
+    let y = graph.custom(Difference, &[y, b]).unwrap();
+    (graph, y)
+}
+
+#[test]
+fn right_gradients_pass_and_wrong_ones_fail_on_every_backend() {
+    let options = GradcheckOptions { backend_tolerance: 1e-5, ..GradcheckOptions::default() };
+    for reuse in [true, false] {
+        let plan = PlanOptions { reuse, poison: true, ..PlanOptions::default() };
+        let options = GradcheckOptions { plan, ..options.clone() };
+        let (graph, y) = network(Softmax { wrong: false });
+        let report = check(&graph, y, &options).unwrap();
+        assert!(report.passed() && report.rows.len() == 3, "{report}");
+        let report = check_backend(Cpu::new(2).unwrap(), &graph, y, &options).unwrap();
+        assert!(report.passed(), "{report}");
+        let (graph, y) = network(Softmax { wrong: true });
+        assert!(!check(&graph, y, &options).unwrap().passed());
+    }
+}
+
+#[test]
+fn a_custom_operation_of_one_value_twice_has_the_sum_of_both_gradients() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [4]).unwrap();
+    let y = graph.custom(Difference, &[x, x]).unwrap();
+    let plan = Plan::gradients(&graph, y, true, &PlanOptions::default()).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.write_input(PlanId(0), x, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    session.write_cotangent(PlanId(0), &[1.0; 4]).unwrap();
+    session.run(PlanId(0)).unwrap();
+    let mut dx = [f64::NAN; 4];
+    session.read_gradient(PlanId(0), x, &mut dx).unwrap();
+    assert_eq!(dx, [0.0; 4]);
+}
+
+#[test]
+fn it_trains() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [8, 3]).unwrap();
+    let target = graph.input("target", [8, 4]).unwrap();
+    let w = graph.parameter("w", [3, 4], Init::kaiming_uniform(3)).unwrap();
+    let h = graph.linear(x, w, None).unwrap();
+    let y = graph.custom(Softmax { wrong: false }, &[h]).unwrap();
+    let loss = graph.mse_loss(y, target).unwrap();
+    let mut session = Session::new(Cpu::new(1).unwrap(), vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    let training = PlanId(0);
+    session.initialize(1);
+    let inputs: Vec<f32> = numbers(24, 3).into_iter().map(|x| x as f32).collect();
+    // every row's class is the place of its largest element
+    let class = |x: &[f32]| (0..3).max_by(|&i, &j| x[i].total_cmp(&x[j])).unwrap();
+    let classes: Vec<f32> =
+        inputs.chunks(3).flat_map(|x| (0..4).map(|i| f32::from(u8::from(i == class(x)))).collect::<Vec<_>>()).collect();
+    session.write_input(training, x, &inputs).unwrap();
+    session.write_input(training, target, &classes).unwrap();
+    session.run(training).unwrap();
+    let before = session.loss(training);
+    for _ in 0..300 {
+        session.run(training).unwrap();
+        session.adamw(&AdamW { weight_decay: 0.0, ..AdamW::default() }, 0.1);
+    }
+    assert!(session.loss(training) < before / 20.0, "from {before} to {}", session.loss(training));
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_that_says_why() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [3, 1]).unwrap();
+    let error = graph.custom(Softmax { wrong: false }, &[x]).unwrap_err().to_string();
+    assert_eq!(error, "softmax `softmax_1`: expected one input of more than one channel, got [[3, 1]]");
+    let error = graph.custom(Difference, &[]).unwrap_err().to_string();
+    assert_eq!(error, "difference `difference_1`: a custom operation has 1 to 6 inputs, not 0");
+    assert!(graph.custom(Difference, &[x; 7]).unwrap_err().to_string().ends_with("not 7"));
+    let mut other = Graph::new();
+    let unknown = [other.input("a", [1]).unwrap(), other.input("b", [1]).unwrap()];
+    assert!(matches!(graph.custom(Difference, &unknown), Err(Error::UnknownNode { index: 1, len: 1 })));
+}
+
+#[test]
+fn a_backend_without_host_memory_refuses_it_when_the_session_is_made() {
+    let (graph, y) = network(Softmax { wrong: false });
+    let plan = Plan::gradients(&graph, y, true, &PlanOptions::default()).unwrap();
+    let error = Session::new(crate::faulty::Faulty(None), vec![plan]).err().unwrap();
+    assert!(matches!(&error, Error::NoCustom { op: "difference", .. }), "{error}");
+    assert!(error.to_string().contains("`difference_4`"), "{error}");
+}
+
+#[test]
+fn the_adjoint_identity_holds_for_linear_operations_and_fails_for_wrong_gradients() {
+    let options = GradcheckOptions { backend_tolerance: 1e-12, ..GradcheckOptions::default() };
+    let mut checked = 0;
+    for case in gradcheck::cases().iter().chain(&gradcheck::random_cases(3)) {
+        let report = check_adjoint(Reference, &case.graph, case.output, &case.linear, &options).unwrap();
+        assert!(report.passed() && report.rows.len() == case.linear.len(), "{}\n{report}", case.name);
+        checked += report.rows.len();
+    }
+    assert!(checked > 50, "{checked}");
+
+    let mut graph = Graph::new();
+    let [a, b] = ["a", "b"].map(|name| graph.input(name, [6]).unwrap());
+    let y = graph.custom(Difference, &[a, b]).unwrap();
+    let joint = check_adjoint(Reference, &graph, y, &[vec![a, b]], &options).unwrap();
+    assert!(joint.passed(), "{joint}");
+    // with b given, a - b is not linear in a: the identity must not hold
+    let alone = check_adjoint(Reference, &graph, y, &[vec![a]], &options).unwrap();
+    assert!(!alone.passed(), "{alone}");
+    let error = check_adjoint(Reference, &graph, a, &[vec![b]], &options).unwrap_err().to_string();
+    assert_eq!(error, "`b` has no gradient here, expected an input or parameter that the output depends on");
+}

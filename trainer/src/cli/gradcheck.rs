@@ -1,0 +1,65 @@
+//! `resconv gradcheck`
+
+use anyhow::bail;
+use clap::Args;
+use kernels::conv2d::cpu::Algo;
+use kernels::simd::Isa;
+use trainer::device::DeviceError;
+use trainer::gradcheck::{self, Fault, Request};
+use trainer::progress::print;
+use trainer::settings::Device;
+
+#[derive(Debug, Args)]
+pub(crate) struct GradcheckArgs {
+    /// One operation, as in the first column of the table [default: all]
+    #[arg(long, value_name = "NAME")]
+    op: Option<String>,
+    /// What is checked: cpu, the kernels against the reference; reference, the naive loops against finite differences; auto, both
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    device: Device,
+    /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
+    #[arg(long)]
+    isa: Vec<Isa>,
+    /// Algorithm of convolutions: im2col, direct, winograd2x3 or winograd4x3; can be repeated [default: all]
+    #[arg(long)]
+    algo: Vec<Algo>,
+    /// Threads that compute; 0 for one a core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Random cases of every operation, beside its awkward ones
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    cases: u64,
+    /// Of the first random case and all values; the next case has the next seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Only cases whose names, as in the last column of the table, contain this
+    #[arg(long, value_name = "TEXT")]
+    case: Option<String>,
+    /// Make a mistake in every path, which the checks must find
+    #[arg(long, value_name = "NAME", hide = true)]
+    inject_fault: Option<Fault>,
+}
+
+pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
+    let GradcheckArgs { op, device, isa, algo, threads, cases, seed, case, inject_fault } = args;
+    let (reference, cpu) = match device {
+        Device::Auto => (true, true),
+        Device::Cpu => (false, true),
+        Device::Reference => (true, false),
+        Device::Cuda => return Err(DeviceError::NoCuda.into()),
+    };
+    let isas = match isa {
+        _ if !cpu => Vec::new(),
+        isas if !isas.is_empty() => isas,
+        _ if std::env::var_os("KERNELS_ISA").is_some() => vec![Isa::from_env()?],
+        _ => Isa::available(),
+    };
+    let algos = if algo.is_empty() { Algo::ALL.to_vec() } else { algo };
+    let request = Request { op, case, reference, isas, algos, threads, cases, seed, fault: inject_fault };
+    let summary = gradcheck::run(&request, &mut super::tell_those_who_wait)?;
+    print(&summary.to_string())?;
+    if !summary.passed() {
+        bail!("{} of {} lines of the gradient check failed", summary.failed().count(), summary.lines.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! `resconv profile`
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use kernels::conv2d::cpu::{Algo, Pass};
+use kernels::simd::Isa;
+use std::path::{Path, PathBuf};
+use trainer::files::write_bytes;
+use trainer::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
+use trainer::profile::step::{self, By};
+use trainer::progress::{print, say};
+use trainer::settings::{
+    Device, Layer, NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, TrainingFlags, resolve,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Time one training step, by step of its plan
+    Step(Box<StepArgs>),
+    /// Time the passes of convolutions, with every algorithm, against the machine's peak
+    Conv(ConvArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StepArgs {
+    /// Runs of the training step; times are medians over them
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// What the table has a row for; can be repeated
+    #[arg(long, value_enum, default_values_t = [By::Op, By::Layer])]
+    by: Vec<By>,
+    /// Write the steps of one run and the arena's use for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "JSON")]
+    trace: Option<PathBuf>,
+    /// Write every step as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Settings that the others are laid over [default: default]
+    #[arg(long, value_enum)]
+    preset: Option<SettingsPreset>,
+    #[command(flatten)]
+    network: NetworkFlags,
+    /// Height and width of the images, in pixels [default: 32]
+    #[arg(long, help_heading = "Training")]
+    size: Option<usize>,
+    /// Images a step [default: 64]
+    #[arg(long, help_heading = "Training")]
+    batch: Option<usize>,
+    /// What computes [default: auto]
+    #[arg(long, value_enum, help_heading = "Run")]
+    device: Option<Device>,
+    /// Threads that compute; 0 for one a core [default: 0]
+    #[arg(long, help_heading = "Run")]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvArgs {
+    /// A convolution as N,H,W,C,K,R,S,stride,pad; can be repeated
+    #[arg(long, value_name = "SHAPE", value_parser = parse_shape)]
+    shape: Vec<Shape>,
+    /// Convolutions that are worth measuring; can be repeated [default: step, if there is no --shape]
+    #[arg(long, value_enum)]
+    preset: Vec<Preset>,
+    /// Algorithm: im2col, direct, winograd2x3, winograd4x3 or all; can be repeated [default: all]
+    #[arg(long, value_parser = parse_algo)]
+    algo: Vec<Vec<Algo>>,
+    /// Instruction set: portable, avx2 or avx512 [default: KERNELS_ISA, or the widest]
+    #[arg(long)]
+    isa: Option<Isa>,
+    /// Threads that compute; 0 for one a core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Turns of every algorithm; times are medians over them
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Which time counts
+    #[arg(long, value_enum, default_value_t = Clock::Wall)]
+    clock: Clock,
+    /// Do not compare results with the reference, which takes most of the time of large shapes
+    #[arg(long)]
+    no_errors: bool,
+    /// Write the table as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write everything as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the passes under the machine's roofline, as .svg or .png; can be repeated
+    #[arg(long, value_name = "FILE")]
+    roofline: Vec<PathBuf>,
+}
+
+fn parse_algo(name: &str) -> Result<Vec<Algo>, String> {
+    match name {
+        "all" => Ok(Algo::ALL.to_vec()),
+        name => {
+            name.parse().map(|algo| vec![algo]).map_err(|error: kernels::conv2d::cpu::UnknownAlgo| error.to_string())
+        }
+    }
+}
+
+pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
+    match command {
+        ProfileCommand::Step(args) => run_step(*args),
+        ProfileCommand::Conv(args) => run_conv(args),
+    }
+}
+
+fn run_step(args: StepArgs) -> anyhow::Result<()> {
+    let StepArgs { runs, by, trace, csv, preset, network, size, batch, device, threads } = args;
+    let flags = SettingsFlags {
+        preset,
+        network,
+        training: TrainingFlags { size, batch, ..TrainingFlags::default() },
+        run: RunFlags { device, threads, ..RunFlags::default() },
+    };
+    let settings = resolve(&[Layer::flags(&flags)?])?;
+    let profile = step::profile(&settings, runs.into())?;
+    for by in by {
+        print(&format!("{}\n", profile.table(by)))?;
+    }
+    print(&profile.to_string())?;
+    if let Some(path) = trace {
+        write_bytes(&path, profile.trace().to_string().as_bytes())?;
+        wrote(&path);
+    }
+    if let Some(path) = csv {
+        write_bytes(&path, profile.table(By::Step).csv().as_bytes())?;
+        wrote(&path);
+    }
+    Ok(())
+}
+
+fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
+    let ConvArgs { shape, preset, algo, isa, threads, rounds, clock, no_errors, csv, json, roofline } = args;
+    for path in &roofline {
+        if !["svg", "png"].contains(&extension(path)) {
+            bail!("--roofline {}: expected a name that ends with .svg or .png", path.display());
+        }
+    }
+    let presets = if preset.is_empty() && shape.is_empty() { vec![Preset::Step] } else { preset };
+    let layers = shape.into_iter().chain(presets.into_iter().flat_map(Preset::layers)).collect();
+    let mut algos: Vec<Algo> = algo.into_iter().flatten().collect();
+    if algos.is_empty() {
+        algos = Algo::ALL.to_vec();
+    }
+    let isa = isa.map_or_else(Isa::from_env, Ok)?;
+    let passes = Pass::ALL.to_vec();
+    let request =
+        conv::Request { layers, isa, algos, passes, threads, rounds: rounds.into(), clock, errors: !no_errors };
+    let profile = conv::profile(&request, &mut super::tell_those_who_wait)?;
+    print(&profile.to_string())?;
+    if let Some(path) = csv {
+        write_bytes(&path, profile.table().csv().as_bytes())?;
+        wrote(&path);
+    }
+    if let Some(path) = json {
+        write_bytes(&path, profile.json().to_string().as_bytes())?;
+        wrote(&path);
+    }
+    for path in &roofline {
+        let plot = Roofline::new(&profile);
+        if extension(path) == "svg" {
+            plot.save_svg(path)?
+        } else {
+            plot.save_png(path)?
+        }
+        wrote(path);
+    }
+    Ok(())
+}
+
+fn extension(path: &Path) -> &str {
+    path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
+}
+
+fn wrote(path: &Path) {
+    say(&format!("written to {}", path.display()));
+}

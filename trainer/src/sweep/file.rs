@@ -1,0 +1,309 @@
+//! Sweep files, and the runs that they mean.
+
+use super::{ListFlags, SweepError};
+use crate::files;
+use crate::reference::{self, Reference};
+use crate::settings::{Layer, Settings, resolve};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Longest sweep file that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+/// Most runs that a sweep may have.
+const MAX_RUNS: usize = 10_000;
+/// Settings that are no part of a sweep: where it is, and where it reads.
+const PLACES: [&str; 3] = ["data", "out", "unverified_data"];
+
+/// A matrix of settings, expanded.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// What it compares.
+    pub title: String,
+    /// Published results to compare with, as CSV.
+    pub reference: Option<String>,
+    /// Its runs.
+    pub runs: Vec<Planned>,
+    /// Where it is run, unless the user says otherwise.
+    pub default_out: PathBuf,
+}
+
+/// A run of a sweep.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its name, which its folder has: the values that differ, and the seed.
+    pub name: String,
+    /// Its settings.
+    pub settings: Settings,
+}
+
+impl Planned {
+    /// The run with its folder in `out`.
+    pub(super) fn placed(&self, out: &Path) -> Planned {
+        let mut run = self.clone();
+        run.settings.run.out = Some(out.join(&run.name));
+        run
+    }
+}
+
+impl AsRef<Planned> for Planned {
+    fn as_ref(&self) -> &Planned {
+        self
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SweepFile {
+    title: Option<String>,
+    reference: Option<PathBuf>,
+    seeds: Option<Vec<u64>>,
+    #[serde(default)]
+    base: Table,
+    #[serde(default)]
+    matrix: Table,
+}
+
+/// The values of a setting that are run.
+struct Axis {
+    key: String,
+    values: Vec<Layer>,
+}
+
+impl Sweep {
+    /// The sweep of the file `path`. Flags with one value win over the base and the matrix; flags with several replace the values in
+    /// the matrix, or add to it.
+    ///
+    /// # Errors
+    /// [`SweepError`] if a file cannot be read or is not of the right form, or the settings of a run cannot be.
+    pub fn read(path: &Path, flags: &ListFlags) -> Result<Sweep, SweepError> {
+        let text = files::read_text(path, MAX_BYTES)?;
+        let reference = |file: &Path| -> Result<String, SweepError> {
+            let file = path.parent().unwrap_or(Path::new("")).join(file);
+            let text = files::read_text(&file, MAX_BYTES)?;
+            Reference::parse(&file, &text)?;
+            Ok(text)
+        };
+        Sweep::parse(path, &text, flags, &reference)
+    }
+
+    /// The sweep of a file with this content; `path` names it in messages, and `reference` reads its published results.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        flags: &ListFlags,
+        reference: &dyn Fn(&Path) -> Result<String, SweepError>,
+    ) -> Result<Sweep, SweepError> {
+        let wrong = |message: String| SweepError::Parse { path: path.to_owned(), message };
+        let file: SweepFile = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+        for (table, settings) in [("base", &file.base), ("matrix", &file.matrix)] {
+            if let Some(key) = PLACES.into_iter().find(|key| settings.contains_key(*key)) {
+                return Err(wrong(format!("[{table}] {key}: say it with --{}", key.replace('_', "-"))));
+            }
+            if settings.contains_key("seed") {
+                return Err(wrong(format!("[{table}] seed: say it above the tables, as `seeds = [0, 1, 2]`")));
+            }
+        }
+        let base = Layer::flat(path, "base", &file.base)?;
+        let mut axes = matrix(path, &file.matrix)?;
+        let mut named: BTreeSet<String> = axes.iter().map(|axis| axis.key.clone()).collect();
+        let seeds = file.seeds.unwrap_or_else(|| vec![0]);
+        let mut seed_axis = Axis { key: "seed".to_owned(), values: Vec::new() };
+        for seed in seeds {
+            let seed = i64::try_from(seed).map_err(|_| wrong(format!("seeds: {seed} is too large")))?;
+            let value = Table::from_iter([("seed".to_owned(), Value::Integer(seed))]);
+            seed_axis.values.push(Layer::flat(path, "seeds", &value)?);
+        }
+        if seed_axis.values.is_empty() {
+            return Err(wrong("seeds: the list is empty".to_owned()));
+        }
+        axes.push(seed_axis);
+        for (key, values) in flags.layers()? {
+            if values.len() > 1 {
+                named.insert(key.clone());
+            }
+            match axes.iter_mut().find(|axis| axis.key == key) {
+                Some(axis) => axis.values = values,
+                // The seeds vary fastest.
+                None => axes.insert(axes.len() - 1, Axis { key, values }),
+            }
+        }
+        named.insert("seed".to_owned());
+        let runs = expand(&axes, &named, &base).map_err(|error| match error {
+            Expanded::Settings(error) => error.into(),
+            Expanded::Other(message) => wrong(message),
+        })?;
+        let stem = path.file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let preset = &runs[0].settings.preset;
+        let one_preset = runs.iter().all(|run| run.settings.preset == *preset);
+        let default_out = if one_preset { format!("runs/{stem}-{preset}") } else { format!("runs/{stem}") };
+        let reference = file.reference.as_deref().map(reference).transpose()?;
+        Ok(Sweep { title: file.title.unwrap_or(stem), reference, runs, default_out: default_out.into() })
+    }
+}
+
+fn matrix(path: &Path, matrix: &Table) -> Result<Vec<Axis>, SweepError> {
+    let mut axes = Vec::new();
+    for (key, values) in matrix {
+        let wrong =
+            |message: &str| SweepError::Parse { path: path.to_owned(), message: format!("[matrix] {key}: {message}") };
+        let values = values.as_array().ok_or_else(|| wrong("expected a list of values"))?;
+        if values.is_empty() {
+            return Err(wrong("the list is empty"));
+        }
+        let layer = |value: &Value| Layer::flat(path, "matrix", &Table::from_iter([(key.clone(), value.clone())]));
+        axes.push(Axis { key: key.clone(), values: values.iter().map(layer).collect::<Result<_, _>>()? });
+    }
+    Ok(axes)
+}
+
+enum Expanded {
+    Settings(crate::settings::SettingsError),
+    Other(String),
+}
+
+/// One run for each combination of values; those of the last axis vary fastest.
+fn expand(axes: &[Axis], named: &BTreeSet<String>, base: &Layer) -> Result<Vec<Planned>, Expanded> {
+    let count = axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.values.len()));
+    let count = count.filter(|count| *count <= MAX_RUNS);
+    let count = count.ok_or_else(|| Expanded::Other(format!("more than {MAX_RUNS} runs")))?;
+    let mut names = BTreeSet::new();
+    let mut runs = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut rest = number;
+        let mut layers: Vec<Layer> = Vec::with_capacity(axes.len() + 1);
+        for axis in axes.iter().rev() {
+            layers.push(axis.values[rest % axis.values.len()].clone());
+            rest /= axis.values.len();
+        }
+        layers.push(base.clone());
+        let settings = resolve(&layers).map_err(Expanded::Settings)?;
+        let name = name(axes, named, &settings);
+        if !names.insert(name.clone()) {
+            return Err(Expanded::Other(format!("two runs are the same: {name}")));
+        }
+        runs.push(Planned { name, settings });
+    }
+    Ok(runs)
+}
+
+/// `layers-3_lr-0.001_seed-0`
+fn name(axes: &[Axis], named: &BTreeSet<String>, settings: &Settings) -> String {
+    let part = |axis: &Axis| {
+        let value = settings.value(&axis.key).map_or_else(String::new, |value| reference::text(&value));
+        let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        format!("{}-{}", axis.key, value.chars().map(safe).collect::<String>())
+    };
+    axes.iter().filter(|axis| named.contains(&axis.key)).map(part).collect::<Vec<_>>().join("_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command, FromArgMatches};
+
+    fn flags(arguments: &[&str]) -> ListFlags {
+        let command = ListFlags::augment_args(Command::new("test").no_binary_name(true));
+        ListFlags::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap()
+    }
+
+    fn parse(text: &str, arguments: &[&str]) -> Result<Sweep, SweepError> {
+        Sweep::parse(Path::new("my.toml"), text, &flags(arguments), &|_| Ok(String::new()))
+    }
+
+    fn names(sweep: &Sweep) -> Vec<&str> {
+        sweep.runs.iter().map(|run| run.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_matrix_gives_every_combination() {
+        let sweep =
+            parse("seeds = [4, 5]\n[base]\nsamples = 60\n[matrix]\nlayers = [1, 2]\nlr = [1e-3]\n", &[]).unwrap();
+        let expected = [
+            "layers-1_lr-0.001_seed-4",
+            "layers-1_lr-0.001_seed-5",
+            "layers-2_lr-0.001_seed-4",
+            "layers-2_lr-0.001_seed-5",
+        ];
+        assert_eq!(names(&sweep), expected);
+        let last = &sweep.runs[3].settings;
+        assert_eq!(
+            (last.network.layers, last.training.lr, last.training.seed, last.training.samples),
+            (2, 1e-3, 5, 60)
+        );
+        assert_eq!((sweep.title.as_str(), sweep.default_out), ("my", PathBuf::from("runs/my-default")));
+    }
+
+    #[test]
+    fn flags_win_over_base_and_matrix() {
+        let text = "[base]\nbatch = 32\npreset = 'original'\n[matrix]\nlayers = [1, 2, 3]\n";
+        let sweep = parse(text, &["--layers=2,5", "--batch=16", "--channels=8,4:8", "--preset=default"]).unwrap();
+        let expected = [
+            "layers-2_channels-8_seed-0",
+            "layers-2_channels-4-8_seed-0",
+            "layers-5_channels-8_seed-0",
+            "layers-5_channels-4-8_seed-0",
+        ];
+        assert_eq!(names(&sweep), expected);
+        assert!(sweep.runs.iter().all(|run| run.settings.training.batch == 16));
+        assert!(sweep.runs.iter().all(|run| run.settings.network.residual_weight == 1.0));
+        assert_eq!(parse(text, &["--seed", "7"]).unwrap().runs[0].name, "layers-1_seed-7");
+        assert_eq!(parse(text, &[]).unwrap().runs[0].settings.network.residual_weight, 0.1);
+    }
+
+    #[test]
+    fn mistakes_name_the_file_and_the_setting() {
+        for (text, arguments, told) in [
+            ("[matrix]\nlyers = [1]", &[][..], "my.toml: [matrix] lyers: there is no setting of this name"),
+            ("[base]\nlayers = 'x'", &[], "my.toml: [base] layers: invalid type: string \"x\", expected usize"),
+            ("[matrix]\nlayers = 3", &[], "my.toml: [matrix] layers: expected a list of values"),
+            ("[matrix]\nlayers = []", &[], "my.toml: [matrix] layers: the list is empty"),
+            ("[matrix]\nlayers = [1, 0]", &[], "my.toml: [matrix] layers: expected 1 to 1000, got 0"),
+            ("[base]\nbatch = 0", &[], "my.toml: [base] batch: expected a whole number from 1 to 65536, got 0"),
+            ("[matrix]\nlayers = [3, 3]", &[], "my.toml: two runs are the same: layers-3_seed-0"),
+            ("[matrix]\nseed = [1]", &[], "my.toml: [matrix] seed: say it above the tables, as `seeds = [0, 1, 2]`"),
+            ("[base]\nout = 'x'", &[], "my.toml: [base] out: say it with --out"),
+            ("seeds = []", &[], "my.toml: seeds: the list is empty"),
+            ("", &["--layers=1,x"], "invalid value 'x' for '--layers <LAYERS>': invalid digit found in string"),
+            ("", &["--lr=0"], "--lr: expected a finite number above 0, got 0"),
+        ] {
+            assert_eq!(parse(text, arguments).unwrap_err().to_string(), told);
+        }
+        let message = parse("[matrx]\n", &[]).unwrap_err().to_string();
+        assert!(message.starts_with("my.toml: ") && message.contains("unknown field `matrx`"), "{message}");
+        let many: Vec<String> = (1..=200).map(|n| n.to_string()).collect();
+        let many = many.join(", ");
+        let message = parse(&format!("seeds = [{many}]\n[matrix]\nlayers = [{many}]"), &[]).unwrap_err().to_string();
+        assert_eq!(message, "my.toml: more than 10000 runs");
+    }
+
+    #[test]
+    fn the_experiments_are_the_published_networks() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        for (name, networks) in [
+            ("layers-32", 12),
+            ("layers-64", 12),
+            ("residual-weight", 6),
+            ("batch-norm-position", 16),
+            ("activations", 19),
+            ("channels", 16),
+            ("kernel-size", 5),
+            ("kernel-sizes", 25),
+        ] {
+            let file = folder.join(format!("{name}.toml"));
+            let sweep = Sweep::read(&file, &flags(&["--preset=original"])).unwrap();
+            let reference = Reference::parse(&file, sweep.reference.as_deref().unwrap()).unwrap();
+            assert_eq!(sweep.runs.len(), networks, "{name}");
+            for run in &sweep.runs {
+                let row =
+                    reference.of(&run.settings).unwrap_or_else(|| panic!("{name}: {} is not published", run.name));
+                let network = model::ResConv::new(run.settings.network.clone()).unwrap();
+                assert_eq!(network.parameter_count(), row.parameters, "{name}: {}", run.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Settings as lists on the command line: `--layers 1,2,3`.
+
+use super::SweepError;
+use crate::settings::{Layer, SettingsFlags};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+/// Settings whose values may have commas in them: paths.
+const SINGLE: [&str; 3] = ["data", "init", "out"];
+
+/// The flags of [`SettingsFlags`], each of which may list several values. They are read as those of `resconv train` are.
+#[derive(Clone, Debug, Default)]
+pub struct ListFlags {
+    /// Settings by their names, and the texts of their values.
+    lists: Vec<(String, Vec<String>)>,
+}
+
+impl ListFlags {
+    /// Takes a setting out: its values, if it was given.
+    pub fn take(&mut self, key: &str) -> Option<Vec<String>> {
+        let at = self.lists.iter().position(|(name, _)| name == key)?;
+        Some(self.lists.remove(at).1)
+    }
+
+    /// What each value of each setting says.
+    pub(super) fn layers(&self) -> Result<Vec<(String, Vec<Layer>)>, SweepError> {
+        let read = |(key, texts): &(String, Vec<String>)| {
+            let layers: Result<Vec<Layer>, SweepError> = texts.iter().map(|text| layer(key, text)).collect();
+            Ok((key.clone(), layers?))
+        };
+        self.lists.iter().map(read).collect()
+    }
+}
+
+/// What the flag of a setting says with this value.
+fn layer(key: &str, text: &str) -> Result<Layer, SweepError> {
+    let command = SettingsFlags::augment_args(Command::new("resconv").no_binary_name(true));
+    let flag = format!("--{}={text}", key.replace('_', "-"));
+    let flags = command.try_get_matches_from([flag]).and_then(|matches| SettingsFlags::from_arg_matches(&matches));
+    let flags = flags.map_err(|error| {
+        let message = error.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        SweepError::Flag(line.strip_prefix("error: ").unwrap_or(line).to_owned())
+    })?;
+    Ok(Layer::flags(&flags)?)
+}
+
+impl Args for ListFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = SettingsFlags::augment_args(Command::new(""));
+        flags.get_arguments().cloned().map(listed).fold(command, Command::arg)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        ListFlags::augment_args(command)
+    }
+}
+
+fn listed(flag: Arg) -> Arg {
+    let flag = flag.value_parser(NonEmptyStringValueParser::new());
+    if SINGLE.iter().any(|key| flag.get_id() == key) {
+        return flag.action(ArgAction::Set);
+    }
+    flag.action(ArgAction::Append).value_delimiter(',')
+}
+
+impl FromArgMatches for ListFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<ListFlags, clap::Error> {
+        let mut flags = ListFlags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let command = SettingsFlags::augment_args(Command::new(""));
+        for key in command.get_arguments().map(|flag| flag.get_id().as_str()) {
+            if let Some(values) = matches.get_many::<String>(key) {
+                self.lists.push((key.to_owned(), values.cloned().collect()));
+            }
+        }
+        Ok(())
+    }
+}

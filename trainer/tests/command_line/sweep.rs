@@ -1,0 +1,143 @@
+//! `resconv sweep`: what is done stays done, what was killed goes on bit for bit, and what fails stops nothing else.
+
+use crate::common::{Place, failure};
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const FILE: &str = "
+title = 'Depths'
+seeds = [0, 1]
+reference = 'published.csv'
+[base]
+channels = 4
+size = 8
+batch = 8
+samples = 404
+checkpoint_every = 40
+validate_every = 160
+[matrix]
+layers = [1, 2, 3]
+";
+
+const REFERENCE: &str = "layers,channels,validation_loss,parameters,train_minutes\n1,4,0.16,99,0.4\n3,4,0.1,699,0.8\n";
+
+const RUNS: [&str; 6] =
+    ["layers-1_seed-0", "layers-1_seed-1", "layers-2_seed-0", "layers-2_seed-1", "layers-3_seed-0", "layers-3_seed-1"];
+
+pub(crate) fn place() -> Place {
+    let place = Place::new();
+    fs::write(place.path("my.toml"), FILE).unwrap();
+    fs::write(place.path("published.csv"), REFERENCE).unwrap();
+    place
+}
+
+pub(crate) fn sweep<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let base = ["sweep", "my.toml", "--data=data", "--unverified-data", "--threads=1"];
+    base.into_iter().chain(more.iter().copied()).collect()
+}
+
+/// Name and status of every run.
+fn statuses(place: &Place, out: &str) -> Vec<(String, String)> {
+    let state: serde_json::Value = serde_json::from_slice(&place.read(&format!("{out}/sweep.json"))).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    state["runs"].as_array().unwrap().iter().map(|run| (text(&run["name"]), text(&run["status"]))).collect()
+}
+
+#[test]
+fn a_killed_sweep_that_is_repeated_ends_as_if_it_had_not_been() {
+    let place = place();
+    let out = place.succeed(&sweep(&["--out=whole"]));
+    for said in ["Depths: 6 runs in whole, 0 done", "run 4 of 6: layers-2_seed-1", "left in all", "all 6 runs are done"]
+    {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    assert_eq!(statuses(&place, "whole"), RUNS.map(|run| (run.to_owned(), "done".to_owned())));
+
+    // Killed where the fourth run has a checkpoint, and where the fifth is still writing its first files.
+    for waits_for in ["layers-2_seed-1/checkpoint.safetensors", "layers-3_seed-0/settings.toml"] {
+        let arguments = sweep(&["--out=killed"]);
+        let mut child = place.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
+        let (path, started) = (place.path("killed").join(waits_for), Instant::now());
+        while !path.exists() {
+            assert!(started.elapsed() < Duration::from_secs(60), "no {waits_for}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(!place.path("killed/layers-3_seed-1").exists(), "killed too late");
+    let finished = fs::metadata(place.path("killed/layers-1_seed-0/summary.json")).unwrap().modified().unwrap();
+    let out = place.succeed(&sweep(&["--out=killed"]));
+    assert!(out.contains("4 done") && !out.contains("run 4 of 6"), "{out}");
+    let again = fs::metadata(place.path("killed/layers-1_seed-0/summary.json")).unwrap().modified().unwrap();
+    assert_eq!(finished, again, "what is done is not done again");
+
+    for run in RUNS {
+        for file in ["metrics.csv", "validation.csv", "model.safetensors", "reconstruction.png", "loss.svg"] {
+            let [whole, killed] = ["whole", "killed"].map(|out| place.read(&format!("{out}/{run}/{file}")));
+            assert!(whole == killed, "{run}/{file}");
+        }
+    }
+    assert_eq!(statuses(&place, "killed"), statuses(&place, "whole"));
+
+    // Everything is done: nothing is left to do.
+    let out = place.succeed(&sweep(&["--out=killed"]));
+    assert!(out.contains("6 done") && !out.contains("run 1"), "{out}");
+    // Another sweep of the same folder is refused before anything is run.
+    let message = place.fail(&sweep(&["--out=killed", "--samples=500"]));
+    assert!(message.starts_with("killed/layers-1_seed-0: cannot resume with another samples"), "{message}");
+}
+
+#[test]
+fn a_failing_run_is_recorded_and_the_others_go_on() {
+    let place = place();
+    // A learning rate that the numbers do not survive, and a folder that is in the way.
+    fs::create_dir_all(place.path("out/layers-1_lr-0.001_seed-0")).unwrap();
+    fs::write(place.path("out/layers-1_lr-0.001_seed-0/mine.txt"), "x").unwrap();
+    let arguments = sweep(&["--out=out", "--layers=1,2", "--lr=1e-3,1e30", "--seed=0"]);
+    let message = failure(&place.run(&arguments));
+    assert!(message.starts_with("3 of 4 runs failed, the first: layers-1_lr-0.001_seed-0: "), "{message}");
+    assert!(message.contains("is not empty") && message.contains("repeat the command"), "{message}");
+    let state = place.read_text("out/sweep.json");
+    assert_eq!(state.matches("\"failed\"").count(), 3, "{state}");
+    assert_eq!(state.matches("\"done\"").count(), 1, "{state}");
+    assert!(state.contains("became NaN"), "{state}");
+    assert!(place.path("out/layers-2_lr-0.001_seed-0/summary.json").exists());
+
+    // What was in the way is gone: that run is made up for, and what was done is not done again.
+    fs::remove_file(place.path("out/layers-1_lr-0.001_seed-0/mine.txt")).unwrap();
+    let message = failure(&place.run(&arguments));
+    assert!(message.starts_with("2 of 4 runs failed"), "{message}");
+}
+
+#[test]
+fn a_dry_run_tells_the_cost_and_writes_nothing() {
+    let place = place();
+    let out = place.succeed(&sweep(&["--dry-run", "--layers=1,3"]));
+    assert!(out.starts_with("Depths: 4 runs in runs/my-default\n"), "{out}");
+    for said in ["layers-3_seed-1", " 711 ", "MiB", "about", "in all"] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    assert_eq!(place.files("runs"), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_the_sweep_and_says_how_to_go_on() {
+    let place = place();
+    let arguments = sweep(&["--out=out", "--samples=400000", "--layers=2"]);
+    let child = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !place.path("out/layers-2_seed-0/checkpoint.safetensors").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("repeat the command to go on"), "{message}");
+    assert_eq!(statuses(&place, "out")[0].1, "stopped");
+}

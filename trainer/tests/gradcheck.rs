@@ -1,0 +1,144 @@
+//! The gradient check covers everything, is green, and finds every injected fault.
+
+use kernels::conv2d::cpu::Algo;
+use kernels::simd::Isa;
+use std::collections::BTreeSet;
+use trainer::gradcheck::{Fault, Request, Summary, run};
+
+fn check(request: &Request) -> Summary {
+    run(request, &mut |_| {}).unwrap()
+}
+
+#[test]
+fn every_operation_is_right_on_every_path_with_every_algorithm() {
+    let summary = check(&Request { cases: 2, ..Request::default() });
+    assert!(summary.passed(), "{summary}");
+
+    // what there is to check, from the lists of operations, instruction sets and algorithms
+    let with_algorithms = ["conv2d", "conv_transpose2d", "linear"];
+    let awkward = engine::gradcheck::cases();
+    let ops: BTreeSet<&str> = awkward.iter().map(|case| case.op.as_str()).collect();
+    for op in with_algorithms.into_iter().chain(["batch_norm", "gelu", "add", "pad", "l1_loss", "mse_loss", "custom"]) {
+        assert!(ops.contains(op), "{op} is not in {ops:?}");
+    }
+    let lines = |op: &str, path: &str, against: &str| -> Vec<_> {
+        let same = |line: &&trainer::gradcheck::Line| line.op == op && line.path == path && line.against == against;
+        summary.lines.iter().filter(same).collect()
+    };
+    for &op in &ops {
+        let differences = lines(op, "reference", "differences");
+        assert!(!differences.is_empty(), "{op} is not compared with differences");
+        // every gradient that differences check is checked on every path
+        let gradients: BTreeSet<&str> = differences.iter().map(|line| line.pass.as_str()).collect();
+        let linear = awkward.iter().any(|case| case.op == op && !case.linear.is_empty());
+        for isa in Isa::available() {
+            let paths: Vec<String> = if with_algorithms.contains(&op) {
+                // Winograd's algorithm does not compute what a linear layer is: a convolution of 1x1
+                let winograd = op != "linear";
+                let algos = Algo::ALL.into_iter().filter(|algo| winograd || !algo.name().starts_with("winograd"));
+                algos.map(|algo| algo.kernel_name(isa)).collect()
+            } else {
+                vec![format!("cpu-{isa}")]
+            };
+            for path in paths {
+                let compared = lines(op, &path, "reference");
+                let passes: BTreeSet<&str> = compared.iter().map(|line| line.pass.as_str()).collect();
+                assert!(passes.contains("forward"), "{op} forward on {path}");
+                assert!(gradients.is_subset(&passes), "{op} on {path}: {passes:?} of {gradients:?}");
+                assert_eq!(!lines(op, &path, "adjoint").is_empty(), linear, "{op} on {path}");
+                for line in compared {
+                    assert!(line.cases > 0 && line.fan_outs == line.cases, "{op} {} on {path}", line.pass);
+                }
+            }
+        }
+    }
+    let stale = |line: &&trainer::gradcheck::Line| line.pass == "running statistics";
+    assert_eq!(summary.lines.iter().filter(stale).count(), Isa::available().len());
+}
+
+#[test]
+fn every_injected_fault_is_found_on_every_path() {
+    let convolutions = ["conv2d", "conv_transpose2d", "linear"];
+    for fault in Fault::ALL {
+        let summary = check(&Request { cases: 0, fault: Some(fault), ..Request::default() });
+        // what must fail, on every path that has it
+        let expected: Vec<(&str, &str)> = match fault {
+            // the forward pass of a transposed convolution is the input gradient of a convolution
+            Fault::OffByOnePadding | Fault::TransposedWeight => {
+                vec![("conv2d", "grad_input"), ("linear", "grad_input"), ("conv_transpose2d", "forward")]
+            }
+            Fault::MissedBoundaryTile => convolutions.map(|op| (op, "grad_weight")).to_vec(),
+            Fault::OverwriteInsteadOfAdd => convolutions.map(|op| (op, "grad_input")).to_vec(),
+            Fault::ScaledBiasGradient => convolutions.map(|op| (op, "grad_bias")).to_vec(),
+            Fault::StaleRunningStatistic => vec![("batch_norm", "running statistics")],
+        };
+        for &(op, pass) in &expected {
+            let lines: Vec<_> = summary
+                .lines
+                .iter()
+                .filter(|line| line.op == op && line.pass == pass && line.against != "adjoint")
+                .collect();
+            assert!(lines.len() >= Isa::available().len(), "{fault}: {} lines of {op} {pass}", lines.len());
+            for line in lines {
+                assert!(
+                    !line.passed(),
+                    "{fault} is not found by {op} {pass} on {} against {}",
+                    line.path,
+                    line.against
+                );
+            }
+        }
+        if matches!(fault, Fault::ScaledBiasGradient | Fault::StaleRunningStatistic) {
+            let of_values = summary.failed().filter(|line| line.against != "adjoint");
+            let failed: BTreeSet<(&str, &str)> = of_values.map(|line| (line.op.as_str(), line.pass.as_str())).collect();
+            assert_eq!(failed, expected.into_iter().collect(), "nothing else is wrong");
+        }
+        let text = summary.to_string();
+        assert!(text.contains("FAILED") && text.contains("resconv gradcheck --op "), "{text}");
+    }
+}
+
+#[test]
+fn filters_leave_what_was_asked_for_or_say_why_nothing_is_left() {
+    let request = Request {
+        op: Some("conv2d".to_owned()),
+        case: Some("groups 2".to_owned()),
+        reference: false,
+        isas: vec![Isa::Portable],
+        algos: vec![Algo::Im2col],
+        cases: 0,
+        ..Request::default()
+    };
+    let summary = check(&request);
+    assert!(summary.passed(), "{summary}");
+    assert!(summary.lines.iter().all(|line| line.op == "conv2d" && line.path == "conv2d-im2col-portable"));
+    assert!(summary.lines.iter().all(|line| line.cases == 1 && line.worst_case.contains("groups 2")), "{summary}");
+
+    // Winograd's algorithm has no groups
+    let nothing = Request { algos: vec![Algo::Winograd4x3], ..request.clone() };
+    let error = run(&nothing, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.starts_with("no case of conv2d has `groups 2` in its name"), "{error}");
+    let unknown = Request { op: Some("gelo".to_owned()), ..request };
+    let error = run(&unknown, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.starts_with("unknown operation `gelo`: expected one of conv2d, "), "{error}");
+}
+
+/// What the table says about repeating a failure is true.
+#[test]
+fn a_worst_case_is_found_again_by_its_name_and_seed() {
+    let request = Request {
+        op: Some("mse_loss".to_owned()),
+        reference: false,
+        isas: vec![Isa::best()],
+        cases: 5,
+        seed: 40,
+        ..Request::default()
+    };
+    let summary = check(&request);
+    for line in &summary.lines {
+        let again =
+            check(&Request { case: Some(line.worst_case.clone()), seed: line.seed, cases: 1, ..request.clone() });
+        let found = again.lines.iter().find(|other| other.pass == line.pass).unwrap();
+        assert_eq!(found.worst_error, line.worst_error, "{} {}", line.pass, line.repeat);
+    }
+}
