@@ -281,12 +281,13 @@ impl Path {
             Algo::Im2col | Algo::Direct => None,
             Algo::Winograd2x3 => Some(1.0),
             Algo::Winograd4x3 => Some(8.0),
+            Algo::Winograd4x5 => Some(32.0),
         }
     }
 
-    /// Whether the arithmetic is exact on small whole numbers. Winograd's 4x4 tiles multiply by 1/6 and 1/24.
+    /// Whether the arithmetic is exact on small whole numbers. Winograd's 4x4 tiles multiply by 1/6 and 1/24 or 2/9 and 1/90.
     fn is_exact(&self) -> bool {
-        self.algo != Algo::Winograd4x3
+        !matches!(self.algo, Algo::Winograd4x3 | Algo::Winograd4x5)
     }
 }
 
@@ -457,11 +458,12 @@ fn any_case() -> impl Strategy<Value = Conv2dParams> {
     )
 }
 
-/// Shapes that Winograd's algorithm takes.
+/// Shapes that Winograd's algorithm takes: 3x3 kernels, and larger ones in one to three parts a side.
 fn any_winograd_case() -> impl Strategy<Value = Conv2dParams> {
-    (1..=3usize, 1..=14usize, 1..=40usize, 1..=36usize, 1..=36usize, 0..=4usize, 0..=4usize)
-        .prop_filter_map("the output is empty", |(n, h, w, c, k, a, b)| {
-            Conv2dParams::new([n, h, w, c], k, [3, 3], [1, 1], [a, b], 1).ok()
+    let kernel = prop_oneof![Just([3, 3]), (4..=13usize, 4..=13usize).prop_map(|(r, s)| [r, s])];
+    (1..=3usize, 1..=14usize, 1..=40usize, 1..=36usize, 1..=36usize, 0..=6usize, 0..=6usize, kernel)
+        .prop_filter_map("the output is empty", |(n, h, w, c, k, a, b, kernel)| {
+            Conv2dParams::new([n, h, w, c], k, kernel, [1, 1], [a, b], 1).ok()
         })
 }
 

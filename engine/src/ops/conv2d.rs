@@ -148,6 +148,9 @@ impl Operation for Conv2d {
             // around the tiles of Winograd's algorithm and the lanes of a vector; a filter as large as the image
             case([1, 4, 4, 8], [3, 3, 8, 8], same),
             case([1, 5, 9, 9], [3, 3, 9, 7], same),
+            // and of its larger kernels, of one part and of more
+            case([2, 5, 6, 3], [5, 5, 3, 2], Conv2d { padding: [2, 2], ..default }),
+            case([1, 6, 9, 2], [4, 7, 2, 3], Conv2d { padding: [2, 3], ..default }),
             case([1, 3, 3, 2], [3, 3, 2, 17], default),
             case([1, 1, 1, 1], [3, 3, 1, 1], same),
             case([1, 2, 3, 2], [3, 3, 2, 2], Conv2d { padding: [3, 3], ..default }),
@@ -164,7 +167,7 @@ impl Operation for Conv2d {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         let conv = loop {
-            // every other one has a shape that all algorithms take
+            // every other one has a shape that most algorithms take
             let [r, s] = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
             let (stride, padding, groups) = match [r, s] {
                 [3, 3] => ([1, 1], random.pair(0..=2), 1),

@@ -154,6 +154,9 @@ impl Operation for ConvTranspose2d {
             // around the tiles of Winograd's algorithm and the lanes of a vector
             case([1, 4, 4, 8], [3, 3, 8, 8], padded),
             case([1, 5, 9, 7], [3, 3, 9, 7], padded),
+            // and of its larger kernels, of one part and of more
+            case([2, 5, 6, 3], [5, 5, 2, 3], ConvTranspose2d { padding: [2, 2], ..default }),
+            case([1, 6, 5, 2], [4, 7, 3, 2], ConvTranspose2d { padding: [1, 3], ..default }),
             Case::new("conv_transpose2d", "without bias", &no_bias, |graph, a| {
                 graph.conv_transpose2d(a[0], a[1], None, ConvTranspose2d::default())
             })
@@ -163,7 +166,7 @@ impl Operation for ConvTranspose2d {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         loop {
-            // every other one has a shape that all algorithms take
+            // every other one has a shape that most algorithms take
             let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
             let (stride, padding, groups) = match kernel {
                 [3, 3] => ([1, 1], random.pair(0..=2), 1),

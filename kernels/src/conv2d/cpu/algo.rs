@@ -1,13 +1,15 @@
 //! Which algorithm computes a pass.
 
 use super::super::Conv2dParams;
-use super::winograd;
+use super::winograd::Tile;
 use crate::simd::Isa;
 use std::fmt;
 use std::str::FromStr;
 
-/// Channels on either side from which Winograd is faster than direct.
-const MIN_WINOGRAD_CHANNELS: usize = 16;
+/// Channels on either side from which Winograd is faster than direct: for fewer, the transforms cost more than the products
+/// that they save.
+const MIN_CHANNELS_3X3: usize = 16;
+const MIN_CHANNELS_5X5: usize = 8;
 
 /// Defines [`Algo`] from one list, so that no algorithm is missing from [`Algo::ALL`], which tests and reports go through.
 macro_rules! algorithms {
@@ -45,6 +47,10 @@ algorithms! {
     /// Winograd with tiles of 4x4 outputs, for 3x3 kernels of stride 1: 4 times fewer multiplications, and
     /// rounding errors some four times those of direct. Allocates nothing.
     Winograd4x3 => "winograd4x3",
+    /// Winograd with tiles of 4x4 outputs and 5x5 taps, for kernels of stride 1 with 4 to 13 taps in each direction, which are
+    /// cut into parts if they are larger: 6.25 times fewer multiplications for 5x5, 3 for 7x7, 5 for 9x9. Rounding errors
+    /// as of `Winograd4x3`, and up to twice that. Allocates nothing.
+    Winograd4x5 => "winograd4x5",
 }
 
 /// One of the passes that have a choice of algorithm.
@@ -86,6 +92,7 @@ impl Algo {
         match self {
             Algo::Im2col | Algo::Direct | Algo::Winograd2x3 => 1.0,
             Algo::Winograd4x3 => 4.0,
+            Algo::Winograd4x5 => 8.0,
         }
     }
 
@@ -93,7 +100,9 @@ impl Algo {
     pub fn supports(self, p: &Conv2dParams) -> bool {
         match self {
             Algo::Im2col | Algo::Direct => true,
-            Algo::Winograd2x3 | Algo::Winograd4x3 => winograd::supports(p),
+            Algo::Winograd2x3 => Tile::F2x3.supports(p),
+            Algo::Winograd4x3 => Tile::F4x3.supports(p),
+            Algo::Winograd4x5 => Tile::F4x5.supports(p),
         }
     }
 
@@ -102,24 +111,32 @@ impl Algo {
     /// Milliseconds of the forward pass / input gradient / weight gradient on one core of an AMD EPYC (Zen 4) with AVX-512,
     /// batch 64 at 32x32, as `examples/conv2d_throughput` gives them (medians on a busy machine, +- 5 %):
     ///
-    /// | layer | im2col | direct | Winograd 4x3 |
+    /// | layer | im2col | direct | Winograd 4x3 or 4x5 |
     /// | --- | --- | --- | --- |
     /// | 3x3, 32 to 32 channels | 23.7 / 20.9 / 16.1 | 12.7 / 12.5 / 11.8 | 5.0 / 5.1 / 5.9 |
     /// | 3x3, 20 to 20 channels | 14.2 / 10.6 / 11.2 | 7.4 / 7.4 / 7.8 | 3.9 / 3.8 / 4.2 |
     /// | 3x3, 1 to 32 channels | 2.3 / 5.4 / 2.9 | 1.0 / 1.2 / 0.8 | 1.6 / 2.9 / 1.7 |
     /// | 3x3, 32 to 1 channels | 16.7 / 4.6 / 9.6 | 1.2 / 0.8 / 1.1 | 2.9 / 1.5 / 3.1 |
     /// | 3x3, 32 to 32 channels, stride 2 | 6.4 / 5.7 / 4.7 | 3.5 / 4.4 / 3.6 | |
-    /// | 5x5, 32 to 32 channels, batch 32 | 32.3 / 28.3 / 19.8 | 15.3 / 15.3 / 15.5 | |
+    /// | 5x5, 32 to 32 channels, batch 32 | 32.3 / 28.3 / 19.8 | 16.1 / 15.9 / 16.2 | 4.6 / 4.6 / 5.7 |
+    /// | 5x5, 16 to 16 channels, batch 32 | 11.5 / 8.2 / 6.4 | 4.0 / 4.1 / 4.0 | 1.5 / 1.6 / 1.8 |
+    /// | 5x5, 8 to 8 channels, batch 32 | 6.6 / 3.7 / 3.8 | 1.8 / 1.9 / 1.6 | 1.2 / 1.6 / 1.6 |
+    /// | 7x7, 32 to 32 channels, batch 16 | | 15.1 / 15.1 / 15.9 | 6.4 / 6.3 / 9.0 |
+    /// | 9x9, 32 to 32 channels, batch 8 | | 12.4 / 12.4 / 13.6 | 3.2 / 3.3 / 5.0 |
+    /// | 11x11, 32 to 32 channels, batch 8 | | 18.4 / 18.4 / 21.1 | 7.0 / 7.1 / 10.3 |
     /// | 1x1, 32 to 32 channels | 3.6 / 5.5 / 3.4 | 1.6 / 1.5 / 1.8 | |
     /// | linear, 512 to 128 | 0.13 / 3.0 / 0.12 | 0.11 / 0.14 / 0.16 | |
     ///
     /// Im2col is never chosen: it wins the weight gradient of linear layers alone, by less than the allocations are worth.
     pub fn choose(p: &Conv2dParams, _pass: Pass, _isa: Isa) -> Algo {
-        // With fewer channels the transforms cost more than the products that they save.
-        if winograd::supports(p) && p.c.min(p.k) >= MIN_WINOGRAD_CHANNELS {
-            return Algo::Winograd4x3;
+        let channels = p.c.min(p.k);
+        if channels >= MIN_CHANNELS_3X3 && Algo::Winograd4x3.supports(p) {
+            Algo::Winograd4x3
+        } else if channels >= MIN_CHANNELS_5X5 && Algo::Winograd4x5.supports(p) {
+            Algo::Winograd4x5
+        } else {
+            Algo::Direct
         }
-        Algo::Direct
     }
 
     /// The kernel's name in tests, benchmarks and reports, such as `conv2d-direct-avx2`.

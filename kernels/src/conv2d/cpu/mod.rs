@@ -41,8 +41,9 @@ pub fn forward(
             im2col::forward(cpu, p, x, w, bias, y, write, workspace);
         }
         Algo::Direct => direct::forward(cpu, p, x, w, bias, y, write, workspace),
-        Algo::Winograd2x3 => winograd::forward(cpu, Tile::Two, p, x, w, bias, y, write, workspace),
-        Algo::Winograd4x3 => winograd::forward(cpu, Tile::Four, p, x, w, bias, y, write, workspace),
+        Algo::Winograd2x3 => winograd::forward(cpu, Tile::F2x3, p, x, w, bias, y, write, workspace),
+        Algo::Winograd4x3 => winograd::forward(cpu, Tile::F4x3, p, x, w, bias, y, write, workspace),
+        Algo::Winograd4x5 => winograd::forward(cpu, Tile::F4x5, p, x, w, bias, y, write, workspace),
     }
 }
 
@@ -51,8 +52,9 @@ pub fn forward_workspace_len(cpu: &Cpu, p: &Conv2dParams, mapped: bool) -> usize
     match cpu.conv2d_algo(p, Pass::Forward) {
         Algo::Im2col => im2col::forward_workspace_len(cpu, p) + if mapped { p.input_len() } else { 0 },
         Algo::Direct => direct::forward_workspace_len(cpu, p),
-        Algo::Winograd2x3 => winograd::forward_workspace_len(cpu, Tile::Two, p),
-        Algo::Winograd4x3 => winograd::forward_workspace_len(cpu, Tile::Four, p),
+        Algo::Winograd2x3 => winograd::forward_workspace_len(cpu, Tile::F2x3, p),
+        Algo::Winograd4x3 => winograd::forward_workspace_len(cpu, Tile::F4x3, p),
+        Algo::Winograd4x5 => winograd::forward_workspace_len(cpu, Tile::F4x5, p),
     }
 }
 
@@ -78,8 +80,9 @@ pub fn grad_input(
             im2col::grad_input(cpu, p, dy, w, bias, dx, write, workspace);
         }
         Algo::Direct => direct::grad_input(cpu, p, dy, w, bias, dx, write, workspace),
-        Algo::Winograd2x3 => winograd::grad_input(cpu, Tile::Two, p, dy, w, bias, dx, write, workspace),
-        Algo::Winograd4x3 => winograd::grad_input(cpu, Tile::Four, p, dy, w, bias, dx, write, workspace),
+        Algo::Winograd2x3 => winograd::grad_input(cpu, Tile::F2x3, p, dy, w, bias, dx, write, workspace),
+        Algo::Winograd4x3 => winograd::grad_input(cpu, Tile::F4x3, p, dy, w, bias, dx, write, workspace),
+        Algo::Winograd4x5 => winograd::grad_input(cpu, Tile::F4x5, p, dy, w, bias, dx, write, workspace),
     }
 }
 
@@ -88,8 +91,9 @@ pub fn grad_input_workspace_len(cpu: &Cpu, p: &Conv2dParams, mapped: bool) -> us
     match cpu.conv2d_algo(p, Pass::GradInput) {
         Algo::Im2col => im2col::grad_input_workspace_len(cpu, p) + if mapped { p.output_len() } else { 0 },
         Algo::Direct => direct::grad_input_workspace_len(cpu, p),
-        Algo::Winograd2x3 => winograd::grad_input_workspace_len(cpu, Tile::Two, p),
-        Algo::Winograd4x3 => winograd::grad_input_workspace_len(cpu, Tile::Four, p),
+        Algo::Winograd2x3 => winograd::grad_input_workspace_len(cpu, Tile::F2x3, p),
+        Algo::Winograd4x3 => winograd::grad_input_workspace_len(cpu, Tile::F4x3, p),
+        Algo::Winograd4x5 => winograd::grad_input_workspace_len(cpu, Tile::F4x5, p),
     }
 }
 
@@ -117,8 +121,9 @@ pub fn grad_weight(
             im2col::grad_weight(cpu, p, x, dy, dw, write, workspace);
         }
         Algo::Direct => direct::grad_weight(cpu, p, x, dy, dw, write, workspace),
-        Algo::Winograd2x3 => winograd::grad_weight(cpu, Tile::Two, p, x, dy, dw, write, workspace),
-        Algo::Winograd4x3 => winograd::grad_weight(cpu, Tile::Four, p, x, dy, dw, write, workspace),
+        Algo::Winograd2x3 => winograd::grad_weight(cpu, Tile::F2x3, p, x, dy, dw, write, workspace),
+        Algo::Winograd4x3 => winograd::grad_weight(cpu, Tile::F4x3, p, x, dy, dw, write, workspace),
+        Algo::Winograd4x5 => winograd::grad_weight(cpu, Tile::F4x5, p, x, dy, dw, write, workspace),
     }
 }
 
@@ -129,8 +134,9 @@ pub fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams, mapped: bool) -> u
             im2col::grad_weight_workspace_len(cpu, p) + if mapped { p.input_len().max(p.output_len()) } else { 0 }
         }
         Algo::Direct => direct::grad_weight_workspace_len(cpu, p),
-        Algo::Winograd2x3 => winograd::grad_weight_workspace_len(cpu, Tile::Two, p),
-        Algo::Winograd4x3 => winograd::grad_weight_workspace_len(cpu, Tile::Four, p),
+        Algo::Winograd2x3 => winograd::grad_weight_workspace_len(cpu, Tile::F2x3, p),
+        Algo::Winograd4x3 => winograd::grad_weight_workspace_len(cpu, Tile::F4x3, p),
+        Algo::Winograd4x5 => winograd::grad_weight_workspace_len(cpu, Tile::F4x5, p),
     }
 }
 

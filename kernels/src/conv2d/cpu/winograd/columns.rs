@@ -145,13 +145,14 @@ pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, cons
     zeros: &[f32],
     out: &mut [f32],
 ) {
-    let columns = M * b.cols + R - 1;
+    let [tile_rows, tile_cols] = g.in_tiles(b);
+    let columns = M * tile_cols + R - 1;
     let c = g.c_padded();
-    let stride = skewed(b.rows * columns * c);
+    let stride = skewed(tile_rows * columns * c);
     assert!(out.len() >= N * stride && zeros.len() >= columns * c);
     let image_len = g.h * g.w * g.c;
-    for row in 0..b.rows {
-        let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
+    for row in 0..tile_rows {
+        let (image, tile) = g.in_tile_row(b, row);
         let image = &x.values[image * image_len..(image + 1) * image_len];
         let first = (b.col * M) as isize - g.pad[1];
         let (mut rows, inside) = window::<N>(image, zeros, (tile * M) as isize - g.pad[0], [g.h, g.w, g.c]);
@@ -200,12 +201,13 @@ pub(super) fn input_tiles<S: Simd, T: Transform<N, M, R>, const N: usize, const 
     out: &mut [f32],
 ) {
     let c = g.c_padded();
-    let stride = skewed(b.rows * b.cols * c);
-    let width = M * b.cols + R - 1;
-    assert!(columns.len() >= b.rows * width * c && out.len() >= N * stride);
-    for row in 0..b.rows {
-        for col in 0..b.cols {
-            let (from, to) = ((row * width + col * M) * c, (row * b.cols + col) * c);
+    let [rows, cols] = g.in_tiles(b);
+    let stride = skewed(rows * cols * c);
+    let width = M * cols + R - 1;
+    assert!(columns.len() >= rows * width * c && out.len() >= N * stride);
+    for row in 0..rows {
+        for col in 0..cols {
+            let (from, to) = ((row * width + col * M) * c, (row * cols + col) * c);
             for v in (0..c).step_by(S::LANES) {
                 let mut d = [s.splat(0.0); N];
                 for (j, d) in d.iter_mut().enumerate() {
@@ -236,7 +238,7 @@ pub(super) fn output_columns<S: Simd, T: Transform<N, M, R>, const N: usize, con
     assert!(out.len() >= N * stride && zeros.len() >= width * k);
     let image_len = g.p * g.q * g.k;
     for row in 0..b.rows {
-        let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
+        let (image, tile) = g.tile_row(b, row);
         let image = &dy.values[image * image_len..(image + 1) * image_len];
         let (mut rows, inside) = window::<M>(image, zeros, (tile * M) as isize, [g.p, g.q, g.k]);
         let columns = width.min(g.q - b.col * M);

@@ -2,7 +2,7 @@
 
 use super::columns::{input_columns, input_tiles, load_channels};
 use super::gemm::{Matrix, multiply};
-use super::geometry::{Block, Geometry, Scratch, skewed};
+use super::geometry::{Block, Geometry, MAX_PARTS, Scratch, skewed};
 use super::transform::Transform;
 use crate::Write;
 use crate::conv2d::Mapped;
@@ -30,21 +30,34 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         let ForwardTask { g, block: b, x, u, bias, y, write, scratch, .. } = self;
         let (c, k) = (g.c_padded(), g.k_padded());
         let (tiles, width) = (b.rows * b.cols, M * b.cols);
-        let in_stride = skewed(b.rows * (width + R - 1) * c);
-        let (v_stride, m_stride) = (skewed(tiles * c), skewed(tiles * k));
+        let [in_rows, in_cols] = g.in_tiles(&b);
+        let in_stride = skewed(in_rows * (M * in_cols + R - 1) * c);
+        let (v_stride, m_stride) = (skewed(in_rows * in_cols * c), skewed(tiles * k));
         let out_stride = skewed(b.rows * width * k);
-        let u_stride = skewed(g.c * k);
+        let u_stride = skewed(g.depth() * k);
+        // Where the tiles that meet each part of the kernel are, from those that meet the first.
+        let mut offsets = [0; MAX_PARTS * MAX_PARTS];
+        let offsets = &mut offsets[..g.parts[0] * g.parts[1]];
+        for (part, offset) in offsets.iter_mut().enumerate() {
+            *offset = (part / g.parts[1] * in_cols + part % g.parts[1]) * c;
+        }
+        // A row of tiles is contiguous, and all of them are if there are no others between.
+        let runs = if in_cols == b.cols { 1 } else { b.rows };
+        let run = tiles / runs;
         input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
         for i in 0..N {
             input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);
             for j in 0..N {
-                let left = &scratch.in_tiles[j * v_stride..][..tiles * c];
-                let right = &u[(i * N + j) * u_stride..][..g.c * k];
+                let left = &scratch.in_tiles[j * v_stride..][..in_rows * in_cols * c];
+                let right = &u[(i * N + j) * u_stride..][..g.depth() * k];
                 let out = &mut scratch.out_tiles[j * m_stride..][..tiles * k];
-                let left = Matrix { ptr: left.as_ptr(), stride: c };
-                let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
-                // SAFETY: the slices above have the lengths that the call needs.
-                unsafe { multiply(s, left, right.as_ptr(), out, [tiles, g.c, g.k_vectors]) };
+                for row in 0..runs {
+                    let left = Matrix { ptr: left[row * in_cols * c..].as_ptr(), stride: c };
+                    let out = Matrix { ptr: out[row * run * k..].as_mut_ptr(), stride: k };
+                    // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with the last
+                    // of the input tiles.
+                    unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors]) };
+                }
             }
             let out = &mut scratch.out_columns[i * out_stride..][..b.rows * width * k];
             for tile in 0..tiles {
@@ -62,7 +75,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
             }
         }
         for row in 0..b.rows {
-            let (image, tile) = ((b.row + row) / g.tiles_h, (b.row + row) % g.tiles_h);
+            let (image, tile) = g.tile_row(&b, row);
             let height = M.min(g.p - tile * M);
             let columns = width.min(g.q - b.col * M);
             let mut rows: [*mut f32; M] = [std::ptr::null_mut(); M];

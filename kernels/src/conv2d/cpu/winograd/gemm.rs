@@ -22,14 +22,17 @@ pub(super) struct Matrix<P> {
     pub(super) stride: usize,
 }
 
-/// `out[t][k] = sum_c left[t][c] right[c][k]`, with `right` packed by [`packed_offset`] and `vectors` vectors of `k`.
+/// `out[t][k] = sum_{o,c} left[t][offsets[o] + c] right[o depth + c][k]`, with `right` packed by [`packed_offset`] and `vectors`
+/// vectors of `k`.
 ///
 /// # Safety
-/// `left` is valid for `rows x depth`, `right` for `depth x vectors LANES`, `out` for writing `rows x vectors LANES` values.
+/// `left` is valid for `rows x depth` from each of the offsets, `right` for `offsets depth x vectors LANES`, and `out` for writing
+/// `rows x vectors LANES` values.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd>(
     s: S,
     left: Matrix<*const f32>,
+    offsets: &[usize],
     right: *const f32,
     out: Matrix<*mut f32>,
     [rows, depth, vectors]: [usize; 3],
@@ -47,7 +50,7 @@ pub(super) unsafe fn multiply<S: Simd>(
             )
         };
         macro_rules! tile {
-            ($($n:literal)*) => { match end - row { $($n => s.outline(Multiply::<$n> { left, right, out, depth, vectors }),)* _ => unreachable!() } };
+            ($($n:literal)*) => { match end - row { $($n => s.outline(Multiply::<$n> { left, offsets, right, out, depth, vectors }),)* _ => unreachable!() } };
         }
         match S::ISA {
             Isa::Portable => tile!(1 2 3),
@@ -58,17 +61,20 @@ pub(super) unsafe fn multiply<S: Simd>(
     }
 }
 
-/// `out[c][k] += sum_t left[t][c] right[t][k]`, with `vectors` vectors of `k`.
+/// `out[c][k] += sum_{u,t} left[u][t][c] right[u][t][k]`, with `vectors` vectors of `k`; the `u` of either side are `outer` apart.
 ///
 /// # Safety
-/// `left` is valid for `depth x rows`, `right` for `depth x vectors LANES`, `out` for updating `rows x vectors LANES` values.
+/// `left` is valid for `depth[0] x depth[1] x rows`, `right` for `depth[0] x depth[1] x vectors LANES`, `out` for updating
+/// `rows x vectors LANES` values.
 #[inline(always)]
 pub(super) unsafe fn accumulate<S: Simd>(
     s: S,
     left: Matrix<*const f32>,
     right: Matrix<*const f32>,
+    outer: [usize; 2],
     out: Matrix<*mut f32>,
-    [rows, depth, vectors]: [usize; 3],
+    depth: [usize; 2],
+    [rows, vectors]: [usize; 2],
 ) {
     let tiles = rows.div_ceil(max_rows(S::ISA));
     let mut row = 0;
@@ -79,7 +85,7 @@ pub(super) unsafe fn accumulate<S: Simd>(
             (Matrix { ptr: left.ptr.add(row), ..left }, Matrix { ptr: out.ptr.add(row * out.stride), ..out })
         };
         macro_rules! tile {
-            ($($n:literal)*) => { match end - row { $($n => s.outline(Accumulate::<$n> { left, right, out, depth, vectors }),)* _ => unreachable!() } };
+            ($($n:literal)*) => { match end - row { $($n => s.outline(Accumulate::<$n> { left, right, outer, out, depth, vectors }),)* _ => unreachable!() } };
         }
         match S::ISA {
             Isa::Portable => tile!(1 2 3),
@@ -104,15 +110,16 @@ pub(super) const fn packed_index(row: usize, column: usize, depth: usize, vector
 }
 
 /// [`multiply`] for one row of register tiles.
-struct Multiply<const ROWS: usize> {
+struct Multiply<'a, const ROWS: usize> {
     left: Matrix<*const f32>,
+    offsets: &'a [usize],
     right: *const f32,
     out: Matrix<*mut f32>,
     depth: usize,
     vectors: usize,
 }
 
-impl<const ROWS: usize> Multiply<ROWS> {
+impl<const ROWS: usize> Multiply<'_, ROWS> {
     /// # Safety
     /// As [`multiply`], for the `VECS` vectors from `vector` on.
     #[inline(always)]
@@ -120,21 +127,23 @@ impl<const ROWS: usize> Multiply<ROWS> {
         // SAFETY: the caller's duty; every access is inside `ROWS x depth`, `depth x VECS` or `ROWS x VECS`.
         unsafe {
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
-            let mut right = self.right.add(packed_offset(vector, self.depth, S::LANES));
-            let mut left = self.left.ptr;
-            for _ in 0..self.depth {
-                let mut b = [s.splat(0.0); VECS];
-                for (v, b) in b.iter_mut().enumerate() {
-                    *b = s.load(right.add(v * S::LANES));
-                }
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let a = s.splat(*left.add(r * self.left.stride));
-                    for (acc, b) in acc.iter_mut().zip(b) {
-                        *acc = s.mul_add(a, b, *acc);
+            let mut right = self.right.add(packed_offset(vector, self.offsets.len() * self.depth, S::LANES));
+            for &offset in self.offsets {
+                let mut left = self.left.ptr.add(offset);
+                for _ in 0..self.depth {
+                    let mut b = [s.splat(0.0); VECS];
+                    for (v, b) in b.iter_mut().enumerate() {
+                        *b = s.load(right.add(v * S::LANES));
                     }
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let a = s.splat(*left.add(r * self.left.stride));
+                        for (acc, b) in acc.iter_mut().zip(b) {
+                            *acc = s.mul_add(a, b, *acc);
+                        }
+                    }
+                    right = right.add(VECS * S::LANES);
+                    left = left.add(1);
                 }
-                right = right.add(VECS * S::LANES);
-                left = left.add(1);
             }
             for (r, acc) in acc.iter().enumerate() {
                 for (v, acc) in acc.iter().enumerate() {
@@ -145,7 +154,7 @@ impl<const ROWS: usize> Multiply<ROWS> {
     }
 }
 
-impl<const ROWS: usize> Kernel for Multiply<ROWS> {
+impl<const ROWS: usize> Kernel for Multiply<'_, ROWS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -166,8 +175,9 @@ impl<const ROWS: usize> Kernel for Multiply<ROWS> {
 struct Accumulate<const ROWS: usize> {
     left: Matrix<*const f32>,
     right: Matrix<*const f32>,
+    outer: [usize; 2],
     out: Matrix<*mut f32>,
-    depth: usize,
+    depth: [usize; 2],
     vectors: usize,
 }
 
@@ -180,21 +190,23 @@ impl<const ROWS: usize> Accumulate<ROWS> {
         unsafe {
             let out = self.out.ptr.add(vector * S::LANES);
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
-            let mut right = self.right.ptr.add(vector * S::LANES);
-            let mut left = self.left.ptr;
-            for _ in 0..self.depth {
-                let mut b = [s.splat(0.0); VECS];
-                for (v, b) in b.iter_mut().enumerate() {
-                    *b = s.load(right.add(v * S::LANES));
-                }
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let a = s.splat(*left.add(r));
-                    for (acc, b) in acc.iter_mut().zip(b) {
-                        *acc = s.mul_add(a, b, *acc);
+            for row in 0..self.depth[0] {
+                let mut right = self.right.ptr.add(row * self.outer[1] + vector * S::LANES);
+                let mut left = self.left.ptr.add(row * self.outer[0]);
+                for _ in 0..self.depth[1] {
+                    let mut b = [s.splat(0.0); VECS];
+                    for (v, b) in b.iter_mut().enumerate() {
+                        *b = s.load(right.add(v * S::LANES));
                     }
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let a = s.splat(*left.add(r));
+                        for (acc, b) in acc.iter_mut().zip(b) {
+                            *acc = s.mul_add(a, b, *acc);
+                        }
+                    }
+                    right = right.add(self.right.stride);
+                    left = left.add(self.left.stride);
                 }
-                right = right.add(self.right.stride);
-                left = left.add(self.left.stride);
             }
             for (r, acc) in acc.iter().enumerate() {
                 for (v, acc) in acc.iter().enumerate() {

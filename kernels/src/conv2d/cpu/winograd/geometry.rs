@@ -5,6 +5,21 @@ use crate::conv2d::Conv2dParams;
 /// Added to strides that are a multiple of 4 KiB for common channel counts, else their cache lines share one set.
 const SKEW: usize = 16;
 
+/// Parts in one direction that a kernel is cut into at most.
+pub(super) const MAX_PARTS: usize = 3;
+
+/// The parts in one direction of a kernel of `taps` taps, for a transform of `r` taps and `m` outputs. Part `i` begins at tap
+/// `i m`, so that the input tile that it meets is that of the output tile `i` further on. Parts have `m` taps, the last one
+/// up to `r`; what is missing to `r` are zeros.
+pub(super) const fn parts(taps: usize, m: usize, r: usize) -> usize {
+    if taps <= r { 1 } else { 1 + (taps - r).div_ceil(m) }
+}
+
+/// The taps of part `i` of `parts`.
+pub(super) fn part_taps(taps: usize, m: usize, parts: usize, i: usize) -> std::ops::Range<usize> {
+    i * m..if i + 1 == parts { taps } else { (i + 1) * m }
+}
+
 /// A convolution with stride 1 of `[n,h,w,c]` to `[n,p,q,k]`, cut into blocks of tiles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
@@ -16,20 +31,37 @@ pub(super) struct Geometry {
     pub(super) k: usize,
     /// Rows of zeros above and columns of zeros left of the input; below 0 they cut the input.
     pub(super) pad: [isize; 2],
+    /// Rows and columns of parts that the kernel is cut into.
+    pub(super) parts: [usize; 2],
     /// Vectors of input and output channels.
     pub(super) c_vectors: usize,
     pub(super) k_vectors: usize,
     pub(super) lanes: usize,
-    /// Rows of tiles of one image, and of the batch; columns of tiles.
+    /// Rows and columns of tiles of one image.
     pub(super) tiles_h: usize,
-    pub(super) tile_rows: usize,
     pub(super) tiles_w: usize,
+    /// Bands of rows of tiles that no block crosses, and the rows of one: all images together or, if the kernel has parts, one
+    /// image, as its tiles share those of the next rows with each other only.
+    pub(super) bands: usize,
+    pub(super) band_rows: usize,
     /// Most rows and columns of tiles of a block.
     pub(super) block_rows: usize,
     pub(super) block_cols: usize,
-    /// Blocks in each direction.
+    /// Blocks of a band, and of a row.
     pub(super) blocks_h: usize,
     pub(super) blocks_w: usize,
+}
+
+/// The transform that a geometry is for, and the size of its blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocking {
+    /// Outputs of a tile, and taps, in one direction.
+    pub(super) m: usize,
+    pub(super) r: usize,
+    /// Tiles that a block should have.
+    pub(super) tiles: usize,
+    /// Values in a vector.
+    pub(super) lanes: usize,
 }
 
 /// Part of a block grid: `rows` rows of tiles from `row`, of `cols` tiles from `col`.
@@ -46,16 +78,16 @@ impl Geometry {
         [n, h, w, c]: [usize; 4],
         [p, q, k]: [usize; 3],
         pad: [isize; 2],
-        m: usize,
-        tiles: usize,
-        lanes: usize,
+        kernel: [usize; 2],
+        Blocking { m, r, tiles, lanes }: Blocking,
     ) -> Geometry {
+        let parts = kernel.map(|taps| parts(taps, m, r));
         let (tiles_h, tiles_w) = (p.div_ceil(m), q.div_ceil(m));
-        let tile_rows = n * tiles_h;
+        let (bands, band_rows) = if parts == [1; 2] { (1, n * tiles_h) } else { (n, tiles_h) };
         let blocks_w = tiles_w.div_ceil(tiles);
         let block_cols = tiles_w.div_ceil(blocks_w);
-        let blocks_h = tile_rows.div_ceil((tiles / block_cols).max(1));
-        let block_rows = tile_rows.div_ceil(blocks_h.max(1));
+        let blocks_h = band_rows.div_ceil((tiles / block_cols).max(1));
+        let block_rows = band_rows.div_ceil(blocks_h.max(1));
         let (c_vectors, k_vectors) = (c.div_ceil(lanes), k.div_ceil(lanes));
         Geometry {
             h,
@@ -65,12 +97,14 @@ impl Geometry {
             q,
             k,
             pad,
+            parts,
             c_vectors,
             k_vectors,
             lanes,
             tiles_h,
-            tile_rows,
             tiles_w,
+            bands,
+            band_rows,
             block_rows,
             block_cols,
             blocks_h,
@@ -79,27 +113,49 @@ impl Geometry {
     }
 
     /// The geometry of a pass's forward-like convolution, or of its weight gradient.
-    pub(super) fn forward(p: &Conv2dParams, m: usize, tiles: usize, lanes: usize) -> Geometry {
+    pub(super) fn forward(p: &Conv2dParams, blocking: Blocking) -> Geometry {
         let pad = [p.pad_h as isize, p.pad_w as isize];
-        Geometry::new([p.n, p.h, p.w, p.c], [p.p, p.q, p.k], pad, m, tiles, lanes)
+        Geometry::new([p.n, p.h, p.w, p.c], [p.p, p.q, p.k], pad, [p.r, p.s], blocking)
     }
 
     /// The geometry of the input gradient as a convolution of `dy` with flipped taps.
-    pub(super) fn grad_input(p: &Conv2dParams, m: usize, tiles: usize, lanes: usize) -> Geometry {
+    pub(super) fn grad_input(p: &Conv2dParams, blocking: Blocking) -> Geometry {
         let pad = [p.r as isize - 1 - p.pad_h as isize, p.s as isize - 1 - p.pad_w as isize];
-        Geometry::new([p.n, p.p, p.q, p.k], [p.h, p.w, p.c], pad, m, tiles, lanes)
+        Geometry::new([p.n, p.p, p.q, p.k], [p.h, p.w, p.c], pad, [p.r, p.s], blocking)
     }
 
     pub(super) fn blocks(&self) -> usize {
-        self.blocks_h * self.blocks_w
+        self.bands * self.blocks_h * self.blocks_w
     }
 
     pub(super) fn block(&self, index: usize) -> Block {
         let (i, j) = (index / self.blocks_w, index % self.blocks_w);
+        let (band, i) = (i / self.blocks_h, i % self.blocks_h);
         let cut = |i: usize, blocks: usize, tiles: usize| (tiles * i / blocks, tiles * (i + 1) / blocks);
-        let (row, row_end) = cut(i, self.blocks_h, self.tile_rows);
+        let (row, row_end) = cut(i, self.blocks_h, self.band_rows);
         let (col, col_end) = cut(j, self.blocks_w, self.tiles_w);
-        Block { row, rows: row_end - row, col, cols: col_end - col }
+        Block { row: band * self.band_rows + row, rows: row_end - row, col, cols: col_end - col }
+    }
+
+    /// Rows and columns of input tiles of a block.
+    pub(super) fn in_tiles(&self, b: &Block) -> [usize; 2] {
+        [b.rows + self.parts[0] - 1, b.cols + self.parts[1] - 1]
+    }
+
+    /// The image of row `row` of a block's input tiles, and which of its rows it is; behind the last are those that only a
+    /// kernel in parts reads.
+    pub(super) fn in_tile_row(&self, b: &Block, row: usize) -> (usize, usize) {
+        if self.parts == [1; 2] { self.tile_row(b, row) } else { (b.row / self.tiles_h, b.row % self.tiles_h + row) }
+    }
+
+    /// The image of row `row` of a block's tiles, and which of its rows it is.
+    pub(super) fn tile_row(&self, b: &Block, row: usize) -> (usize, usize) {
+        ((b.row + row) / self.tiles_h, (b.row + row) % self.tiles_h)
+    }
+
+    /// Products of a frequency that an output channel sums: channels times parts.
+    pub(super) fn depth(&self) -> usize {
+        self.parts[0] * self.parts[1] * self.c
     }
 
     pub(super) fn c_padded(&self) -> usize {
@@ -136,10 +192,11 @@ pub(super) struct ScratchLens {
 impl ScratchLens {
     pub(super) fn new(g: &Geometry, n: usize, m: usize) -> ScratchLens {
         let (c, k) = (g.c_padded(), g.k_padded());
+        let [in_rows, in_cols] = [g.block_rows + g.parts[0] - 1, g.block_cols + g.parts[1] - 1];
         ScratchLens {
-            zeros: (g.block_cols * m + n - m) * c.max(k),
-            in_columns: n * skewed(g.block_rows * (m * g.block_cols + n - m) * c),
-            in_tiles: n * skewed(g.block_tiles() * c),
+            zeros: (in_cols * m + n - m) * c.max(k),
+            in_columns: n * skewed(in_rows * (m * in_cols + n - m) * c),
+            in_tiles: n * skewed(in_rows * in_cols * c),
             out_columns: n * skewed(g.block_rows * m * g.block_cols * k),
             out_tiles: n * skewed(g.block_tiles() * k),
         }

@@ -3,15 +3,15 @@
 use super::FLUSH_TILES;
 use super::columns::{input_columns, input_tiles, output_columns};
 use super::gemm::{Matrix, accumulate};
-use super::geometry::{Geometry, Scratch, skewed};
+use super::geometry::{Geometry, Scratch, part_taps, skewed};
 use super::transform::{Transform, weight_adjoint};
 use crate::Write;
-use crate::conv2d::Mapped;
+use crate::conv2d::{Conv2dParams, Mapped};
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use std::marker::PhantomData;
 
-/// Weight gradient of a range of blocks, in the frequency domain: `acc[i N + j][c][k]`, set.
+/// Weight gradient of a range of blocks, in the frequency domain: `acc[i N + j][part][c][k]`, set.
 pub(super) struct GradWeightTask<'a, T, const N: usize, const M: usize, const R: usize> {
     pub(super) g: &'a Geometry,
     pub(super) blocks: std::ops::Range<usize>,
@@ -29,7 +29,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         let GradWeightTask { g, blocks, x, dy, acc: total, scratch, .. } = self;
         let (c, k) = (g.c_padded(), g.k_padded());
         let sum_stride = skewed(g.c * k);
-        let sum = &mut scratch.rest[..N * N * sum_stride];
+        let parts = g.parts[0] * g.parts[1];
+        let sum = &mut scratch.rest[..N * N * parts * sum_stride];
         assert_eq!(total.len(), sum.len());
         sum.fill(0.0);
         total.fill(0.0);
@@ -38,9 +39,12 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         for index in blocks {
             let b = g.block(index);
             let (tiles, width) = (b.rows * b.cols, M * b.cols);
-            let in_stride = skewed(b.rows * (width + R - 1) * c);
+            let [in_rows, in_cols] = g.in_tiles(&b);
+            let in_stride = skewed(in_rows * (M * in_cols + R - 1) * c);
             let out_stride = skewed(b.rows * width * k);
-            let (v_stride, z_stride) = (skewed(tiles * c), skewed(tiles * k));
+            let (v_stride, z_stride) = (skewed(in_rows * in_cols * c), skewed(tiles * k));
+            // A row of tiles is contiguous, and all of them are if there are no others between.
+            let depth = if in_cols == b.cols { [1, tiles] } else { [b.rows, b.cols] };
             input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
             output_columns::<S, T, N, M, R>(s, g, &b, dy, scratch.zeros, scratch.out_columns);
             for i in 0..N {
@@ -60,14 +64,19 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                     }
                 }
                 for j in 0..N {
-                    let left = &scratch.in_tiles[j * v_stride..][..tiles * c];
+                    let left = &scratch.in_tiles[j * v_stride..][..in_rows * in_cols * c];
                     let right = &scratch.out_tiles[j * z_stride..][..tiles * k];
-                    let out = &mut sum[(i * N + j) * sum_stride..][..g.c * k];
-                    let left = Matrix { ptr: left.as_ptr(), stride: c };
-                    let right = Matrix { ptr: right.as_ptr(), stride: k };
-                    let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
-                    // SAFETY: the slices above have the lengths that the call needs.
-                    unsafe { accumulate(s, left, right, out, [g.c, tiles, g.k_vectors]) };
+                    for part in 0..parts {
+                        let first = (part / g.parts[1] * in_cols + part % g.parts[1]) * c;
+                        let out = &mut sum[((i * N + j) * parts + part) * sum_stride..][..g.c * k];
+                        let left = Matrix { ptr: left[first..].as_ptr(), stride: c };
+                        let right = Matrix { ptr: right.as_ptr(), stride: k };
+                        let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
+                        let outer = [in_cols * c, b.cols * k];
+                        // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with the
+                        // last of the input tiles.
+                        unsafe { accumulate(s, left, right, outer, out, depth, [g.c, g.k_vectors]) };
+                    }
                 }
             }
             summed += tiles;
@@ -84,6 +93,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
 
 /// `dw (+)= G^T [sum of the groups' accumulators] G` for one input channel.
 pub(super) struct ReduceTask<'a, T, const N: usize, const M: usize, const R: usize> {
+    pub(super) p: &'a Conv2dParams,
     pub(super) g: &'a Geometry,
     pub(super) c: usize,
     pub(super) acc: &'a [f32],
@@ -96,24 +106,31 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let ReduceTask { g, c, acc, dw, write, .. } = self;
+        let ReduceTask { p, g, c, acc, dw, write, .. } = self;
         let k = g.k_padded();
         let stride = skewed(g.c * k);
-        for v in 0..g.k_vectors {
+        let parts = g.parts[0] * g.parts[1];
+        for (part, v) in (0..parts).flat_map(|part| (0..g.k_vectors).map(move |v| (part, v))) {
             let start = v * S::LANES;
             let count = S::LANES.min(g.k - start);
             let mut sums = [[s.splat(0.0); N]; N];
-            for group in acc.chunks_exact(N * N * stride) {
+            for group in acc.chunks_exact(N * N * parts * stride) {
                 for (f, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
-                    let row = &group[f * stride + c * k + start..][..S::LANES];
+                    let row = &group[(f * parts + part) * stride + c * k + start..][..S::LANES];
                     // SAFETY: the row has LANES values.
                     *sum = s.add(*sum, unsafe { s.load(row.as_ptr()) });
                 }
             }
             let taps = weight_adjoint::<S, T, N, M, R>(s, sums);
-            for (tap, value) in taps.as_flattened().iter().enumerate() {
+            let rows = part_taps(p.r, M, g.parts[0], part / g.parts[1]);
+            let columns = part_taps(p.s, M, g.parts[1], part % g.parts[1]);
+            for (i, value) in taps.as_flattened().iter().enumerate() {
+                let (row, column) = (rows.start + i / R, columns.start + i % R);
+                if row >= rows.end || column >= columns.end {
+                    continue;
+                }
                 // SAFETY: this task alone writes channel `c`.
-                let out = unsafe { dw.slice((tap * g.c + c) * g.k + start, count) };
+                let out = unsafe { dw.slice(((row * p.s + column) * g.c + c) * g.k + start, count) };
                 let mut value = *value;
                 // SAFETY: `out` has `count` values.
                 unsafe {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Two-dimensional tiles apply the transform to columns, then to rows. `B^T`, `G` and `A^T` below are those of Lavin & Gray,
-//! section 4, for the points 0, 1, -1 (, 2, -2) and infinity.
+//! section 4, for the points 0, 1, -1 (, 2, -2 (, 1/2, -1/2)) and infinity.
 
 use crate::simd::Simd;
 
@@ -87,6 +87,105 @@ impl Transform<6, 4, 3> for F4x3 {
         let odd2 = s.mul(s.splat(2.0), s.mul_add(s.splat(4.0), y3, y1));
         [y0, s.add(even, odd), s.sub(even, odd), s.add(even2, odd2), s.sub(even2, odd2), y3]
     }
+}
+
+/// `F(4, 5)`: 64 multiplications for 16 outputs in two dimensions, of the direct 400. Points 1/2 and -1/2 besides those of
+/// [`F4x3`].
+pub(super) struct F4x5;
+
+impl Transform<8, 4, 5> for F4x5 {
+    const G: [[f64; 5]; 8] = [
+        [1.0, 0.0, 0.0, 0.0, 0.0],
+        powers(-2.0 / 9.0, 1.0),
+        powers(-2.0 / 9.0, -1.0),
+        powers(1.0 / 90.0, 2.0),
+        powers(1.0 / 90.0, -2.0),
+        powers(32.0 / 45.0, 0.5),
+        powers(32.0 / 45.0, -0.5),
+        [0.0, 0.0, 0.0, 0.0, 1.0],
+    ];
+
+    /// ```text
+    /// [1    0  -21/4     0  21/4     0 -1  0]
+    /// [0    1     1  -17/4 -17/4     1  1  0]
+    /// [0   -1     1   17/4 -17/4    -1  1  0]
+    /// [0  1/2   1/4   -5/2  -5/4     2  1  0]
+    /// [0 -1/2   1/4    5/2  -5/4    -2  1  0]
+    /// [0    2     4   -5/2    -5   1/2  1  0]
+    /// [0   -2     4    5/2    -5  -1/2  1  0]
+    /// [0   -1     0   21/4     0 -21/4  0  1]
+    /// ```
+    #[inline(always)]
+    fn input<S: Simd>(s: S, [d0, d1, d2, d3, d4, d5, d6, d7]: [S::F32; 8]) -> [S::F32; 8] {
+        let [c21, c17, c5] = [s.splat(21.0 / 4.0), s.splat(17.0 / 4.0), s.splat(5.0 / 4.0)];
+        let [two, four, half, quarter] = [s.splat(2.0), s.splat(4.0), s.splat(0.5), s.splat(0.25)];
+        let (ten, five) = (s.splat(5.0 / 2.0), s.splat(5.0));
+        let even = s.neg_mul_add(c17, d4, s.add(d2, d6));
+        let odd = s.neg_mul_add(c17, d3, s.add(d1, d5));
+        let even2 = s.mul_add(quarter, d2, s.neg_mul_add(c5, d4, d6));
+        let odd2 = s.mul_add(half, d1, s.neg_mul_add(ten, d3, s.mul(two, d5)));
+        let even_half = s.mul_add(four, d2, s.neg_mul_add(five, d4, d6));
+        let odd_half = s.mul_add(two, d1, s.neg_mul_add(ten, d3, s.mul(half, d5)));
+        [
+            s.mul_add(c21, s.sub(d4, d2), s.sub(d0, d6)),
+            s.add(even, odd),
+            s.sub(even, odd),
+            s.add(even2, odd2),
+            s.sub(even2, odd2),
+            s.add(even_half, odd_half),
+            s.sub(even_half, odd_half),
+            s.mul_add(c21, s.sub(d3, d5), s.sub(d7, d1)),
+        ]
+    }
+
+    /// ```text
+    /// [1  1  1  1  1  1    1   0]
+    /// [0  1 -1  2 -2 1/2 -1/2  0]
+    /// [0  1  1  4  4 1/4  1/4  0]
+    /// [0  1 -1  8 -8 1/8 -1/8  1]
+    /// ```
+    #[inline(always)]
+    fn output<S: Simd>(s: S, [m0, m1, m2, m3, m4, m5, m6, m7]: [S::F32; 8]) -> [S::F32; 4] {
+        let (even, odd) = (s.add(m1, m2), s.sub(m1, m2));
+        let (even2, odd2) = (s.add(m3, m4), s.sub(m3, m4));
+        let (even_half, odd_half) = (s.add(m5, m6), s.sub(m5, m6));
+        [
+            s.add(s.add(m0, even), s.add(even2, even_half)),
+            s.mul_add(s.splat(2.0), odd2, s.mul_add(s.splat(0.5), odd_half, odd)),
+            s.mul_add(s.splat(4.0), even2, s.mul_add(s.splat(0.25), even_half, even)),
+            s.mul_add(s.splat(8.0), odd2, s.mul_add(s.splat(0.125), odd_half, s.add(odd, m7))),
+        ]
+    }
+
+    #[inline(always)]
+    fn output_adjoint<S: Simd>(s: S, [y0, y1, y2, y3]: [S::F32; 4]) -> [S::F32; 8] {
+        let (even, odd) = (s.add(y0, y2), s.add(y1, y3));
+        let even2 = s.mul_add(s.splat(4.0), y2, y0);
+        let odd2 = s.mul(s.splat(2.0), s.mul_add(s.splat(4.0), y3, y1));
+        let even_half = s.mul_add(s.splat(0.25), y2, y0);
+        let odd_half = s.mul(s.splat(0.5), s.mul_add(s.splat(0.25), y3, y1));
+        [
+            y0,
+            s.add(even, odd),
+            s.sub(even, odd),
+            s.add(even2, odd2),
+            s.sub(even2, odd2),
+            s.add(even_half, odd_half),
+            s.sub(even_half, odd_half),
+            y3,
+        ]
+    }
+}
+
+/// `factor` times the powers of a point.
+const fn powers<const R: usize>(factor: f64, point: f64) -> [f64; R] {
+    let mut row = [factor; R];
+    let mut i = 1;
+    while i < R {
+        row[i] = row[i - 1] * point;
+        i += 1;
+    }
+    row
 }
 
 /// `F(2, 3)`: 16 multiplications for 4 outputs, 2.25 times fewer than direct, with errors like those of a direct convolution.
@@ -206,6 +305,7 @@ mod tests {
         for isa in Isa::available() {
             isa.dispatch(Check::<F4x3, 6, 4, 3>(std::marker::PhantomData));
             isa.dispatch(Check::<F2x3, 4, 2, 3>(std::marker::PhantomData));
+            isa.dispatch(Check::<F4x5, 8, 4, 5>(std::marker::PhantomData));
         }
     }
 }

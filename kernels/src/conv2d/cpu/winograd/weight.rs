@@ -2,61 +2,80 @@
 
 use super::columns::load_channels;
 use super::gemm::packed_index;
-use super::geometry::skewed;
+use super::geometry::{Geometry, part_taps, skewed};
 use super::transform::{Transform, weight};
 use crate::conv2d::Conv2dParams;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use std::marker::PhantomData;
 
-/// `G w G^T` for all channels, packed for [`multiply`](super::gemm::multiply): `u[i N + j]` is the packed `[depth x columns]` matrix.
+/// `G w G^T` of every part of the kernel for one channel of the pass's input, packed for [`multiply`](super::gemm::multiply):
+/// `u[i N + j]` is the packed `[part depth x columns]` matrix.
 pub(super) struct WeightTask<'a, T, const N: usize, const M: usize, const R: usize> {
     pub(super) p: &'a Conv2dParams,
+    pub(super) g: &'a Geometry,
     pub(super) w: &'a [f32],
     /// Flip the taps and swap the channels, for the input gradient.
     pub(super) adjoint: bool,
-    pub(super) c: usize,
+    pub(super) channel: usize,
     pub(super) out: SharedSlice<'a, f32>,
     pub(super) transform: PhantomData<T>,
 }
 
-/// Elements of all frequencies of the transformed weight with `depth` input channels.
-pub(super) const fn weight_len(n: usize, depth: usize, k_padded: usize) -> usize {
-    n * n * skewed(depth * k_padded)
+/// Elements of all frequencies of the transformed weight.
+pub(super) fn weight_len(n: usize, g: &Geometry) -> usize {
+    n * n * skewed(g.depth() * g.k_padded())
 }
 
 impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kernel for WeightTask<'_, T, N, M, R> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let WeightTask { p, c, .. } = self;
-        let (depth, columns) = if self.adjoint { (p.k, p.c) } else { (p.c, p.k) };
-        let vectors = columns.div_ceil(S::LANES);
-        let stride = skewed(depth * vectors * S::LANES);
-        for v in 0..p.k.div_ceil(S::LANES) {
-            let mut taps = [[s.splat(0.0); R]; R];
-            for (i, row) in taps.iter_mut().enumerate() {
-                for (j, tap) in row.iter_mut().enumerate() {
-                    let (r, q) = if self.adjoint { (R - 1 - i, R - 1 - j) } else { (i, j) };
-                    let row = &self.w[((r * R + q) * p.c + c) * p.k..][..p.k];
-                    // SAFETY: the row has `k` values.
-                    *tap = unsafe { load_channels(s, row.as_ptr(), v, p.k) };
+        let WeightTask { p, g, channel, .. } = self;
+        let stride = skewed(g.depth() * g.k_padded());
+        for part in 0..g.parts[0] * g.parts[1] {
+            let rows = part_taps(p.r, M, g.parts[0], part / g.parts[1]);
+            let columns = part_taps(p.s, M, g.parts[1], part % g.parts[1]);
+            for v in 0..g.k_vectors {
+                let mut taps = [[s.splat(0.0); R]; R];
+                for (i, row) in rows.clone().enumerate() {
+                    for (j, column) in columns.clone().enumerate() {
+                        taps[i][j] = self.load(s, row, column, v);
+                    }
                 }
-            }
-            let u = weight::<S, T, N, M, R>(s, taps);
-            for (f, u) in u.as_flattened().iter().enumerate() {
-                let mut lanes = [0.0; 16];
-                // SAFETY: 16 values hold the widest vector.
-                unsafe { s.store(lanes.as_mut_ptr(), *u) };
-                let count = if self.adjoint { S::LANES.min(p.k - v * S::LANES) } else { S::LANES };
-                for (lane, value) in lanes[..count].iter().enumerate() {
-                    let k = v * S::LANES + lane;
-                    let (row, column) = if self.adjoint { (k, c) } else { (c, k) };
-                    let index = packed_index(row, column, depth, vectors, S::LANES);
-                    // SAFETY: this task alone writes channel `c`.
-                    unsafe { self.out.slice(f * stride + index, 1)[0] = *value };
+                let u = weight::<S, T, N, M, R>(s, taps);
+                let row = part * g.c + channel;
+                let index = packed_index(row, v * S::LANES, g.depth(), g.k_vectors, S::LANES);
+                for (f, u) in u.as_flattened().iter().enumerate() {
+                    // SAFETY: this task alone writes the channel's rows, of which this is a whole vector.
+                    unsafe {
+                        let out = self.out.slice(f * stride + index, S::LANES);
+                        s.store(out.as_mut_ptr(), *u);
+                    }
                 }
             }
         }
+    }
+}
+
+impl<T, const N: usize, const M: usize, const R: usize> WeightTask<'_, T, N, M, R> {
+    /// Vector `v` of the pass's output channels of a tap.
+    #[inline(always)]
+    fn load<S: Simd>(&self, s: S, row: usize, column: usize, v: usize) -> S::F32 {
+        let p = self.p;
+        if !self.adjoint {
+            let w = &self.w[((row * p.s + column) * p.c + self.channel) * p.k..][..p.k];
+            // SAFETY: the row has `k` values.
+            return unsafe { load_channels(s, w.as_ptr(), v, p.k) };
+        }
+        let (row, column) = (p.r - 1 - row, p.s - 1 - column);
+        let first = v * S::LANES;
+        let w = &self.w[((row * p.s + column) * p.c + first) * p.k..];
+        let mut lanes = [0.0; 16];
+        for (lane, w) in lanes[..S::LANES.min(p.c - first)].iter_mut().zip(w.chunks_exact(p.k)) {
+            *lane = w[self.channel];
+        }
+        // SAFETY: 16 values hold the widest vector.
+        unsafe { s.load(lanes.as_ptr()) }
     }
 }
