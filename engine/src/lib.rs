@@ -59,7 +59,9 @@ pub use init::Init;
 pub use kernels::activation::Activation;
 pub use kernels::loss::Loss;
 pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
-pub use ops::{BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, CustomOp, View};
+pub use ops::{
+    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CustomOp, NormConvAct, NormConvActNodes, View,
+};
 pub use optim::AdamW;
 pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
 pub use schedule::{Schedule, ScheduleKind};

@@ -1,7 +1,10 @@
 //! One layer of the encoder or decoder: batch norm, convolution, zeros at the bottom and right, activation.
 
 use crate::BatchNormPosition;
-use engine::{Activation, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Graph, Init, NodeId};
+use engine::{
+    Activation, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, Graph, Init, NodeId, NormConvAct,
+    NormConvActNodes,
+};
 use std::fmt;
 
 #[derive(Clone, Debug)]
@@ -20,12 +23,27 @@ pub(crate) struct Layer {
     pub(crate) activation: Option<Activation>,
 }
 
+/// What surrounds a layer in the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Height and width that the convolution's output is padded up to.
+    pub(crate) size: Option<[usize; 2]>,
+    /// What is added to the output, and its weight.
+    pub(crate) skip: Option<(NodeId, f64)>,
+    /// Whether the layer becomes one node where that is possible.
+    pub(crate) fused: bool,
+}
+
 impl Layer {
-    /// Records the layer. Its output is padded up to `size` (height, width) before the activation.
-    pub(crate) fn record(&self, graph: &mut Graph, x: NodeId, size: Option<[usize; 2]>) -> engine::Result<NodeId> {
+    /// Records the layer and what is added to its output.
+    pub(crate) fn record(&self, graph: &mut Graph, x: NodeId, place: Place) -> engine::Result<NodeId> {
+        let norm_is_first = matches!(self.batch_norm, BatchNormPosition::BeforeConv | BatchNormPosition::None);
+        if place.fused && norm_is_first && !self.needs_padding(graph, x, place.size) {
+            return self.record_fused(graph, x, place.skip);
+        }
         let mut y = self.batch_norm_at(BatchNormPosition::BeforeConv, graph, x)?;
         y = self.conv(graph, y)?;
-        if let Some([height, width]) = size {
+        if let Some([height, width]) = place.size {
             y = self.pad(graph, y, height, width)?;
         }
         y = self.batch_norm_at(BatchNormPosition::AfterConv, graph, y)?;
@@ -33,10 +51,47 @@ impl Layer {
             y = graph.activation(y, activation)?;
             graph.set_name(y, &format!("{}.act", self.name));
         }
-        self.batch_norm_at(BatchNormPosition::AfterActivation, graph, y)
+        y = self.batch_norm_at(BatchNormPosition::AfterActivation, graph, y)?;
+        if let Some((skip, weight)) = place.skip {
+            y = graph.add(y, skip, weight)?;
+            graph.set_name(y, &format!("{}.skip", self.name));
+        }
+        Ok(y)
     }
 
-    fn conv(&self, graph: &mut Graph, x: NodeId) -> engine::Result<NodeId> {
+    /// Records the layer as one node.
+    fn record_fused(&self, graph: &mut Graph, x: NodeId, skip: Option<(NodeId, f64)>) -> engine::Result<NodeId> {
+        let norm = match self.batch_norm {
+            BatchNormPosition::None => None,
+            _ => Some(self.batch_norm_nodes(graph)?),
+        };
+        let (w, bias) = self.conv_nodes(graph)?;
+        let (skip, skip_weight) = skip.map_or((None, 0.0), |(skip, weight)| (Some(skip), weight));
+        let nodes = NormConvActNodes { norm, w, bias: Some(bias), skip };
+        let (conv, norm) = (self.convolution(), BatchNorm::default());
+        let y = graph.norm_conv_act(x, nodes, NormConvAct { conv, norm, activation: self.activation, skip_weight })?;
+        graph.set_name(y, &self.name);
+        Ok(y)
+    }
+
+    /// Whether the output of the convolution of `x` is smaller than `size`.
+    fn needs_padding(&self, graph: &Graph, x: NodeId, size: Option<[usize; 2]>) -> bool {
+        let shape = graph.shape(x);
+        let image = &shape.dims()[1..3];
+        let output = |len: &usize| ((len - 1) * self.stride + self.kernel_size).saturating_sub(2 * self.padding);
+        size.is_some_and(|size| image.iter().map(output).ne(size))
+    }
+
+    fn convolution(&self) -> Convolution {
+        let (stride, padding, groups) = ([self.stride; 2], [self.padding; 2], self.groups);
+        match self.transposed {
+            true => Convolution::Transposed(ConvTranspose2d { stride, padding, groups, ..ConvTranspose2d::default() }),
+            false => Convolution::Conv2d(Conv2d { stride, padding, groups }),
+        }
+    }
+
+    /// Records weight and bias.
+    fn conv_nodes(&self, graph: &mut Graph) -> engine::Result<(NodeId, NodeId)> {
         let Layer { in_channels, out_channels, kernel_size: k, groups, .. } = *self;
         // A transposed convolution has the weight of the convolution that it is the adjoint of, from out_channels to in_channels.
         let (c, k_out) = if self.transposed { (out_channels, in_channels) } else { (in_channels, out_channels) };
@@ -44,17 +99,15 @@ impl Layer {
         // PyTorch counts the second dimension of its weight (OIHW, and IOHW if transposed): ours is the third.
         let init = Init::kaiming_uniform(k * k * (c / groups));
         let w = graph.parameter(&format!("{}.conv.weight", self.name), shape, init)?;
-        let bias = Some(graph.parameter(&format!("{}.conv.bias", self.name), [out_channels], init)?);
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        let y = if self.transposed {
-            graph.conv_transpose2d(
-                x,
-                w,
-                bias,
-                ConvTranspose2d { stride, padding, groups, ..ConvTranspose2d::default() },
-            )?
-        } else {
-            graph.conv2d(x, w, bias, Conv2d { stride, padding, groups })?
+        let bias = graph.parameter(&format!("{}.conv.bias", self.name), [out_channels], init)?;
+        Ok((w, bias))
+    }
+
+    fn conv(&self, graph: &mut Graph, x: NodeId) -> engine::Result<NodeId> {
+        let (w, bias) = self.conv_nodes(graph)?;
+        let y = match self.convolution() {
+            Convolution::Conv2d(conv) => graph.conv2d(x, w, Some(bias), conv)?,
+            Convolution::Transposed(conv) => graph.conv_transpose2d(x, w, Some(bias), conv)?,
         };
         graph.set_name(y, &format!("{}.conv", self.name));
         Ok(y)
@@ -73,17 +126,21 @@ impl Layer {
         if self.batch_norm != position {
             return Ok(x);
         }
+        let nodes = self.batch_norm_nodes(graph)?;
+        let y = graph.batch_norm(x, nodes, BatchNorm::default())?;
+        graph.set_name(y, &format!("{}.bn", self.name));
+        Ok(y)
+    }
+
+    fn batch_norm_nodes(&self, graph: &mut Graph) -> engine::Result<BatchNormNodes> {
         let name = |field: &str| format!("{}.bn.{field}", self.name);
         let shape = [self.batch_norm_channels()];
-        let nodes = BatchNormNodes {
+        Ok(BatchNormNodes {
             gamma: graph.parameter(&name("weight"), shape, Init::Ones)?,
             beta: graph.parameter(&name("bias"), shape, Init::Zeros)?,
             running_mean: graph.state(&name("running_mean"), shape, Init::Zeros)?,
             running_var: graph.state(&name("running_var"), shape, Init::Ones)?,
-        };
-        let y = graph.batch_norm(x, nodes, BatchNorm::default())?;
-        graph.set_name(y, &format!("{}.bn", self.name));
-        Ok(y)
+        })
     }
 
     /// Channels that the batch norm sees, 0 if there is none.

@@ -1,6 +1,6 @@
 //! The network: how layers and skip connections are put together.
 
-use crate::layer::Layer;
+use crate::layer::{Layer, Place};
 use crate::{BatchNormPosition, Error, ResConvConfig, Result};
 use engine::{Activation, Graph, NodeId};
 use std::fmt;
@@ -40,11 +40,25 @@ impl ResConv {
     /// Records the network on images `x[N,H,W,in_channels]`, and returns its output `[N,H,W,out_channels]`, between 0 and 1.
     ///
     /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as `encoder.layer_1.bn.running_mean`, and
-    /// PyTorch's default initialization. Operations are named `encoder.layer_1.conv`, `decoder.layer_2.skip` and so on.
+    /// PyTorch's default initialization. Every layer that has its batch norm before the convolution, or none, is one node,
+    /// [`Graph::norm_conv_act`], named `encoder.layer_1` and so on, with the addition that follows it; the operations of the others are
+    /// named `decoder.layer_2.conv`, `decoder.layer_2.skip` and so on.
     ///
     /// # Errors
     /// If `x` has another shape, an image that arrives at a layer is too small for its kernel, or the graph has a network already.
     pub fn record(&self, graph: &mut Graph, x: NodeId) -> Result<NodeId> {
+        self.record_with(graph, x, true)
+    }
+
+    /// As [`record`](Self::record), with one node an operation: the same function but for rounding, slower.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn record_unfused(&self, graph: &mut Graph, x: NodeId) -> Result<NodeId> {
+        self.record_with(graph, x, false)
+    }
+
+    fn record_with(&self, graph: &mut Graph, x: NodeId, fused: bool) -> Result<NodeId> {
         match graph.shape(x).dims() {
             [_, _, _, channels] if *channels == self.config.in_channels => {}
             _ => return Err(Error::Input { channels: self.config.in_channels, got: graph.shape(x) }),
@@ -54,18 +68,15 @@ impl ResConv {
         let mut inputs = Vec::with_capacity(self.encoder.len());
         for layer in &self.encoder {
             inputs.push(y);
-            y = record_layer(layer, graph, y, None)?;
+            y = record_layer(layer, graph, y, Place { size: None, skip: None, fused })?;
         }
         for (i, layer) in self.decoder.iter().enumerate() {
             let mirrored = inputs.pop().expect("encoder and decoder have equally many layers");
             // A convolution loses the last (size + 2 padding - kernel) mod stride rows, and its mirror does not give them back:
             // the output is never larger than the mirrored input, and zeros make up for the rest.
-            let output_size = image_size(graph, mirrored);
-            y = record_layer(layer, graph, y, Some(output_size))?;
-            if i + 1 < self.decoder.len() {
-                y = graph.add(y, mirrored, self.config.residual_weight)?;
-                graph.set_name(y, &format!("decoder.layer_{}.skip", i + 2));
-            }
+            let size = Some(image_size(graph, mirrored));
+            let skip = (i + 1 < self.decoder.len()).then_some((mirrored, self.config.residual_weight));
+            y = record_layer(layer, graph, y, Place { size, skip, fused })?;
         }
         Ok(y)
     }
@@ -160,10 +171,10 @@ fn decoder_layer(config: &ResConvConfig, i: usize) -> Layer {
     }
 }
 
-fn record_layer(layer: &Layer, graph: &mut Graph, x: NodeId, output_size: Option<[usize; 2]>) -> Result<NodeId> {
+fn record_layer(layer: &Layer, graph: &mut Graph, x: NodeId, place: Place) -> Result<NodeId> {
     let [height, width] = image_size(graph, x);
     let layer_error = |source| Error::Layer { layer: layer.name.clone(), height, width, source: Box::new(source) };
-    layer.record(graph, x, output_size).map_err(layer_error)
+    layer.record(graph, x, place).map_err(layer_error)
 }
 
 /// Height and width of an image node `[N,H,W,C]`.

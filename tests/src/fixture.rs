@@ -26,11 +26,27 @@ impl Fixture {
     ///
     /// # Panics
     /// If it cannot be recorded.
-    pub fn new(config: ResConvConfig, [n, height, width]: [usize; 3]) -> Fixture {
+    pub fn new(config: ResConvConfig, image: [usize; 3]) -> Fixture {
+        Fixture::record(config, image, ResConv::record)
+    }
+
+    /// As [`new`](Self::new), with one node an operation.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub fn unfused(config: ResConvConfig, image: [usize; 3]) -> Fixture {
+        Fixture::record(config, image, ResConv::record_unfused)
+    }
+
+    fn record(
+        config: ResConvConfig,
+        [n, height, width]: [usize; 3],
+        record: fn(&ResConv, &mut Graph, NodeId) -> model::Result<NodeId>,
+    ) -> Fixture {
         let network = ResConv::new(config).unwrap();
         let mut graph = Graph::new();
         let image = graph.input("image", [n, height, width, network.config().in_channels]).unwrap();
-        let output = network.record(&mut graph, image).unwrap();
+        let output = record(&network, &mut graph, image).unwrap();
         let target = graph.input("target", graph.shape(output)).unwrap();
         let loss = graph.l1_loss(output, target).unwrap();
         Fixture { network, graph, image, target, output, loss }

@@ -1,7 +1,8 @@
 //! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` against `Reference`.
 
 use engine::{
-    Activation, Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, gradcheck,
+    Activation, Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, Statistics,
+    gradcheck,
 };
 use kernels::simd::Isa;
 use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
@@ -55,6 +56,46 @@ fn gradients_are_those_of_finite_differences() {
         let parameters = report.rows.iter().filter(|row| row.kind == "parameter").count();
         assert_eq!(parameters, fixture.graph.tensors().iter().filter(|tensor| tensor.trained).count());
     }
+}
+
+/// The fused layers and one node an operation are the same function: in f64, but for some roundings.
+#[test]
+fn fused_layers_compute_what_their_parts_compute() {
+    let mut fused_nodes = 0;
+    for (config, [height, width]) in cases() {
+        let image = [3, height, width];
+        let [fused, unfused] = [Fixture::new(config.clone(), image), Fixture::unfused(config.clone(), image)];
+        assert!(fused.graph.len() <= unfused.graph.len());
+        fused_nodes += unfused.graph.len() - fused.graph.len();
+        let mut comparison = Comparison::new(format!("{config:?}"));
+        let [got, want] = [outcome(Reference, &fused), outcome(Reference, &unfused)];
+        for (got, want) in [(got.values, want.values), (got.gradients, want.gradients)] {
+            let largest = want.iter().map(|(_, values)| largest(values)).fold(0.0, f64::max);
+            for ((name, got), (_, want)) in got.iter().zip(&want) {
+                comparison.tensor_within(name, got, want, 0.0, 1e-11 * largest);
+            }
+        }
+        for statistics in [Statistics::Running, Statistics::Batch] {
+            let [got, want] = [&fused, &unfused].map(|fixture| evaluate(fixture, statistics));
+            comparison.tensor_within(&format!("{statistics:?} output"), &got, &want, 0.0, 1e-11);
+        }
+        comparison.finish();
+    }
+    assert!(fused_nodes > 0, "no layer is fused");
+}
+
+/// The output of an inference plan on `Reference`.
+fn evaluate(fixture: &Fixture, statistics: Statistics) -> Vec<f64> {
+    let options = PlanOptions { poison: true, ..PlanOptions::default() };
+    let plan = Plan::inference_with(&fixture.graph, &[fixture.output], statistics, &options).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    initialize(&mut session, 1);
+    let pixels = fixture.graph.shape(fixture.image).len();
+    session.write_input(PlanId(0), fixture.image, &uniform(3, pixels, 0.0, 1.0)).unwrap();
+    session.run(PlanId(0)).unwrap();
+    let mut output = vec![0.0; fixture.graph.shape(fixture.output).len()];
+    session.read(PlanId(0), fixture.output, &mut output).unwrap();
+    output
 }
 
 /// What a backend computes of a network: values (the output, and the running statistics after it) and the gradients

@@ -15,7 +15,7 @@ fn every_operation_is_right_on_every_path_with_every_algorithm() {
     assert!(summary.passed(), "{summary}");
 
     // what there is to check, from the lists of operations, instruction sets and algorithms
-    let with_algorithms = ["conv2d", "conv_transpose2d", "linear"];
+    let with_algorithms = ["conv2d", "conv_transpose2d", "linear", "norm_conv_act"];
     let awkward = engine::gradcheck::cases();
     let ops: BTreeSet<&str> = awkward.iter().map(|case| case.op.as_str()).collect();
     for op in with_algorithms.into_iter().chain(["batch_norm", "gelu", "add", "pad", "l1_loss", "mse_loss", "custom"]) {
@@ -52,8 +52,13 @@ fn every_operation_is_right_on_every_path_with_every_algorithm() {
             }
         }
     }
-    let stale = |line: &&trainer::gradcheck::Line| line.pass == "running statistics";
-    assert_eq!(summary.lines.iter().filter(stale).count(), Isa::available().len());
+    for isa in Isa::available() {
+        let algos = Algo::ALL.map(|algo| ("norm_conv_act", algo.kernel_name(isa)));
+        for (op, path) in algos.into_iter().chain([("batch_norm", format!("cpu-{isa}"))]) {
+            let states = lines(op, &path, "reference").into_iter().filter(|line| line.pass == "running statistics");
+            assert_eq!(states.count(), 1, "running statistics of {op} on {path}");
+        }
+    }
 }
 
 #[test]
@@ -67,10 +72,16 @@ fn every_injected_fault_is_found_on_every_path() {
             Fault::OffByOnePadding | Fault::TransposedWeight => {
                 vec![("conv2d", "grad_input"), ("linear", "grad_input"), ("conv_transpose2d", "forward")]
             }
-            Fault::MissedBoundaryTile => convolutions.map(|op| (op, "grad_weight")).to_vec(),
+            Fault::MissedBoundaryTile => {
+                convolutions.into_iter().chain(["norm_conv_act"]).map(|op| (op, "grad_weight")).collect()
+            }
             Fault::OverwriteInsteadOfAdd => convolutions.map(|op| (op, "grad_input")).to_vec(),
-            Fault::ScaledBiasGradient => convolutions.map(|op| (op, "grad_bias")).to_vec(),
-            Fault::StaleRunningStatistic => vec![("batch_norm", "running statistics")],
+            Fault::ScaledBiasGradient => {
+                convolutions.into_iter().chain(["norm_conv_act"]).map(|op| (op, "grad_bias")).collect()
+            }
+            Fault::StaleRunningStatistic => {
+                vec![("batch_norm", "running statistics"), ("norm_conv_act", "running statistics")]
+            }
         };
         for &(op, pass) in &expected {
             let lines: Vec<_> = summary

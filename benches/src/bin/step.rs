@@ -35,6 +35,9 @@ struct Arguments {
     /// Times forward passes with running statistics.
     #[arg(long)]
     inference: bool,
+    /// Records one node an operation instead of one a layer.
+    #[arg(long)]
+    unfused: bool,
     /// Prints where the time of one step goes instead.
     #[arg(long)]
     profile: bool,
@@ -52,7 +55,8 @@ fn main() -> Result<()> {
     let shape = [a.batch, a.size, a.size, 1];
     let x = graph.input("image", shape)?;
     let target = graph.input("target", shape)?;
-    let y = ResConv::new(config)?.record(&mut graph, x)?;
+    let network = ResConv::new(config)?;
+    let y = if a.unfused { network.record_unfused(&mut graph, x) } else { network.record(&mut graph, x) }?;
     let plan = if a.inference {
         Plan::inference(&graph, &[y], Statistics::Running)?
     } else {

@@ -88,6 +88,11 @@ impl Operation for BatchNorm {
         Ok(x)
     }
 
+    /// The running statistics.
+    fn updates(&self) -> usize {
+        2
+    }
+
     /// The output may take the place of `x`. The mean and reciprocal deviation of the batch are auxiliaries 0 and 1.
     fn forward(&self, cx: &mut Emitter<'_, '_>) {
         let [x, gamma, beta, running_mean, running_var] = [0, 1, 2, 3, 4].map(|i| cx.input(i));

@@ -61,7 +61,7 @@ impl Graph {
 
 impl Conv2d {
     /// The kernels' parameters for an image and a weight of four dimensions, or a vector and a matrix of two.
-    fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
+    pub(super) fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
         let (x, kernel) = match (x.dims(), w.dims()) {
             (&[n, c], _) => ([n, 1, 1, c], [1, 1]),
             (&[n, h, w, c], &[r, s, _, _]) => ([n, h, w, c], [r, s]),

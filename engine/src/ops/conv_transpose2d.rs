@@ -51,7 +51,7 @@ impl Graph {
 
 impl ConvTranspose2d {
     /// The kernels' parameters of the convolution that this is the adjoint of.
-    fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
+    pub(super) fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
         let (&[n, p, q, k], &[r, s, group, _]) = (x.dims(), w.dims()) else {
             unreachable!("the shape rule admits no {x} and {w}");
         };

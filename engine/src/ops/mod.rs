@@ -13,6 +13,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod custom;
 mod loss;
+mod norm_conv_act;
 mod pad;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
@@ -20,6 +21,7 @@ pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
 pub(crate) use custom::CustomPass;
 pub use custom::{CustomOp, View};
+pub use norm_conv_act::{Convolution, NormConvAct, NormConvActNodes};
 
 use crate::graph::{Node, NodeId};
 use crate::plan::{Call, Emitter};
@@ -29,6 +31,7 @@ use case::{Case, Random};
 use custom::Custom;
 use kernels::activation::Activation;
 use kernels::loss::Loss;
+use norm_conv_act::NormConvActOp;
 use pad::Pad;
 
 /// What the engine knows of an operation.
@@ -49,6 +52,11 @@ pub(crate) trait Operation {
     /// than to keep the output for the backward passes of its readers. Only asked of training plans.
     fn recompute(&self, _cx: &Emitter<'_, '_>, _output: kernels::Span) -> Option<Call> {
         None
+    }
+
+    /// How many of the last inputs are states that a training plan updates.
+    fn updates(&self) -> usize {
+        0
     }
 
     /// The cases that its gradients are checked with: every parameter, and sizes at which loops have edges.
@@ -111,7 +119,7 @@ macro_rules! operations {
     };
 }
 
-operations!(Conv2d, ConvTranspose2d, BatchNorm, Activation, Add, Pad, Loss, Custom);
+operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Add, Pad, Loss, Custom);
 
 impl Op {
     /// Its name in messages: `conv2d`, `input`.
@@ -122,6 +130,17 @@ impl Op {
             Op::State => "state",
             op => op.operation().expect("not a leaf").kind(),
         }
+    }
+
+    /// Whether it is a batch normalization that can take over the moments of its first input from whatever makes that, and that
+    /// gives it a gradient in parts.
+    pub(crate) fn is_fused_norm(&self) -> bool {
+        matches!(self, Op::NormConvActOp(op) if op.has_norm())
+    }
+
+    /// Whether its backward pass takes the parts of a gradient as they are.
+    pub(crate) fn takes_gradient_in_parts(&self) -> bool {
+        matches!(self, Op::NormConvActOp(_))
     }
 
     /// Whether the value is given, not computed.

@@ -6,6 +6,7 @@ use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
 use kernels::custom;
+use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
 use kernels::{Backend, Element, Span, Write};
@@ -24,6 +25,11 @@ pub(crate) enum Call {
     BatchNormApply(BatchNormParams, batch_norm::Apply),
     BatchNormInference(BatchNormParams, batch_norm::Inference),
     BatchNormBackward(BatchNormParams, batch_norm::Backward),
+    BatchNormMoments(BatchNormParams, batch_norm::Moments),
+    BatchNormFold(BatchNormParams, batch_norm::Fold),
+    BatchNormGradients(BatchNormParams, batch_norm::Gradients),
+    EpilogueForward(EpilogueParams, epilogue::Forward),
+    EpilogueBackward(EpilogueParams, epilogue::Backward),
     ActivationForward(Activation, activation::Forward),
     ActivationBackward(Activation, activation::Backward),
     Add(f64, add::Add),
@@ -67,6 +73,11 @@ impl Call {
             Call::BatchNormApply(..) => "batch_norm.apply",
             Call::BatchNormInference(..) => "batch_norm.inference",
             Call::BatchNormBackward(..) => "batch_norm.backward",
+            Call::BatchNormMoments(..) => "batch_norm.moments",
+            Call::BatchNormFold(..) => "batch_norm.fold",
+            Call::BatchNormGradients(..) => "batch_norm.gradients",
+            Call::EpilogueForward(..) => "epilogue.forward",
+            Call::EpilogueBackward(..) => "epilogue.backward",
             Call::ActivationForward(..) => "activation.forward",
             Call::ActivationBackward(..) => "activation.backward",
             Call::Add(..) => "add",
@@ -91,6 +102,11 @@ impl Call {
             Call::BatchNormApply(ref p, o) => backend.batch_norm_apply(memory, p, o),
             Call::BatchNormInference(ref p, o) => backend.batch_norm_inference(memory, p, o),
             Call::BatchNormBackward(ref p, o) => backend.batch_norm_backward(memory, p, o),
+            Call::BatchNormMoments(ref p, o) => backend.batch_norm_moments(memory, p, o),
+            Call::BatchNormFold(ref p, o) => backend.batch_norm_fold(memory, p, o),
+            Call::BatchNormGradients(ref p, o) => backend.batch_norm_gradients(memory, p, o),
+            Call::EpilogueForward(ref p, o) => backend.epilogue_forward(memory, p, o),
+            Call::EpilogueBackward(ref p, o) => backend.epilogue_backward(memory, p, o),
             Call::ActivationForward(f, o) => backend.activation_forward(memory, f, o),
             Call::ActivationBackward(f, o) => backend.activation_backward(memory, f, o),
             Call::Add(weight, o) => backend.add(memory, weight, o),
@@ -149,6 +165,33 @@ impl Call {
                 visit(&mut [&mut o.dgamma], o.dgamma_write.into());
                 visit(&mut [&mut o.dbeta], o.dbeta_write.into());
                 visit(&mut [&mut o.dx], o.dx_write.into());
+            }
+            Call::BatchNormMoments(_, o) => {
+                visit(&mut [&mut o.x], Read);
+                visit(&mut [&mut o.mean, &mut o.var], Set);
+            }
+            Call::BatchNormFold(_, o) => {
+                visit(&mut [&mut o.gamma, &mut o.beta, &mut o.mean, &mut o.var], Read);
+                visit(&mut [&mut o.running_mean, &mut o.running_var], Update);
+                visit(&mut [&mut o.rstd, &mut o.scale, &mut o.shift], Set);
+            }
+            Call::BatchNormGradients(_, o) => {
+                visit(&mut [&mut o.x, &mut o.gamma, &mut o.mean, &mut o.rstd, &mut o.dy], Read);
+                visit(&mut [&mut o.dgamma], o.dgamma_write.into());
+                visit(&mut [&mut o.dbeta], o.dbeta_write.into());
+                visit(&mut [&mut o.coefficients], Set);
+            }
+            Call::EpilogueForward(_, o) => {
+                visit(&mut [&mut o.z, &mut o.skip], Read);
+                visit(&mut [&mut o.y, &mut o.mean, &mut o.var], Set);
+            }
+            Call::EpilogueBackward(_, o) => {
+                let norm = &mut o.norm;
+                visit(&mut [&mut o.saved], Read);
+                visit(&mut [&mut norm.dy, &mut norm.x, &mut norm.mean, &mut norm.coefficients], Read);
+                visit(&mut [&mut o.dy], Read);
+                visit(&mut [&mut o.db], o.db_write.into());
+                visit(&mut [&mut o.total, &mut o.dz], Set);
             }
             Call::ActivationForward(_, o) => {
                 visit(&mut [&mut o.x], Read);
@@ -209,9 +252,14 @@ impl Call {
             Call::Conv2dGradBias(o) => backend.conv2d_grad_bias_workspace_bytes(o.dy.len / o.db.len, o.db.len),
             Call::BatchNormForward(p, _) => backend.batch_norm_forward_workspace_bytes(p),
             Call::BatchNormBackward(p, _) => backend.batch_norm_backward_workspace_bytes(p),
+            Call::BatchNormMoments(p, _) => backend.batch_norm_moments_workspace_bytes(p),
+            Call::BatchNormGradients(p, _) => backend.batch_norm_gradients_workspace_bytes(p),
+            Call::EpilogueForward(p, _) => backend.epilogue_forward_workspace_bytes(p),
+            Call::EpilogueBackward(p, _) => backend.epilogue_backward_workspace_bytes(p),
             Call::LossForward(_, o) => backend.loss_forward_workspace_bytes(o.prediction.len),
             Call::BatchNormApply(..)
             | Call::BatchNormInference(..)
+            | Call::BatchNormFold(..)
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
             | Call::Add(..)
@@ -234,6 +282,10 @@ impl Call {
             Call::Conv2dGradBias(o) => o.workspace = workspace,
             Call::BatchNormForward(_, o) => o.workspace = workspace,
             Call::BatchNormBackward(_, o) => o.workspace = workspace,
+            Call::BatchNormMoments(_, o) => o.workspace = workspace,
+            Call::BatchNormGradients(_, o) => o.workspace = workspace,
+            Call::EpilogueForward(_, o) => o.workspace = workspace,
+            Call::EpilogueBackward(_, o) => o.workspace = workspace,
             Call::LossForward(_, o) => o.workspace = workspace,
             call => assert!(workspace.is_empty(), "{} takes no workspace", call.name()),
         }
@@ -251,11 +303,16 @@ impl Call {
             Call::Conv2dGradInput(p, _) => p.r * p.s * p.k / p.groups,
             Call::Conv2dGradWeight(p, _) => p.n * p.p * p.q,
             Call::Conv2dGradBias(o) => o.dy.len / o.db.len,
-            Call::BatchNormForward(p, _) | Call::BatchNormBackward(p, _) => p.rows,
+            Call::BatchNormForward(p, _)
+            | Call::BatchNormBackward(p, _)
+            | Call::BatchNormMoments(p, _)
+            | Call::BatchNormGradients(p, _) => p.rows,
+            Call::EpilogueForward(p, _) | Call::EpilogueBackward(p, _) => p.rows,
             Call::LossForward(_, o) => o.prediction.len,
             Call::Custom(_, o) => o.reads.iter().map(|span| span.len).max().unwrap_or(1),
             Call::BatchNormApply(..)
             | Call::BatchNormInference(..)
+            | Call::BatchNormFold(..)
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
             | Call::Add(..)

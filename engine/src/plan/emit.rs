@@ -5,11 +5,12 @@
 //! with the value's index as its offset.
 
 use super::arena::align;
-use super::{Call, Mode, Pass, Purpose};
+use super::{Call, Mode, Pass, Purpose, Statistics};
 use crate::graph::{Graph, Node, NodeId};
-use crate::ops::Op;
+use crate::ops::{Op, Operation};
 use crate::regions::{GRADIENTS, INPUTS, Layout};
 use crate::{Error, Result, Shape};
+use kernels::epilogue::{Backward, EpilogueParams, NormGradient};
 use kernels::{Region, Span, Write, add};
 
 /// Region of the spans that stand for values.
@@ -46,6 +47,12 @@ pub(crate) struct Program {
     auxiliaries: Vec<Vec<Span>>,
     /// The gradient of each node, as far as it is written.
     pub(crate) gradients: Vec<Option<Span>>,
+    /// What the gradient of each node is to be multiplied by: 1, unless its operation takes gradients in parts.
+    weights: Vec<f64>,
+    /// The part of the gradient of each node that comes from a batch normalization, if its operation takes gradients in parts.
+    norms: Vec<Option<NormGradient>>,
+    /// Mean and variance of each node's channels, if a pass writes them.
+    moments: Vec<Option<[Span; 2]>>,
     /// The gradient that the caller gives.
     pub(crate) cotangent: Option<Span>,
     /// Elements of the inputs' region in use.
@@ -106,8 +113,12 @@ pub(crate) fn emit(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[No
             of_node: vec![None; graph.len()],
             auxiliaries: vec![Vec::new(); graph.len()],
             gradients: vec![None; graph.len()],
+            weights: vec![1.0; graph.len()],
+            norms: vec![None; graph.len()],
+            moments: vec![None; graph.len()],
             ..Program::default()
         },
+        needed: Vec::new(),
         wants: vec![false; graph.len()],
         owners: Vec::new(),
         pass: Pass::Forward,
@@ -126,6 +137,8 @@ struct Builder<'a> {
     layout: &'a Layout,
     mode: Mode,
     program: Program,
+    /// Whether each node is computed.
+    needed: Vec<bool>,
     /// Whether each node's gradient is wanted.
     wants: Vec<bool>,
     /// For each value that is a gradient: how many nodes, whose backward passes are still to be emitted, have it as
@@ -137,11 +150,14 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn forward(&mut self, purpose: &Purpose, results: &[NodeId]) -> Result<()> {
-        let needed = ancestors(self.graph, results);
+        self.needed = ancestors(self.graph, results);
         if self.mode == Mode::Training {
-            self.check_states(&needed)?;
+            self.check_states()?;
         }
-        for id in self.graph.ids().filter(|id| needed[id.index()]) {
+        for id in self.graph.ids() {
+            if !self.needed[id.index()] {
+                continue;
+            }
             let node = self.graph.get(id);
             let value = match &node.op {
                 Op::Input => self.program.outliving(node.shape),
@@ -163,16 +179,14 @@ impl Builder<'_> {
     }
 
     /// Which passes run would decide which running statistics another reader sees.
-    fn check_states(&self, needed: &[bool]) -> Result<()> {
-        let nodes = || self.graph.ids().filter(|id| needed[id.index()]).map(|id| (id, self.graph.get(id)));
-        let is_norm = |node: &Node| matches!(node.op, Op::BatchNorm(_));
-        for (_, norm) in nodes().filter(|(_, node)| is_norm(node)) {
-            let updated = &norm.inputs[3..];
-            let read_by = |node: &Node| {
-                let read = if is_norm(node) { &node.inputs[..3] } else { &node.inputs[..] };
-                read.iter().any(|input| updated.contains(input))
-            };
-            if let Some((_, reader)) = nodes().find(|(_, node)| read_by(node)) {
+    fn check_states(&self) -> Result<()> {
+        let nodes = || self.graph.ids().filter(|id| self.needed[id.index()]).map(|id| self.graph.get(id));
+        // what a node reads, and what it updates
+        let inputs = |node: &'_ Node| node.inputs.len() - node.op.operation().map_or(0, Operation::updates);
+        for norm in nodes() {
+            let updated = &norm.inputs[inputs(norm)..];
+            let read_by = |node: &&Node| node.inputs[..inputs(node)].iter().any(|input| updated.contains(input));
+            if let Some(reader) = nodes().find(read_by) {
                 return Err(Error::Params {
                     op: reader.op.kind(),
                     node: reader.name.clone(),
@@ -220,8 +234,9 @@ impl Builder<'_> {
         for id in graph.ids().rev().filter(|id| reached[id.index()]) {
             let Some(operation) = graph.get(id).op.operation().filter(|_| self.wants[id.index()]) else { continue };
             operation.backward(&mut Emitter { builder: self, id });
-            let dy = self.gradient(id);
-            self.owners[dy.offset] -= 1;
+            if let Some(dy) = self.program.gradients[id.index()] {
+                self.owners[dy.offset] -= 1;
+            }
         }
 
         self.recomputable();
@@ -267,13 +282,34 @@ impl Builder<'_> {
     /// Adds `weight` times the gradient `value` to the gradient of `target`, without a pass if it can share the value.
     fn contribute(&mut self, from: NodeId, target: NodeId, value: Span, weight: f64) {
         let is_first = self.program.gradients[target.index()].is_none();
-        if is_first && weight == 1.0 && self.graph.get(target).op != Op::Parameter {
+        let op = &self.graph.get(target).op;
+        if is_first && (weight == 1.0 || op.takes_gradient_in_parts()) && *op != Op::Parameter {
             self.program.gradients[target.index()] = Some(value);
+            self.program.weights[target.index()] = weight;
+            self.owners.resize(self.program.values.len(), 0);
             self.owners[value.offset] += 1;
             return;
         }
         let (y, write) = self.gradient_to_write(from, target);
         self.step(from, Call::Scale(weight, add::Scale { x: value, y, write }), Some((y, vec![value])));
+    }
+
+    /// Adds a gradient through a batch normalization, without a pass if the operation of `target` takes it as it is.
+    fn contribute_norm(&mut self, from: NodeId, target: NodeId, norm: NormGradient) {
+        let takes_parts = self.graph.get(target).op.takes_gradient_in_parts();
+        if takes_parts && self.program.norms[target.index()].is_none() {
+            self.program.norms[target.index()] = Some(norm);
+            return;
+        }
+        let shape = self.graph.shape(target);
+        let (dz, channels) = (self.program.value(shape), shape.channels());
+        let rows = shape.len() / channels;
+        let params = EpilogueParams { rows, channels, activation: None, skip_weight: 0.0, dy_weight: 0.0 };
+        let none = Span::EMPTY;
+        let operands =
+            Backward { saved: none, norm, dy: none, total: none, dz, db: none, db_write: Write::Set, workspace: none };
+        self.step(from, Call::EpilogueBackward(params, operands), Some((dz, vec![norm.dy])));
+        self.contribute(from, target, dz, 1.0);
     }
 
     /// Where the next contribution to the gradient of `target` goes, and whether it is the first.
@@ -282,11 +318,13 @@ impl Builder<'_> {
             let new = self.new_gradient(target);
             return (new, Write::Set);
         };
-        if self.owners[old.offset] > 1 {
-            // other nodes share the value as their gradient: add to a copy
+        let weight = self.program.weights[target.index()];
+        if self.owners[old.offset] > 1 || weight != 1.0 {
+            // other nodes share the value as their gradient, or it is to be multiplied: add to a copy
             self.owners[old.offset] -= 1;
             let new = self.new_gradient(target);
-            self.step(from, Call::Scale(1.0, add::Scale { x: old, y: new, write: Write::Set }), None);
+            let scale = Call::Scale(weight, add::Scale { x: old, y: new, write: Write::Set });
+            self.step(from, scale, Some((new, vec![old])));
             return (new, Write::Add);
         }
         (old, Write::Add)
@@ -299,6 +337,7 @@ impl Builder<'_> {
         };
         self.set_owners(new, 1);
         self.program.gradients[target.index()] = Some(new);
+        self.program.weights[target.index()] = 1.0;
         new
     }
 
@@ -363,6 +402,21 @@ impl Emitter<'_, '_> {
         self.builder.graph.shape(self.node().inputs[i])
     }
 
+    /// Shape of the node.
+    pub(crate) fn output_shape(&self) -> Shape {
+        self.node().shape
+    }
+
+    /// A value for this node's passes alone.
+    pub(crate) fn new_value(&mut self, shape: Shape) -> Span {
+        self.builder.program.value(shape)
+    }
+
+    /// Mean and variance of the channels of input `i`, if a pass before has written them.
+    pub(crate) fn moments(&self, i: usize) -> Option<[Span; 2]> {
+        self.builder.program.moments[self.node().inputs[i].index()]
+    }
+
     /// Value of input `i`.
     pub(crate) fn input(&self, i: usize) -> Span {
         let input = self.node().inputs[i];
@@ -404,10 +458,69 @@ impl Emitter<'_, '_> {
         self.builder.program.auxiliaries[self.id.index()].push(value);
         value
     }
+
+    /// Values for mean and variance of the channels of input `i`, which the next pass writes.
+    pub(crate) fn new_moments(&mut self, i: usize) -> [Span; 2] {
+        let input = self.node().inputs[i];
+        self.new_moments_of(input)
+    }
+
+    /// The same of the output.
+    pub(crate) fn new_output_moments(&mut self) -> [Span; 2] {
+        self.new_moments_of(self.id)
+    }
+
+    fn new_moments_of(&mut self, node: NodeId) -> [Span; 2] {
+        let channels = [self.builder.graph.shape(node).channels()].into();
+        let moments = [self.new_value(channels), self.new_value(channels)];
+        self.builder.program.moments[node.index()] = Some(moments);
+        moments
+    }
+
+    /// Whether a reader of the output would take over its moments.
+    pub(crate) fn norm_reads_output(&self) -> bool {
+        let Builder { graph, needed, mode, .. } = &*self.builder;
+        let reads = |node: &Node| node.op.is_fused_norm() && node.inputs[0] == self.id;
+        *mode != Mode::Inference(Statistics::Running)
+            && graph.ids().any(|id| needed[id.index()] && reads(graph.get(id)))
+    }
+}
+
+/// The gradient of a node, in parts: `weight dy`, and what comes from a batch normalization. One of them may be absent.
+pub(crate) struct Gradient {
+    pub(crate) norm: NormGradient,
+    pub(crate) dy: Span,
+    pub(crate) weight: f64,
 }
 
 /// For backward passes.
 impl Emitter<'_, '_> {
+    /// Gradient of the output in parts; for operations that take it so.
+    pub(crate) fn output_gradient(&self) -> Gradient {
+        let (program, index) = (&self.builder.program, self.id.index());
+        debug_assert!(self.node().op.takes_gradient_in_parts());
+        Gradient {
+            norm: program.norms[index].unwrap_or(NormGradient::NONE),
+            dy: program.gradients[index].unwrap_or(Span::EMPTY),
+            weight: program.weights[index],
+        }
+    }
+
+    /// Makes `weight` times a value the gradient of input `i`, or adds it, if it is wanted. Passes of this node that read the value
+    /// are emitted before.
+    pub(crate) fn contribute(&mut self, i: usize, value: Span, weight: f64) {
+        if self.wants(i) {
+            let input = self.node().inputs[i];
+            self.builder.contribute(self.id, input, value, weight);
+        }
+    }
+
+    /// Makes what comes from a batch normalization the gradient of input `i`, or adds it.
+    pub(crate) fn contribute_norm(&mut self, i: usize, norm: NormGradient) {
+        let input = self.node().inputs[i];
+        self.builder.contribute_norm(self.id, input, norm);
+    }
+
     /// Gradient of the output.
     pub(crate) fn dy(&self) -> Span {
         self.builder.gradient(self.id)

@@ -11,7 +11,7 @@ mod recompute;
 mod tests;
 
 pub(crate) use call::{Access, Call};
-pub(crate) use emit::{Emitter, Step, VALUE};
+pub(crate) use emit::{Emitter, Gradient, Step, VALUE};
 pub use memory::MemoryReport;
 
 use crate::graph::{Graph, NodeId};

@@ -30,9 +30,8 @@ fn copy(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// `a + weight b`
 #[derive(Clone, Copy)]
-pub(crate) struct WeightedSum(pub(crate) f32);
+struct WeightedSum(f32);
 
 impl Lanewise<2> for WeightedSum {
     #[inline(always)]
@@ -41,9 +40,8 @@ impl Lanewise<2> for WeightedSum {
     }
 }
 
-/// `weight x`
 #[derive(Clone, Copy)]
-pub(crate) struct Product(pub(crate) f32);
+struct Product(f32);
 
 impl Lanewise<1> for Product {
     #[inline(always)]

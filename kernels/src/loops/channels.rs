@@ -36,21 +36,8 @@ pub(crate) fn map_channels<const N: usize, const K: usize, F: Channelwise<N, K>>
         // SAFETY: tasks do not overlap.
         let out = unsafe { shared.slice(range.start, range.len()) };
         let inputs = inputs.map(|input| input.map(|x| &x[range.clone()]));
-        map_channels_task(cpu, columns, f, inputs, out, write);
+        cpu.isa.dispatch(Strip { f, columns, inputs, out, write });
     });
-}
-
-/// [`map_channels`] for some whole rows, in the calling thread.
-pub(crate) fn map_channels_task<const N: usize, const K: usize, F: Channelwise<N, K>>(
-    cpu: &Cpu,
-    columns: Columns,
-    f: &F,
-    inputs: [Option<&[f32]>; N],
-    out: &mut [f32],
-    write: Write,
-) {
-    assert!(inputs.iter().flatten().all(|input| input.len() == out.len()), "operands of unequal length");
-    cpu.isa.dispatch(Strip { f, columns, inputs, out, write });
 }
 
 /// One task of [`map_channels`].

@@ -27,20 +27,8 @@ pub(crate) fn map<const N: usize, F: Lanewise<N>>(
         let len = TASK_LEN.min(len - start);
         // SAFETY: tasks do not overlap.
         let out = unsafe { shared.slice(start, len) };
-        map_task(cpu, f, inputs.map(|input| input.map(|x| &x[start..start + len])), out, write);
+        cpu.isa.dispatch(Flat { f, inputs: inputs.map(|input| input.map(|x| &x[start..start + len])), out, write });
     });
-}
-
-/// [`map`] in the calling thread.
-pub(crate) fn map_task<const N: usize, F: Lanewise<N>>(
-    cpu: &Cpu,
-    f: F,
-    inputs: [Option<&[f32]>; N],
-    out: &mut [f32],
-    write: Write,
-) {
-    assert!(inputs.iter().flatten().all(|input| input.len() == out.len()), "operands of unequal length");
-    cpu.isa.dispatch(Flat { f, inputs, out, write });
 }
 
 /// One task of [`map`].

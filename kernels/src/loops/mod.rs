@@ -1,15 +1,17 @@
 //! The loops that passes share: tasks, vectors and tails.
 //!
 //! A pass gives a function of one vector an operand, and a loop runs it over the operands: [`map`] over flat ones,
-//! [`map_channels`] over rows whose channels have coefficients, [`column_sums`] adds up rows. A lane's result depends on
+//! [`map_channels`] over rows whose channels have coefficients, [`column_sums`] adds up rows, [`map_rows`] does all of it at once. A lane's result depends on
 //! that lane's inputs alone, so it is the same wherever in a vector, a tail or a task it is computed.
 
 mod channels;
 mod flat;
+mod rows;
 mod sums;
 
-pub(crate) use channels::{Channelwise, TILE, map_channels, map_channels_task};
-pub(crate) use flat::{Lanewise, map, map_task};
+pub(crate) use channels::{Channelwise, TILE, map_channels};
+pub(crate) use flat::{Lanewise, map};
+pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
 
 use crate::Cpu;

@@ -101,7 +101,7 @@ impl Emulator {
         let defines: Vec<String> = defines.iter().map(|define| format!("-D{define}")).collect();
         let mut units = Vec::new();
         for path in sources {
-            units.push(Unit::read(path, &defines)?);
+            units.push(Unit::read(path, &defines, mode == Mode::Plain)?);
         }
         let mut hasher = DefaultHasher::new();
         (mode, RUNTIME, &units, flags(&[])).hash(&mut hasher);
@@ -195,7 +195,8 @@ struct Unit {
 }
 
 impl Unit {
-    fn read(path: &Path, defines: &[String]) -> Result<Unit> {
+    /// `unroll`: as the source says. Unrolled loops full of a sanitizer's checks take ten times as long to compile.
+    fn read(path: &Path, defines: &[String], unroll: bool) -> Result<Unit> {
         // Without the shim: its macros would hide what is rewritten. `-nostdinc`: NVRTC has no system headers either.
         let mut arguments: Vec<String> =
             ["-E", "-nostdinc", "-std=c++17", "-x", "c++", "-DCUDA_EMULATOR"].map(str::to_string).to_vec();
@@ -204,7 +205,7 @@ impl Unit {
         let output = gxx(&arguments, &[])?;
         check(&output, path)?;
         let source = |message| Error::Source { path: path.to_path_buf(), message };
-        let rewritten = rewrite(&String::from_utf8_lossy(&output.stdout)).map_err(source)?;
+        let rewritten = rewrite(&String::from_utf8_lossy(&output.stdout), unroll).map_err(source)?;
         let mut text = format!("#include \"shim.h\"\n{}\n", rewritten.text);
         text += "namespace {\nconst cuda_emulator::Registration cuda_emulator_kernels[] = {\n";
         for kernel in &rewritten.kernels {

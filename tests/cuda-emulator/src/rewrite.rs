@@ -3,7 +3,7 @@
 //! - `__shared__ float tile[8][33];` becomes `float (&tile)[8][33] = ...`, a reference to memory of this size that the scheduler gives
 //!   to each block. A variable of the host program would do, too, but then no sanitizer would see its end everywhere (GCC puts no red
 //!   zones around those in templates), and what one block left would look like a race with the next.
-//! - `#pragma unroll` becomes GCC's.
+//! - `#pragma unroll` becomes GCC's, or nothing.
 //! - The names of the kernels are collected.
 
 /// The text for the host compiler.
@@ -14,7 +14,7 @@ pub(crate) struct Rewritten {
 }
 
 /// `source`: the output of the preprocessor, in which `__shared__` and `__global__` are no macros. The error says what was expected.
-pub(crate) fn rewrite(source: &str) -> Result<Rewritten, String> {
+pub(crate) fn rewrite(source: &str, unroll: bool) -> Result<Rewritten, String> {
     let mut text = String::with_capacity(source.len() + 1024);
     let mut kernels = Vec::new();
     let mut rest = source;
@@ -22,7 +22,9 @@ pub(crate) fn rewrite(source: &str) -> Result<Rewritten, String> {
         let line_start = text.is_empty() || text.ends_with('\n');
         if let Some(pragma) = rest.strip_prefix("#pragma unroll").filter(|_| line_start) {
             let (line, after) = pragma.split_once('\n').unwrap_or((pragma, ""));
-            text += &unroll(line)?;
+            if unroll {
+                text += &unroll_pragma(line);
+            }
             text.push('\n');
             rest = after;
             continue;
@@ -71,13 +73,13 @@ fn take_back(text: &mut String, word: &str) -> bool {
 }
 
 /// `argument`: what follows `#pragma unroll`: nothing, `4` or `(4)`.
-fn unroll(argument: &str) -> Result<String, String> {
+fn unroll_pragma(argument: &str) -> String {
     let argument = argument.trim().trim_start_matches('(').trim_end_matches(')').trim();
     match argument {
-        "" => Ok("#pragma GCC unroll 128".to_string()),
-        count if count.bytes().all(|b| b.is_ascii_digit()) => Ok(format!("#pragma GCC unroll {count}")),
+        "" => "#pragma GCC unroll 128".to_string(),
+        count if count.bytes().all(|b| b.is_ascii_digit()) => format!("#pragma GCC unroll {count}"),
         // GCC takes constant expressions, too, but none that a template makes.
-        _ => Ok(String::new()),
+        _ => String::new(),
     }
 }
 
@@ -154,15 +156,15 @@ mod tests {
     use super::*;
 
     fn rewritten(source: &str) -> String {
-        rewrite(source).unwrap().text
+        rewrite(source, true).unwrap().text
     }
 
     #[test]
     fn kernels_are_found_in_either_spelling() {
         let source = "extern \"C\" __global__ void a(int n) {}\nextern \"C\" __global__ void __launch_bounds__(128, (2)) b(int n) {}\n\
                       extern \"C\" __launch_bounds__(64) __global__ void\nc (int n);";
-        assert_eq!(rewrite(source).unwrap().kernels, ["a", "b", "c"]);
-        assert!(rewrite("__global__ void t<int>(int n)").is_err_and(|e| e.contains("`t` is a template")));
+        assert_eq!(rewrite(source, true).unwrap().kernels, ["a", "b", "c"]);
+        assert!(rewrite("__global__ void t<int>(int n)", true).is_err_and(|e| e.contains("`t` is a template")));
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
     fn what_cannot_be_rewritten_is_refused() {
         for bad in ["__shared__ float a[4], b[4];", "__shared__ float a = 1;", "__shared__ float a[4]", "__shared__ a;"]
         {
-            assert!(rewrite(bad).is_err_and(|e| e.contains("`__shared__")), "{bad}");
+            assert!(rewrite(bad, true).is_err_and(|e| e.contains("`__shared__")), "{bad}");
         }
     }
 
@@ -189,5 +191,6 @@ mod tests {
         assert_eq!(rewritten("a\n#pragma unroll\nfor"), "a\n#pragma GCC unroll 128\nfor");
         assert_eq!(rewritten("#pragma unroll (4)\nfor"), "#pragma GCC unroll 4\nfor");
         assert_eq!(rewritten("#pragma unroll N\nfor"), "\nfor");
+        assert_eq!(rewrite("#pragma unroll\nfor", false).unwrap().text, "\nfor");
     }
 }

@@ -125,7 +125,7 @@ fn profile_on<B: Compute>(backend: B, settings: &Settings, runs: usize) -> Resul
         Step {
             op: step.op.to_owned(),
             node: step.node.clone(),
-            layer: step.node.rsplit_once('.').map_or(step.node.as_str(), |(layer, _)| layer).to_owned(),
+            layer: layer_of(&step.node).to_owned(),
             pass: if step.op == "adamw" { "optimizer".to_owned() } else { step.pass.to_string() },
             ms: quantile(&all, 0.5),
             traced_ms: step.seconds * 1e3,
@@ -254,6 +254,11 @@ impl StepProfile {
     }
 }
 
+/// The layer that a node is, or is part of: `encoder.layer_1` of `encoder.layer_1.conv`.
+fn layer_of(node: &str) -> &str {
+    node.match_indices('.').nth(1).map_or(node, |(end, _)| &node[..end])
+}
+
 fn layer_event(name: &str, tid: u32, from: f64, to: f64) -> Value {
     json!({"name": name, "cat": "layer", "ph": "X", "pid": 1, "tid": tid, "ts": from, "dur": to - from})
 }
@@ -326,7 +331,8 @@ mod tests {
         // layer 1 of the encoder: 2 images, 8x8 pixels, 9 taps, 1 to 4 channels
         let first = profile.steps.iter().find(|step| step.op == "conv2d.forward").unwrap();
         assert_eq!((first.layer.as_str(), first.flops), ("encoder.layer_1", 2 * 2 * 8 * 8 * 9 * 4));
-        assert_eq!(first.bytes, 4 * (2 * 8 * 8 * (1 + 4) + 9 * 4 + 4));
+        // images in and out, weight and bias, scale and shift of the batch normalization
+        assert_eq!(first.bytes, 4 * (2 * 8 * 8 * (1 + 4) + 9 * 4 + 4 + 2));
         assert!(profile.steps.iter().all(|step| step.bytes > 0 && step.ms >= 0.0));
         let peak = profile.steps.iter().map(|step| step.arena_bytes).max().unwrap();
         assert!(peak > 0 && peak <= profile.memory.arena, "{peak}");

@@ -7,7 +7,7 @@ mod piecewise;
 mod smooth;
 
 use super::Activation;
-use crate::loops::{Lanewise, map, map_task};
+use crate::loops::{Lanewise, map};
 use crate::simd::Simd;
 use crate::{Cpu, Write};
 
@@ -21,18 +21,8 @@ pub fn backward(cpu: &Cpu, f: Activation, saved: &[f32], dy: Option<&[f32]>, dx:
     visit(f, Backward { cpu, saved, dy, dx, write });
 }
 
-/// [`forward`] in the calling thread.
-pub(crate) fn forward_task(cpu: &Cpu, f: Activation, x: Option<&[f32]>, y: &mut [f32]) {
-    visit(f, ForwardTask { cpu, x, y });
-}
-
-/// [`backward`] in the calling thread; sets `dx`.
-pub(crate) fn backward_task(cpu: &Cpu, f: Activation, saved: &[f32], dy: Option<&[f32]>, dx: &mut [f32]) {
-    visit(f, BackwardTask { cpu, saved, dy, dx });
-}
-
 /// An activation and its derivative. Methods must be `#[inline(always)]`.
-trait Function: Copy + Send + Sync {
+pub(crate) trait Function: Copy + Send + Sync {
     /// `f(x)`
     fn value<S: Simd>(self, s: S, x: S::F32) -> S::F32;
     /// `f'(x)`, from `x` or `f(x)` as [`Activation::saved`] says.
@@ -40,13 +30,13 @@ trait Function: Copy + Send + Sync {
 }
 
 /// What is done with a function.
-trait Visitor {
+pub(crate) trait Visitor {
     /// Does it.
     fn visit<F: Function>(self, f: F);
 }
 
 /// The one place that knows which function is which.
-fn visit(f: Activation, visitor: impl Visitor) {
+pub(crate) fn visit(f: Activation, visitor: impl Visitor) {
     match f {
         Activation::Gelu => visitor.visit(smooth::Gelu),
         Activation::Sigmoid => visitor.visit(smooth::Sigmoid),
@@ -80,33 +70,6 @@ struct Forward<'a> {
 impl Visitor for Forward<'_> {
     fn visit<F: Function>(self, f: F) {
         map(self.cpu, Value(f), [self.x], self.y, Write::Set);
-    }
-}
-
-/// Operands of [`forward_task`].
-struct ForwardTask<'a> {
-    cpu: &'a Cpu,
-    x: Option<&'a [f32]>,
-    y: &'a mut [f32],
-}
-
-impl Visitor for ForwardTask<'_> {
-    fn visit<F: Function>(self, f: F) {
-        map_task(self.cpu, Value(f), [self.x], self.y, Write::Set);
-    }
-}
-
-/// Operands of [`backward_task`].
-struct BackwardTask<'a> {
-    cpu: &'a Cpu,
-    saved: &'a [f32],
-    dy: Option<&'a [f32]>,
-    dx: &'a mut [f32],
-}
-
-impl Visitor for BackwardTask<'_> {
-    fn visit<F: Function>(self, f: F) {
-        map_task(self.cpu, Gradient(f), [Some(self.saved), self.dy], self.dx, Write::Set);
     }
 }
 

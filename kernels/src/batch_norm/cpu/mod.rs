@@ -8,7 +8,7 @@ mod statistics;
 
 pub use backward::{backward_input, backward_sums};
 pub use statistics::{Statistics, moments, statistics, update_running};
-pub(crate) use statistics::{merge_moments, task_moments};
+pub(crate) use statistics::{merge, merge_moments};
 
 use super::BatchNormParams;
 use crate::cpu::f64_workspace_len;

@@ -37,7 +37,7 @@ pub struct Statistics<'a> {
 }
 
 /// Mean and sum of squares of the deviations of the channels of some whole rows, into the halves of `out`.
-pub(crate) fn task_moments(cpu: &Cpu, columns: Columns, x: &[f32], out: &mut [f64]) {
+fn task_moments(cpu: &Cpu, columns: Columns, x: &[f32], out: &mut [f64]) {
     let (mean, m2) = out.split_at_mut(columns.channels);
     cpu.isa.dispatch(Task { columns, x, mean, m2 });
 }
@@ -109,7 +109,7 @@ pub fn statistics(cpu: &Cpu, p: &BatchNormParams, x: &[f32], out: Statistics<'_>
 
 /// Makes one of two sets of `count` and `added > 0` values, whose means and sums of squares are `[mean, m2]` each.
 #[inline(always)]
-fn merge(count: f64, [mean, m2]: [&mut [f64]; 2], added: f64, [other_mean, other_m2]: [&[f64]; 2]) {
+pub(crate) fn merge(count: f64, [mean, m2]: [&mut [f64]; 2], added: f64, [other_mean, other_m2]: [&[f64]; 2]) {
     let share = added / (count + added);
     for (((mean, m2), other_mean), other_m2) in mean.iter_mut().zip(m2).zip(other_mean).zip(other_m2) {
         let difference = other_mean - *mean;

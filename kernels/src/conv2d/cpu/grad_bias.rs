@@ -24,23 +24,13 @@ fn tasks(rows: usize) -> usize {
 }
 
 pub(super) fn workspace_len(rows: usize, channels: usize) -> usize {
-    tasks(rows) * column_sums_len(channels)
-}
-
-/// Scratch of [`column_sums`], in elements.
-pub(crate) fn column_sums_len(channels: usize) -> usize {
-    MAX_LANES * channels
-}
-
-/// Sets the first `channels` of `sums` to the sums of the columns of `dy`; the rest of `sums` is scratch.
-pub(crate) fn column_sums(cpu: &Cpu, dy: &[f32], channels: usize, sums: &mut [f32]) {
-    cpu.isa.dispatch(ColumnSums { dy, channels, sums });
+    tasks(rows) * MAX_LANES * channels
 }
 
 pub(super) fn grad_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], write: Write, workspace: &mut [f32]) {
     let channels = db.len();
     let rows = dy.len() / channels;
-    let (tasks, piece) = (tasks(rows), column_sums_len(channels));
+    let (tasks, piece) = (tasks(rows), MAX_LANES * channels);
     let workspace = &mut workspace[..tasks * piece];
     let shared = SharedSlice::new(workspace);
     cpu.pool.for_each(tasks, |i| {
@@ -48,7 +38,7 @@ pub(super) fn grad_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], write: Write, wor
         let dy = &dy[rows.start * channels..rows.end * channels];
         // SAFETY: every task has its own piece.
         let sums = unsafe { shared.slice(i * piece, piece) };
-        column_sums(cpu, dy, channels, sums);
+        cpu.isa.dispatch(ColumnSums { dy, channels, sums });
     });
     for (k, db) in db.iter_mut().enumerate() {
         let sum: f64 = workspace.chunks_exact(piece).map(|sums| f64::from(sums[k])).sum();
@@ -56,7 +46,7 @@ pub(super) fn grad_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], write: Write, wor
     }
 }
 
-/// See [`column_sums`].
+/// Sets the first `channels` of `sums` to the sums of the columns of `dy`; the rest of `sums` is scratch.
 struct ColumnSums<'a> {
     dy: &'a [f32],
     channels: usize,

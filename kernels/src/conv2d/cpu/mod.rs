@@ -10,7 +10,6 @@ mod im2col;
 mod winograd;
 
 pub use algo::{Algo, Pass, UnknownAlgo};
-pub(crate) use grad_bias::{column_sums, column_sums_len};
 
 use super::{Conv2dParams, Mapped};
 use crate::loops::{Channelwise, Columns, map_channels};

@@ -1,0 +1,537 @@
+//! A whole layer as one node: batch normalization, convolution, activation, skip connection.
+//!
+//! It computes what the nodes of these operations compute, with fewer passes over memory:
+//!
+//! | unfused | fused |
+//! | --- | --- |
+//! | moments of x; normalize | moments are taken where x is made; the convolution normalizes as it reads |
+//! | activation; add the skip | one pass, with the moments that the next layer needs |
+//! | normalization backward: sums; input gradient | sums; the input gradient is made where the layer below reads it |
+//! | activation backward; bias gradient | the same pass |
+//! | the normalized x again for the weight gradient | the weight gradient normalizes as it reads |
+//!
+//! The unfused nodes are its oracle, and the general form: here the batch normalization comes before the convolution.
+
+use super::case::{Case, Random};
+use super::conv2d::MOST_FLOPS;
+use super::{Arguments, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Emitter, Gradient, Mode, Statistics};
+use crate::{Init, Result, Shape};
+use kernels::activation::{self, Activation, Saved};
+use kernels::batch_norm::{self, BatchNormParams};
+use kernels::conv2d::{self, Affine, Conv2dParams};
+use kernels::epilogue::{self, EpilogueParams, NormGradient};
+use kernels::{Span, Write};
+
+/// The convolution of a [`Graph::norm_conv_act`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Convolution {
+    /// As [`Graph::conv2d`].
+    Conv2d(Conv2d),
+    /// As [`Graph::conv_transpose2d`].
+    Transposed(ConvTranspose2d),
+}
+
+/// Parameters of [`Graph::norm_conv_act`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormConvAct {
+    /// The convolution.
+    pub conv: Convolution,
+    /// Batch normalization of its input, if the nodes name its parameters; ignored otherwise.
+    pub norm: BatchNorm,
+    /// Activation of its output, if any.
+    pub activation: Option<Activation>,
+    /// Weight of the skip connection, if the nodes name one; ignored otherwise.
+    pub skip_weight: f64,
+}
+
+/// The nodes that [`Graph::norm_conv_act`] needs beside its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormConvActNodes {
+    /// Parameters and running statistics of the batch normalization, `[C]` each, or none.
+    pub norm: Option<BatchNormNodes>,
+    /// Weight of the convolution, as [`Graph::conv2d`] and [`Graph::conv_transpose2d`] say.
+    pub w: NodeId,
+    /// Bias of the convolution.
+    pub bias: Option<NodeId>,
+    /// What is added to the output, of its shape.
+    pub skip: Option<NodeId>,
+}
+
+/// What the engine records: the parameters, and which nodes there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct NormConvActOp {
+    params: NormConvAct,
+    has_norm: bool,
+    has_bias: bool,
+    has_skip: bool,
+}
+
+impl Graph {
+    /// A layer as one node: `activation(conv(batch_norm(x)) + bias) + skip_weight skip`, every part but the convolution optional.
+    /// The same as [`batch_norm`](Graph::batch_norm), [`conv2d`](Graph::conv2d) or [`conv_transpose2d`](Graph::conv_transpose2d),
+    /// [`activation`](Graph::activation) and [`add`](Graph::add), but for rounding, in fewer passes over memory.
+    ///
+    /// # Errors
+    /// As those operations.
+    pub fn norm_conv_act(&mut self, x: NodeId, nodes: NormConvActNodes, params: NormConvAct) -> Result<NodeId> {
+        let NormConvActNodes { norm, w, bias, skip } = nodes;
+        let norm_inputs = norm.map(|norm| [norm.gamma, norm.beta, norm.running_mean, norm.running_var]);
+        let inputs = [Some(x), Some(w), bias, skip].into_iter().flatten().chain(norm_inputs.into_iter().flatten());
+        let inputs: Vec<NodeId> = inputs.collect();
+        let op = NormConvActOp { params, has_norm: norm.is_some(), has_bias: bias.is_some(), has_skip: skip.is_some() };
+        self.record("norm_conv_act", Op::NormConvActOp(op), &inputs)
+    }
+}
+
+/// Auxiliaries that the forward passes write.
+const SCALE: usize = 0;
+const SHIFT: usize = 1;
+const RSTD: usize = 2;
+
+impl NormConvActOp {
+    /// Where the bias is among the inputs.
+    fn bias(&self) -> Option<usize> {
+        self.has_bias.then_some(2)
+    }
+
+    /// Where the skip is among the inputs.
+    fn skip(&self) -> Option<usize> {
+        self.has_skip.then_some(2 + usize::from(self.has_bias))
+    }
+
+    /// Where gamma is among the inputs; beta and the running statistics follow.
+    fn gamma(&self) -> Option<usize> {
+        self.has_norm.then_some(2 + usize::from(self.has_bias) + usize::from(self.has_skip))
+    }
+
+    /// Whether there is a batch normalization.
+    pub(crate) fn has_norm(&self) -> bool {
+        self.has_norm
+    }
+
+    /// Auxiliary that what the activation saved is, unless it is the output.
+    fn saved(&self) -> usize {
+        if self.has_norm { RSTD + 1 } else { 0 }
+    }
+
+    /// The activation, if its output is not the node's: its derivative is a function of its output, which the skip changes.
+    fn separate_activation(&self) -> Option<Activation> {
+        self.params.activation.filter(|f| self.has_skip && f.saved() == Saved::Output)
+    }
+
+    /// Whether anything follows the convolution.
+    fn has_epilogue(&self) -> bool {
+        self.params.activation.is_some() || self.has_skip
+    }
+
+    fn norm_params(&self, x: Shape, mode: Mode) -> BatchNormParams {
+        let momentum = if mode == Mode::Training { self.params.norm.momentum } else { 0.0 };
+        let channels = x.channels();
+        BatchNormParams { rows: x.len() / channels, channels, eps: self.params.norm.eps, momentum }
+    }
+
+    fn epilogue_params(&self, y: Shape, dy_weight: f64) -> EpilogueParams {
+        let channels = y.channels();
+        let activation = self.params.activation.filter(|_| self.separate_activation().is_none());
+        EpilogueParams {
+            rows: y.len() / channels,
+            channels,
+            activation,
+            skip_weight: self.params.skip_weight,
+            dy_weight,
+        }
+    }
+
+    /// The map that the convolution reads its input through, from the forward passes.
+    fn map(&self, cx: &Emitter<'_, '_>) -> Affine {
+        match self.has_norm {
+            true => Affine { scale: cx.auxiliary(SCALE), shift: cx.auxiliary(SHIFT) },
+            false => Affine::NONE,
+        }
+    }
+
+    /// Emits what makes the affine map of the batch normalization.
+    fn fold(&self, cx: &mut Emitter<'_, '_>, gamma: usize) {
+        let [gamma, beta, running_mean, running_var] = [0, 1, 2, 3].map(|i| cx.input(gamma + i));
+        let channels = [cx.shape(0).channels()].into();
+        let (mode, params) = (cx.mode(), self.norm_params(cx.shape(0), cx.mode()));
+        let [mean, var] = match mode {
+            Mode::Inference(Statistics::Running) => [running_mean, running_var],
+            Mode::Training | Mode::Inference(Statistics::Batch) => cx.moments(0).unwrap_or_else(|| {
+                let [mean, var] = cx.new_moments(0);
+                let operands = batch_norm::Moments { x: cx.input(0), mean, var, workspace: Span::EMPTY };
+                cx.emit(Call::BatchNormMoments(params, operands));
+                [mean, var]
+            }),
+        };
+        let [scale, shift, rstd] = [(); 3].map(|()| cx.new_auxiliary(channels));
+        let [running_mean, running_var, rstd] = match mode {
+            Mode::Training => [running_mean, running_var, rstd],
+            Mode::Inference(_) => [Span::EMPTY; 3],
+        };
+        let operands = batch_norm::Fold { gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift };
+        cx.emit(Call::BatchNormFold(params, operands));
+    }
+
+    /// The pass over the output of the convolution, or of its separate activation.
+    fn epilogue(&self, cx: &Emitter<'_, '_>, y: Span, [mean, var]: [Span; 2]) -> Call {
+        let z = cx.auxiliary(self.saved());
+        let skip = self.skip().map_or(Span::EMPTY, |i| cx.input(i));
+        let operands = epilogue::Forward { z, skip, y, mean, var, workspace: Span::EMPTY };
+        Call::EpilogueForward(self.epilogue_params(cx.output_shape(), 1.0), operands)
+    }
+}
+
+impl Convolution {
+    /// The kernels' parameters: of the convolution, or of the one that it is the adjoint of.
+    fn params(&self, x: Shape, w: Shape) -> Conv2dParams {
+        let params = match self {
+            Convolution::Conv2d(conv) => conv.params(x, w),
+            Convolution::Transposed(conv) => conv.params(x, w),
+        };
+        params.expect("checked when it was recorded")
+    }
+
+    /// `y = conv(x) + bias`
+    fn forward(&self, p: Conv2dParams, [x, w, bias]: [Span; 3], x_map: Affine, y: Span) -> Call {
+        let (write, workspace) = (Write::Set, Span::EMPTY);
+        match self {
+            Convolution::Conv2d(_) => {
+                Call::Conv2dForward(p, conv2d::Forward { x, x_map, w, bias, y, write, workspace })
+            }
+            Convolution::Transposed(_) => {
+                let operands = conv2d::GradInput { dy: x, dy_map: x_map, w, bias, dx: y, write, workspace };
+                Call::Conv2dGradInput(p, operands)
+            }
+        }
+    }
+
+    /// `dx (+)= conv^T(dz)`
+    fn grad_input(&self, p: Conv2dParams, dz: Span, w: Span, dx: Span, write: Write) -> Call {
+        let (bias, workspace) = (Span::EMPTY, Span::EMPTY);
+        match self {
+            Convolution::Conv2d(_) => {
+                let operands = conv2d::GradInput { dy: dz, dy_map: Affine::NONE, w, bias, dx, write, workspace };
+                Call::Conv2dGradInput(p, operands)
+            }
+            Convolution::Transposed(_) => {
+                let operands = conv2d::Forward { x: dz, x_map: Affine::NONE, w, bias, y: dx, write, workspace };
+                Call::Conv2dForward(p, operands)
+            }
+        }
+    }
+
+    /// `dw (+)= x^T dz`
+    fn grad_weight(&self, p: Conv2dParams, x: Span, map: Affine, dz: Span, (dw, write): (Span, Write)) -> Call {
+        let workspace = Span::EMPTY;
+        let (plain, none) = (dz, Affine::NONE);
+        let operands = match self {
+            Convolution::Conv2d(_) => {
+                conv2d::GradWeight { x, x_map: map, dy: plain, dy_map: none, dw, write, workspace }
+            }
+            Convolution::Transposed(_) => {
+                conv2d::GradWeight { x: plain, x_map: none, dy: x, dy_map: map, dw, write, workspace }
+            }
+        };
+        Call::Conv2dGradWeight(p, operands)
+    }
+}
+
+impl Operation for NormConvActOp {
+    fn kind(&self) -> &'static str {
+        "norm_conv_act"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        let part = |indices: Vec<usize>| -> (Vec<_>, Vec<NodeId>) {
+            indices.into_iter().map(|i| (arguments.nodes[i], arguments.ids[i])).unzip()
+        };
+        if let Some(gamma) = self.gamma() {
+            let (nodes, ids) = part([0].into_iter().chain(gamma..gamma + 4).collect());
+            self.params.norm.shape(&Arguments { nodes: &nodes, ids: &ids, ..*arguments })?;
+        }
+        let (nodes, ids) = part((0..2 + usize::from(self.has_bias)).collect());
+        let of_conv = Arguments { nodes: &nodes, ids: &ids, ..*arguments };
+        let y = match self.params.conv {
+            Convolution::Conv2d(conv) => conv.shape(&of_conv),
+            Convolution::Transposed(conv) => conv.shape(&of_conv),
+        }?;
+        if let Some(skip) = self.skip() {
+            arguments.expect(skip, "skip", y)?;
+            if !self.params.skip_weight.is_finite() {
+                return Err(
+                    arguments.wrong_params(format!("skip_weight must be finite, not {}", self.params.skip_weight))
+                );
+            }
+        }
+        Ok(y)
+    }
+
+    /// The running statistics.
+    fn updates(&self) -> usize {
+        if self.has_norm { 2 } else { 0 }
+    }
+
+    /// Auxiliaries 0 to 2 are the affine map of the batch normalization and the reciprocal deviation, if there is one; the next
+    /// one is the input of the activation, or its output where the backward pass reads that and it is not the node's.
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        if let Some(gamma) = self.gamma() {
+            self.fold(cx, gamma);
+        }
+        let (p, map, y) = (self.params.conv.params(cx.shape(0), cx.shape(1)), self.map(cx), cx.output());
+        let operands = [cx.input(0), cx.input(1), self.bias().map_or(Span::EMPTY, |i| cx.input(i))];
+        if !self.has_epilogue() {
+            cx.emit(self.params.conv.forward(p, operands, map, y));
+            return;
+        }
+        let shape = cx.output_shape();
+        match self.separate_activation() {
+            None => {
+                let z = cx.new_auxiliary(shape);
+                cx.emit(self.params.conv.forward(p, operands, map, z));
+            }
+            Some(f) => {
+                let z = cx.new_value(shape);
+                cx.emit(self.params.conv.forward(p, operands, map, z));
+                let saved = cx.new_auxiliary(shape);
+                cx.emit_over(Call::ActivationForward(f, activation::Forward { x: z, y: saved }), saved, &[z]);
+            }
+        }
+        let moments = if cx.norm_reads_output() { cx.new_output_moments() } else { [Span::EMPTY; 2] };
+        cx.emit_over(self.epilogue(cx, y, moments), y, &[cx.auxiliary(self.saved())]);
+    }
+
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let (p, map) = (self.params.conv.params(cx.shape(0), cx.shape(1)), self.map(cx));
+        let (x, w) = (cx.input(0), cx.input(1));
+        let (dz, total) = self.backward_epilogue(cx);
+        if cx.wants(1) {
+            let gradient = cx.gradient(1);
+            cx.emit(self.params.conv.grad_weight(p, x, map, dz, gradient));
+        }
+        match self.gamma() {
+            Some(gamma) if cx.wants(0) || cx.wants(gamma) || cx.wants(gamma + 1) => {
+                let g = cx.new_value(cx.shape(0));
+                cx.emit(self.params.conv.grad_input(p, dz, w, g, Write::Set));
+                self.backward_norm(cx, gamma, g);
+            }
+            None if cx.wants(0) => {
+                let (dx, write) = cx.gradient(0);
+                cx.emit(self.params.conv.grad_input(p, dz, w, dx, write));
+            }
+            _ => {}
+        }
+        if let Some(skip) = self.skip() {
+            cx.contribute(skip, total, self.params.skip_weight);
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        let conv = Convolution::Conv2d(Conv2d { padding: [1, 1], ..Conv2d::default() });
+        let transposed = Convolution::Transposed(ConvTranspose2d { padding: [1, 1], ..ConvTranspose2d::default() });
+        let mut cases = Vec::new();
+        for conv in [conv, transposed] {
+            for activation in [Some(Activation::Gelu), None, Some(Activation::Sigmoid)] {
+                for parts in 0..8 {
+                    cases.push(one_layer([2, 3, 4, 3], [3, 3], 2, conv, activation, parts));
+                }
+            }
+        }
+        cases.push(chain(conv, transposed));
+        cases
+    }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        loop {
+            // every other one has a shape that all algorithms take
+            let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
+            let (stride, padding) = match kernel {
+                [3, 3] => ([1, 1], random.pair(0..=2)),
+                _ => (random.pair(1..=2), random.pair(0..=2)),
+            };
+            let ([h, w], [c, k], n) = (random.pair(2..=12), random.pair(1..=35), random.within(2..=3));
+            let conv = match random.within(0..=1) {
+                0 => Convolution::Conv2d(Conv2d { stride, padding, groups: 1 }),
+                _ => Convolution::Transposed(ConvTranspose2d { stride, padding, ..ConvTranspose2d::default() }),
+            };
+            let x = [n, h, w, c];
+            let params = match conv {
+                Convolution::Conv2d(_) => Conv2dParams::new(x, k, kernel, stride, padding, 1),
+                Convolution::Transposed(_) => Conv2dParams::transposed(x, k, kernel, stride, padding, [0, 0], 1),
+            };
+            if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {
+                let activation = [Some(Activation::Gelu), None, Some(Activation::Sigmoid)][random.within(0..=2)];
+                return vec![one_layer(x, kernel, k, conv, activation, random.within(0..=7))];
+            }
+        }
+    }
+}
+
+impl NormConvActOp {
+    /// From the gradient of the output to that of the convolution's output, and the bias gradient. Also gives the gradient of the
+    /// output itself, if the skip wants it.
+    fn backward_epilogue(&self, cx: &mut Emitter<'_, '_>) -> (Span, Span) {
+        let Gradient { norm, dy, weight } = cx.output_gradient();
+        let shape = cx.output_shape();
+        let params = self.epilogue_params(shape, weight);
+        let wants_skip = self.skip().is_some_and(|skip| cx.wants(skip));
+        let plain = norm == NormGradient::NONE && weight == 1.0;
+        let separate = self.separate_activation();
+        let wants_bias = self.bias().is_some_and(|bias| cx.wants(bias));
+        let mut total = Span::EMPTY;
+        let mut dz = dy;
+        let mut fused_bias = false;
+        if params.activation.is_some() || !plain {
+            dz = cx.new_value(shape);
+            if params.activation.is_some() && wants_skip {
+                total = cx.new_value(shape);
+            }
+            let saved = match params.activation.map(Activation::saved) {
+                None => Span::EMPTY,
+                Some(Saved::Output) => cx.output(),
+                Some(Saved::Input) => cx.auxiliary(self.saved()),
+            };
+            fused_bias = wants_bias && separate.is_none();
+            let (db, db_write) = match self.bias() {
+                Some(bias) if fused_bias => cx.gradient(bias),
+                _ => (Span::EMPTY, Write::Set),
+            };
+            let over = if norm.dy.is_empty() { dy } else { norm.dy };
+            let workspace = Span::EMPTY;
+            let operands = epilogue::Backward { saved, norm, dy, total, dz, db, db_write, workspace };
+            cx.emit_over(Call::EpilogueBackward(params, operands), dz, &[over]);
+        }
+        if total.is_empty() {
+            total = dz;
+        }
+        if let Some(f) = separate {
+            let dx = cx.new_value(shape);
+            let operands = activation::Backward { saved: cx.auxiliary(self.saved()), dy: dz, dx, write: Write::Set };
+            cx.emit_over(Call::ActivationBackward(f, operands), dx, &[dz]);
+            dz = dx;
+        }
+        if let Some(bias) = self.bias().filter(|_| wants_bias && !fused_bias) {
+            let (db, write) = cx.gradient(bias);
+            cx.emit(Call::Conv2dGradBias(conv2d::GradBias { dy: dz, db, write, workspace: Span::EMPTY }));
+        }
+        (dz, total)
+    }
+
+    /// From the gradient `g` of the normalized values to those of the normalization's parameters and input.
+    fn backward_norm(&self, cx: &mut Emitter<'_, '_>, gamma: usize, g: Span) {
+        let x = cx.input(0);
+        let [mean, _] = cx.moments(0).expect("the forward passes took them");
+        let (dgamma, dgamma_write) = cx.gradient(gamma);
+        let (dbeta, dbeta_write) = cx.gradient(gamma + 1);
+        let coefficients = match cx.wants(0) {
+            true => cx.new_value([3, cx.shape(0).channels()].into()),
+            false => Span::EMPTY,
+        };
+        let operands = batch_norm::Gradients {
+            x,
+            gamma: cx.input(gamma),
+            mean,
+            rstd: cx.auxiliary(RSTD),
+            dy: g,
+            dgamma,
+            dgamma_write,
+            dbeta,
+            dbeta_write,
+            coefficients,
+            workspace: Span::EMPTY,
+        };
+        cx.emit(Call::BatchNormGradients(self.norm_params(cx.shape(0), Mode::Training), operands));
+        if cx.wants(0) {
+            cx.contribute_norm(0, NormGradient { dy: g, x, mean, coefficients });
+        }
+    }
+}
+
+fn case_params(conv: Convolution, activation: Option<Activation>) -> NormConvAct {
+    let norm = BatchNorm { eps: 0.1, ..BatchNorm::default() };
+    NormConvAct { conv, norm, activation, skip_weight: 0.6 }
+}
+
+/// The nodes of a batch normalization with running statistics of its own.
+fn norm_of(graph: &mut Graph, gamma: NodeId, beta: NodeId) -> Result<BatchNormNodes> {
+    let (shape, number) = (graph.shape(gamma), graph.len());
+    let running_mean = graph.state(&format!("running_mean_{number}"), shape, Init::Zeros)?;
+    let running_var = graph.state(&format!("running_var_{number}"), shape, Init::Ones)?;
+    Ok(BatchNormNodes { gamma, beta, running_mean, running_var })
+}
+
+/// A layer with some of its parts: bit 0 of `parts` is the batch normalization, bit 1 the bias, bit 2 the skip connection.
+fn one_layer(
+    x: [usize; 4],
+    [r, s]: [usize; 2],
+    k: usize,
+    conv: Convolution,
+    activation: Option<Activation>,
+    parts: usize,
+) -> Case {
+    let [has_norm, has_bias, has_skip] = [1, 2, 4].map(|bit| parts & bit != 0);
+    let c = x[3];
+    let (kind, w) = match conv {
+        Convolution::Conv2d(_) => ("conv2d", [r, s, c, k]),
+        Convolution::Transposed(_) => ("conv_transpose2d", [r, s, k, c]),
+    };
+    let p = conv.params(x.into(), w.into());
+    let y = match conv {
+        Convolution::Conv2d(_) => [p.n, p.p, p.q, p.k],
+        Convolution::Transposed(_) => [p.n, p.h, p.w, p.c],
+    };
+    let mut arguments = vec![("x", Shape::from(x)), ("w", w.into())];
+    let padding = [p.pad_h, p.pad_w];
+    let mut name = format!("{kind} x {x:?} w {w:?} stride {:?} padding {padding:?}", [p.stride_h, p.stride_w]);
+    let mut part = |is_there: bool, new: &[(&'static str, Shape)]| {
+        is_there.then(|| {
+            name += &format!(", {}", new[0].0);
+            arguments.extend(new);
+            arguments.len() - new.len()
+        })
+    };
+    let norm = part(has_norm, &[("gamma", [c].into()), ("beta", [c].into())]);
+    let bias = part(has_bias, &[("bias", [k].into())]);
+    let skip = part(has_skip, &[("skip", y.into())]);
+    if let Some(f) = activation {
+        name += &format!(", {f}");
+    }
+    Case::new("norm_conv_act", &name, &arguments, move |graph, a| {
+        let norm = norm.map(|gamma| norm_of(graph, a[gamma], a[gamma + 1])).transpose()?;
+        let nodes = NormConvActNodes { norm, w: a[1], bias: bias.map(|i| a[i]), skip: skip.map(|i| a[i]) };
+        graph.norm_conv_act(a[0], nodes, case_params(conv, activation))
+    })
+}
+
+/// Layers on layers. Moments and gradients of a normalization go from one node to the other; an output is read by two normalizations,
+/// by one and a skip, by one and another operation; a skip is also the input.
+fn chain(conv: Convolution, transposed: Convolution) -> Case {
+    let channels = Shape::from([2]);
+    let arguments = [
+        ("x", Shape::from([2, 3, 4, 2])),
+        ("w", [3, 3, 2, 2].into()),
+        ("bias", channels),
+        ("gamma", channels),
+        ("beta", channels),
+    ];
+    Case::new("norm_conv_act", "several", &arguments, move |graph, a| {
+        let layer = |graph: &mut Graph, x, skip, conv, activation| {
+            let norm = Some(norm_of(graph, a[3], a[4])?);
+            let nodes = NormConvActNodes { norm, w: a[1], bias: Some(a[2]), skip };
+            // so that rounding errors do not grow from layer to layer
+            let norm = BatchNorm { eps: 1.0, ..BatchNorm::default() };
+            graph.norm_conv_act(x, nodes, NormConvAct { norm, ..case_params(conv, activation) })
+        };
+        let gelu = Some(Activation::Gelu);
+        let first = layer(graph, a[0], None, conv, gelu)?;
+        let second = layer(graph, first, Some(first), transposed, None)?;
+        let third = layer(graph, second, Some(first), conv, gelu)?;
+        let other = graph.activation(second, Activation::Tanh)?;
+        let fourth = layer(graph, third, Some(second), transposed, Some(Activation::Tanh))?;
+        let fifth = layer(graph, third, None, conv, None)?;
+        let sum = graph.add(fourth, other, 0.5)?;
+        graph.add(sum, fifth, -0.3)
+    })
+}

@@ -1,0 +1,166 @@
+//! Passes that compute several outputs and sums over rows at once, with coefficients that each channel has.
+
+use super::{Columns, TILE};
+use crate::simd::{Pair, Simd};
+
+/// Rows whose sums are taken in f32: few enough that their sums round no more than their terms do, and that the columns of a
+/// row wider than a vector find their lines in the first-level cache.
+const BLOCK: usize = 64;
+
+/// What is computed of the same lane of `N` inputs and of `K` coefficients of the lane's channel: `O` outputs and `T` sums.
+/// Must be `#[inline(always)]`.
+pub(crate) trait RowFunction<const N: usize, const K: usize, const O: usize, const T: usize> {
+    /// The outputs, and the sums with this row's terms added.
+    fn eval<S: Simd>(
+        &self,
+        s: S,
+        inputs: [S::F32; N],
+        coefficients: [S::F32; K],
+        sums: [S::F32; T],
+    ) -> ([S::F32; O], [S::F32; T]);
+}
+
+/// What becomes of the sums of a block of rows. Columns are those of wide rows, see [`Columns`].
+pub(crate) trait BlockSums<const K: usize, const T: usize> {
+    /// Whether the first row is a block of its own.
+    const FIRST_ROW_ALONE: bool;
+
+    /// Called for every tile of columns, before its blocks: writes the coefficients of columns `left..`, one slice a coefficient.
+    fn begin(&mut self, left: usize, coefficients: [&mut [f32]; K]);
+
+    /// Called for every block: the sums of `rows` rows. May change the coefficients for the next block.
+    fn add(&mut self, rows: usize, sums: [&[f32]; T], coefficients: [&mut [f32]; K]);
+
+    /// Called after the last block of the tile of columns `left..left + columns`.
+    fn end(&mut self, left: usize, columns: usize);
+}
+
+/// Where the operands of some whole rows begin, `len` elements each. An input that is absent is any operand that is there, its value
+/// not used; an output that is absent is null.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<const N: usize, const O: usize> {
+    pub(crate) inputs: [*const f32; N],
+    pub(crate) outputs: [*mut f32; O],
+    pub(crate) len: usize,
+}
+
+/// Computes `f` for all elements, in blocks of rows.
+///
+/// # Safety
+/// Operands must be valid for `len` elements, outputs for writing; an input be the same as an output or not overlap it, and outputs
+/// not overlap each other.
+#[inline(always)]
+pub(crate) unsafe fn map_rows<S: Simd, F, B, const N: usize, const K: usize, const O: usize, const T: usize>(
+    s: S,
+    f: &F,
+    columns: Columns,
+    operands: Operands<N, O>,
+    blocks: &mut B,
+) where
+    F: RowFunction<N, K, O, T>,
+    B: BlockSums<K, T>,
+{
+    let width = columns.width();
+    let (rows, rest) = (operands.len / width, operands.len % width);
+    let mut coefficients = [[0.0f32; TILE]; K];
+    let mut sums = [[0.0f32; TILE]; T];
+    for left in (0..width).step_by(TILE) {
+        let tile = TILE.min(width - left);
+        blocks.begin(left, coefficients.each_mut().map(|k| &mut k[..tile]));
+        let mut row = 0;
+        // what is left of a wide row is a row of its own, of fewer columns; it has one tile then
+        while row < rows + usize::from(rest > 0) {
+            let count = match row {
+                0 if B::FIRST_ROW_ALONE => 1,
+                _ => BLOCK.min(rows - row.min(rows)).max(1),
+            };
+            let tile = if row == rows { rest } else { tile };
+            // SAFETY: rows `row..row + count` have `tile` columns from `left` on.
+            unsafe { block(s, f, operands, (row * width + left, count, tile, width), &coefficients, &mut sums) };
+            blocks.add(count, sums.each_ref().map(|sum| &sum[..tile]), coefficients.each_mut().map(|k| &mut k[..tile]));
+            row += count;
+        }
+        blocks.end(left, tile);
+    }
+}
+
+/// One block: `rows` rows of `columns` columns, the first at element `start`, `stride` apart.
+///
+/// # Safety
+/// As [`map_rows`]; the elements must be among the operands'.
+#[inline(always)]
+unsafe fn block<S: Simd, F, const N: usize, const K: usize, const O: usize, const T: usize>(
+    s: S,
+    f: &F,
+    operands: Operands<N, O>,
+    (start, rows, columns, stride): (usize, usize, usize, usize),
+    coefficients: &[[f32; TILE]; K],
+    sums: &mut [[f32; TILE]; T],
+) where
+    F: RowFunction<N, K, O, T>,
+{
+    let mut column = 0;
+    // two vectors at a time hide each other's latency
+    while column + 2 * S::LANES <= columns {
+        let place = (start + column, rows, stride, 2 * S::LANES);
+        // SAFETY: the columns are there.
+        unsafe { vectors(Pair(s), f, operands, place, column, coefficients, sums) };
+        column += 2 * S::LANES;
+    }
+    while column < columns {
+        let count = S::LANES.min(columns - column);
+        // SAFETY: `count` columns are there.
+        unsafe { vectors(s, f, operands, (start + column, rows, stride, count), column, coefficients, sums) };
+        column += count;
+    }
+}
+
+/// `count` columns of `rows` rows, the first at element `start`.
+///
+/// # Safety
+/// As [`block`].
+#[inline(always)]
+unsafe fn vectors<S: Simd, F, const N: usize, const K: usize, const O: usize, const T: usize>(
+    s: S,
+    f: &F,
+    operands: Operands<N, O>,
+    (start, rows, stride, count): (usize, usize, usize, usize),
+    column: usize,
+    coefficients: &[[f32; TILE]; K],
+    sums: &mut [[f32; TILE]; T],
+) where
+    F: RowFunction<N, K, O, T>,
+{
+    let mut k_values = [s.splat(0.0); K];
+    for (value, coefficient) in k_values.iter_mut().zip(coefficients) {
+        // SAFETY: columns of partial vectors begin at multiples of LANES below TILE, which is a multiple of twice LANES.
+        *value = unsafe { s.load(coefficient.as_ptr().add(column)) };
+    }
+    let mut row_sums = [s.splat(0.0); T];
+    for row in 0..rows {
+        let i = start + row * stride;
+        let mut values = [s.splat(0.0); N];
+        // SAFETY: the caller's duty; elements of an input that is an output are read before they are written.
+        unsafe {
+            for (value, input) in values.iter_mut().zip(operands.inputs) {
+                *value = if count == S::LANES { s.load(input.add(i)) } else { s.load_partial(input.add(i), count) };
+            }
+            let (results, new_sums) = f.eval(s, values, k_values, row_sums);
+            row_sums = new_sums;
+            for (result, output) in results.into_iter().zip(operands.outputs) {
+                if output.is_null() {
+                    continue;
+                }
+                if count == S::LANES {
+                    s.store(output.add(i), result);
+                } else {
+                    s.store_partial(output.add(i), result, count);
+                }
+            }
+        }
+    }
+    for (sum, value) in sums.iter_mut().zip(row_sums) {
+        // SAFETY: as for the coefficients.
+        unsafe { s.store(sum.as_mut_ptr().add(column), value) };
+    }
+}
