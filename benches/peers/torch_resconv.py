@@ -1,4 +1,9 @@
-"""ResConv in PyTorch: the peer that step.py times."""
+"""ResConv in PyTorch: the peer that step.py times. As a program it takes the arguments of our `step`, and prints such a report."""
+import argparse
+import json
+import resource
+import time
+
 import torch
 import torch.nn as nn
 
@@ -60,8 +65,40 @@ class Steps:
         if self.inference:
             with torch.no_grad():
                 self.model(self.x)
-            return
+            return None
         loss = torch.nn.functional.l1_loss(self.model(self.x), self.y)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        return loss.item()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ["layers", "channels", "kernel-size", "size", "batch", "steps", "threads"]:
+        parser.add_argument("--" + name, type=int, required=True)
+    parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--channels-last", action="store_true")
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    steps = Steps(a.layers, a.channels, a.kernel_size, a.size, a.batch, a.inference, a.channels_last)
+    wall, cpu, losses = [], [], []
+    for i in range(a.steps + 1):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        losses.append(steps.run())
+        if i > 0:
+            wall.append((time.perf_counter() - start) * 1e3)
+            cpu.append((time.process_time() - cpu_start) * 1e3)
+    report = {
+        "backend": "torch " + torch.__version__,
+        "parameters": sum(p.numel() for p in steps.model.parameters()),
+        "wall_ms": wall,
+        "cpu_ms": cpu,
+        "losses": [loss for loss in losses if loss is not None],
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

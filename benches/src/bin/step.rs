@@ -1,5 +1,6 @@
 //! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of wall time and
-//! of CPU time of every step, the losses, and the peak memory. `benches/peers/step.py` runs it in turn with PyTorch.
+//! of CPU time of every step, the losses, and the peak memory. `benches/peers/compare.py` and `step.py` run it in turn with
+//! its peers.
 //!
 //! ```text
 //! cargo run --release -p benches --bin step -- --layers 15 --size 32 --batch 64
@@ -94,6 +95,7 @@ fn main() -> Result<()> {
     let report = serde_json::json!({
         "backend": session.backend().name(),
         "threads": session.backend().threads(),
+        "parameters": session.tensors().iter().filter(|tensor| tensor.trained).map(|tensor| tensor.shape.len()).sum::<usize>(),
         "wall_ms": wall,
         "cpu_ms": cpu,
         "losses": losses,

@@ -125,19 +125,15 @@ impl Figure for Roofline<'_> {
             let thick = color.stroke_width(2 * unit);
             chart.draw_series(points(Pass::GradWeight).map(|point| Cross::new(point, size, thick))).map_err(failed)?;
         }
-        for (i, name) in ["forward", "grad_input", "grad_weight"].into_iter().enumerate() {
-            let (size, style, thick) = (4 * unit, TEXT.filled(), TEXT.stroke_width(2 * unit));
-            let nothing: [Circle<(f64, f64), u32>; 0] = [];
-            chart.draw_series(nothing).map_err(failed)?.label(name).legend(move |(x, y)| {
-                let at = (x + 11 * unit as i32, y);
-                let none = (-100 * unit as i32, 0);
-                let place = |mark: usize| if mark == i { (0, 0) } else { none };
-                EmptyElement::at(at)
-                    + Circle::new(place(0), size, style)
-                    + TriangleMarker::new(place(1), size + unit, style)
-                    + Cross::new(place(2), size, thick)
-            });
-        }
+        // the legend of the marks belongs to no points
+        let none = || -> [Circle<(f64, f64), u32>; 0] { [] };
+        let (size, center) = (4 * unit, move |(x, y)| (x + 11 * unit as i32, y));
+        let mark = move |at| Circle::new(center(at), size, TEXT.filled());
+        chart.draw_series(none()).map_err(failed)?.label(Pass::Forward.name()).legend(mark);
+        let mark = move |at| TriangleMarker::new(center(at), size + unit, TEXT.filled());
+        chart.draw_series(none()).map_err(failed)?.label(Pass::GradInput.name()).legend(mark);
+        let mark = move |at| Cross::new(center(at), size, TEXT.stroke_width(2 * unit));
+        chart.draw_series(none()).map_err(failed)?.label(Pass::GradWeight.name()).legend(mark);
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)

@@ -1,0 +1,107 @@
+//! The passes of convolutions with every algorithm, on one thread. `item/s` are floating-point operations of a direct convolution a
+//! second. `resconv profile conv` measures the same against the machine's peak; this one is for watching a kernel while it is
+//! changed.
+//!
+//! ```text
+//! cargo bench -p benches --bench conv2d -- [FILTER]
+//! ```
+#![forbid(unsafe_code)]
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use kernels::conv2d::cpu::{Algo, Pass};
+use kernels::conv2d::{Affine, Conv2dParams, Forward, GradInput, GradWeight};
+use kernels::{Backend, Cpu, Region, Span, Write};
+use std::fmt;
+
+fn main() {
+    divan::main();
+}
+
+/// A convolution of batch 8 at 32x32, so that a pass takes a millisecond or so.
+#[derive(Clone, Copy)]
+struct Layer {
+    c: usize,
+    k: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+const LAYERS: [Layer; 6] = [
+    Layer { c: 1, k: 32, kernel: 3, stride: 1 },
+    Layer { c: 32, k: 32, kernel: 3, stride: 1 },
+    Layer { c: 32, k: 1, kernel: 3, stride: 1 },
+    Layer { c: 32, k: 32, kernel: 3, stride: 2 },
+    Layer { c: 32, k: 32, kernel: 5, stride: 1 },
+    Layer { c: 32, k: 32, kernel: 1, stride: 1 },
+];
+
+impl Layer {
+    fn params(&self) -> Conv2dParams {
+        let Layer { c, k, kernel, stride } = *self;
+        Conv2dParams::new([8, 32, 32, c], k, [kernel; 2], [stride; 2], [kernel / 2; 2], 1).expect("a valid shape")
+    }
+}
+
+/// A layer and an algorithm that takes it.
+#[derive(Clone, Copy)]
+struct Path(Layer, Algo);
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Path(Layer { c, k, kernel, stride }, algo) = self;
+        write!(f, "{kernel}x{kernel} {c}->{k} stride {stride} {algo}")
+    }
+}
+
+fn paths() -> impl Iterator<Item = Path> {
+    let of_layer = |layer: Layer| {
+        Algo::ALL.into_iter().filter(move |algo| algo.supports(&layer.params())).map(move |algo| Path(layer, algo))
+    };
+    LAYERS.into_iter().flat_map(of_layer)
+}
+
+#[divan::bench(args = paths())]
+fn forward(bencher: Bencher, path: &Path) {
+    bench(bencher, path, Pass::Forward);
+}
+
+#[divan::bench(args = paths())]
+fn grad_input(bencher: Bencher, path: &Path) {
+    bench(bencher, path, Pass::GradInput);
+}
+
+#[divan::bench(args = paths())]
+fn grad_weight(bencher: Bencher, path: &Path) {
+    bench(bencher, path, Pass::GradWeight);
+}
+
+fn bench(bencher: Bencher, Path(layer, algo): &Path, pass: Pass) {
+    let cpu = Cpu::new(1).expect("an instruction set and a thread").with_conv2d_algo(*algo);
+    let p = layer.params();
+    let bytes = match pass {
+        Pass::Forward => cpu.conv2d_forward_workspace_bytes(&p, false),
+        Pass::GradInput => cpu.conv2d_grad_input_workspace_bytes(&p, false),
+        Pass::GradWeight => cpu.conv2d_grad_weight_workspace_bytes(&p, false),
+    };
+    let lens = [p.input_len(), p.weight_len(), p.output_len(), bytes.div_ceil(size_of::<f32>())];
+    let mut memory = cpu.allocate(&lens).expect("some megabytes");
+    let region = |i: u8| Span::new(Region(i), 0, lens[usize::from(i)]);
+    let [x, w, y, workspace] = [0, 1, 2, 3].map(region);
+    for span in [x, w, y] {
+        cpu.fill(&mut memory, span, 0.5);
+    }
+    let (map, bias, write) = (Affine::NONE, Span::EMPTY, Write::Set);
+    bencher.counter(ItemsCount::new(p.flops())).bench_local(|| match pass {
+        Pass::Forward => {
+            cpu.conv2d_forward(&mut memory, &p, Forward { x, x_map: map, w, bias, y, write, workspace });
+        }
+        Pass::GradInput => {
+            cpu.conv2d_grad_input(&mut memory, &p, GradInput { dy: y, dy_map: map, w, bias, dx: x, write, workspace });
+        }
+        Pass::GradWeight => {
+            let o = GradWeight { x, x_map: map, dy: y, dy_map: map, dw: w, write, workspace };
+            cpu.conv2d_grad_weight(&mut memory, &p, o);
+        }
+    });
+}

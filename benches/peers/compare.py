@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""ResConv's training step and forward pass beside PyTorch, candle and burn: builds all, runs them in turn, prints one table.
+
+usage: pip install torch; python3 benches/peers/compare.py [--layers 1 3 15] [--rounds 3] [--record FILE] ...
+
+In every round each peer runs in a process of its own, one after another on the same cores, so that a change of the machine's load
+meets all of them. The first step of a process does not count. A figure is the median over all steps, a ratio is to ours; memory is
+the peak that was resident, PyTorch's libraries (some 700 MiB) included. All have the same number of parameters, or it stops.
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+PEERS = Path(__file__).resolve().parent
+ROOT = PEERS.parents[1]
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+parser.add_argument("--layers", type=int, nargs="+", default=[1, 3, 15])
+parser.add_argument("--channels", type=int, default=32)
+parser.add_argument("--kernel-size", type=int, default=3)
+parser.add_argument("--size", type=int, default=32)
+parser.add_argument("--batch", type=int, default=64)
+parser.add_argument("--threads", type=int, default=os.cpu_count())
+parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--steps", type=int, default=3, help="timed steps of each in a round")
+parser.add_argument("--without", nargs="+", default=[], choices=["torch", "candle", "burn"], help="peers to leave out")
+parser.add_argument("--record", type=Path, help="also write the table and what it was measured on to this file")
+args = parser.parse_args()
+
+# PyTorch's threads wait passively, or any neighbour would multiply its times.
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "RAYON_NUM_THREADS": str(args.threads)}
+
+
+def build(folder, *flags):
+    print(f"building {folder.relative_to(ROOT.parent)}", file=sys.stderr)
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *flags], cwd=folder, check=True)
+
+
+def commands():
+    """What runs each peer; ours is the first."""
+    build(ROOT, "-p", "benches")
+    threads = ["--threads", str(args.threads)]
+    found = {"ours": [str(ROOT / "target/release/step"), *threads]}
+    if "torch" not in args.without:
+        torch = [sys.executable, str(PEERS / "torch_resconv.py"), *threads]
+        found["PyTorch"] = torch
+        found["PyTorch, channels last"] = [*torch, "--channels-last"]
+    for peer in ["burn", "candle"]:
+        if peer not in args.without:
+            build(PEERS / peer)
+            found[peer] = [str(PEERS / peer / "target/release" / f"peer-{peer}")]
+    return found
+
+
+def run(command, layers, inference):
+    numbers = {"layers": layers, "steps": args.steps}
+    numbers |= {name: getattr(args, name) for name in ["channels", "kernel_size", "size", "batch"]}
+    for name, value in numbers.items():
+        command = [*command, "--" + name.replace("_", "-"), str(value)]
+    command += ["--inference"] if inference else []
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout)
+
+
+def measure(peers, layers, inference):
+    """Medians of wall and CPU milliseconds, and peak MiB, of every peer."""
+    reports = {name: [] for name in peers}
+    for i in range(args.rounds):
+        for name, command in peers.items():
+            reports[name].append(run(command, layers, inference))
+            print(f"{layers} layers, {'forward' if inference else 'training'}, round {i + 1}: {name}", file=sys.stderr)
+    parameters = {name: of[0]["parameters"] for name, of in reports.items()}
+    if len(set(parameters.values())) != 1:
+        sys.exit(f"the networks are not the same: {parameters}")
+    for name, of in reports.items():
+        versions[name] = of[0]["backend"]
+
+    def median(of, key):
+        return statistics.median(ms for report in of for ms in report[key])
+
+    def result(of):
+        return median(of, "wall_ms"), median(of, "cpu_ms"), max(report["peak_rss_mib"] for report in of)
+
+    return {name: result(of) for name, of in reports.items()}, parameters["ours"]
+
+
+def table(peers):
+    lines = [
+        "| layers | | training step, wall ms | | CPU ms | | peak MiB | | forward only, wall ms | | CPU ms | | peak MiB | |",
+        "| ---: | --- |" + " ---: |" * 12,
+    ]
+    for layers in args.layers:
+        (training, _), (forward, _) = measure(peers, layers, False), measure(peers, layers, True)
+        for name in peers:
+            cells = []
+            for value, ours in zip(training[name] + forward[name], training["ours"] + forward["ours"]):
+                ratio = value / ours
+                cells += [f"{value:.{1 if value < 100 else 0}f}", f"{ratio:.1f}x" if name != "ours" else ""]
+            lines.append(f"| {layers} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def machine():
+    try:
+        names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown CPU"
+
+
+versions = {}
+peers = commands()
+measured = table(peers)
+commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True).stdout
+load = "/".join(f"{load:.1f}" for load in os.getloadavg())
+date = datetime.date.today().isoformat()
+heading = (
+    f"{date}, {machine()}, {args.threads} threads, commit {commit}{' with changes' if changed else ''}; "
+    f"{args.channels} channels, {args.kernel_size}x{args.kernel_size}, {args.size}x{args.size}, batch {args.batch}; "
+    f"medians of {args.rounds * args.steps} steps; load at the end {load}.\n"
+    + "; ".join(f"{name}: {version}" for name, version in versions.items())
+    + "."
+)
+print(f"{heading}\n\n{measured}")
+if args.record:
+    command = "python3 benches/peers/compare.py " + " ".join(sys.argv[1:])
+    args.record.write_text(f"# ResConv beside its peers, {date}\n\n{heading}\n\n```sh\n{command}\n```\n\n{measured}\n")
