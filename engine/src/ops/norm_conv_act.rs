@@ -361,6 +361,11 @@ impl Operation for NormConvActOp {
             }
         }
         cases.push(chain(conv, transposed));
+        // larger kernels have algorithms of their own
+        let conv = Convolution::Conv2d(Conv2d { padding: [2, 2], ..Conv2d::default() });
+        let transposed = Convolution::Transposed(ConvTranspose2d { padding: [3, 3], ..ConvTranspose2d::default() });
+        cases.push(one_layer([2, 6, 5, 3], [5, 5], 4, conv, Some(Activation::Gelu), 7));
+        cases.push(one_layer([2, 5, 6, 3], [7, 7], 4, transposed, Some(Activation::Gelu), 7));
         cases
     }
 

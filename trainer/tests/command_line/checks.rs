@@ -56,7 +56,7 @@ fn a_training_step_is_profiled_to_tables_and_a_trace() {
     let trace: serde_json::Value = serde_json::from_slice(&place.read("trace.json")).unwrap();
     let steps = trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["ph"] == "X" && e["tid"] == 1).count();
     assert_eq!(place.read_text("steps.csv").lines().count(), steps + 1);
-    assert!(place.fail(&[&network[..], &["--device=cuda"]].concat()).contains("no CUDA backend"));
+    assert!(place.fail(&[&network[..], &["--device=cuda"]].concat()).contains("no NVIDIA driver found"));
     assert!(place.fail(&["profile", "step", "--layers=0"]).starts_with("--layers: expected 1 to 1000"));
 }
 
