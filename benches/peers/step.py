@@ -2,6 +2,7 @@
 """Our training step against PyTorch's, in turn on the same cores: wall time, CPU time, ratio.
 
 usage: pip install torch; cargo build --release -p benches; python3 benches/peers/step.py [--layers 3 15] [--rounds 5] ...
+       ... step.py --all    every row of the table of what we want to reach, as Markdown
 
 Every round runs a few of our steps, then a few of PyTorch's in both memory layouts, so that a change of the machine's load meets
 all of them. A figure is the median over all steps; a ratio is the median PyTorch step (of its faster layout) over our median step.
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,7 @@ parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--steps", type=int, default=3, help="timed steps of each in a round")
+parser.add_argument("--all", action="store_true", help="the whole table; of the other arguments only rounds and steps count")
 parser.add_argument("--inference", action="store_true", help="forward passes with running statistics")
 args = parser.parse_args()
 
@@ -35,14 +38,46 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch  # noqa: E402  (after the policy is set)
 from torch_resconv import Steps  # noqa: E402
 
-torch.set_num_threads(args.threads)
+
+@dataclass(frozen=True)
+class Row:
+    """A network, a batch and what is done with it."""
+
+    name: str
+    bar: float = 0.0  # the ratio that we want at least
+    layers: int = 15
+    channels: int = 32
+    kernel_size: int = 3
+    size: int = 32
+    batch: int = 64
+    threads: int = os.cpu_count()
+    inference: bool = False
 
 
-def ours(layers):
-    command = [str(ROOT / "target/release/step"), "--layers", str(layers), "--steps", str(args.steps)]
-    for name in ["channels", "kernel_size", "size", "batch", "threads"]:
-        command += ["--" + name.replace("_", "-"), str(getattr(args, name))]
-    if args.inference:
+ROWS = [
+    Row("15 layers, 32x32", 3.0),
+    Row("15 layers, 28x28", 2.9, size=28),
+    Row("15 layers, 64x64", 4.9, size=64),
+    Row("3 layers, 32x32", 2.8, layers=3),
+    Row("1 layer, 32x32", 3.0, layers=1),
+    Row("11 layers, 28x28, kernel 5", 3.5, layers=11, kernel_size=5, size=28),
+    Row("11 layers, 28x28, kernel 7", 2.4, layers=11, kernel_size=7, size=28),
+    Row("11 layers, 28x28, kernel 9", 3.5, layers=11, kernel_size=9, size=28),
+    Row("11 layers, 28x28, 64 channels", 2.5, layers=11, channels=64, size=28),
+    Row("11 layers, 28x28, 128 channels", 2.0, layers=11, channels=128, size=28),
+    Row("15 layers, batch 1", 3.0, batch=1),
+    Row("15 layers, batch 8", 3.0, batch=8),
+    Row("15 layers, one thread", 2.9, threads=1),
+    Row("inference, 15 layers, batch 64", 3.5, inference=True),
+    Row("inference, 15 layers, batch 1", 3.5, batch=1, inference=True),
+]
+
+
+def ours(row):
+    command = [str(ROOT / "target/release/step"), "--steps", str(args.steps)]
+    for name in ["layers", "channels", "kernel_size", "size", "batch", "threads"]:
+        command += ["--" + name.replace("_", "-"), str(getattr(row, name))]
+    if row.inference:
         command.append("--inference")
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return report["wall_ms"], report["cpu_ms"], report
@@ -59,15 +94,17 @@ def theirs(peer):
     return wall, cpu
 
 
-for layers in args.layers:
-    shape = [args.channels, args.kernel_size, args.size, args.batch, args.inference]
+def measure(row):
+    """Median wall and CPU milliseconds of every contestant, ratios to ours, and our last report."""
+    torch.set_num_threads(row.threads)
+    shape = [row.channels, row.kernel_size, row.size, row.batch, row.inference]
     peers = {
-        "PyTorch": Steps(layers, *shape, channels_last=False),
-        "PyTorch, channels last": Steps(layers, *shape, channels_last=True),
+        "PyTorch": Steps(row.layers, *shape, channels_last=False),
+        "PyTorch, channels last": Steps(row.layers, *shape, channels_last=True),
     }
     times = {name: ([], []) for name in ["ours", *peers]}
     for _ in range(args.rounds):
-        wall, cpu, report = ours(layers)
+        wall, cpu, report = ours(row)
         times["ours"][0].extend(wall)
         times["ours"][1].extend(cpu)
         for name, peer in peers.items():
@@ -75,13 +112,31 @@ for layers in args.layers:
             times[name][0].extend(wall)
             times[name][1].extend(cpu)
     medians = {name: [statistics.median(t) for t in pair] for name, pair in times.items()}
-    what = "forward pass" if args.inference else "training step"
+    best = [min(medians[name][i] for name in peers) for i in range(2)]
+    return medians, [best[i] / medians["ours"][i] for i in range(2)], report
+
+
+def table():
+    print("| training step, or what is said | ours, CPU ms | PyTorch | channels last | ratio, CPU | ratio, wall | bar | our peak MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for row in ROWS:
+        medians, ratios, report = measure(row)
+        cells = [f"{cpu:.1f}" for _, cpu in medians.values()] + [f"{ratios[1]:.2f}", f"{ratios[0]:.2f}"]
+        print(f"| {row.name} | {' | '.join(cells)} | {row.bar} | {report['peak_rss_mib']:.0f} |", flush=True)
+
+
+if args.all:
+    table()
+    sys.exit()
+for layers in args.layers:
+    kind = "forward pass" if args.inference else "training step"
+    row = Row(kind, 0.0, layers, args.channels, args.kernel_size, args.size, args.batch, args.threads, args.inference)
+    medians, ratios, report = measure(row)
     print(
-        f"{what}: {layers} layers, {args.channels} channels, {args.kernel_size}x{args.kernel_size}, {args.size}x{args.size}, "
-        f"batch {args.batch}, {args.threads} threads, {report['backend']}, torch {torch.__version__}"
+        f"{kind}: {layers} layers, {row.channels} channels, {row.kernel_size}x{row.kernel_size}, {row.size}x{row.size}, "
+        f"batch {row.batch}, {row.threads} threads, {report['backend']}, torch {torch.__version__}"
     )
     for name, (wall, cpu) in medians.items():
         print(f"  {name:24} wall {wall:9.1f} ms   CPU {cpu:9.1f} ms")
-    best = [min(medians[name][i] for name in peers) for i in range(2)]
-    print(f"  ratio (faster layout)    wall {best[0] / medians['ours'][0]:9.2f}      CPU {best[1] / medians['ours'][1]:9.2f}")
+    print(f"  ratio (faster layout)    wall {ratios[0]:9.2f}      CPU {ratios[1]:9.2f}")
     print(f"  our peak resident memory {report['peak_rss_mib']:.0f} MiB", flush=True)
