@@ -10,6 +10,8 @@ use std::str::FromStr;
 /// that they save.
 const MIN_CHANNELS_3X3: usize = 16;
 const MIN_CHANNELS_5X5: usize = 8;
+/// Input times output channels from which on a weight does not fit the second-level cache when it is transformed.
+const LARGE_WEIGHT: usize = 1 << 17;
 
 /// Defines [`Algo`] from one list, so that no algorithm is missing from [`Algo::ALL`], which tests and reports go through.
 macro_rules! algorithms {
@@ -128,10 +130,20 @@ impl Algo {
     /// | linear, 512 to 128 | 0.13 / 3.0 / 0.12 | 0.11 / 0.14 / 0.16 | |
     ///
     /// Im2col is never chosen: it wins the weight gradient of linear layers alone, by less than the allocations are worth.
-    pub fn choose(p: &Conv2dParams, _pass: Pass, _isa: Isa) -> Algo {
+    ///
+    /// Where the weight is large and the images are small, as in the last layers of ResNet-50 and VGG-16, transforming the weight, 36
+    /// values for 9 (16 with the smaller tiles), costs more than it saves: `resconv profile conv --preset all` has those layers.
+    pub fn choose(p: &Conv2dParams, pass: Pass, _isa: Isa) -> Algo {
         let channels = p.c.min(p.k);
+        let (pixels, weights) = (p.n * p.p * p.q, p.c * p.k);
         if channels >= MIN_CHANNELS_3X3 && Algo::Winograd4x3.supports(p) {
-            Algo::Winograd4x3
+            match pass {
+                Pass::Forward if weights >= LARGE_WEIGHT && pixels < 1000 => Algo::Winograd2x3,
+                Pass::GradInput if weights >= LARGE_WEIGHT && pixels < 500 => Algo::Direct,
+                Pass::GradWeight if 5 * pixels < weights && pixels >= 1500 => Algo::Winograd2x3,
+                Pass::GradWeight if 5 * pixels < weights => Algo::Direct,
+                _ => Algo::Winograd4x3,
+            }
         } else if channels >= MIN_CHANNELS_5X5 && Algo::Winograd4x5.supports(p) {
             Algo::Winograd4x5
         } else {
