@@ -202,10 +202,7 @@ impl Backend for Cpu {
         let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
         let sums = batch_norm::cpu::backward_sums(self, p, x, [mean, rstd], dy.unwrap_or(dx), workspace);
         for (out, sums, write) in [(dgamma, sums[0], o.dgamma_write), (dbeta, sums[1], o.dbeta_write)] {
-            if !out.is_empty() {
-                p.check_channels([&*out]);
-                out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum as f32));
-            }
+            batch_norm::cpu::put_sums(p, out, sums, write);
         }
         if !dx.is_empty() {
             p.check_rows(dx);
@@ -253,8 +250,7 @@ impl Backend for Cpu {
         let workspace = scratch(workspace, batch_norm::cpu::workspace_len(self, p));
         let sums = batch_norm::cpu::backward_sums(self, p, x, [mean, rstd], dy, workspace);
         for (out, sums, write) in [(dgamma, sums[0], o.dgamma_write), (dbeta, sums[1], o.dbeta_write)] {
-            assert!(out.is_empty() || out.len() == p.channels, "{p:?}");
-            out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum as f32));
+            batch_norm::cpu::put_sums(p, out, sums, write);
         }
         if !coefficients.is_empty() {
             assert_eq!(coefficients.len(), 3 * p.channels, "{p:?}");

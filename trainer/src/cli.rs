@@ -8,14 +8,13 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use trainer::checkpoint::Checkpoint;
 use trainer::data::{self, Half};
+use trainer::device::Device;
 use trainer::eval;
 use trainer::onnx;
 use trainer::progress::{print, say};
 use trainer::report;
 use trainer::restore::{self, Request};
-use trainer::settings::{
-    Device, Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve,
-};
+use trainer::settings::{Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve};
 use trainer::sweep::{self, ListFlags, Sweep};
 use trainer::train::{Folder, Found, Start, Watch, plan_text, train};
 

@@ -28,6 +28,22 @@ impl FileError {
     }
 }
 
+/// Refuses to overwrite a file.
+///
+/// # Errors
+/// [`FileExists`] if there is anything at `path`, be it a broken link.
+pub fn check_free(path: &Path) -> Result<(), FileExists> {
+    if path.symlink_metadata().is_ok() { Err(FileExists(path.to_owned())) } else { Ok(()) }
+}
+
+/// A file exists that would be overwritten.
+#[derive(Debug, thiserror::Error)]
+#[error("{} exists: use --force to overwrite it, or another --out", .0.display())]
+pub struct FileExists(
+    /// The file.
+    pub PathBuf,
+);
+
 /// Writes the file `path` by `write`, so that a reader, or a crash, sees the old content or the whole new one.
 ///
 /// The content goes to a temporary file in the same folder, which is flushed to the disk and then renamed; after an error, whatever

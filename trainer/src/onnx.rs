@@ -8,11 +8,11 @@ mod proto;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Tensor, Values};
 use crate::data::{self, DataError, Dataset, ValidationBatches};
 use crate::device::{self, Compute, DeviceError, with_backend};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, FileExists};
 use crate::passes::{Kind, PassError, Passes};
 use crate::progress;
 use crate::settings::Settings;
-use engine::{Activation, Element, Statistics};
+use engine::{Activation, BatchNorm, Element, Statistics};
 use model::{BatchNormPosition, Layer, ResConv};
 use prost::Message;
 use proto::{Attribute, Graph, Node, Weights};
@@ -22,18 +22,12 @@ use std::path::{Path, PathBuf};
 /// Images of an example.
 const EXAMPLE_IMAGES: usize = 16;
 
-/// PyTorch's, and this engine's.
-const BATCH_NORM_EPS: f32 = 1e-5;
-
 /// Why a network cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file exists that would be overwritten.
-    #[error("{} exists: use --force to overwrite it, or another --out", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    Exists(#[from] FileExists),
     /// No device.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -73,8 +67,8 @@ pub struct Request {
 pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -> Result<(), ExportError> {
     let Request { out, example, overwrite } = request;
     for path in [Some(out), example.as_ref()].into_iter().flatten() {
-        if !overwrite && path.symlink_metadata().is_ok() {
-            return Err(ExportError::Exists { path: path.clone() });
+        if !overwrite {
+            files::check_free(path)?;
         }
     }
     let images = match example {
@@ -191,7 +185,7 @@ impl Builder<'_> {
         let name = format!("{}.bn", layer.name);
         let fields = ["weight", "bias", "running_mean", "running_var"];
         let [scale, bias, mean, variance] = fields.map(|field| self.weights(&format!("{name}.{field}")));
-        let epsilon = vec![Attribute::float("epsilon", BATCH_NORM_EPS)];
+        let epsilon = vec![Attribute::float("epsilon", BatchNorm::default().eps as f32)];
         self.node(&name, "BatchNormalization", &[&x, &scale, &bias, &mean, &variance], epsilon)
     }
 

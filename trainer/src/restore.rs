@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::data::Half;
 use crate::device::{self, Compute, DeviceError, with_backend};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, FileExists};
 use crate::passes::{Kind, Pass, PassError, Passes};
 use crate::picture::{self, LoadedImage, PictureError};
 use crate::settings::Settings;
@@ -35,11 +35,8 @@ pub enum RestoreError {
     #[error(transparent)]
     Picture(#[from] PictureError),
     /// A file exists that would be overwritten.
-    #[error("{} exists: use --force to overwrite it, or another --out", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    Exists(#[from] FileExists),
     /// Two images would be written to one file.
     #[error("two of the images would be written to {}: restore them one by one, to different folders", path.display())]
     SameName {
@@ -105,8 +102,8 @@ pub fn restore(
 fn targets(request: &Request) -> Result<Vec<Targets>, RestoreError> {
     let mut taken = BTreeSet::new();
     let mut free = |path: PathBuf| -> Result<PathBuf, RestoreError> {
-        if !request.overwrite && path.symlink_metadata().is_ok() {
-            return Err(RestoreError::Exists { path });
+        if !request.overwrite {
+            files::check_free(&path)?;
         }
         if !taken.insert(path.clone()) {
             return Err(RestoreError::SameName { path });
@@ -179,7 +176,7 @@ mod tests {
         assert_eq!(names[1].input, Some(out.join("bag.v2-input.png")));
         std::fs::write(out.join("boot-input.png"), b"mine").unwrap();
         let refused = targets(&request(&["boot.png"], out, false));
-        assert!(matches!(refused, Err(RestoreError::Exists { path }) if path.ends_with("boot-input.png")));
+        assert!(matches!(refused, Err(RestoreError::Exists(FileExists(path))) if path.ends_with("boot-input.png")));
         assert!(targets(&request(&["boot.png"], out, true)).is_ok());
         let refused = targets(&request(&["a/boot.png", "b/boot.jpg"], out, true));
         assert!(matches!(refused, Err(RestoreError::SameName { path }) if path.ends_with("boot-restored.png")));

@@ -1,12 +1,12 @@
 //! Convolution, and the linear layer: a convolution of images of one pixel.
 
 use super::case::{Case, Random};
+use super::convolution::Convolution;
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use crate::plan::Emitter;
 use crate::{Result, Shape};
-use kernels::conv2d::{self, Affine, Conv2dParams};
-use kernels::{Span, Write};
+use kernels::conv2d::{self, Conv2dParams};
 
 /// Parameters of [`Graph::conv2d`]. The default is stride 1, no padding, one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,11 +69,6 @@ impl Conv2d {
         };
         Conv2dParams::new(x, w.channels(), kernel, self.stride, self.padding, self.groups)
     }
-
-    /// The kernels' parameters of a recorded node.
-    fn params_of(&self, cx: &Emitter<'_, '_>) -> Conv2dParams {
-        self.params(cx.shape(0), cx.shape(1)).expect("checked when it was recorded")
-    }
 }
 
 impl Operation for Conv2d {
@@ -107,31 +102,11 @@ impl Operation for Conv2d {
     }
 
     fn forward(&self, cx: &mut Emitter<'_, '_>) {
-        let (x, w, bias, y) = (cx.input(0), cx.input(1), cx.optional_input(2), cx.output());
-        let operands =
-            conv2d::Forward { x, x_map: Affine::NONE, w, bias, y, write: Write::Set, workspace: Span::EMPTY };
-        cx.emit(Call::Conv2dForward(self.params_of(cx), operands));
+        Convolution::Conv2d(*self).emit_forward(cx);
     }
 
-    /// The weight gradient reads `x`, the input gradient reads `w`, the bias gradient neither.
     fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        let (p, dy, workspace) = (self.params_of(cx), cx.dy(), Span::EMPTY);
-        if cx.wants(2) {
-            let (db, write) = cx.gradient(2);
-            cx.emit(Call::Conv2dGradBias(conv2d::GradBias { dy, db, write, workspace }));
-        }
-        if cx.wants(1) {
-            let (dw, write) = cx.gradient(1);
-            let (x_map, dy_map) = (Affine::NONE, Affine::NONE);
-            let operands = conv2d::GradWeight { x: cx.input(0), x_map, dy, dy_map, dw, write, workspace };
-            cx.emit(Call::Conv2dGradWeight(p, operands));
-        }
-        if cx.wants(0) {
-            let (dx, write) = cx.gradient(0);
-            let operands =
-                conv2d::GradInput { dy, dy_map: Affine::NONE, w: cx.input(1), bias: Span::EMPTY, dx, write, workspace };
-            cx.emit(Call::Conv2dGradInput(p, operands));
-        }
+        Convolution::Conv2d(*self).emit_backward(cx);
     }
 
     fn cases() -> Vec<Case> {

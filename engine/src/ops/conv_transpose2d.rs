@@ -2,12 +2,12 @@
 
 use super::case::{Case, Random};
 use super::conv2d::MOST_FLOPS;
+use super::convolution::Convolution;
 use super::{Arguments, Op, Operation};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use crate::plan::Emitter;
 use crate::{Result, Shape};
-use kernels::conv2d::{self, Affine, Conv2dParams};
-use kernels::{Span, Write};
+use kernels::conv2d::{self, Conv2dParams};
 
 /// Parameters of [`Graph::conv_transpose2d`]. The default is stride 1, no padding, one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,11 +58,6 @@ impl ConvTranspose2d {
         let c = group * self.groups;
         Conv2dParams::transposed([n, p, q, k], c, [r, s], self.stride, self.padding, self.output_padding, self.groups)
     }
-
-    /// The kernels' parameters of a recorded node.
-    fn params_of(&self, cx: &Emitter<'_, '_>) -> Conv2dParams {
-        self.params(cx.shape(0), cx.shape(1)).expect("checked when it was recorded")
-    }
 }
 
 impl Operation for ConvTranspose2d {
@@ -86,51 +81,11 @@ impl Operation for ConvTranspose2d {
     }
 
     fn forward(&self, cx: &mut Emitter<'_, '_>) {
-        let operands = conv2d::GradInput {
-            dy: cx.input(0),
-            dy_map: Affine::NONE,
-            w: cx.input(1),
-            bias: cx.optional_input(2),
-            dx: cx.output(),
-            write: Write::Set,
-            workspace: Span::EMPTY,
-        };
-        cx.emit(Call::Conv2dGradInput(self.params_of(cx), operands));
+        Convolution::Transposed(*self).emit_forward(cx);
     }
 
-    /// The weight gradient reads `x`, the input gradient reads `w`, the bias gradient neither.
     fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        let (p, dy, workspace) = (self.params_of(cx), cx.dy(), Span::EMPTY);
-        if cx.wants(2) {
-            let (db, write) = cx.gradient(2);
-            cx.emit(Call::Conv2dGradBias(conv2d::GradBias { dy, db, write, workspace }));
-        }
-        if cx.wants(1) {
-            let (dw, write) = cx.gradient(1);
-            let operands = conv2d::GradWeight {
-                x: dy,
-                x_map: Affine::NONE,
-                dy: cx.input(0),
-                dy_map: Affine::NONE,
-                dw,
-                write,
-                workspace,
-            };
-            cx.emit(Call::Conv2dGradWeight(p, operands));
-        }
-        if cx.wants(0) {
-            let (dx, write) = cx.gradient(0);
-            let operands = conv2d::Forward {
-                x: dy,
-                x_map: Affine::NONE,
-                w: cx.input(1),
-                bias: Span::EMPTY,
-                y: dx,
-                write,
-                workspace,
-            };
-            cx.emit(Call::Conv2dForward(p, operands));
-        }
+        Convolution::Transposed(*self).emit_backward(cx);
     }
 
     fn cases() -> Vec<Case> {

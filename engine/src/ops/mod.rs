@@ -11,6 +11,7 @@ mod batch_norm;
 pub(crate) mod case;
 mod conv2d;
 mod conv_transpose2d;
+mod convolution;
 mod custom;
 mod loss;
 mod norm_conv_act;
@@ -19,9 +20,10 @@ mod pad;
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
+pub use convolution::Convolution;
 pub(crate) use custom::CustomPass;
 pub use custom::{CustomOp, View};
-pub use norm_conv_act::{Convolution, NormConvAct, NormConvActNodes};
+pub use norm_conv_act::{NormConvAct, NormConvActNodes};
 
 use crate::graph::{Node, NodeId};
 use crate::plan::Emitter;
@@ -51,6 +53,17 @@ pub(crate) trait Operation {
     /// Lists the values of the forward passes that could be computed once more instead of being kept for the backward passes
     /// ([`Emitter::recomputable`]), in the order in which they were made. Only asked of training plans.
     fn recompute(&self, _cx: &mut Emitter<'_, '_>) {}
+
+    /// Whether the passes use the moments of the first input's channels, if they can have them from whatever makes that input
+    /// ([`Emitter::moments`]).
+    fn reads_moments(&self) -> bool {
+        false
+    }
+
+    /// Whether the backward passes take the gradient of the output in parts ([`Emitter::output_gradient`]).
+    fn takes_gradient_in_parts(&self) -> bool {
+        false
+    }
 
     /// How many of the last inputs are states that a training plan updates.
     fn updates(&self) -> usize {
@@ -128,17 +141,6 @@ impl Op {
             Op::State => "state",
             op => op.operation().expect("not a leaf").kind(),
         }
-    }
-
-    /// Whether it is a batch normalization that can take over the moments of its first input from whatever makes that, and that
-    /// gives it a gradient in parts.
-    pub(crate) fn is_fused_norm(&self) -> bool {
-        matches!(self, Op::NormConvActOp(op) if op.has_norm())
-    }
-
-    /// Whether its backward pass takes the parts of a gradient as they are.
-    pub(crate) fn takes_gradient_in_parts(&self) -> bool {
-        matches!(self, Op::NormConvActOp(_))
     }
 
     /// Whether the value is given, not computed.

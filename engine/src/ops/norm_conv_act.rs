@@ -14,6 +14,7 @@
 
 use super::case::{Case, Random};
 use super::conv2d::MOST_FLOPS;
+use super::convolution::Convolution;
 use super::{Arguments, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Effort, Emitter, Gradient, Mode, Statistics};
@@ -23,15 +24,6 @@ use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Affine, Conv2dParams};
 use kernels::epilogue::{self, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
-
-/// The convolution of a [`Graph::norm_conv_act`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Convolution {
-    /// As [`Graph::conv2d`].
-    Conv2d(Conv2d),
-    /// As [`Graph::conv_transpose2d`].
-    Transposed(ConvTranspose2d),
-}
 
 /// Parameters of [`Graph::norm_conv_act`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,11 +96,6 @@ impl NormConvActOp {
     /// Where gamma is among the inputs; beta and the running statistics follow.
     fn gamma(&self) -> Option<usize> {
         self.has_norm.then_some(2 + usize::from(self.has_bias) + usize::from(self.has_skip))
-    }
-
-    /// Whether there is a batch normalization.
-    pub(crate) fn has_norm(&self) -> bool {
-        self.has_norm
     }
 
     /// Auxiliary that what the activation saved is, unless it is the output.
@@ -184,61 +171,6 @@ impl NormConvActOp {
     }
 }
 
-impl Convolution {
-    /// The kernels' parameters: of the convolution, or of the one that it is the adjoint of.
-    fn params(&self, x: Shape, w: Shape) -> Conv2dParams {
-        let params = match self {
-            Convolution::Conv2d(conv) => conv.params(x, w),
-            Convolution::Transposed(conv) => conv.params(x, w),
-        };
-        params.expect("checked when it was recorded")
-    }
-
-    /// `y = conv(x) + bias`
-    fn forward(&self, p: Conv2dParams, [x, w, bias]: [Span; 3], x_map: Affine, y: Span) -> Call {
-        let (write, workspace) = (Write::Set, Span::EMPTY);
-        match self {
-            Convolution::Conv2d(_) => {
-                Call::Conv2dForward(p, conv2d::Forward { x, x_map, w, bias, y, write, workspace })
-            }
-            Convolution::Transposed(_) => {
-                let operands = conv2d::GradInput { dy: x, dy_map: x_map, w, bias, dx: y, write, workspace };
-                Call::Conv2dGradInput(p, operands)
-            }
-        }
-    }
-
-    /// `dx (+)= conv^T(dz)`
-    fn grad_input(&self, p: Conv2dParams, dz: Span, w: Span, dx: Span, write: Write) -> Call {
-        let (bias, workspace) = (Span::EMPTY, Span::EMPTY);
-        match self {
-            Convolution::Conv2d(_) => {
-                let operands = conv2d::GradInput { dy: dz, dy_map: Affine::NONE, w, bias, dx, write, workspace };
-                Call::Conv2dGradInput(p, operands)
-            }
-            Convolution::Transposed(_) => {
-                let operands = conv2d::Forward { x: dz, x_map: Affine::NONE, w, bias, y: dx, write, workspace };
-                Call::Conv2dForward(p, operands)
-            }
-        }
-    }
-
-    /// `dw (+)= x^T dz`
-    fn grad_weight(&self, p: Conv2dParams, x: Span, map: Affine, dz: Span, (dw, write): (Span, Write)) -> Call {
-        let workspace = Span::EMPTY;
-        let (plain, none) = (dz, Affine::NONE);
-        let operands = match self {
-            Convolution::Conv2d(_) => {
-                conv2d::GradWeight { x, x_map: map, dy: plain, dy_map: none, dw, write, workspace }
-            }
-            Convolution::Transposed(_) => {
-                conv2d::GradWeight { x: plain, x_map: none, dy: x, dy_map: map, dw, write, workspace }
-            }
-        };
-        Call::Conv2dGradWeight(p, operands)
-    }
-}
-
 impl Operation for NormConvActOp {
     fn kind(&self) -> &'static str {
         "norm_conv_act"
@@ -267,6 +199,14 @@ impl Operation for NormConvActOp {
             }
         }
         Ok(y)
+    }
+
+    fn reads_moments(&self) -> bool {
+        self.has_norm
+    }
+
+    fn takes_gradient_in_parts(&self) -> bool {
+        true
     }
 
     /// The running statistics.

@@ -286,8 +286,7 @@ impl Builder<'_> {
     /// Adds `weight` times the gradient `value` to the gradient of `target`, without a pass if it can share the value.
     fn contribute(&mut self, from: NodeId, target: NodeId, value: Span, weight: f64) {
         let is_first = self.program.gradients[target.index()].is_none();
-        let op = &self.graph.get(target).op;
-        if is_first && (weight == 1.0 || op.takes_gradient_in_parts()) && *op != Op::Parameter {
+        if is_first && (weight == 1.0 || self.takes_parts(target)) && self.graph.get(target).op != Op::Parameter {
             self.program.gradients[target.index()] = Some(value);
             self.program.weights[target.index()] = weight;
             self.owners.resize(self.program.values.len(), 0);
@@ -298,10 +297,14 @@ impl Builder<'_> {
         self.step(from, Call::Scale(weight, add::Scale { x: value, y, write }), Some((y, vec![value])));
     }
 
+    /// Whether the operation of a node takes its gradient in parts.
+    fn takes_parts(&self, node: NodeId) -> bool {
+        self.graph.get(node).op.operation().is_some_and(Operation::takes_gradient_in_parts)
+    }
+
     /// Adds a gradient through a batch normalization, without a pass if the operation of `target` takes it as it is.
     fn contribute_norm(&mut self, from: NodeId, target: NodeId, norm: NormGradient) {
-        let takes_parts = self.graph.get(target).op.takes_gradient_in_parts();
-        if takes_parts && self.program.norms[target.index()].is_none() {
+        if self.takes_parts(target) && self.program.norms[target.index()].is_none() {
             self.program.norms[target.index()] = Some(norm);
             return;
         }
@@ -493,7 +496,8 @@ impl Emitter<'_, '_> {
     /// Whether a reader of the output would take over its moments.
     pub(crate) fn norm_reads_output(&self) -> bool {
         let Builder { graph, needed, mode, .. } = &*self.builder;
-        let reads = |node: &Node| node.op.is_fused_norm() && node.inputs[0] == self.id;
+        let reads =
+            |node: &Node| node.op.operation().is_some_and(Operation::reads_moments) && node.inputs[0] == self.id;
         *mode != Mode::Inference(Statistics::Running)
             && graph.ids().any(|id| needed[id.index()] && reads(graph.get(id)))
     }
@@ -511,7 +515,7 @@ impl Emitter<'_, '_> {
     /// Gradient of the output in parts; for operations that take it so.
     pub(crate) fn output_gradient(&self) -> Gradient {
         let (program, index) = (&self.builder.program, self.id.index());
-        debug_assert!(self.node().op.takes_gradient_in_parts());
+        debug_assert!(self.builder.takes_parts(self.id));
         Gradient {
             norm: program.norms[index].unwrap_or(NormGradient::NONE),
             dy: program.gradients[index].unwrap_or(Span::EMPTY),

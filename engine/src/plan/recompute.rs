@@ -35,6 +35,7 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     let is_free = |candidate: &Recomputable| candidate.effort == Effort::Normalization && options.recompute;
     let fewest = with(&|candidate, _| is_free(candidate));
     let Some(limit) = options.arena_limit else { return fewest };
+    // placing is most of the work: once a program
     let arena = |program: &Program| place::place(program, &place::lifetimes(program), options.reuse).arena;
     if arena(&fewest) <= limit {
         return fewest;
@@ -45,7 +46,8 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     };
     let (mut too_few, mut enough) = (0, count(Effort::Pass));
     let mut smallest = passes(enough);
-    if arena(&smallest) <= limit {
+    let mut least = arena(&smallest);
+    if least <= limit {
         while enough - too_few > 1 {
             let middle = usize::midpoint(too_few, enough);
             let program = passes(middle);
@@ -63,11 +65,11 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
             Effort::Pass => true,
             Effort::Convolution => number % every != every - 1,
         });
-        let fits = arena(&program) <= limit;
-        if fits || arena(&program) < arena(&smallest) {
-            smallest = program;
+        let needed = arena(&program);
+        if needed < least {
+            (smallest, least) = (program, needed);
         }
-        if fits {
+        if least <= limit {
             break;
         }
     }

@@ -74,14 +74,14 @@ impl Visitor for Forward<'_> {
         let Forward { cpu, p, z, skip, y, moments: [mean, var], workspace } = self;
         let columns = Columns::new(cpu, p.rows, p.channels);
         let channels = p.channels;
-        let parts = &mut as_f64(workspace)[..columns.tasks() * 2 * channels];
+        let part_len = if mean.is_empty() { 0 } else { 2 * channels };
+        let parts = &mut as_f64(workspace)[..columns.tasks() * part_len];
         let (y, shared) = (SharedSlice::new(y), SharedSlice::new(parts));
         let value = Value { f, skip_weight: (!skip.is_empty()).then_some(p.skip_weight as f32) };
         cpu.pool.for_each(columns.tasks(), |task| {
             let range = columns.task(task);
             // SAFETY: tasks do not overlap.
-            let (y, part) =
-                unsafe { (y.slice(range.start, range.len()), shared.slice(task * 2 * channels, 2 * channels)) };
+            let (y, part) = unsafe { (y.slice(range.start, range.len()), shared.slice(task * part_len, part_len)) };
             let z = z.map(|z| &z[range.clone()]);
             let skip = if skip.is_empty() { skip } else { &skip[range] };
             cpu.isa.dispatch(ForwardTask { columns, value, z, skip, y, part });
@@ -96,7 +96,7 @@ impl Visitor for Forward<'_> {
     }
 }
 
-/// One task of [`forward`]; `part` gets mean and sum of squares of the deviations.
+/// One task of [`forward`]; `part` gets mean and sum of squares of the deviations, if it is not empty.
 struct ForwardTask<'a, F> {
     columns: Columns,
     value: Value<F>,
@@ -117,9 +117,8 @@ impl<F: Function> Kernel for ForwardTask<'_, F> {
         let y = y.as_mut_ptr();
         let z = z.map_or(y.cast_const(), <[f32]>::as_ptr);
         let skip = if skip.is_empty() { z } else { skip.as_ptr() };
-        let (mean, m2) = part.split_at_mut(columns.channels);
-        mean.fill(0.0);
-        m2.fill(0.0);
+        part.fill(0.0);
+        let (mean, m2) = part.split_at_mut(part.len() / 2);
         let mut moments = Moments { channels: columns.channels, mean, m2, counts: [0; TILE], tile: [[0.0; TILE]; 2] };
         let operands = Operands { inputs: [z, skip], outputs: [y], len };
         // SAFETY: all operands have `len` elements, and an input is the output or does not overlap it.
@@ -152,7 +151,8 @@ impl<F: Function> RowFunction<2, 1, 1, 2> for Value<F> {
     }
 }
 
-/// Mean and sum of squared deviations of the channels of a task, and of the columns of its tile of wide rows.
+/// Mean and sum of squared deviations of the channels of a task, empty if they are not wanted, and of the columns of its tile of wide
+/// rows.
 struct Moments<'a> {
     channels: usize,
     mean: &'a mut [f64],
@@ -174,6 +174,9 @@ impl BlockSums<1, 2> for Moments<'_> {
 
     #[inline(always)]
     fn add(&mut self, rows: usize, [sums, squares]: [&[f32]; 2], [center]: [&mut [f32]; 1]) {
+        if self.mean.is_empty() {
+            return;
+        }
         let share = 1.0 / rows as f64;
         let [mean, m2] = &mut self.tile;
         // all columns of a block have as many rows before them

@@ -4,10 +4,10 @@ use anyhow::bail;
 use clap::Args;
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
+use trainer::device::Device;
 use trainer::device::DeviceError;
 use trainer::gradcheck::{self, Fault, Request};
 use trainer::progress::print;
-use trainer::settings::Device;
 
 #[derive(Debug, Args)]
 pub(crate) struct GradcheckArgs {

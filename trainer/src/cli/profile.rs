@@ -5,12 +5,13 @@ use clap::{Args, Subcommand};
 use kernels::conv2d::cpu::{Algo, Pass};
 use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
+use trainer::device::Device;
 use trainer::files::write_bytes;
 use trainer::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
 use trainer::profile::step::{self, By};
 use trainer::progress::{print, say};
 use trainer::settings::{
-    Device, Layer, NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, TrainingFlags, resolve,
+    Layer, NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, TrainingFlags, resolve,
 };
 
 #[derive(Debug, Subcommand)]

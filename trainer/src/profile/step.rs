@@ -293,7 +293,8 @@ impl fmt::Display for StepProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Device, Settings};
+    use crate::device::Device;
+    use crate::settings::Settings;
 
     fn small() -> StepProfile {
         let mut settings = Settings::default();

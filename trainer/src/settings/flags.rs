@@ -1,6 +1,7 @@
 //! Settings as flags of the command line; every one may be left out.
 
-use super::{Device, OnNan, Preset, ScheduleSetting};
+use super::{OnNan, Preset, ScheduleSetting};
+use crate::device::Device;
 use clap::{ArgAction, Args};
 use engine::Activation;
 use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp};

@@ -45,6 +45,12 @@ pub fn fold(
     }
 }
 
+/// Writes the sums of [`backward_sums`] as a gradient, unless `out` is empty.
+pub fn put_sums(p: &BatchNormParams, out: &mut [f32], sums: &[f64], write: Write) {
+    assert!(out.is_empty() || out.len() == p.channels, "{p:?}");
+    out.iter_mut().zip(sums).for_each(|(out, sum)| write.put(out, *sum as f32));
+}
+
 /// The coefficients of the input's gradient, from the sums of [`backward_sums`].
 pub fn coefficients(p: &BatchNormParams, [gamma, rstd]: [&[f32]; 2], [dgamma, dbeta]: [&[f64]; 2], out: &mut [f32]) {
     let m = p.rows as f64;
