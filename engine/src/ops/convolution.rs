@@ -6,12 +6,12 @@ use crate::plan::{Call, Emitter};
 use kernels::conv2d::{self, Affine, Conv2dParams};
 use kernels::{Span, Write};
 
-/// The convolution of a [`Graph::norm_conv_act`].
+/// The convolution of a [`Graph::norm_conv_act`](crate::Graph::norm_conv_act).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Convolution {
-    /// As [`Graph::conv2d`].
+    /// As [`Graph::conv2d`](crate::Graph::conv2d).
     Conv2d(Conv2d),
-    /// As [`Graph::conv_transpose2d`].
+    /// As [`Graph::conv_transpose2d`](crate::Graph::conv_transpose2d).
     Transposed(ConvTranspose2d),
 }
 
