@@ -114,6 +114,7 @@ pub(super) unsafe fn multiply<S: Simd>(
 /// `left` is valid for `depth[0] x depth[1] x rows`, `right` for `depth[0] x depth[1] x vectors LANES`, `out` for updating
 /// `rows x vectors LANES` values.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn accumulate<S: Simd>(
     s: S,
     left: Matrix<*const f32>,
