@@ -70,7 +70,7 @@ const FORWARD_TILES: usize = 16;
 /// Tiles of a block of the weight gradient, whose products sum over them.
 const GRAD_WEIGHT_TILES: usize = 32;
 /// Tiles of a block if the kernel has parts: neighbours share transformed input, and the weight is large.
-const PARTS_TILES: usize = 32;
+const PARTS_TILES: usize = 64;
 /// Most ranges of blocks that the weight gradient is cut into.
 const GROUPS: usize = 16;
 /// Elements that the accumulators of all ranges have at most, if that leaves a few ranges.
