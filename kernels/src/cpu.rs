@@ -64,6 +64,11 @@ impl Cpu {
         self.conv2d_algo.filter(|algo| algo.supports(p)).unwrap_or_else(|| Algo::choose(p, pass, self.isa))
     }
 
+    /// Wall time that this backend has spent in passes' parallel tasks; the rest of a training step's time is serial.
+    pub fn time_in_tasks(&self) -> std::time::Duration {
+        self.pool.time_in_tasks()
+    }
+
     /// The instruction set that kernels run with.
     pub fn isa(&self) -> Isa {
         self.isa

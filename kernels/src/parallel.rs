@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A persistent pool of threads that run the tasks of one pass at a time.
 ///
@@ -10,6 +12,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Pool {
     pool: Arc<rayon::ThreadPool>,
+    /// Nanoseconds in which tasks ran, or could have: see [`time_in_tasks`](Self::time_in_tasks).
+    in_tasks: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Pool {
@@ -38,7 +42,7 @@ impl Pool {
             .thread_name(|i| format!("kernels-{i}"))
             .build()
             .map_err(|source| PoolError { threads, source })?;
-        Ok(Pool { pool: Arc::new(pool) })
+        Ok(Pool { pool: Arc::new(pool), in_tasks: Arc::default() })
     }
 
     /// Number of threads.
@@ -52,14 +56,27 @@ impl Pool {
         self.pool.install(f)
     }
 
+    /// Wall time since the pool was made in which tasks ran. The rest of a computation's time is serial: more threads do not
+    /// shorten it.
+    pub fn time_in_tasks(&self) -> Duration {
+        Duration::from_nanos(self.in_tasks.load(Ordering::Relaxed))
+    }
+
+    /// Adds the time of `run` to [`time_in_tasks`](Self::time_in_tasks).
+    fn timed(&self, run: impl FnOnce()) {
+        let start = Instant::now();
+        run();
+        self.in_tasks.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+
     /// Runs `task(0)` to `task(tasks - 1)`, in any order, and returns when all have ended.
     pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        match tasks {
+        self.timed(|| match tasks {
             0 => {}
             1 => task(0),
             _ if self.threads() == 1 => (0..tasks).for_each(task),
             _ => self.pool.install(|| split(0, tasks, &task)),
-        }
+        });
     }
 
     /// As [`for_each`](Self::for_each), with a piece of `scratch` for each task to use: `scratch` holds
@@ -78,12 +95,14 @@ impl Pool {
         assert_eq!(scratch.len() % threads, 0, "scratch of {} elements for {threads} threads", scratch.len());
         let piece = scratch.len() / threads;
         let shared = SharedSlice::new(scratch);
-        self.pool.install(|| {
-            split(0, tasks, &|i| {
-                let thread = rayon::current_thread_index().expect("tasks run on the pool");
-                // SAFETY: pieces of different threads are disjoint, and a thread runs one task at a time: tasks do not
-                // fork, so rayon cannot start another one inside it.
-                task(i, unsafe { shared.slice(thread * piece, piece) });
+        self.timed(|| {
+            self.pool.install(|| {
+                split(0, tasks, &|i| {
+                    let thread = rayon::current_thread_index().expect("tasks run on the pool");
+                    // SAFETY: pieces of different threads are disjoint, and a thread runs one task at a time: tasks do not
+                    // fork, so rayon cannot start another one inside it.
+                    task(i, unsafe { shared.slice(thread * piece, piece) });
+                });
             });
         });
     }
@@ -158,6 +177,16 @@ mod tests {
                 assert!(runs.iter().all(|&n| n == 1));
             }
         }
+    }
+
+    #[test]
+    fn the_time_of_tasks_is_counted_and_no_other() {
+        let (pool, nap) = (Pool::new(2).unwrap(), Duration::from_millis(20));
+        std::thread::sleep(nap);
+        assert_eq!(pool.time_in_tasks(), Duration::ZERO);
+        pool.for_each(1, |_| std::thread::sleep(nap));
+        pool.for_each_with_scratch(2, &mut [0; 2], |_, _| std::thread::sleep(nap));
+        assert!(pool.time_in_tasks() >= 2 * nap);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of wall time and
-//! of CPU time of every step, the losses, and the peak memory. `benches/peers/compare.py` and `step.py` run it in turn with
-//! its peers.
+//! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of wall time,
+//! of CPU time and of time outside parallel tasks of every step, the losses, and the peak memory. `benches/peers/compare.py` and
+//! `step.py` run it in turn with its peers.
 //!
 //! ```text
 //! cargo run --release -p benches --bin step -- --layers 15 --size 32 --batch 64
@@ -85,17 +85,20 @@ fn main() -> Result<()> {
     if a.profile {
         return profile(&mut session);
     }
-    let (mut wall, mut cpu, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut wall, mut cpu, mut serial, mut losses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     session.enter(|session| -> engine::Result<()> {
         for step in 0..=a.steps {
             let (start, cpu_start) = (Instant::now(), cpu_time::ProcessTime::now());
+            let in_tasks = session.backend().time_in_tasks();
             session.run(PlanId(0))?;
             if !a.inference {
                 losses.push(session.loss(PlanId(0)));
                 session.adamw(&AdamW::default(), 3e-4);
             }
             if step > 0 {
-                wall.push(start.elapsed().as_secs_f64() * 1e3);
+                let elapsed = start.elapsed();
+                wall.push(elapsed.as_secs_f64() * 1e3);
+                serial.push((elapsed + in_tasks - session.backend().time_in_tasks()).as_secs_f64() * 1e3);
                 cpu.push(cpu_start.elapsed().as_secs_f64() * 1e3);
             }
         }
@@ -107,6 +110,7 @@ fn main() -> Result<()> {
         "parameters": session.tensors().iter().filter(|tensor| tensor.trained).map(|tensor| tensor.shape.len()).sum::<usize>(),
         "wall_ms": wall,
         "cpu_ms": cpu,
+        "serial_ms": serial,
         "losses": losses,
         "recomputed_steps": recomputed.0,
         "recomputed_flops": recomputed.1,
