@@ -68,7 +68,9 @@ Order& order() {
 enum class State { ready, at_barrier, in_warp, finished, trapped };
 
 struct Thread {
-    std::unique_ptr<Fiber> fiber;
+    std::unique_ptr<Fiber> fibers[Fiber::turns];
+    // The one of them whose turn it is.
+    Fiber* fiber = nullptr;
     State state = State::ready;
     uint3 index{};
     // How many barriers of the block and of the warp it has come to.
@@ -228,6 +230,9 @@ void run_block(Grid& grid, Extent block, size_t dynamic_bytes) {
         thread.state = State::ready;
         thread.block_barriers = thread.warp_barriers = 0;
         thread.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
+        std::unique_ptr<Fiber>& fiber = thread.fibers[grid.block % Fiber::turns];
+        if (fiber == nullptr) fiber = std::make_unique<Fiber>(thread_body, &grid);
+        thread.fiber = fiber.get();
         thread.fiber->restart();
     }
     std::vector<unsigned> sequence(grid.count);
@@ -276,8 +281,6 @@ void run_grid(const HostKernel& kernel, void* const* arguments, Extent extent, E
     // An earlier grid may have failed half way.
     free_shared(grid);
     if (grid.threads.size() < grid.count) grid.threads.resize(grid.count);
-    for (size_t i = 0; i < grid.count; i++)
-        if (grid.threads[i].fiber == nullptr) grid.threads[i].fiber = std::make_unique<Fiber>(thread_body, &grid);
     std::vector<unsigned> blocks(extent.count());
     order().arrange(blocks);
     Fiber::release(grid.start);
