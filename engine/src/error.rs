@@ -17,6 +17,40 @@ pub enum Error {
         /// Bytes that the smallest plan needs.
         needed: usize,
     },
+    /// A rank that is none, or has no image.
+    #[error(
+        "rank {rank} of {ranks} has no part of a batch of {batch} images: there must be at least one for each rank"
+    )]
+    Part {
+        /// The rank, from 0.
+        rank: usize,
+        /// Ranks.
+        ranks: usize,
+        /// Images of the batch.
+        batch: usize,
+    },
+    /// An input whose first dimension is not the number of a rank's images.
+    #[error(
+        "input `{node}` has shape {shape}, expected {images} as its first dimension, the images of this rank's part"
+    )]
+    PartOfInput {
+        /// Name of the input.
+        node: String,
+        /// Its shape.
+        shape: Shape,
+        /// Images of the part.
+        images: usize,
+    },
+    /// A plan for other ranks than those of the session.
+    #[error("plan {plan} is for {}, the session is {}", rank_of(*expected), rank_of(*got))]
+    OtherRank {
+        /// Index of the plan.
+        plan: usize,
+        /// The plan's rank, and how many there are.
+        expected: [usize; 2],
+        /// The session's.
+        got: [usize; 2],
+    },
     /// An argument of an operation has the wrong shape, or is the wrong kind of node.
     #[error("{op} `{node}`: argument `{argument}` is {got}, expected {expected}")]
     Argument {
@@ -188,3 +222,7 @@ pub enum Error {
 
 /// A result with this crate's [`Error`](enum@Error).
 pub type Result<T> = std::result::Result<T, Error>;
+
+fn rank_of([rank, ranks]: [usize; 2]) -> String {
+    format!("rank {rank} of {ranks}")
+}

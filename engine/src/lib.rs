@@ -57,6 +57,7 @@ pub use gradcheck::GradcheckOptions;
 pub use graph::{Graph, NodeId, TensorInfo};
 pub use init::Init;
 pub use kernels::activation::Activation;
+pub use kernels::collective::{self, Part};
 pub use kernels::loss::Loss;
 pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
 #[cfg(feature = "cuda")]

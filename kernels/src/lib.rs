@@ -19,6 +19,7 @@
 //! | [`loss`] | L1 and mean squared error: forward, backward |
 //! | [`adamw`] | one optimizer step over flat arrays |
 //! | [`custom`] | a pass of the caller's own, on host memory |
+//! | [`collective`] | sums over the ranks of a data-parallel run |
 //!
 //! Letters in shapes: `x[N,H,W,C]` is the input of a pass, `w[R,S,C,K]` a weight, `y[N,P,Q,K]` an output; `dx`, `dw`, `dy` are
 //! gradients of the loss with respect to them. Activations are channels-last. The crate knows nothing of tensors, graphs or files.
@@ -28,6 +29,7 @@ pub mod adamw;
 pub mod add;
 mod backend;
 pub mod batch_norm;
+pub mod collective;
 pub mod conv2d;
 mod cpu;
 #[cfg(feature = "cuda")]

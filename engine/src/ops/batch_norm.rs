@@ -5,8 +5,10 @@ use super::{Arguments, Conv2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Effort, Emitter, Mode, Statistics};
 use crate::{Init, Result, Shape};
-use kernels::Span;
 use kernels::batch_norm::{self, BatchNormParams};
+use kernels::collective::Part;
+use kernels::epilogue::NormGradient;
+use kernels::{Span, Write};
 
 /// Parameters of [`Graph::batch_norm`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,6 +111,18 @@ impl Operation for BatchNorm {
         let channels = cx.shape(1);
         let (mean, rstd) = (cx.new_auxiliary(channels), cx.new_auxiliary(channels));
         let workspace = Span::EMPTY;
+        if cx.part().is_some() {
+            // in parts, as the moments are taken over the ranks in between
+            let params = self.params(cx.shape(0), momentum);
+            let [var, scale, shift] = [(); 3].map(|()| cx.new_value(channels));
+            cx.emit(Call::BatchNormMoments(params, batch_norm::Moments { x, mean, var, workspace }));
+            cx.moments_over_ranks([mean, var]);
+            let operands = batch_norm::Fold { gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift };
+            cx.emit(Call::BatchNormFold(of_batch(params, cx.part()), operands));
+            let operands = batch_norm::Apply { x, gamma, beta, mean, rstd, y };
+            cx.emit_over(Call::BatchNormApply(params, operands), y, &[x]);
+            return;
+        }
         let operands = batch_norm::Forward { x, gamma, beta, running_mean, running_var, mean, rstd, y, workspace };
         cx.emit_over(Call::BatchNormForward(self.params(cx.shape(0), momentum), operands), y, &[x]);
     }
@@ -117,8 +131,12 @@ impl Operation for BatchNorm {
     fn backward(&self, cx: &mut Emitter<'_, '_>) {
         let (dgamma, dgamma_write) = cx.gradient(1);
         let (dbeta, dbeta_write) = cx.gradient(2);
-        let (dx, dx_write) = cx.gradient(0);
         let dy = cx.dy();
+        if cx.part().is_some() {
+            self.backward_of_part(cx, dy, [(dgamma, dgamma_write), (dbeta, dbeta_write)]);
+            return;
+        }
+        let (dx, dx_write) = cx.gradient(0);
         let operands = batch_norm::Backward {
             x: cx.input(0),
             gamma: cx.input(1),
@@ -173,6 +191,44 @@ impl Operation for BatchNorm {
         };
         let params = BatchNorm { eps: 1e-5 + random.number(1.0).max(0.0), momentum: random.number(1.0).abs() };
         vec![case("random", x, params)]
+    }
+}
+
+impl BatchNorm {
+    /// Backward passes of one of several ranks: the coefficients of the gradient of `x` come from sums over all of them.
+    fn backward_of_part(&self, cx: &mut Emitter<'_, '_>, dy: Span, gradients: [(Span, Write); 2]) {
+        let [(dgamma, dgamma_write), (dbeta, dbeta_write)] = gradients;
+        let (x, mean) = (cx.input(0), cx.auxiliary(0));
+        let coefficients = match cx.wants(0) {
+            true => cx.new_value([3, cx.shape(0).channels()].into()),
+            false => Span::EMPTY,
+        };
+        let operands = batch_norm::Gradients {
+            x,
+            gamma: cx.input(1),
+            mean,
+            rstd: cx.auxiliary(1),
+            dy,
+            dgamma,
+            dgamma_write,
+            dbeta,
+            dbeta_write,
+            coefficients,
+            workspace: Span::EMPTY,
+        };
+        cx.emit(Call::BatchNormGradients(self.params(cx.shape(0), self.momentum), operands));
+        cx.mean_over_ranks(coefficients);
+        if cx.wants(0) {
+            cx.contribute_norm_at_once(0, NormGradient { dy, x, mean, coefficients });
+        }
+    }
+}
+
+/// The parameters of a pass over statistics of the whole batch, of which this rank has the rows of `params`.
+pub(super) fn of_batch(params: BatchNormParams, part: Option<Part>) -> BatchNormParams {
+    match part {
+        Some(part) => BatchNormParams { rows: params.rows / part.images().len() * part.batch, ..params },
+        None => params,
     }
 }
 

@@ -150,6 +150,7 @@ impl NormConvActOp {
                 let [mean, var] = cx.new_moments(0);
                 let operands = batch_norm::Moments { x: cx.input(0), mean, var, workspace: Span::EMPTY };
                 cx.emit(Call::BatchNormMoments(params, operands));
+                cx.moments_over_ranks([mean, var]);
                 [mean, var]
             }),
         };
@@ -159,7 +160,7 @@ impl NormConvActOp {
             Mode::Inference(_) => [Span::EMPTY; 3],
         };
         let operands = batch_norm::Fold { gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift };
-        cx.emit(Call::BatchNormFold(params, operands));
+        cx.emit(Call::BatchNormFold(super::batch_norm::of_batch(params, cx.part()), operands));
     }
 
     /// The pass over the output of the convolution, or of its separate activation.
@@ -241,6 +242,9 @@ impl Operation for NormConvActOp {
         }
         let moments = if cx.norm_reads_output() { cx.new_output_moments() } else { [Span::EMPTY; 2] };
         cx.emit_over(self.epilogue(cx, y, moments), y, &[cx.auxiliary(self.saved())]);
+        if !moments[0].is_empty() {
+            cx.moments_over_ranks(moments);
+        }
     }
 
     fn backward(&self, cx: &mut Emitter<'_, '_>) {
@@ -409,6 +413,7 @@ impl NormConvActOp {
             workspace: Span::EMPTY,
         };
         cx.emit(Call::BatchNormGradients(self.norm_params(cx.shape(0), Mode::Training), operands));
+        cx.mean_over_ranks(coefficients);
         if cx.wants(0) {
             cx.contribute_norm(0, NormGradient { dy: g, x, mean, coefficients });
         }

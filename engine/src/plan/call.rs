@@ -4,6 +4,7 @@ use crate::ops::CustomPass;
 use kernels::activation::{self, Activation};
 use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
+use kernels::collective::{self, Collective, Part};
 use kernels::conv2d::{self, Conv2dParams};
 use kernels::custom;
 use kernels::epilogue::{self, EpilogueParams};
@@ -39,6 +40,9 @@ pub(crate) enum Call {
     LossForward(Loss, loss::Forward),
     LossBackward(Loss, loss::Backward),
     Fill(f64, Span),
+    /// Each rank's values, times its weight, become their sum over the ranks.
+    SumOverRanks(f64, Span),
+    MomentsOverRanks(Part, collective::Moments),
     Custom(CustomPass, custom::Operands),
 }
 
@@ -87,12 +91,14 @@ impl Call {
             Call::LossForward(..) => "loss.forward",
             Call::LossBackward(..) => "loss.backward",
             Call::Fill(..) => "fill",
+            Call::SumOverRanks(..) => "collective.sum",
+            Call::MomentsOverRanks(..) => "collective.moments",
             Call::Custom(pass, _) => pass.name(),
         }
     }
 
     /// Runs the pass.
-    pub(crate) fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory) {
+    pub(crate) fn run<B: Backend>(&self, backend: &B, ranks: &dyn Collective<B>, memory: &mut B::Memory) {
         match *self {
             Call::Conv2dForward(ref p, o) => backend.conv2d_forward(memory, p, o),
             Call::Conv2dGradInput(ref p, o) => backend.conv2d_grad_input(memory, p, o),
@@ -116,6 +122,8 @@ impl Call {
             Call::LossForward(loss, o) => backend.loss_forward(memory, loss, o),
             Call::LossBackward(loss, o) => backend.loss_backward(memory, loss, o),
             Call::Fill(value, span) => backend.fill(memory, span, B::Element::from_f64(value)),
+            Call::SumOverRanks(weight, span) => ranks.sum(backend, memory, weight, span),
+            Call::MomentsOverRanks(ref part, o) => ranks.moments(backend, memory, part, o),
             Call::Custom(ref pass, o) => backend.custom(memory, pass, o),
         }
     }
@@ -226,6 +234,8 @@ impl Call {
                 visit(&mut [&mut o.dprediction], o.write.into());
             }
             Call::Fill(_, span) => visit(&mut [span], Set),
+            Call::SumOverRanks(_, span) => visit(&mut [span], Update),
+            Call::MomentsOverRanks(_, o) => visit(&mut [&mut o.mean, &mut o.var], Update),
             Call::Custom(_, o) => {
                 visit(&mut o.reads.each_mut(), Read);
                 visit(&mut o.writes.each_mut(), Set);
@@ -268,6 +278,8 @@ impl Call {
             | Call::PadBackward(..)
             | Call::LossBackward(..)
             | Call::Fill(..)
+            | Call::SumOverRanks(..)
+            | Call::MomentsOverRanks(..)
             | Call::Custom(..) => 0,
         }
     }
@@ -320,7 +332,9 @@ impl Call {
             | Call::PadForward(..)
             | Call::PadBackward(..)
             | Call::LossBackward(..)
-            | Call::Fill(..) => 1,
+            | Call::Fill(..)
+            | Call::SumOverRanks(..)
+            | Call::MomentsOverRanks(..) => 1,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::graph::{Graph, Node, NodeId};
 use crate::ops::{Op, Operation};
 use crate::regions::{GRADIENTS, INPUTS, Layout};
 use crate::{Error, Result, Shape};
+use kernels::collective::{self, Part};
 use kernels::epilogue::{Backward, EpilogueParams, NormGradient};
 use kernels::{Region, Span, Write, add};
 
@@ -121,6 +122,7 @@ pub(crate) fn emit(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[No
         graph,
         layout,
         mode: purpose.mode(),
+        part: purpose.part(),
         program: Program {
             of_node: vec![None; graph.len()],
             auxiliaries: vec![Vec::new(); graph.len()],
@@ -138,7 +140,10 @@ pub(crate) fn emit(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[No
     builder.forward(purpose, &[outputs, keep].concat())?;
     match *purpose {
         Purpose::Inference { .. } => {}
-        Purpose::Training { loss } => builder.backward(loss, false, true)?,
+        Purpose::Training { loss, .. } => {
+            builder.backward(loss, false, true)?;
+            builder.sum_over_ranks(loss);
+        }
         Purpose::Gradients { output, wrt_inputs } => builder.backward(output, wrt_inputs, false)?,
     }
     Ok(builder.program)
@@ -148,6 +153,8 @@ struct Builder<'a> {
     graph: &'a Graph,
     layout: &'a Layout,
     mode: Mode,
+    /// What this rank has of the batch, if there are others.
+    part: Option<Part>,
     program: Program,
     /// Whether each node is computed.
     needed: Vec<bool>,
@@ -233,7 +240,8 @@ impl Builder<'_> {
 
         let seed = if is_loss {
             let seed = self.program.value(shape);
-            self.step(output, Call::Fill(1.0, seed), None);
+            // the loss of the batch is the mean of those of its parts
+            self.step(output, Call::Fill(self.part.map_or(1.0, |part| part.share()), seed), None);
             seed
         } else {
             let seed = self.program.outliving(shape);
@@ -267,6 +275,16 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The last passes of one of several ranks: from the loss and the gradients of its part to those of the batch.
+    fn sum_over_ranks(&mut self, loss: NodeId) {
+        let Some(part) = self.part else { return };
+        let value = self.program.of_node[loss.index()].expect("the loss is computed");
+        self.step(loss, Call::SumOverRanks(part.share(), value), None);
+        let all = Span::new(GRADIENTS, 0, self.layout.parameters);
+        let gradients = self.program.fixed([all.len].into(), all);
+        self.step(loss, Call::SumOverRanks(1.0, gradients), None);
     }
 
     /// Lists the values that could be computed again for the backward passes.
@@ -308,6 +326,11 @@ impl Builder<'_> {
             self.program.norms[target.index()] = Some(norm);
             return;
         }
+        self.contribute_norm_at_once(from, target, norm);
+    }
+
+    /// The same by a pass.
+    fn contribute_norm_at_once(&mut self, from: NodeId, target: NodeId, norm: NormGradient) {
         let shape = self.graph.shape(target);
         let (dz, channels) = (self.program.value(shape), shape.channels());
         let rows = shape.len() / channels;
@@ -397,6 +420,26 @@ impl Emitter<'_, '_> {
     /// What the plan is for.
     pub(crate) fn mode(&self) -> Mode {
         self.builder.mode
+    }
+
+    /// What this rank has of the batch, if there are others.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.builder.part
+    }
+
+    /// Emits the pass that makes moments of the batch of those of this rank's part, if there are other ranks.
+    pub(crate) fn moments_over_ranks(&mut self, [mean, var]: [Span; 2]) {
+        if let Some(part) = self.builder.part {
+            self.emit(Call::MomentsOverRanks(part, collective::Moments { mean, var }));
+        }
+    }
+
+    /// Emits the pass that makes what is divided by the number of the batch's values of what was divided by that of this rank's part,
+    /// if there are other ranks.
+    pub(crate) fn mean_over_ranks(&mut self, value: Span) {
+        if let Some(part) = self.builder.part.filter(|_| !value.is_empty()) {
+            self.emit(Call::SumOverRanks(part.share(), value));
+        }
     }
 
     /// Number of inputs.
@@ -530,6 +573,12 @@ impl Emitter<'_, '_> {
             let input = self.node().inputs[i];
             self.builder.contribute(self.id, input, value, weight);
         }
+    }
+
+    /// The same as [`contribute_norm`](Self::contribute_norm), for a gradient that may be added to after this node's passes.
+    pub(crate) fn contribute_norm_at_once(&mut self, i: usize, norm: NormGradient) {
+        let input = self.node().inputs[i];
+        self.builder.contribute_norm_at_once(self.id, input, norm);
     }
 
     /// Makes what comes from a batch normalization the gradient of input `i`, or adds it.

@@ -16,9 +16,11 @@ pub use memory::MemoryReport;
 pub(crate) use memory::mib;
 
 use crate::graph::{Graph, NodeId};
+use crate::ops::Op;
 use crate::regions::Layout;
 use crate::{Error, Result};
 use emit::Program;
+use kernels::collective::Part;
 use kernels::{Backend, Span};
 use place::Placement;
 use std::fmt;
@@ -95,16 +97,33 @@ impl fmt::Display for Pass {
 /// What a plan computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    Training { loss: NodeId },
-    Gradients { output: NodeId, wrt_inputs: bool },
-    Inference { outputs: Vec<NodeId>, statistics: Statistics },
+    Training {
+        loss: NodeId,
+        /// What this rank has of the batch, if there are others.
+        part: Option<Part>,
+    },
+    Gradients {
+        output: NodeId,
+        wrt_inputs: bool,
+    },
+    Inference {
+        outputs: Vec<NodeId>,
+        statistics: Statistics,
+    },
 }
 
 impl Purpose {
     pub(crate) fn outputs(&self) -> &[NodeId] {
         match self {
-            Purpose::Training { loss: output } | Purpose::Gradients { output, .. } => std::slice::from_ref(output),
+            Purpose::Training { loss: output, .. } | Purpose::Gradients { output, .. } => std::slice::from_ref(output),
             Purpose::Inference { outputs, .. } => outputs,
+        }
+    }
+
+    pub(crate) fn part(&self) -> Option<Part> {
+        match self {
+            Purpose::Training { part, .. } => *part,
+            Purpose::Gradients { .. } | Purpose::Inference { .. } => None,
         }
     }
 
@@ -154,7 +173,32 @@ impl Plan {
     /// # Errors
     /// As [`training`](Plan::training); also if a node to keep is not of the graph.
     pub fn training_with(graph: &Graph, loss: NodeId, options: &PlanOptions) -> Result<Plan> {
-        Plan::new(graph, Purpose::Training { loss }, options)
+        Plan::new(graph, Purpose::Training { loss, part: None }, options)
+    }
+
+    /// The training plan of one of several ranks, each of which has a part of every batch: it computes what
+    /// [`training`](Plan::training) with the whole batch computes, to rounding, and every rank gets the same loss, gradients and running
+    /// statistics, bit for bit. The printed plan shows where ranks wait for each other: `collective.moments` and `collective.sum`.
+    ///
+    /// `graph` is that of the rank's part: the first dimension of every input is the number of its images. The loss is a mean
+    /// over the images; the only operations that mix images are that and batch normalization. The ranks run the plans of the same
+    /// network in step, in [`Session::distributed`](crate::Session::distributed).
+    ///
+    /// # Errors
+    /// As [`training`](Plan::training); also if the part has no images, or an input not as many as the part.
+    pub fn training_part(graph: &Graph, loss: NodeId, part: Part, options: &PlanOptions) -> Result<Plan> {
+        let Part { rank, ranks, batch } = part;
+        if rank >= ranks || batch < ranks {
+            return Err(Error::Part { rank, ranks, batch });
+        }
+        let images = part.images().len();
+        for id in graph.ids().filter(|&id| graph.get(id).op == Op::Input) {
+            let node = graph.get(id);
+            if node.shape.dims().first() != Some(&images) {
+                return Err(Error::PartOfInput { node: node.name.clone(), shape: node.shape, images });
+            }
+        }
+        Plan::new(graph, Purpose::Training { loss, part: Some(part) }, options)
     }
 
     /// The values of `outputs`.

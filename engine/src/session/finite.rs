@@ -67,6 +67,8 @@ impl<B: Backend> Session<B> {
     /// value. Its inputs, parameters and states must be those of the run in question, so states that a training plan
     /// updated have to be [set back](Self::set_states) first. Takes about twice the time of a run.
     ///
+    /// One of several ranks looks at what it computes itself, and runs all steps, as the others wait for it.
+    ///
     /// # Errors
     /// As [`run`](Session::run).
     pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
@@ -78,22 +80,30 @@ impl<B: Backend> Session<B> {
             self.backend.read(memory, place, &mut host);
             are_finite(&host)
         };
-        if let Some(&(place, _)) = ready.written.iter().find(|(place, _)| !finite(&self.memory, *place)) {
-            return Ok(Some(NonFinite::Given { name: ready.input_name(place) }));
+        let input = ready.written.iter().find(|(place, _)| !finite(&self.memory, *place));
+        let mut given = input.map(|&(place, _)| ready.input_name(place));
+        if given.is_none() {
+            let mut tensors = self.tensors.iter().zip(&self.layout.spans);
+            let tensor = tensors.find(|(_, place)| !finite(&self.memory, **place));
+            given = tensor.map(|(tensor, _)| tensor.name.clone());
         }
-        let mut tensors = self.tensors.iter().zip(&self.layout.spans);
-        if let Some((tensor, _)) = tensors.find(|(_, place)| !finite(&self.memory, **place)) {
-            return Ok(Some(NonFinite::Given { name: tensor.name.clone() }));
-        }
+        let mut found = given.map(|name| NonFinite::Given { name });
+        let is_awaited = ready.plan.purpose.part().is_some();
         for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
-            call.run(&*self.backend, &mut self.memory);
+            if found.is_some() && !is_awaited {
+                break;
+            }
+            call.run(&*self.backend, &*self.ranks, &mut self.memory);
+            if found.is_some() {
+                continue;
+            }
             let mut written = call.operands().into_iter().filter(|(_, access)| *access != Access::Read);
             if written.any(|(place, _)| !finite(&self.memory, place)) {
                 let node = ready.plan.graph.name(step.node).to_owned();
-                return Ok(Some(NonFinite::Computed { step: i, op: call.name(), node, pass: step.pass }));
+                found = Some(NonFinite::Computed { step: i, op: call.name(), node, pass: step.pass });
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::ops::Op;
 use crate::plan::{Call, MemoryReport, Pass, Plan};
 use crate::regions::{ARENA, INPUTS, Layout, WORKSPACE};
 use crate::{Error, Result};
+use kernels::collective::{Alone, Collective};
 use kernels::{Backend, Element, Span};
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,6 +60,8 @@ struct Ready {
 /// Parameters and states are 0 until [`initialize`](Session::initialize) or [`set_tensor`](Session::set_tensor).
 pub struct Session<B: Backend> {
     backend: Arc<B>,
+    /// The ranks that plans of parts run with.
+    ranks: Arc<dyn Collective<B>>,
     memory: B::Memory,
     plans: Vec<Ready>,
     tensors: Vec<TensorInfo>,
@@ -80,10 +83,20 @@ impl<B: Backend> Session<B> {
     /// If there is no plan, their parameters and states differ, one has a custom operation that the backend cannot run, or
     /// the memory is not to be had.
     pub fn new(backend: B, plans: Vec<Plan>) -> Result<Session<B>> {
+        Session::distributed(backend, Arc::new(Alone), plans)
+    }
+
+    /// As [`new`](Session::new), as one of several ranks, which run the plans of [`Plan::training_part`] in step. Other plans a rank may
+    /// run by itself.
+    ///
+    /// # Errors
+    /// As [`new`](Session::new); also if a plan is that of another rank.
+    pub fn distributed(backend: B, ranks: Arc<dyn Collective<B>>, plans: Vec<Plan>) -> Result<Session<B>> {
         let first = plans.first().ok_or(Error::NoPlans)?;
         for (i, plan) in plans.iter().enumerate() {
             check_tensors(i, first.graph.tensors(), plan.graph.tensors())?;
             check_custom(&backend, plan)?;
+            check_rank(i, plan, [ranks.rank(), ranks.ranks()])?;
         }
         let (tensors, layout) = (first.graph.tensors().to_vec(), first.layout.clone());
         let arena = plans.iter().map(|plan| plan.placement.arena).max().unwrap_or(0);
@@ -101,6 +114,7 @@ impl<B: Backend> Session<B> {
         Ok(Session {
             memory: backend.allocate(&lens)?,
             backend: Arc::new(backend),
+            ranks,
             plans,
             tensors,
             layout,
@@ -186,7 +200,7 @@ impl<B: Backend> Session<B> {
         self.begin(plan)?;
         let ready = &self.plans[plan.0];
         for (i, call) in ready.calls.iter().enumerate() {
-            call.run(&*self.backend, &mut self.memory);
+            call.run(&*self.backend, &*self.ranks, &mut self.memory);
             if let Some(freed) = ready.freed.get(i) {
                 poison(&*self.backend, &mut self.memory, freed);
             }
@@ -204,7 +218,7 @@ impl<B: Backend> Session<B> {
         let mut times = Vec::with_capacity(ready.calls.len());
         for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
             let start = Instant::now();
-            call.run(&*self.backend, &mut self.memory);
+            call.run(&*self.backend, &*self.ranks, &mut self.memory);
             self.backend.synchronize();
             let seconds = start.elapsed().as_secs_f64();
             times.push(StepTime {
@@ -390,6 +404,15 @@ fn check_custom<B: Backend>(backend: &B, plan: &Plan) -> Result<()> {
             let node = plan.graph.get(step.node);
             Err(Error::NoCustom { op: node.op.kind(), node: node.name.clone(), backend: backend.name() })
         }
+    }
+}
+
+/// # Errors
+/// If the plan is for a part of the batch, and that of another rank.
+fn check_rank(plan: usize, checked: &Plan, got: [usize; 2]) -> Result<()> {
+    match checked.purpose.part().map(|part| [part.rank, part.ranks]) {
+        Some(expected) if expected != got => Err(Error::OtherRank { plan, expected, got }),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod common;
 mod custom;
+mod distributed;
 mod errors;
 mod faulty;
 mod finite;

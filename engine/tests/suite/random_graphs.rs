@@ -8,14 +8,14 @@ use proptest::test_runner::RngSeed;
 
 /// One node to record: what, on which earlier values, and how.
 #[derive(Clone, Copy, Debug)]
-struct Choice {
+pub(crate) struct Choice {
     op: u8,
     a: usize,
     b: usize,
     how: usize,
 }
 
-fn choices() -> impl Strategy<Value = Vec<Choice>> {
+pub(crate) fn choices() -> impl Strategy<Value = Vec<Choice>> {
     let choice = (0u8..8, 0usize..1000, 0usize..1000, 0usize..1000);
     prop::collection::vec(choice.prop_map(|(op, a, b, how)| Choice { op, a, b, how }), 1..14)
 }
@@ -24,10 +24,10 @@ fn choices() -> impl Strategy<Value = Vec<Choice>> {
 const SMOOTH: [Activation; 5] =
     [Activation::Gelu, Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Mish];
 
-/// Largest value that is recorded, to bound the time that a check takes.
-const MAX_LEN: usize = 240;
+/// Largest value that is recorded, in elements an image, to bound the time that a check takes.
+const MAX_LEN: usize = 120;
 
-struct Builder {
+pub(crate) struct Builder {
     graph: Graph,
     /// Values of four dimensions.
     values: Vec<NodeId>,
@@ -39,13 +39,29 @@ impl Builder {
     /// A graph that these choices lead to, and its output: the last value, or its loss. Choices without a valid node
     /// are skipped.
     fn build(choices: &[Choice], scalar: bool) -> (Graph, NodeId) {
+        let parameter = |graph: &mut Graph, shape| graph.parameter("p", shape, Init::Uniform { bound: 1.0 });
+        Builder::build_with(choices, scalar, 2, parameter)
+    }
+
+    /// A graph of so many images, all of which are inputs, and its loss.
+    pub(crate) fn build_loss(choices: &[Choice], images: usize) -> (Graph, NodeId) {
+        Builder::build_with(choices, true, images, |graph, shape| graph.input("p", shape))
+    }
+
+    fn build_with(
+        choices: &[Choice],
+        scalar: bool,
+        images: usize,
+        p: impl FnOnce(&mut Graph, [usize; 4]) -> Result<NodeId>,
+    ) -> (Graph, NodeId) {
         let mut graph = Graph::new();
-        let x = graph.input("x", [2, 4, 3, 2]).unwrap();
-        let p = graph.parameter("p", [2, 4, 3, 2], Init::Uniform { bound: 1.0 }).unwrap();
+        let shape = [images, 4, 3, 2];
+        let x = graph.input("x", shape).unwrap();
+        let p = p(&mut graph, shape).unwrap();
         let mut builder = Builder { graph, values: vec![x, p], weights: Vec::new() };
         for choice in choices {
             let node = builder.record(*choice);
-            builder.values.extend(node.filter(|&node| builder.graph.shape(node).len() <= MAX_LEN));
+            builder.values.extend(node.filter(|&node| builder.graph.shape(node).len() <= MAX_LEN * images));
         }
         let Builder { mut graph, values, .. } = builder;
         let last = *values.last().unwrap();

@@ -1,0 +1,228 @@
+//! Several ranks, each with a part of every batch, against one with all of it.
+
+use crate::common::{network, norm_nodes, numbers};
+use crate::random_graphs::{Builder, choices};
+use engine::collective::{Staged, Threads};
+use engine::*;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use std::sync::Arc;
+
+/// Steps that are compared.
+const STEPS: usize = 3;
+
+/// Records a network for so many images, and gives its loss. A network without parameters is not compared.
+type Record<'a> = &'a (dyn Fn(usize) -> (Graph, NodeId) + Sync);
+
+/// Of every step: the loss, and what of the session is compared. Parameters come last.
+type Outcome = Vec<(f64, Vec<f64>, Vec<f64>)>;
+
+/// What the images of `part` contribute to, in a few steps of training.
+fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outcome {
+    session.initialize(3);
+    let step = |step: usize| {
+        for input in ["x", "p", "target"].into_iter().filter_map(|name| graph.node(name)) {
+            let image = graph.shape(input).len() / part.images().len();
+            let all = numbers(image * part.batch, (step * 100 + input.index()) as u64);
+            let own = &all[part.images().start * image..part.images().end * image];
+            let own: Vec<B::Element> = own.iter().map(|&x| B::Element::from_f64(x)).collect();
+            // a random graph reads not every input
+            let _ = session.write_input(PlanId(0), input, &own);
+        }
+        session.run(PlanId(0)).unwrap();
+        session.adamw(&AdamW::default(), 1e-2);
+        let f64s = |values: Vec<B::Element>| values.into_iter().map(Element::to_f64);
+        let trained = || session.tensors().iter().filter(|tensor| tensor.trained);
+        let gradients = trained().flat_map(|tensor| f64s(session.gradient(&tensor.name).unwrap())).collect();
+        let tensors = session.tensors().iter().flat_map(|tensor| f64s(session.tensor(&tensor.name).unwrap())).collect();
+        (session.loss(PlanId(0)), gradients, tensors)
+    };
+    (0..STEPS).map(step).collect()
+}
+
+fn alone<B: Backend>(backend: B, record: Record<'_>, batch: usize) -> Outcome {
+    let (graph, loss) = record(batch);
+    let plan = Plan::training(&graph, loss).unwrap();
+    let session = Session::new(backend, vec![plan]).unwrap();
+    train(session, &graph, Part { rank: 0, ranks: 1, batch })
+}
+
+fn together<B: Backend + Clone + Sync>(
+    backend: &B,
+    record: Record<'_>,
+    ranks: usize,
+    batch: usize,
+    options: &PlanOptions,
+) -> Vec<Outcome> {
+    Threads::run(ranks, |communicator| {
+        let part = Part { rank: communicator.rank(), ranks, batch };
+        let (graph, loss) = record(part.images().len());
+        let plan = Plan::training_part(&graph, loss, part, options).unwrap();
+        let staged = Arc::new(Staged::new(communicator));
+        train(Session::distributed(backend.clone(), staged, vec![plan]).unwrap(), &graph, part)
+    })
+}
+
+/// Fails unless all ranks have the same bits, and those of one rank to within `tolerance` of the largest value of its kind.
+fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
+    for (rank, got) in ranks.iter().enumerate() {
+        assert!(*got == ranks[0], "{context}: rank {rank} has other bits than rank 0");
+    }
+    for (step, (want, got)) in one.iter().zip(&ranks[0]).enumerate() {
+        let close = |what: &str, want: &[f64], got: &[f64]| {
+            assert_eq!(want.len(), got.len());
+            let largest = want.iter().fold(1e-3f64, |largest, x| largest.max(x.abs()));
+            let error = want.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / largest;
+            assert!(error <= tolerance, "{context}: {what} of step {step} differ by {error:e}");
+        };
+        close("losses", &[want.0], &[got.0]);
+        close("gradients", &want.1, &got.1);
+        // AdamW's first step divides a gradient by itself: one that is rounding alone decides about the sign of the step
+        if want.1.iter().all(|gradient| gradient.abs() > 1e-9) {
+            close("parameters and states", &want.2, &got.2);
+        }
+    }
+}
+
+/// Fused layers: a skip connection, moments from a convolution and from a layer below, an output that two normalizations read.
+fn fused(images: usize) -> (Graph, NodeId) {
+    let mut graph = Graph::new();
+    let g = &mut graph;
+    let x = g.input("x", [images, 6, 5, 2]).unwrap();
+    let target = g.input("target", [images, 6, 5, 1]).unwrap();
+    let mut layer = |x, skip, [cin, cout]: [usize; 2], activation| {
+        let name = format!("layer_{}", g.len());
+        let norm = Some(norm_nodes(g, &format!("{name}.bn"), cin));
+        let init = Init::kaiming_uniform(9 * cin);
+        let w = g.parameter(&format!("{name}.weight"), [3, 3, cin, cout], init).unwrap();
+        let bias = Some(g.parameter(&format!("{name}.bias"), [cout], init).unwrap());
+        let conv = Convolution::Conv2d(Conv2d { padding: [1, 1], ..Conv2d::default() });
+        let params = NormConvAct { conv, norm: BatchNorm::default(), activation, skip_weight: 0.5 };
+        g.norm_conv_act(x, NormConvActNodes { norm, w, bias, skip }, params).unwrap()
+    };
+    let first = layer(x, None, [2, 4], Some(Activation::Gelu));
+    let second = layer(first, Some(first), [4, 4], Some(Activation::Sigmoid));
+    let third = layer(second, Some(first), [4, 4], None);
+    let fourth = layer(second, Some(third), [4, 4], Some(Activation::Gelu));
+    let output = layer(fourth, None, [4, 1], Some(Activation::Sigmoid));
+    let loss = graph.l1_loss(output, target).unwrap();
+    (graph, loss)
+}
+
+fn unfused(images: usize) -> (Graph, NodeId) {
+    let network = network(images);
+    (network.graph, network.loss)
+}
+
+#[test]
+fn ranks_compute_what_one_does() {
+    for (name, record) in [("fused", &fused as Record<'_>), ("unfused", &unfused)] {
+        for (batch, ranks) in [(1, 1), (4, 2), (8, 4), (5, 2), (7, 3), (4, 4)] {
+            let context = format!("{name}, {batch} images on {ranks} ranks");
+            let one = alone(Reference, record, batch);
+            let options = PlanOptions { poison: true, ..PlanOptions::default() };
+            compare(&context, &one, &together(&Reference, record, ranks, batch, &options), 1e-11);
+            // without room for what is computed again
+            let small = PlanOptions { arena_limit: Some(0), ..options };
+            compare(&context, &one, &together(&Reference, record, ranks, batch, &small), 1e-11);
+            let cpu = Cpu::new(1).unwrap();
+            let one = alone(cpu.clone(), record, batch);
+            let many = together(&cpu, record, ranks, batch, &PlanOptions::default());
+            // normalizing four values of a channel makes much of rounding
+            assert!((one[0].0 - many[0][0].0).abs() <= 1e-6 * one[0].0, "{context}: {} and {}", one[0].0, many[0][0].0);
+        }
+    }
+}
+
+/// Sums so long that each rank makes a piece of them for all.
+#[test]
+fn long_sums_are_those_of_short_ones() {
+    let record = |images: usize| {
+        let mut graph = Graph::new();
+        let x = graph.input("x", [images, 150]).unwrap();
+        let target = graph.input("target", [images, 131]).unwrap();
+        let w = graph.parameter("w", [150, 131], Init::kaiming_uniform(150)).unwrap();
+        let y = graph.linear(x, w, None).unwrap();
+        let loss = graph.mse_loss(y, target).unwrap();
+        (graph, loss)
+    };
+    let one = alone(Reference, &record, 6);
+    for ranks in 2..=4 {
+        let many = together(&Reference, &record, ranks, 6, &PlanOptions::default());
+        compare(&format!("{ranks} ranks"), &one, &many, 1e-12);
+    }
+}
+
+#[test]
+fn what_no_rank_can_run_is_refused() {
+    let (graph, loss) = fused(2);
+    let refused = |part: Part| Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap_err();
+    let text = refused(Part { rank: 0, ranks: 4, batch: 3 }).to_string();
+    assert_eq!(text, "rank 0 of 4 has no part of a batch of 3 images: there must be at least one for each rank");
+    assert_eq!(refused(Part { rank: 2, ranks: 2, batch: 4 }), Error::Part { rank: 2, ranks: 2, batch: 4 });
+    let text = refused(Part { rank: 1, ranks: 2, batch: 5 }).to_string();
+    assert!(text.contains("`x`") && text.contains("[2, 6, 5, 2]") && text.contains("expected 3"), "{text}");
+    let plan =
+        Plan::training_part(&graph, loss, Part { rank: 1, ranks: 2, batch: 4 }, &PlanOptions::default()).unwrap();
+    let error = Session::new(Reference, vec![plan]).err().unwrap().to_string();
+    assert_eq!(error, "plan 0 is for rank 1 of 2, the session is rank 0 of 1");
+}
+
+#[test]
+fn a_rank_with_nan_does_not_leave_the_others_waiting() {
+    let found = Threads::run(3, |communicator| {
+        let part = Part { rank: communicator.rank(), ranks: 3, batch: 3 };
+        let (graph, loss) = fused(1);
+        let plan = Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap();
+        let mut session = Session::distributed(Reference, Arc::new(Staged::new(communicator)), vec![plan]).unwrap();
+        session.initialize(0);
+        let [x, target] = ["x", "target"].map(|name| graph.node(name).unwrap());
+        let value = if part.rank == 1 { f64::NAN } else { 0.5 };
+        session.write_input(PlanId(0), x, &[value; 60]).unwrap();
+        session.write_input(PlanId(0), target, &[0.5; 30]).unwrap();
+        let mut states = Vec::new();
+        session.states(&mut states);
+        session.run(PlanId(0)).unwrap();
+        session.set_states(&states);
+        assert!(session.loss(PlanId(0)).is_nan() && !session.gradients_are_finite());
+        session.find_non_finite(PlanId(0)).unwrap()
+    });
+    assert_eq!(found[1], Some(NonFinite::Given { name: "x".to_owned() }));
+    for rank in [0, 2] {
+        let Some(NonFinite::Computed { op, .. }) = &found[rank] else { panic!("{found:?}") };
+        assert_eq!(*op, "collective.moments", "it came from another rank");
+    }
+}
+
+#[test]
+fn the_printed_plan_shows_where_ranks_wait() {
+    let (graph, loss) = fused(2);
+    let count = |plan: &Plan, what: &str| plan.to_string().matches(what).count();
+    let plan = Plan::training(&graph, loss).unwrap();
+    assert_eq!(count(&plan, "collective."), 0);
+    let part = Part { rank: 1, ranks: 3, batch: 6 };
+    let plan = Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap();
+    // moments are taken once of what two normalizations read; the first one's input has no gradient
+    assert_eq!(count(&plan, "collective.moments"), 4, "{plan}");
+    assert_eq!(count(&plan, "collective.sum"), 4 + 2, "{plan}");
+}
+
+fn config() -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(0);
+    ProptestConfig { cases: 150, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_graphs_compute_what_one_rank_does(choices in choices(), ranks in 2usize..=4, more in 0usize..4) {
+        let batch = ranks + more;
+        let record = |images: usize| Builder::build_loss(&choices, images);
+        let has_parameters = |(graph, loss): (Graph, NodeId)| Plan::training(&graph, loss).is_ok();
+        prop_assume!(has_parameters(record(1)));
+        let context = format!("{batch} images on {ranks} ranks");
+        let options = PlanOptions { poison: true, ..PlanOptions::default() };
+        compare(&context, &alone(Reference, &record, batch), &together(&Reference, &record, ranks, batch, &options), 1e-9);
+    }
+}
