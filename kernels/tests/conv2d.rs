@@ -65,11 +65,14 @@ fn cases() -> Vec<Case> {
         // Wide: more columns than any block has.
         conv([1, 3, 700, 2], 3, [3, 3], [1, 1], [1, 1], 1),
         conv([1, 2, 131, 64], 3, [1, 3], [1, 1], [0, 1], 1),
-        // Small ones for the GPU's kernels of 64 channels, and to and from one channel.
-        conv([1, 2, 3, 64], 72, [1, 1], [1, 1], [0, 0], 1),
+        // Small ones for the GPU's kernels of 64 channels, to and from one channel, and of several blocks.
+        conv([1, 2, 3, 4], 68, [1, 1], [1, 1], [0, 0], 1),
+        conv([1, 2, 3, 68], 4, [1, 1], [1, 1], [0, 0], 1),
         conv([1, 5, 6, 64], 72, [1, 3], [1, 1], [0, 1], 1),
-        conv([2, 7, 9, 12], 1, [3, 3], [1, 1], [1, 1], 1),
+        conv([2, 5, 6, 8], 1, [3, 3], [1, 1], [1, 1], 1),
         conv([2, 5, 7, 1], 20, [3, 2], [2, 1], [1, 0], 1),
+        conv([1, 12, 13, 1], 3, [3, 3], [1, 1], [1, 1], 1),
+        conv([1, 16, 17, 1], 1, [1, 1], [1, 1], [0, 0], 1),
         // Transposed, with output padding.
         Conv2dParams::transposed([2, 4, 5, 8], 6, [3, 3], [2, 2], [1, 1], [1, 1], 1).unwrap(),
         Conv2dParams::transposed([1, 5, 4, 32], 1, [3, 4], [3, 2], [0, 1], [2, 0], 1).unwrap(),
