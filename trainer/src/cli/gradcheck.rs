@@ -13,8 +13,8 @@ pub(crate) struct GradcheckArgs {
     /// One operation, as in the first column of the table [default: all]
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// What is checked: cpu, cuda or cuda:N, the kernels against the reference; reference, the naive loops against finite
-    /// differences; auto, the reference and the CPU
+    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run them yet, only
+    /// an emulator); reference, the naive loops against finite differences; auto, the reference and the CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
