@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
             "epilogue::tests",
             "loss::tests",
             "pad::tests",
+            "prelu::tests",
         ],
     ),
     ("conv2d", &["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "empty_batch"]),
