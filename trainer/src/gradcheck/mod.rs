@@ -309,11 +309,11 @@ fn check_case(
     let (compared, adjoint) = match (path, request.fault) {
         (Path::Reference, None) => against_differences(Reference, graphs)?,
         (Path::Reference, Some(fault)) => against_differences(Faulty::new(Reference, fault), graphs)?,
-        (Path::Cpu(cpu) | Path::Algorithm(cpu, _), None) => against_reference(cpu.clone(), graphs)?,
+        (Path::Cpu(cpu) | Path::Algorithm(cpu, _), None) => against_reference(cpu, graphs)?,
         (Path::Cpu(cpu) | Path::Algorithm(cpu, _), Some(fault)) => {
-            against_reference(Faulty::new(cpu.clone(), fault), graphs)?
+            against_reference(&Faulty::new(cpu.clone(), fault), graphs)?
         }
-        (Path::Gpu(gpu), _) => with_backend!(gpu, |backend| against_reference(backend.clone(), graphs))?,
+        (Path::Gpu(gpu), _) => with_backend!(gpu, |backend| against_reference(backend, graphs))?,
     };
     let (against, tolerance) = match path {
         Path::Reference => ("differences", Tolerance::Differences),
@@ -347,11 +347,11 @@ where
 
 /// All that a backend computes of a case against [`Reference`], and the adjoint identity.
 fn against_reference<B: Backend + Clone>(
-    backend: B,
+    backend: &B,
     (case, options): (&Case, &GradcheckOptions),
 ) -> Result<(Report, Report), engine::Error> {
     let compared = gradcheck::check_backend(backend.clone(), &case.graph, case.output, options)?;
-    Ok((compared, gradcheck::check_adjoint(backend, &case.graph, case.output, &case.linear, options)?))
+    Ok((compared, gradcheck::check_adjoint(backend.clone(), &case.graph, case.output, &case.linear, options)?))
 }
 
 /// The pass whose result a row compares; for the adjoint identity the backward pass, that of the first of the tensors in
