@@ -6,7 +6,8 @@
 //! - outputs are written completely and never read: they are NaN before;
 //! - nothing else is written or read: between operands are NaNs, which must be there afterwards.
 //!
-//! `KERNELS_TEST_PATHS=cuda` tests the GPU alone, and fails if there is none.
+//! `KERNELS_TEST_PATHS=cuda` tests the GPU alone, and fails if there is none; `KERNELS_TEST_LARGEST=N` leaves out cases of more than
+//! `N` elements, for which the driver emulator takes long.
 
 #[cfg(feature = "cuda")]
 use crate::Cuda;
@@ -249,9 +250,14 @@ fn only_cuda() -> bool {
     std::env::var_os("KERNELS_TEST_PATHS").is_some_and(|paths| paths == "cuda")
 }
 
-/// Whether a case of so many elements is tested: where the GPU is tested alone it is the emulator, for which large ones take minutes.
+/// Whether a case of so many elements is tested: all are, unless `KERNELS_TEST_LARGEST` is less.
 pub(crate) fn is_tested(len: usize) -> bool {
-    len <= 5000 || !only_cuda()
+    static LARGEST: OnceLock<usize> = OnceLock::new();
+    let largest = || match std::env::var("KERNELS_TEST_LARGEST") {
+        Ok(largest) => largest.parse().expect("KERNELS_TEST_LARGEST is a number of elements"),
+        Err(_) => usize::MAX,
+    };
+    len <= *LARGEST.get_or_init(largest)
 }
 
 /// Every way to compute on this machine.
@@ -304,9 +310,12 @@ pub(crate) fn normal(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(value).collect()
 }
 
-/// Lengths at which flat loops go wrong: around a vector, a block and a task of every instruction set, primes, and a layer.
-pub(crate) const LENGTHS: [usize; 16] =
-    [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 127, 1009, 16 * 1024, 16 * 1024 + 1, 50_021];
+/// Lengths at which flat loops go wrong: around a vector, a block and a task of every instruction set and of a GPU, primes, and a
+/// layer.
+pub(crate) fn lengths() -> impl Iterator<Item = usize> {
+    let all = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 127, 257, 1009, 1025, 16 * 1024, 16 * 1024 + 1, 50_021];
+    all.into_iter().filter(|&len| is_tested(len))
+}
 
 /// As many cases of a property, the same in every run.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {

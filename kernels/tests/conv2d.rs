@@ -65,6 +65,14 @@ fn cases() -> Vec<Case> {
         // Wide: more columns than any block has.
         conv([1, 3, 700, 2], 3, [3, 3], [1, 1], [1, 1], 1),
         conv([1, 2, 131, 64], 3, [1, 3], [1, 1], [0, 1], 1),
+        // Small ones for the GPU's kernels of 64 channels, to and from one channel, and of several blocks.
+        conv([1, 2, 3, 4], 68, [1, 1], [1, 1], [0, 0], 1),
+        conv([1, 2, 3, 68], 4, [1, 1], [1, 1], [0, 0], 1),
+        conv([1, 5, 6, 64], 72, [1, 3], [1, 1], [0, 1], 1),
+        conv([2, 5, 6, 8], 1, [3, 3], [1, 1], [1, 1], 1),
+        conv([2, 5, 7, 1], 20, [3, 2], [2, 1], [1, 0], 1),
+        conv([1, 12, 13, 1], 3, [3, 3], [1, 1], [1, 1], 1),
+        conv([1, 16, 17, 1], 1, [1, 1], [1, 1], [0, 0], 1),
         // Transposed, with output padding.
         Conv2dParams::transposed([2, 4, 5, 8], 6, [3, 3], [2, 2], [1, 1], [1, 1], 1).unwrap(),
         Conv2dParams::transposed([1, 5, 4, 32], 1, [3, 4], [3, 2], [0, 1], [2, 0], 1).unwrap(),
@@ -76,6 +84,8 @@ fn cases() -> Vec<Case> {
         cases.push(conv([1, 3, width, channels], 9, [3, 3], [1, 1], [1, 1], 1));
         cases.push(conv([1, 3, width, 9], channels, [3, 3], [1, 1], [1, 1], 1));
     }
+    #[cfg(feature = "cuda")]
+    cases.retain(gpu::is_tested);
     cases
 }
 
@@ -356,23 +366,28 @@ fn check_rounding(p: &Conv2dParams, seed: u64) {
         let want = run_reference(p, &o, pass, true, Write::Add);
         let magnitude = run_reference(p, &abs, pass, true, Write::Add);
         let largest = magnitude.iter().fold(0.0, |a: f64, b| a.max(*b));
-        for path in paths(p) {
-            let got = run_cpu(path.cpu(), p, &o, pass, true, Write::Add);
+        let assert = |path: &str, amplification: Option<f64>, got: &[f32]| {
             for i in 0..want.len() {
-                let allowed = match path.amplification() {
+                let allowed = match amplification {
                     Some(factor) if pass != Pass::GradBias => unit * factor * largest,
                     _ => unit * magnitude[i],
                 };
                 let error = (f64::from(got[i]) - want[i]).abs();
                 assert!(
                     error <= allowed,
-                    "{} {pass:?} map {:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {allowed:.2e} allowed",
-                    path.name(),
+                    "{path} {pass:?} map {:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {allowed:.2e} allowed",
                     o.mapped,
                     got[i],
                     want[i]
                 );
             }
+        };
+        for path in paths(p) {
+            assert(&path.name(), path.amplification(), &run_cpu(path.cpu(), p, &o, pass, true, Write::Add));
+        }
+        #[cfg(feature = "cuda")]
+        for got in gpu::run(p, &o, pass, true, Write::Add) {
+            assert("cuda", None, &got);
         }
     }
 }
@@ -409,11 +424,17 @@ fn nan_stays_in_its_windows() {
         let middle = o.x.len() / 2;
         o.x[middle] = f64::NAN;
         let want = to_f32(&run_reference(p, &o, Pass::Forward, false, Write::Set));
+        let assert = |path: &str, tiles: bool, got: &[f32]| {
+            let same = |(a, b): (&f32, &f32)| if b.is_nan() { a.is_nan() } else { a == b || tiles };
+            assert!(got.iter().zip(&want).all(same), "{path} forward of {p:?}");
+        };
         for path in paths(p) {
             let got = run_cpu(path.cpu(), p, &o, Pass::Forward, false, Write::Set);
-            let tiles = path.amplification().is_some();
-            let same = |(a, b): (&f32, &f32)| if b.is_nan() { a.is_nan() } else { a == b || tiles };
-            assert!(got.iter().zip(&want).all(same), "{} forward of {p:?}", path.name());
+            assert(&path.name(), path.amplification().is_some(), &got);
+        }
+        #[cfg(feature = "cuda")]
+        for got in gpu::run(p, &o, Pass::Forward, false, Write::Set) {
+            assert("cuda", false, &got);
         }
     }
 }

@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod cuda;
 pub mod fixture;
 pub mod golden;

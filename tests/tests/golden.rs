@@ -18,6 +18,7 @@
 //! Winograd's 4x4 tiles, which the default picks for the wider layers, make some four times the rounding errors of a direct
 //! convolution (`kernels/tests/conv2d.rs` bounds them); with them, the bounds on outputs, loss and gradients are four times as wide.
 
+use cuda_emulator::Order;
 use engine::{
     AdamW, Backend, Cpu, Plan, PlanId, PlanOptions, Reference, Schedule, ScheduleKind, Session, Statistics, TensorInfo,
 };
@@ -25,6 +26,7 @@ use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
 use std::sync::LazyLock;
 use tests::compare::{Comparison, F32_ROUNDOFF, largest};
+use tests::cuda::on_cuda;
 use tests::fixture::{Fixture, elements, to_f64};
 use tests::golden::Golden;
 
@@ -241,6 +243,18 @@ fn direct_convolution_reproduces_pytorch_on_every_isa() {
 #[test]
 fn the_small_tiles_of_winograd_reproduce_pytorch_on_every_isa() {
     check_cpu(Some(Algo::Winograd2x3), 1.0);
+}
+
+/// On a GPU, or on the driver emulator.
+#[test]
+fn cuda_reproduces_pytorch() {
+    on_cuda("cuda_reproduces_pytorch", env!("CARGO_TARGET_TMPDIR"), Order::Random(1), |cuda| {
+        for (golden, reference) in TRACES.iter() {
+            let tolerances = Tolerances::of_f32(golden, 1.0);
+            let trace = replay(cuda.clone(), golden);
+            compare(&trace, golden, &tolerances, |tensor| drift(reference, tensor, tolerances.gradient));
+        }
+    });
 }
 
 /// What the bounds rest on. The gradient of L1 jumps where the prediction is the target: rounding errors must not

@@ -1,11 +1,13 @@
-//! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` against `Reference`.
+//! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` and `Cuda` against `Reference`.
 
+use cuda_emulator::Order;
 use engine::{
     Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, Statistics, gradcheck,
 };
 use kernels::simd::Isa;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp, ResConvConfig};
 use tests::compare::{Comparison, F32_ROUNDOFF, largest};
+use tests::cuda::on_cuda;
 use tests::fixture::{Fixture, elements, initialize, to_f64, uniform};
 
 /// Small networks that have, together, every setting; with the height and width of their images.
@@ -138,32 +140,71 @@ fn outcome<B: Backend>(backend: B, fixture: &Fixture) -> Outcome {
 /// [`Session::read`] and [`Session::read_gradient`].
 type Read<B> = fn(&Session<B>, PlanId, NodeId, &mut [<B as Backend>::Element]) -> engine::Result<()>;
 
+/// Compares a backend with the reference, whose outcome is `want`.
+///
 /// The bounds are 64 times the rounding errors of a sum over all pixels (see `golden.rs`; twice as many, for a batch
 /// norm of the few pixels of a small image can have a large scale); of values, relative to the tensor's largest
 /// element; of gradients, relative to the largest of the network: where a gradient is small because its parts cancel
 /// (that of a bias before a batch norm is 0) its rounding errors are not.
+fn check_agreement<B: Backend>(backend: B, fixture: &Fixture, want: &Outcome) {
+    let pixels: usize = fixture.graph.shape(fixture.image).dims()[..3].iter().product();
+    let largest_gradient = want.gradients.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
+    let rounding = 64.0 * F32_ROUNDOFF * (pixels as f64).sqrt();
+    let mut comparison = Comparison::new(format!("{}, {:?}", backend.name(), fixture.network.config()));
+    let got = outcome(backend, fixture);
+    for ((name, got), (_, want)) in got.values.iter().zip(&want.values) {
+        comparison.tensor_within(name, got, want, rounding, 0.0);
+    }
+    for ((name, got), (_, want)) in got.gradients.iter().zip(&want.gradients) {
+        comparison.tensor_within(&format!("gradient of {name}"), got, want, 0.0, rounding * largest_gradient);
+    }
+    comparison.finish();
+}
+
+/// Networks as wide as real ones.
+fn wide_cases() -> [(ResConvConfig, [usize; 2]); 3] {
+    let wide = ResConvConfig { layers: 3, ..ResConvConfig::default() };
+    [
+        (wide.clone(), [16, 16]),
+        (ResConvConfig { channels: Ramp { first: 33, last: 48 }, stride: 2, ..wide.clone() }, [13, 11]),
+        (ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }, ..wide }, [12, 10]),
+    ]
+}
+
 #[test]
 fn cpu_agrees_with_reference_on_every_isa() {
-    let mut cases = cases();
-    let wide = ResConvConfig { layers: 3, ..ResConvConfig::default() };
-    cases.push((wide.clone(), [16, 16]));
-    cases.push((ResConvConfig { channels: Ramp { first: 33, last: 48 }, stride: 2, ..wide.clone() }, [13, 11]));
-    cases.push((ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }, ..wide }, [12, 10]));
-    for (config, [height, width]) in cases {
+    for (config, [height, width]) in cases().into_iter().chain(wide_cases()) {
         let fixture = Fixture::new(config, [3, height, width]);
         let want = outcome(Reference, &fixture);
-        let largest_gradient = want.gradients.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
-        let rounding = 64.0 * F32_ROUNDOFF * ((3 * height * width) as f64).sqrt();
         for isa in Isa::available() {
-            let got = outcome(Cpu::with_isa(isa, 2).unwrap(), &fixture);
-            let mut comparison = Comparison::new(format!("cpu-{isa}, {:?}", fixture.network.config()));
-            for ((name, got), (_, want)) in got.values.iter().zip(&want.values) {
-                comparison.tensor_within(name, got, want, rounding, 0.0);
-            }
-            for ((name, got), (_, want)) in got.gradients.iter().zip(&want.gradients) {
-                comparison.tensor_within(&format!("gradient of {name}"), got, want, 0.0, rounding * largest_gradient);
-            }
-            comparison.finish();
+            check_agreement(Cpu::with_isa(isa, 2).unwrap(), &fixture, &want);
         }
     }
+}
+
+/// On a GPU, or on the driver emulator.
+#[test]
+fn cuda_agrees_with_reference() {
+    on_cuda("cuda_agrees_with_reference", env!("CARGO_TARGET_TMPDIR"), Order::Reverse, |cuda| {
+        for (config, [height, width]) in cases().into_iter().chain(wide_cases()) {
+            let fixture = Fixture::new(config, [3, height, width]);
+            check_agreement(cuda.clone(), &fixture, &outcome(Reference, &fixture));
+        }
+    });
+}
+
+/// On a GPU, or on the driver emulator: every operation that runs there, each alone and twice.
+#[test]
+fn cuda_passes_gradcheck() {
+    on_cuda("cuda_passes_gradcheck", env!("CARGO_TARGET_TMPDIR"), Order::Random(2), |cuda| {
+        let options = GradcheckOptions { backend_tolerance: 1e-5, ..GradcheckOptions::default() };
+        let cases = gradcheck::cases().into_iter().chain(gradcheck::random_cases(0));
+        let mut checked = 0;
+        for case in cases.filter(|case| case.op != "custom") {
+            let report = gradcheck::check_backend(cuda.clone(), &case.graph, case.output, &options).unwrap();
+            assert!(report.passed() && !report.rows.is_empty(), "{}\n{report}", case.name);
+            checked += 1;
+        }
+        assert!(checked > 100, "{checked} cases");
+    });
 }

@@ -77,7 +77,7 @@ pub trait Compute: Backend<Element: Element + From<f32> + Default> + Send + Sync
 impl<B: Backend<Element: Element + From<f32> + Default> + Send + Sync> Compute for B {}
 
 /// The backend of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Chosen {
     /// The CPU in f32.
     Cpu(Cpu),
@@ -86,6 +86,18 @@ pub enum Chosen {
     Cuda(Cuda),
     /// Naive loops in f64.
     Reference(Reference),
+}
+
+impl Chosen {
+    /// The setting that chooses it.
+    pub fn device(&self) -> Device {
+        match self {
+            Chosen::Cpu(_) => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            Chosen::Cuda(cuda) => Device::Cuda { gpu: cuda.ordinal() },
+            Chosen::Reference(_) => Device::Reference,
+        }
+    }
 }
 
 /// Why there is no such device.

@@ -1,7 +1,7 @@
 //! Every path against the reference.
 
 use super::{Activation, Backward, Forward, Saved, reference};
-use crate::testing::{Bound, LENGTHS, Operand, Pass, assert_bits, check, normal, paths};
+use crate::testing::{Bound, Operand, Pass, assert_bits, check, lengths, normal, paths};
 use crate::{Backend, Span, Write};
 
 struct ForwardPass {
@@ -46,7 +46,7 @@ fn inputs(seed: u64, len: usize) -> Vec<f32> {
 #[test]
 fn passes_equal_the_reference() {
     for f in Activation::ALL {
-        for len in LENGTHS {
+        for len in lengths() {
             let x = inputs(1, len);
             let [separate, inplace] = [false, true].map(|inplace| ForwardPass { f, inplace });
             let results = check(&separate, &[Operand::In(x.clone()), Operand::Out(len)], &[Bound::absolute(8.0, 1.0)]);

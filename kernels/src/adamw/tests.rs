@@ -1,7 +1,7 @@
 //! Every path against the reference.
 
 use super::{AdamWParams, Step};
-use crate::testing::{Bound, LENGTHS, Operand, Pass, check, normal};
+use crate::testing::{Bound, Operand, Pass, check, lengths, normal};
 use crate::{Backend, Span};
 
 impl Pass for AdamWParams {
@@ -21,7 +21,7 @@ const PARAMS: AdamWParams = AdamWParams { lr: 3e-4, beta1: 0.9, beta2: 0.999, ep
 fn a_step_equals_the_reference() {
     for step in [1, 2, 1000, 1_000_000] {
         for weight_decay in [0.0, 0.01] {
-            for len in LENGTHS {
+            for len in lengths() {
                 let p = AdamWParams { step, weight_decay, ..PARAMS };
                 let (param, grad, m) = (normal(1, len), normal(2, len), normal(3, len));
                 let v: Vec<f32> = normal(4, len).iter().map(|x| x * x).collect();

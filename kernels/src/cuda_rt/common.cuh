@@ -222,7 +222,7 @@ __device__ __forceinline__ float slope(u32 f, float saved) {
     case LEAKY_RELU: return saved > 0.0f ? 1.0f : 0.01f;
     case SILU: {
         const float s = sigmoid(saved);
-        return s * fmaf(saved, 1.0f - s, 1.0f);
+        return s * fmaf(saved, sigmoid(-saved), 1.0f); // 1 - s would cancel
     }
     case MISH: {
         const float t = tanhf(softplus(saved));

@@ -169,8 +169,20 @@ fn check_params(rows: usize, channels: usize, activation: Option<Activation>) {
 
 #[test]
 fn passes_equal_the_reference() {
-    let shapes =
-        [(1, 1), (1, 5), (2, 1), (3, 7), (300, 1), (999, 9), (513, 16), (130, 17), (1100, 32), (5, 700), (2, 20_000)];
+    let shapes = [
+        (1, 1),
+        (1, 5),
+        (2, 1),
+        (3, 7),
+        (300, 1),
+        (257, 17),
+        (999, 9),
+        (513, 16),
+        (130, 17),
+        (1100, 32),
+        (5, 700),
+        (2, 20_000),
+    ];
     for (rows, channels) in shapes {
         for activation in [None, Some(Activation::Gelu), Some(Activation::Sigmoid)] {
             check_params(rows, channels, activation);

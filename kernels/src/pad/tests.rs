@@ -1,7 +1,7 @@
 //! Every path against the reference.
 
 use super::{Backward, Forward, PadParams};
-use crate::testing::{Bound, Operand, Pass, cases, check, normal};
+use crate::testing::{Bound, Operand, Pass, cases, check, is_tested, normal};
 use crate::{Backend, Span, Write};
 use proptest::prelude::*;
 
@@ -32,6 +32,9 @@ impl Pass for BackwardPass {
 
 fn check_params(p: PadParams) {
     let (short, long) = (p.n * p.h0 * p.w0 * p.c, p.n * p.h1 * p.w1 * p.c);
+    if !is_tested(long) {
+        return;
+    }
     let exact = Bound::relative(0.0);
     check(&ForwardPass(p), &[Operand::In(normal(1, short)), Operand::Out(long)], std::slice::from_ref(&exact));
     let dy = normal(2, long);

@@ -10,6 +10,15 @@ pub(crate) fn is_alone() -> bool {
     std::env::var_os("KERNELS_TEST_PATHS").is_some_and(|paths| paths == "cuda")
 }
 
+/// Whether the case is tested: all are, unless `KERNELS_TEST_LARGEST` is less than the elements of its operands.
+pub(crate) fn is_tested(p: &Conv2dParams) -> bool {
+    static LARGEST: LazyLock<usize> = LazyLock::new(|| match std::env::var("KERNELS_TEST_LARGEST") {
+        Ok(largest) => largest.parse().expect("KERNELS_TEST_LARGEST is a number of elements"),
+        Err(_) => usize::MAX,
+    });
+    p.input_len() + p.weight_len() + p.output_len() <= *LARGEST
+}
+
 /// The first GPU.
 fn cuda() -> Option<&'static Cuda> {
     static CUDA: LazyLock<Option<Cuda>> = LazyLock::new(|| match Cuda::new(0) {

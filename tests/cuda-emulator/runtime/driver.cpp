@@ -1,11 +1,13 @@
 // The calls of CUDA's driver API that cudarc makes, on one device that is no device. Signatures as in NVIDIA's cuda.h.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <cstddef>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "failure.h"
@@ -148,6 +150,17 @@ void check_launch(const Function& function, Extent grid, Extent block, size_t sh
         throw Failure(Code::invalid_value, text("kernel `%s`: a block of %llu threads, its __launch_bounds__ allow %llu", name, block.count(), function.max_threads));
     if (shared_bytes > function.max_dynamic_shared_bytes)
         throw Failure(Code::invalid_value, text("kernel `%s`: %zu bytes of dynamic shared memory, at most %zu", name, shared_bytes, function.max_dynamic_shared_bytes));
+}
+
+// Appends the name of a kernel to the file that CUDA_EMULATOR_LAUNCHED names, when it is launched first: for tests that every kernel
+// was.
+void note_launch(const std::string& kernel) {
+    static const char* const path = getenv("CUDA_EMULATOR_LAUNCHED");
+    static std::set<std::string> launched;
+    if (path == nullptr || !launched.insert(kernel).second) return;
+    FILE* file = fopen(path, "a");
+    if (file == nullptr || fprintf(file, "%s\n", kernel.c_str()) < 0 || fclose(file) != 0)
+        throw Failure(Code::invalid_value, text("CUDA_EMULATOR_LAUNCHED: `%s` can't be written", path));
 }
 
 }  // namespace
@@ -356,6 +369,7 @@ DRIVER cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsig
         submit(stream_of(stream), [=] {
             std::vector<void*> addresses;
             for (auto& copy : *copies) addresses.push_back(copy.data());
+            note_launch(kernel->name);
             run_grid(*kernel, addresses.data(), grid, block, shared_bytes);
         });
     });

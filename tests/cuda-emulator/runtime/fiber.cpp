@@ -60,38 +60,32 @@ extern "C" void cuda_emulator_start();
 
 namespace cuda_emulator {
 
-Fiber::Fiber(void (*body)(void*), void* argument) : body_(body), argument_(argument) { restart(); }
-
-Fiber::~Fiber() { unmap_stack(); }
-
-void Fiber::map_stack() {
+Fiber::Fiber(void (*body)(void*), void* argument) : body_(body), argument_(argument) {
+#if defined(CUDA_EMULATOR_THREAD_SANITIZER)
+    // On a stack that nobody used.
+    Unobserved unobserved;
+    own_context_ = __tsan_create_fiber(0);
+#endif
     void* memory = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     stack_ = static_cast<char*>(memory);
     // The lowest page is a guard: a kernel with too large local arrays ends the process here instead of damaging a neighbour.
     mprotect(stack_, 4096, PROT_NONE);
+    restart();
 }
 
-void Fiber::unmap_stack() {
-    if (stack_ != nullptr) munmap(stack_, stack_bytes);
-    stack_ = nullptr;
+Fiber::~Fiber() {
+    munmap(stack_, stack_bytes);
 #if defined(CUDA_EMULATOR_THREAD_SANITIZER)
-    if (own_context_ != nullptr) __tsan_destroy_fiber(own_context_);
-    own_context_ = nullptr;
+    __tsan_destroy_fiber(own_context_);
 #endif
 }
 
 void Fiber::restart() {
-#if defined(CUDA_EMULATOR_THREAD_SANITIZER)
-    // A thread of the next block is another thread, on a stack that nobody used.
-    Unobserved unobserved;
-    unmap_stack();
-    own_context_ = __tsan_create_fiber(0);
-#endif
-    if (stack_ == nullptr) map_stack();
 #if defined(__SANITIZE_ADDRESS__)
-    // An abandoned body has left its red zones.
-    __asan_unpoison_memory_region(stack_ + 4096, stack_bytes - 4096);
+    // Bodies that return take their red zones with them, which is cheap; to clear a whole stack takes longer than most bodies.
+    if (poisoned_) __asan_unpoison_memory_region(stack_ + 4096, stack_bytes - 4096);
+    poisoned_ = true;
     own_fake_ = nullptr;
 #endif
 #if defined(__x86_64__)
@@ -126,6 +120,7 @@ void Fiber::start(Fiber* self) {
     __sanitizer_finish_switch_fiber(nullptr, &self->scheduler_bottom_, &self->scheduler_size_);
 #endif
     self->body_(self->argument_);
+    self->poisoned_ = false;
     self->leave(true);
     abort();  // `leave(true)` doesn't return
 }

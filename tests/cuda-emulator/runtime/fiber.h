@@ -11,6 +11,14 @@ namespace cuda_emulator {
 class Fiber {
 public:
     static constexpr size_t stack_bytes = 256 * 1024;
+    // Fibers that a CUDA thread needs, for blocks in turn. To ThreadSanitizer a fiber is one thread, whose accesses are ordered: only
+    // blocks on different fibers can race. New fibers for every block would take most of the time; a few in turn miss nothing but
+    // races of blocks that are all a multiple of so many apart.
+#if defined(CUDA_EMULATOR_THREAD_SANITIZER)
+    static constexpr size_t turns = 5;
+#else
+    static constexpr size_t turns = 1;
+#endif
 
     explicit Fiber(void (*body)(void*), void* argument);
     ~Fiber();
@@ -29,8 +37,6 @@ public:
 
 private:
     static void start(Fiber* self);
-    void map_stack();
-    void unmap_stack();
 #if !defined(__x86_64__)
     static void start_context(unsigned high, unsigned low);
 #endif
@@ -44,7 +50,9 @@ private:
 #else
     ucontext_t own_, scheduler_;
 #endif
-    // AddressSanitizer's fake stacks, and the scheduler's stack.
+    // AddressSanitizer: whether the stack may have red zones of a body that was abandoned, or of what was there before.
+    bool poisoned_ = true;
+    // Its fake stacks, and the scheduler's stack.
     void* own_fake_ = nullptr;
     const void* scheduler_bottom_ = nullptr;
     size_t scheduler_size_ = 0;

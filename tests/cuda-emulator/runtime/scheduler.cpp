@@ -68,7 +68,9 @@ Order& order() {
 enum class State { ready, at_barrier, in_warp, finished, trapped };
 
 struct Thread {
-    std::unique_ptr<Fiber> fiber;
+    std::unique_ptr<Fiber> fibers[Fiber::turns];
+    // The one of them whose turn it is.
+    Fiber* fiber = nullptr;
     State state = State::ready;
     uint3 index{};
     // How many barriers of the block and of the warp it has come to.
@@ -113,6 +115,11 @@ std::string name_of(const Thread& thread) {
     return text("thread (%u,%u,%u)", thread.index.x, thread.index.y, thread.index.z);
 }
 
+// Names of files are nearly always the same pointer: comparing the text took most of the time of shuffles.
+bool same_place(const Thread& a, const Thread& b) {
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
+
 [[noreturn]] void fail(Code code, const std::string& what) {
     throw Failure(code, text("kernel `%s`, block (%u,%u,%u), thread order %s: ", grid_state.kernel->name.c_str(), blockIdx.x, blockIdx.y,
                              blockIdx.z, order().name.c_str()) +
@@ -152,7 +159,7 @@ void complete_warp(Grid& grid, size_t warp) {
             // Lanes outside the mask may be in an operation of their own.
             if (!named) continue;
             if (lane.mask != mask) fail(Code::launch_failed, "lanes with different masks: " + place(*arrived) + ", " + place(lane));
-            if (lane.line != arrived->line || strcmp(lane.file, arrived->file) != 0 || lane.warp_op != arrived->warp_op)
+            if (!same_place(lane, *arrived) || lane.warp_op != arrived->warp_op)
                 fail(Code::launch_failed, "a warp diverges, two operations wait for each other: " + place(*arrived) + ", " + place(lane));
         } else if (named) {
             if (lane.state == State::finished)
@@ -186,7 +193,7 @@ void complete_barrier(Grid& grid) {
         const Thread& thread = grid.threads[i];
         if (thread.state == State::finished)
             fail(Code::launch_failed, "barrier divergence: " + place(*waits) + " waits for " + name_of(thread) + ", which has returned");
-        if (thread.line != waits->line || strcmp(thread.file, waits->file) != 0 || thread.block_op != waits->block_op)
+        if (!same_place(thread, *waits) || thread.block_op != waits->block_op)
             fail(Code::launch_failed, "barrier divergence: " + place(*waits) + " and " + place(thread) + " wait at different barriers");
         votes += thread.value;
     }
@@ -228,6 +235,9 @@ void run_block(Grid& grid, Extent block, size_t dynamic_bytes) {
         thread.state = State::ready;
         thread.block_barriers = thread.warp_barriers = 0;
         thread.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
+        std::unique_ptr<Fiber>& fiber = thread.fibers[grid.block % Fiber::turns];
+        if (fiber == nullptr) fiber = std::make_unique<Fiber>(thread_body, &grid);
+        thread.fiber = fiber.get();
         thread.fiber->restart();
     }
     std::vector<unsigned> sequence(grid.count);
@@ -276,8 +286,6 @@ void run_grid(const HostKernel& kernel, void* const* arguments, Extent extent, E
     // An earlier grid may have failed half way.
     free_shared(grid);
     if (grid.threads.size() < grid.count) grid.threads.resize(grid.count);
-    for (size_t i = 0; i < grid.count; i++)
-        if (grid.threads[i].fiber == nullptr) grid.threads[i].fiber = std::make_unique<Fiber>(thread_body, &grid);
     std::vector<unsigned> blocks(extent.count());
     order().arrange(blocks);
     Fiber::release(grid.start);

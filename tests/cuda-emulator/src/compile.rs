@@ -78,6 +78,7 @@ pub struct Emulator {
     pub(crate) mode: Mode,
     /// The sanitizer's runtime, which must be there before the program.
     pub(crate) preload: Option<PathBuf>,
+    kernels: Vec<String>,
 }
 
 impl Emulator {
@@ -106,7 +107,8 @@ impl Emulator {
         let mut hasher = DefaultHasher::new();
         (mode, RUNTIME, &units, flags(&[])).hash(&mut hasher);
         let directory = cache.join(format!("cuda-emulator-{:016x}", hasher.finish()));
-        let emulator = Emulator { directory, mode, preload };
+        let kernels = units.iter().flat_map(|unit| unit.kernels.iter().cloned()).collect();
+        let emulator = Emulator { directory, mode, preload, kernels };
         if !emulator.library().is_file() {
             emulator.compile_once(&units, cache)?;
         }
@@ -116,6 +118,11 @@ impl Emulator {
     /// The library.
     pub fn library(&self) -> PathBuf {
         self.directory.join("libcuda.so.1")
+    }
+
+    /// The names of the kernels in it.
+    pub fn kernels(&self) -> &[String] {
+        &self.kernels
     }
 
     /// Several tests, and test programs, may want the same library at once.
@@ -192,6 +199,7 @@ pub fn sources_in(directory: &Path) -> Result<Vec<PathBuf>> {
 struct Unit {
     path: PathBuf,
     text: String,
+    kernels: Vec<String>,
 }
 
 impl Unit {
@@ -215,7 +223,7 @@ impl Unit {
         if rewritten.kernels.is_empty() {
             return Err(source("no `__global__` function in it".to_string()));
         }
-        Ok(Unit { path: path.to_path_buf(), text })
+        Ok(Unit { path: path.to_path_buf(), text, kernels: rewritten.kernels })
     }
 }
 

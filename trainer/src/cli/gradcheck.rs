@@ -4,8 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
-use trainer::device::Device;
-use trainer::device::DeviceError;
+use trainer::device::{self, Device};
 use trainer::gradcheck::{self, Fault, Request};
 use trainer::progress::print;
 
@@ -14,7 +13,8 @@ pub(crate) struct GradcheckArgs {
     /// One operation, as in the first column of the table [default: all]
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// What is checked: cpu, the kernels against the reference; reference, the naive loops against finite differences; auto, both
+    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run them yet, only
+    /// an emulator); reference, the naive loops against finite differences; auto, the reference and the CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
@@ -46,10 +46,11 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         Device::Auto => (true, true),
         Device::Cpu => (false, true),
         Device::Reference => (true, false),
-        Device::Cuda { .. } => {
-            let reason = "this check is of the CPU; the tests of the crate `kernels` check the GPU".to_owned();
-            return Err(DeviceError::Cuda { device, reason }.into());
-        }
+        Device::Cuda { .. } => (false, false),
+    };
+    let gpu = match device {
+        Device::Cuda { .. } => Some(device::choose(device, threads, &mut |_| ())?),
+        _ => None,
     };
     let isas = match isa {
         _ if !cpu => Vec::new(),
@@ -58,7 +59,7 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         _ => Isa::available(),
     };
     let algos = if algo.is_empty() { Algo::ALL.to_vec() } else { algo };
-    let request = Request { op, case, reference, isas, algos, threads, cases, seed, fault: inject_fault };
+    let request = Request { op, case, reference, isas, algos, gpu, threads, cases, seed, fault: inject_fault };
     let summary = gradcheck::run(&request, &mut super::tell_those_who_wait)?;
     print(&summary.to_string())?;
     if !summary.passed() {

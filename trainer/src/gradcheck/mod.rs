@@ -15,6 +15,7 @@ mod report;
 pub use fault::{Fault, UnknownFault};
 pub use report::{Line, Summary};
 
+use crate::device::{Chosen, with_backend};
 use engine::gradcheck::{self, Case, Report, Row};
 use engine::{Backend, Cpu, GradcheckOptions, PlanOptions, Reference};
 use fault::Faulty;
@@ -37,6 +38,8 @@ pub struct Request {
     pub isas: Vec<Isa>,
     /// Algorithms of convolutions.
     pub algos: Vec<Algo>,
+    /// A GPU whose kernels are checked against [`Reference`].
+    pub gpu: Option<Chosen>,
     /// Threads of the CPU's paths; 0 for one a core.
     pub threads: usize,
     /// Random cases of every operation.
@@ -55,6 +58,7 @@ impl Default for Request {
             reference: true,
             isas: Isa::available(),
             algos: Algo::ALL.to_vec(),
+            gpu: None,
             threads: 0,
             cases: 32,
             seed: 0,
@@ -75,7 +79,7 @@ pub enum GradcheckError {
         known: String,
     },
     /// The filters leave nothing.
-    #[error("no case of {op} has `{case}` in its name and a shape that the chosen algorithms take")]
+    #[error("no case of {op} has `{case}` in its name and a shape that the chosen device and algorithms take")]
     NoCases {
         /// The operation, or `any operation`.
         op: String,
@@ -85,6 +89,9 @@ pub enum GradcheckError {
     /// A path cannot run.
     #[error("the CPU cannot be used as asked: {0}")]
     Cpu(String),
+    /// Faults are made in the host's memory.
+    #[error("--inject-fault {0}: expected --device cpu or reference, as mistakes are made in the host's memory")]
+    FaultOnGpu(Fault),
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] engine::Error),
@@ -99,6 +106,8 @@ enum Path {
     Cpu(Cpu),
     /// Those of an instruction set and an algorithm.
     Algorithm(Cpu, Algo),
+    /// Those of a GPU.
+    Gpu(Chosen),
 }
 
 impl Path {
@@ -107,6 +116,7 @@ impl Path {
             Path::Reference => "reference".to_owned(),
             Path::Cpu(cpu) => cpu.name(),
             Path::Algorithm(cpu, algo) => algo.kernel_name(cpu.isa()),
+            Path::Gpu(gpu) => with_backend!(gpu, |backend| backend.name()),
         }
     }
 
@@ -116,6 +126,7 @@ impl Path {
             Path::Reference => "--device reference".to_owned(),
             Path::Cpu(cpu) => format!("--device cpu --isa {}", cpu.isa()),
             Path::Algorithm(cpu, algo) => format!("--device cpu --isa {} --algo {algo}", cpu.isa()),
+            Path::Gpu(gpu) => format!("--device {}", gpu.device()),
         }
     }
 
@@ -126,6 +137,8 @@ impl Path {
             Path::Reference => true,
             Path::Cpu(_) => !with_algorithms,
             Path::Algorithm(_, algo) => with_algorithms && case.convolutions()?.iter().all(|p| algo.supports(p)),
+            // Rust that its user wrote does not run on a GPU.
+            Path::Gpu(gpu) => case.op != CUSTOM || with_backend!(gpu, |backend| backend.runs_custom()),
         })
     }
 }
@@ -155,7 +168,7 @@ impl Tolerance {
     fn rounding(path: &Path, case: &Case) -> Result<Tolerance, engine::Error> {
         let (factor, eps) = match path {
             Path::Reference => (1.0, f64::EPSILON),
-            Path::Cpu(_) => (1.0, f64::from(f32::EPSILON)),
+            Path::Cpu(_) | Path::Gpu(_) => (1.0, f64::from(f32::EPSILON)),
             Path::Algorithm(_, algo) => (algo.error_factor(), f64::from(f32::EPSILON)),
         };
         Ok(Tolerance::Rounding { factor: 4.0 * factor, terms: case.longest_sum()?, eps })
@@ -184,6 +197,9 @@ impl fmt::Display for Tolerance {
 
 /// Least magnitude that rounding errors are taken relative to: see [`Tolerance::Rounding`].
 const FLOOR: f64 = 0.25;
+
+/// The operation that its user defines.
+const CUSTOM: &str = "custom";
 
 /// Elements of every tensor that are compared with finite differences.
 const SAMPLES: usize = 12;
@@ -263,6 +279,12 @@ fn paths(request: &Request) -> Result<Vec<Path>, GradcheckError> {
         paths.push(Path::Cpu(cpu.clone()));
         paths.extend(request.algos.iter().map(|&algo| Path::Algorithm(cpu.clone().with_conv2d_algo(algo), algo)));
     }
+    if let Some(gpu) = &request.gpu {
+        if let Some(fault) = request.fault {
+            return Err(GradcheckError::FaultOnGpu(fault));
+        }
+        paths.push(Path::Gpu(gpu.clone()));
+    }
     Ok(paths)
 }
 
@@ -287,14 +309,15 @@ fn check_case(
     let (compared, adjoint) = match (path, request.fault) {
         (Path::Reference, None) => against_differences(Reference, graphs)?,
         (Path::Reference, Some(fault)) => against_differences(Faulty::new(Reference, fault), graphs)?,
-        (Path::Cpu(cpu) | Path::Algorithm(cpu, _), None) => against_reference(cpu.clone(), graphs)?,
+        (Path::Cpu(cpu) | Path::Algorithm(cpu, _), None) => against_reference(cpu, graphs)?,
         (Path::Cpu(cpu) | Path::Algorithm(cpu, _), Some(fault)) => {
-            against_reference(Faulty::new(cpu.clone(), fault), graphs)?
+            against_reference(&Faulty::new(cpu.clone(), fault), graphs)?
         }
+        (Path::Gpu(gpu), _) => with_backend!(gpu, |backend| against_reference(backend, graphs))?,
     };
     let (against, tolerance) = match path {
         Path::Reference => ("differences", Tolerance::Differences),
-        Path::Cpu(_) | Path::Algorithm(..) => ("reference", rounding),
+        Path::Cpu(_) | Path::Algorithm(..) | Path::Gpu(_) => ("reference", rounding),
     };
     summary.record(&Check { path, case, seed, against, tolerance }, &compared);
     summary.record(&Check { path, case, seed, against: "adjoint", tolerance: rounding }, &adjoint);
@@ -324,11 +347,11 @@ where
 
 /// All that a backend computes of a case against [`Reference`], and the adjoint identity.
 fn against_reference<B: Backend + Clone>(
-    backend: B,
+    backend: &B,
     (case, options): (&Case, &GradcheckOptions),
 ) -> Result<(Report, Report), engine::Error> {
     let compared = gradcheck::check_backend(backend.clone(), &case.graph, case.output, options)?;
-    Ok((compared, gradcheck::check_adjoint(backend, &case.graph, case.output, &case.linear, options)?))
+    Ok((compared, gradcheck::check_adjoint(backend.clone(), &case.graph, case.output, &case.linear, options)?))
 }
 
 /// The pass whose result a row compares; for the adjoint identity the backward pass, that of the first of the tensors in

@@ -2,6 +2,8 @@
 
 mod checks;
 mod common;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod errors;
 mod export;
 mod faults;

@@ -1,0 +1,81 @@
+//! The real CUDA kernels against the reference, on the driver emulator: this crate's other test programs, run again where it is the
+//! driver. Its README (`tests/cuda-emulator`) says what it finds and what it cannot; its times mean nothing.
+#![cfg(feature = "cuda")]
+
+use cuda_emulator::{Emulator, Mode, Order, required, sources_in};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The test programs of this crate that know the GPU, and which of their tests: those whose names contain one of these words.
+const PROGRAMS: [(&str, &[&str]); 2] = [
+    (
+        "kernels",
+        &[
+            "activation::tests",
+            "adamw::tests",
+            "add::tests",
+            "batch_norm::tests",
+            "epilogue::tests",
+            "loss::tests",
+            "pad::tests",
+            "prelu::tests",
+        ],
+    ),
+    ("conv2d", &["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "empty_batch"]),
+];
+
+/// The newest test program of a target of this crate, beside this one.
+fn test_program(target: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let programs = std::fs::read_dir(here.parent().unwrap()).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let name = path.file_name()?.to_str()?;
+        let hash = name.strip_prefix(target)?.strip_prefix('-')?;
+        let is_program = !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        is_program.then(|| (path.metadata().unwrap().modified().unwrap(), path.clone()))
+    });
+    programs.max().expect("cargo builds all tests of a crate before it runs one").1
+}
+
+/// Runs the tests; all must pass, and launch every kernel that there is. With `largest`, a number of elements for each program, only
+/// the tables of cases, of up to so many, and no random ones.
+fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
+    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
+    let launched = cache.join(format!("launched-{mode:?}-{order}-{}", std::process::id()));
+    for (i, (target, filters)) in PROGRAMS.iter().enumerate() {
+        let mut command = emulator.command(test_program(target), order);
+        command.args(*filters).env("KERNELS_TEST_PATHS", "cuda").env("CUDA_EMULATOR_LAUNCHED", &launched);
+        if let Some(largest) = largest {
+            command.args(["--skip", "any_"]).env("KERNELS_TEST_LARGEST", largest[i].to_string());
+        }
+        let output = command.output().unwrap();
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        let passed = output.status.success() && !out.contains(" 0 passed");
+        assert!(passed, "{target}, {mode:?}, order {order}: {}\n{out}{err}", output.status);
+    }
+    let names = std::fs::read_to_string(&launched).unwrap();
+    std::fs::remove_file(&launched).unwrap();
+    let names: BTreeSet<&str> = names.lines().collect();
+    let missed: Vec<_> = emulator.kernels().iter().filter(|kernel| !names.contains(kernel.as_str())).collect();
+    assert!(missed.is_empty(), "{mode:?}, order {order}: no test launched {missed:?}");
+}
+
+#[test]
+fn kernels_equal_the_reference_in_every_order_of_threads() {
+    for order in Order::ALL {
+        run(Mode::Plain, order, (order != Order::Reverse).then_some([20_000; 2]));
+    }
+}
+
+#[test]
+fn kernels_stay_inside_their_operands() {
+    run(Mode::AddressSanitizer, Order::Forward, Some([6_000; 2]));
+}
+
+/// On shapes that take two blocks, or two chunks of a sum, but hardly more.
+#[test]
+fn threads_do_not_race() {
+    run(Mode::ThreadSanitizer, Order::Forward, Some([4_400, 1_030]));
+}

@@ -1,0 +1,104 @@
+//! `--device cuda`: the real binary and the real cudarc, on the driver emulator. Its times mean nothing.
+
+use crate::common::{Place, failure, fixture, text, train};
+use cuda_emulator::{Emulator, Mode, Order, required, sources_in};
+use std::path::Path;
+use std::process::Output;
+
+/// What the emulator writes to stderr, and no GPU does.
+const BANNER: &str = "cuda-emulator: this is no GPU; times mean nothing\n";
+
+fn emulator() -> Option<Emulator> {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels/src");
+    let sources = sources_in(&kernels).unwrap();
+    required(Emulator::build(&sources, &[], Mode::Plain, Path::new(env!("CARGO_TARGET_TMPDIR"))))
+}
+
+/// Runs the binary on the emulator.
+fn run(place: &Place, emulator: &Emulator, order: Order, arguments: &[&str]) -> Output {
+    let command = emulator.command(env!("CARGO_BIN_EXE_resconv"), order);
+    let mut output = place.prepare(command, arguments).output().unwrap();
+    let err = text(&output.stderr);
+    let rest = err.strip_prefix(BANNER).unwrap_or_else(|| panic!("not on the emulator: {err}"));
+    output.stderr = rest.as_bytes().to_vec();
+    output
+}
+
+/// As [`run`]; it must succeed. Returns what it prints.
+fn succeed(place: &Place, emulator: &Emulator, order: Order, arguments: &[&str]) -> String {
+    let output = run(place, emulator, order, arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && err.is_empty(), "{arguments:?}: {out}{err}");
+    out
+}
+
+fn losses(table: &str) -> Vec<f64> {
+    table.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect()
+}
+
+/// Three layers on real images, every step; among the sizes are some that no tile divides.
+#[test]
+fn training_on_cuda_gives_the_losses_of_the_cpu() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let data = format!("--data={}", fixture("fashion-mnist"));
+    let common = ["train", &data, "--unverified-data", "--layers=3", "--batch=8", "--samples=44"];
+    for (name, more) in [
+        ("plain", &["--channels=8", "--size=12"][..]),
+        ("odd", &["--channels=6", "--size=11", "--stride=2", "--activation=silu", "--kernel-size=5"]),
+        ("original", &["--channels=4", "--size=8", "--preset=original"]),
+    ] {
+        let train = |device: &str, order: Option<Order>, out: &str| {
+            let flags = [format!("--device={device}"), format!("--out={out}")];
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let arguments = [&common[..], more, &flags].concat();
+            match order {
+                Some(order) => succeed(&place, &emulator, order, &arguments),
+                None => place.succeed(&arguments),
+            };
+            (losses(&place.read_text(&format!("{out}/metrics.csv"))), place.read(&format!("{out}/model.safetensors")))
+        };
+        let (cpu, _) = train("cpu", None, &format!("{name}-cpu"));
+        let (cuda, weights) = train("cuda", Some(Order::Forward), &format!("{name}-cuda"));
+        assert_eq!(cpu.len(), 6, "44 images in batches of 8");
+        assert_eq!(cuda.len(), cpu.len());
+        for (step, (got, want)) in cuda.iter().zip(&cpu).enumerate() {
+            // a loss of 1e-1 is a mean of errors that some layers of sums round
+            assert!((got - want).abs() <= 2e-6 * want, "{name}: step {step} has loss {got}, the CPU has {want}");
+        }
+        let again = train("cuda:0", Some(Order::Random(3)), &format!("{name}-again"));
+        assert!(again == (cuda, weights), "{name}: other bits in another order of threads");
+    }
+}
+
+#[test]
+fn auto_takes_the_gpu_and_says_so() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let arguments = train(&["--layers=1", "--samples=8", "--out=run", "--device=auto"]);
+    let out = succeed(&place, &emulator, Order::Forward, &arguments);
+    assert!(out.contains("device   cuda-sm_") && out.contains("as there is a GPU"), "{out}");
+
+    // A checkpoint of a GPU is one like any other.
+    let validated = place.succeed(&["eval", "run/checkpoint.safetensors", "--data=data", "--unverified-data"]);
+    assert!(validated.contains("running"), "{validated}");
+
+    let output = run(&place, &emulator, Order::Forward, &train(&["--out=none", "--device=cuda:1"]));
+    let message = failure(&output);
+    assert!(message.contains("--device cuda:1: there is no GPU 1"), "{message}");
+}
+
+/// Every operation but the user's own, on its awkward cases and random ones.
+#[test]
+fn gradients_on_cuda_pass_the_check() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let arguments = ["gradcheck", "--device=cuda", "--cases=2"];
+    let table = succeed(&place, &emulator, Order::Random(1), &arguments);
+    for part in ["grad_weight", "cuda-sm_", "running statistics", "adjoint", " 0 lines failed"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    let output =
+        run(&place, &emulator, Order::Forward, &["gradcheck", "--device=cuda", "--inject-fault=transposed-weight"]);
+    assert!(failure(&output).starts_with("--inject-fault transposed-weight: expected --device cpu"));
+}
