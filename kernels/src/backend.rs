@@ -10,6 +10,7 @@ use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::prelu;
+use crate::rrelu;
 use crate::{OutOfMemory, Span};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -230,6 +231,12 @@ pub trait Backend {
 
     /// Scratch that [`prelu_backward`](Self::prelu_backward) needs for `len` elements.
     fn prelu_backward_workspace_bytes(&self, len: usize) -> usize;
+
+    /// Rectifier with random slopes: `y = x` where `x > 0`, else `x` times the element's slope.
+    fn rrelu_forward(&self, memory: &mut Self::Memory, slopes: rrelu::Slopes, operands: rrelu::Forward);
+
+    /// Gradient of [`rrelu_forward`](Self::rrelu_forward) with the same slopes.
+    fn rrelu_backward(&self, memory: &mut Self::Memory, slopes: rrelu::Slopes, operands: rrelu::Backward);
 
     /// Weighted addition: `y = a + weight b`.
     fn add(&self, memory: &mut Self::Memory, weight: f64, operands: add::Add);

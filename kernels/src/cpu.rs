@@ -12,6 +12,7 @@ use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::parallel::{Pool, PoolError};
 use crate::prelu;
+use crate::rrelu;
 use crate::simd::{Isa, IsaError};
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
 
@@ -326,6 +327,18 @@ impl Backend for Cpu {
 
     fn prelu_backward_workspace_bytes(&self, len: usize) -> usize {
         bytes(prelu::cpu::backward_workspace_len(self, len))
+    }
+
+    fn rrelu_forward(&self, memory: &mut Memory, slopes: rrelu::Slopes, o: rrelu::Forward) {
+        o.check();
+        let ([x], [y]) = views_or_output(memory, [o.x], [o.y]);
+        rrelu::cpu::apply(self, slopes, [x, x], y, Write::Set);
+    }
+
+    fn rrelu_backward(&self, memory: &mut Memory, slopes: rrelu::Slopes, o: rrelu::Backward) {
+        o.check();
+        let ([x, dy], [dx]) = views_or_output(memory, [o.x, o.dy], [o.dx]);
+        rrelu::cpu::apply(self, slopes, [Some(distinct(x)), dy], dx, o.write);
     }
 
     fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {

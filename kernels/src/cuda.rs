@@ -12,6 +12,7 @@ use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::prelu;
+use crate::rrelu;
 use crate::{Backend, OutOfMemory, Span, Write};
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ struct Runtime {
     loss: loss::cuda::Kernels,
     pad: pad::cuda::Kernels,
     prelu: prelu::cuda::Kernels,
+    rrelu: rrelu::cuda::Kernels,
 }
 
 impl fmt::Debug for Cuda {
@@ -91,6 +93,7 @@ impl Cuda {
                 loss: loss::cuda::Kernels::load(&mut device)?,
                 pad: pad::cuda::Kernels::load(&mut device)?,
                 prelu: prelu::cuda::Kernels::load(&mut device)?,
+                rrelu: rrelu::cuda::Kernels::load(&mut device)?,
                 ordinal,
                 device: Arc::new(device),
             }),
@@ -345,6 +348,18 @@ impl Backend for Cuda {
 
     fn prelu_backward_workspace_bytes(&self, len: usize) -> usize {
         bytes(prelu::cuda::backward_workspace_len(len))
+    }
+
+    fn rrelu_forward(&self, memory: &mut Memory, slopes: rrelu::Slopes, o: rrelu::Forward) {
+        o.check();
+        let ([x], [y]) = memory.operands_inplace([(o.x, true)], [o.y]);
+        self.runtime.rrelu.apply(&self.runtime.device, slopes, [x, x], y, Write::Set);
+    }
+
+    fn rrelu_backward(&self, memory: &mut Memory, slopes: rrelu::Slopes, o: rrelu::Backward) {
+        o.check();
+        let (reads, [dx]) = memory.operands_inplace([(o.x, false), (o.dy, true)], [o.dx]);
+        self.runtime.rrelu.apply(&self.runtime.device, slopes, reads, dx, o.write);
     }
 
     fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {

@@ -15,6 +15,7 @@
 //! | [`epilogue`] | what follows a convolution in a fused layer: forward, backward |
 //! | [`activation`] | GELU, sigmoid, ReLU and others: forward, backward |
 //! | [`prelu`] | rectifier with a trained slope: forward, backward |
+//! | [`rrelu`] | rectifier with random slopes: forward, backward |
 //! | [`add`] | weighted addition, scaled copy |
 //! | [`pad`] | zeros at the bottom and right, and cutting them off |
 //! | [`loss`] | L1 and mean squared error: forward, backward |
@@ -46,7 +47,9 @@ pub mod pad;
 pub mod parallel;
 pub mod peak;
 pub mod prelu;
+pub mod random;
 mod reference;
+pub mod rrelu;
 pub mod simd;
 #[cfg(test)]
 mod testing;

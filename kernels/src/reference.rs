@@ -10,6 +10,7 @@ use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::prelu;
+use crate::rrelu;
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
 
 /// Naive f64 loops that follow the equations line by line. Slow; every other backend, and finite differences, are
@@ -281,6 +282,22 @@ impl Backend for Reference {
 
     fn prelu_backward_workspace_bytes(&self, _: usize) -> usize {
         0
+    }
+
+    fn rrelu_forward(&self, memory: &mut Memory, slopes: rrelu::Slopes, o: rrelu::Forward) {
+        o.check();
+        copy_unless_same(memory, o.x, o.y);
+        let y = memory.get_mut(o.y).iter_mut().enumerate();
+        y.for_each(|(i, y)| *y = prelu::reference::value(*y, rrelu::reference::slope(slopes, i)));
+    }
+
+    fn rrelu_backward(&self, memory: &mut Memory, slopes: rrelu::Slopes, o: rrelu::Backward) {
+        o.check();
+        let dy = memory.get(o.dy).to_vec();
+        let ([x], [dx]) = memory.views([o.x], [o.dx]);
+        for (i, dx) in dx.iter_mut().enumerate() {
+            o.write.put(dx, prelu::reference::grad_input(x[i], rrelu::reference::slope(slopes, i), dy[i]));
+        }
     }
 
     fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {

@@ -3,7 +3,7 @@
 use engine::{Activation, Graph, Init, NodeId};
 use std::{fmt, str::FromStr};
 
-/// The activation of a layer: a function of its input alone, or one with a trained slope.
+/// The activation of a layer: a function of its input alone, or one with a trained slope or random ones.
 ///
 /// In a configuration file and as text: its name in lower case, as `gelu` or `prelu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,12 +13,16 @@ pub enum LayerActivation {
     /// PReLU: the rectifier with a trained slope below 0, one for all elements of the layer, which begins as 1/4. A parameter more a
     /// layer, on which weight decay acts as on every other.
     Prelu,
+    /// RReLU: the rectifier with slopes below 0 that training draws from 1/8 to 1/3, for every element in every step. In evaluation
+    /// mode they are their mean; with the statistics of the batch they are drawn, too: see [`Graph::rrelu`].
+    Rrelu,
 }
 
 impl LayerActivation {
     /// Every activation: the functions, then the others.
     pub fn all() -> impl Iterator<Item = LayerActivation> {
-        Activation::ALL.into_iter().map(LayerActivation::Function).chain([LayerActivation::Prelu])
+        let others = [LayerActivation::Prelu, LayerActivation::Rrelu];
+        Activation::ALL.into_iter().map(LayerActivation::Function).chain(others)
     }
 
     /// Trained parameters.
@@ -34,6 +38,7 @@ impl LayerActivation {
                 let slope = graph.parameter(&format!("{name}.weight"), [1], Init::Constant(0.25))?;
                 graph.prelu(x, slope)?
             }
+            LayerActivation::Rrelu => graph.rrelu(x)?,
         };
         graph.set_name(y, name);
         Ok(y)
@@ -44,6 +49,7 @@ impl LayerActivation {
         match self {
             LayerActivation::Function(f) => function_repr(f),
             LayerActivation::Prelu => "PReLU(num_parameters=1)",
+            LayerActivation::Rrelu => "RReLU(lower=0.125, upper=0.3333333333333333)",
         }
     }
 }
@@ -59,6 +65,7 @@ impl fmt::Display for LayerActivation {
         match self {
             LayerActivation::Function(function) => function.fmt(f),
             LayerActivation::Prelu => f.write_str("prelu"),
+            LayerActivation::Rrelu => f.write_str("rrelu"),
         }
     }
 }
@@ -115,6 +122,6 @@ mod tests {
         }
         let error = "prelo".parse::<LayerActivation>().unwrap_err().to_string();
         assert!(error.starts_with("unknown activation `prelo`: expected one of gelu, sigmoid, "), "{error}");
-        assert!(error.contains(", prelu"), "{error}");
+        assert!(error.ends_with(", tanhshrink, prelu, rrelu"), "{error}");
     }
 }

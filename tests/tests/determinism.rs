@@ -2,7 +2,7 @@
 
 use engine::{Cpu, Plan, PlanId, PlanOptions, Statistics};
 use kernels::simd::Isa;
-use model::{BatchNormPosition, LayerActivation, Ramp, ResConvConfig};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
 use tests::fixture::{Fixture, initialize, training_step};
 
 /// Losses and, in the end, all parameters and running statistics, as bits.
@@ -44,7 +44,8 @@ fn fixtures() -> [Fixture; 3] {
         batch_norm_decoder: BatchNormPosition::AfterActivation,
         ..ResConvConfig::default()
     };
-    let sloped = ResConvConfig { activation: LayerActivation::Prelu, ..deep.clone() };
+    let bottleneck_activation = BottleneckActivation::Other(LayerActivation::Prelu);
+    let sloped = ResConvConfig { activation: LayerActivation::Rrelu, bottleneck_activation, ..deep.clone() };
     [Fixture::new(deep, [16, 16, 16]), Fixture::new(odd, [7, 31, 33]), Fixture::new(sloped, [16, 16, 16])]
 }
 

@@ -1,8 +1,8 @@
 //! Validation: the mean L1 loss over the 10,000 test images, each with its fixed missing half.
 //!
 //! Two figures are computed. With *running statistics*, as a network is used, an image's loss does not depend on the others. With
-//! *batch statistics* batch norm normalizes every batch by itself, as the study validated: images go in order in batches of the
-//! training's size, and those left over at the end are a smaller batch of their own, as in PyTorch's loops. The loss of an image
+//! *batch statistics* batch norm normalizes every batch by itself, and the slopes of RReLU are drawn at random (the same for every
+//! batch and in every validation), as the study validated, which was in training mode: images go in order in batches of the training's size, and those left over at the end are a smaller batch of their own, as in PyTorch's loops. The loss of an image
 //! is the mean over its pixels, in f64; the loss of many is the mean over the images, so that every image counts the same.
 
 mod errors;

@@ -196,6 +196,10 @@ impl Builder<'_> {
                 let slope = self.weights(&format!("{name}.weight"));
                 self.node(name, "PRelu", &[x, &slope], vec![])
             }
+            // as in evaluation
+            LayerActivation::Rrelu => {
+                self.node(name, "LeakyRelu", &[x], vec![Attribute::float("alpha", kernels::rrelu::MEAN as f32)])
+            }
         }
     }
 

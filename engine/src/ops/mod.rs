@@ -17,6 +17,7 @@ mod loss;
 mod norm_conv_act;
 mod pad;
 mod prelu;
+mod rrelu;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
@@ -37,6 +38,7 @@ use kernels::loss::Loss;
 use norm_conv_act::NormConvActOp;
 use pad::Pad;
 use prelu::Prelu;
+use rrelu::Rrelu;
 
 /// What the engine knows of an operation.
 pub(crate) trait Operation {
@@ -132,7 +134,7 @@ macro_rules! operations {
     };
 }
 
-operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Prelu, Add, Pad, Loss, Custom);
+operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Prelu, Rrelu, Add, Pad, Loss, Custom);
 
 impl Op {
     /// Its name in messages: `conv2d`, `input`.

@@ -11,6 +11,8 @@ use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
 use kernels::prelu;
+use kernels::random::Key;
+use kernels::rrelu::{self, Slopes};
 use kernels::{Backend, Element, Span, Write};
 
 /// A method of [`Backend`] with its arguments, as data.
@@ -36,6 +38,9 @@ pub(crate) enum Call {
     ActivationBackward(Activation, activation::Backward),
     PreluForward(prelu::Forward),
     PreluBackward(prelu::Backward),
+    /// Without draws, slopes are their mean.
+    RreluForward(Option<Draws>, rrelu::Forward),
+    RreluBackward(Draws, rrelu::Backward),
     Add(f64, add::Add),
     Scale(f64, add::Scale),
     PadForward(PadParams, pad::Forward),
@@ -47,6 +52,15 @@ pub(crate) enum Call {
     SumOverRanks(f64, Span),
     MomentsOverRanks(Part, collective::Moments),
     Custom(CustomPass, custom::Operands),
+}
+
+/// The random numbers of a pass: those of a stream, from that of the first element on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Draws {
+    /// Number of the stream: another for every node.
+    pub(crate) stream: u64,
+    /// Number of the first element in the batch, which is not 0 if other ranks have those before.
+    pub(crate) first: u64,
 }
 
 /// What a call does with an operand.
@@ -89,6 +103,8 @@ impl Call {
             Call::ActivationBackward(..) => "activation.backward",
             Call::PreluForward(..) => "prelu.forward",
             Call::PreluBackward(..) => "prelu.backward",
+            Call::RreluForward(..) => "rrelu.forward",
+            Call::RreluBackward(..) => "rrelu.backward",
             Call::Add(..) => "add",
             Call::Scale(..) => "scale",
             Call::PadForward(..) => "pad.forward",
@@ -102,8 +118,9 @@ impl Call {
         }
     }
 
-    /// Runs the pass.
-    pub(crate) fn run<B: Backend>(&self, backend: &B, ranks: &dyn Collective<B>, memory: &mut B::Memory) {
+    /// Runs the pass; what it draws is of the key.
+    pub(crate) fn run<B: Backend>(&self, backend: &B, ranks: &dyn Collective<B>, memory: &mut B::Memory, random: Key) {
+        let drawn = |draws: Draws| Slopes::Random { key: random.fold_in(draws.stream), first: draws.first };
         match *self {
             Call::Conv2dForward(ref p, o) => backend.conv2d_forward(memory, p, o),
             Call::Conv2dGradInput(ref p, o) => backend.conv2d_grad_input(memory, p, o),
@@ -122,6 +139,8 @@ impl Call {
             Call::ActivationBackward(f, o) => backend.activation_backward(memory, f, o),
             Call::PreluForward(o) => backend.prelu_forward(memory, o),
             Call::PreluBackward(o) => backend.prelu_backward(memory, o),
+            Call::RreluForward(draws, o) => backend.rrelu_forward(memory, draws.map_or(Slopes::Mean, drawn), o),
+            Call::RreluBackward(draws, o) => backend.rrelu_backward(memory, drawn(draws), o),
             Call::Add(weight, o) => backend.add(memory, weight, o),
             Call::Scale(weight, o) => backend.scale(memory, weight, o),
             Call::PadForward(ref p, o) => backend.pad_forward(memory, p, o),
@@ -225,6 +244,14 @@ impl Call {
                 visit(&mut [&mut o.dslope], o.dslope_write.into());
                 visit(&mut [&mut o.dx], o.dx_write.into());
             }
+            Call::RreluForward(_, o) => {
+                visit(&mut [&mut o.x], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::RreluBackward(_, o) => {
+                visit(&mut [&mut o.x, &mut o.dy], Read);
+                visit(&mut [&mut o.dx], o.write.into());
+            }
             Call::Add(_, o) => {
                 visit(&mut [&mut o.a, &mut o.b], Read);
                 visit(&mut [&mut o.y], Set);
@@ -290,6 +317,8 @@ impl Call {
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
             | Call::PreluForward(..)
+            | Call::RreluForward(..)
+            | Call::RreluBackward(..)
             | Call::Add(..)
             | Call::Scale(..)
             | Call::PadForward(..)
@@ -348,6 +377,8 @@ impl Call {
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
             | Call::PreluForward(..)
+            | Call::RreluForward(..)
+            | Call::RreluBackward(..)
             | Call::Add(..)
             | Call::Scale(..)
             | Call::PadForward(..)

@@ -10,7 +10,7 @@ mod recompute;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use call::{Access, Call};
+pub(crate) use call::{Access, Call, Draws};
 pub(crate) use emit::{Effort, Emitter, Gradient, Step, VALUE};
 pub use memory::MemoryReport;
 pub(crate) use memory::mib;
@@ -25,12 +25,12 @@ use kernels::{Backend, Span};
 use place::Placement;
 use std::fmt;
 
-/// What batch normalization normalizes with in an inference plan.
+/// What batch normalization normalizes with in an inference plan, and what the slopes of [`Graph::rrelu`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Statistics {
-    /// The running statistics: evaluation mode.
+    /// The running statistics, and the mean slope: evaluation mode.
     Running,
-    /// Those of the batch, as in training, but the running statistics stay as they are.
+    /// Those of the batch and random slopes, as in training, but the running statistics stay as they are.
     Batch,
 }
 

@@ -73,7 +73,7 @@ impl<B: Backend> Session<B> {
     /// As [`run`](Session::run).
     pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
         self.begin(plan)?;
-        let ready = &self.plans[plan.0];
+        let (ready, random) = (&self.plans[plan.0], self.random(plan));
         let mut host = Vec::new();
         let mut finite = |memory: &B::Memory, place: Span| {
             host.resize(place.len, B::Element::from_f64(0.0));
@@ -93,7 +93,7 @@ impl<B: Backend> Session<B> {
             if found.is_some() && !is_awaited {
                 break;
             }
-            call.run(&*self.backend, &*self.ranks, &mut self.memory);
+            call.run(&*self.backend, &*self.ranks, &mut self.memory, random);
             if found.is_some() {
                 continue;
             }

@@ -7,10 +7,11 @@ pub use finite::NonFinite;
 
 use crate::graph::{NodeId, TensorInfo};
 use crate::ops::Op;
-use crate::plan::{Call, MemoryReport, Pass, Plan};
+use crate::plan::{Call, MemoryReport, Mode, Pass, Plan};
 use crate::regions::{ARENA, INPUTS, Layout, WORKSPACE};
 use crate::{Error, Result};
 use kernels::collective::{Alone, Collective};
+use kernels::random::Key;
 use kernels::{Backend, Element, Span};
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,6 +68,8 @@ pub struct Session<B: Backend> {
     tensors: Vec<TensorInfo>,
     layout: Layout,
     optimizer_step: u64,
+    /// What it was initialized with: the seed of what training plans draw.
+    seed: u64,
     /// The plan whose values are in the arena.
     last_run: Option<PlanId>,
     /// Region lengths of arena and workspace.
@@ -119,6 +122,7 @@ impl<B: Backend> Session<B> {
             tensors,
             layout,
             optimizer_step: 0,
+            seed: 0,
             last_run: None,
             arena: Span::new(ARENA, 0, arena),
             workspace: Span::new(WORKSPACE, 0, workspace),
@@ -198,9 +202,9 @@ impl<B: Backend> Session<B> {
     /// If there is no such plan, or one of its inputs has never been written.
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
         self.begin(plan)?;
-        let ready = &self.plans[plan.0];
+        let (ready, random) = (&self.plans[plan.0], self.random(plan));
         for (i, call) in ready.calls.iter().enumerate() {
-            call.run(&*self.backend, &*self.ranks, &mut self.memory);
+            call.run(&*self.backend, &*self.ranks, &mut self.memory, random);
             if let Some(freed) = ready.freed.get(i) {
                 poison(&*self.backend, &mut self.memory, freed);
             }
@@ -214,11 +218,11 @@ impl<B: Backend> Session<B> {
     /// As [`run`](Session::run).
     pub fn run_timed(&mut self, plan: PlanId) -> Result<Vec<StepTime>> {
         self.begin(plan)?;
-        let ready = &self.plans[plan.0];
+        let (ready, random) = (&self.plans[plan.0], self.random(plan));
         let mut times = Vec::with_capacity(ready.calls.len());
         for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
             let start = Instant::now();
-            call.run(&*self.backend, &*self.ranks, &mut self.memory);
+            call.run(&*self.backend, &*self.ranks, &mut self.memory, random);
             self.backend.synchronize();
             let seconds = start.elapsed().as_secs_f64();
             times.push(StepTime {
@@ -319,6 +323,15 @@ impl<B: Backend> Session<B> {
         }
         self.last_run = Some(plan);
         Ok(())
+    }
+
+    /// The key of what a run of a plan draws now: of the seed and the optimizer's step, so that a run that is resumed or repeated
+    /// draws the same. Inference draws the same at any time, for its results to follow from the parameters alone.
+    fn random(&self, plan: PlanId) -> Key {
+        match self.plans[plan.0].plan.purpose.mode() {
+            Mode::Training => Key::new(self.seed).fold_in(self.optimizer_step),
+            Mode::Inference(_) => Key::new(0).fold_in(0),
+        }
     }
 
     fn ready(&self, plan: PlanId) -> Result<&Ready> {

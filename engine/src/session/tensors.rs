@@ -9,7 +9,7 @@ use kernels::{Backend, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
     /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets moments and
-    /// the optimizer's step to 0.
+    /// the optimizer's step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);
@@ -21,6 +21,7 @@ impl<B: Backend> Session<B> {
             self.backend.fill(&mut self.memory, all, B::Element::from_f64(0.0));
         }
         self.optimizer_step = 0;
+        self.seed = seed;
     }
 
     /// Parameters and states in the order of recording. Their nodes are those of the first plan's graph.

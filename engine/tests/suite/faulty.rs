@@ -10,6 +10,7 @@ use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss;
 use kernels::pad::{self, PadParams};
 use kernels::prelu;
+use kernels::rrelu::{self, Slopes};
 use kernels::{HostMemory, Span, Write};
 
 /// A mistake that has been made in real libraries.
@@ -31,6 +32,8 @@ pub(crate) enum Fault {
     StatisticsAreConstants,
     /// The slope of PReLU gets a gradient from elements above 0, too.
     SlopeGradientIgnoresSigns,
+    /// The gradient of RReLU is that of other slopes than those of the forward pass.
+    SlopesDrawnAgain,
     /// The derivative of GELU is that of its tanh approximation.
     GeluDerivativeApproximate,
     /// The margin is cut off at the top and left.
@@ -43,7 +46,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Mistakes in gradients.
-    pub(crate) const IN_GRADIENTS: [Fault; 13] = [
+    pub(crate) const IN_GRADIENTS: [Fault; 14] = [
         Fault::BiasGradientScaled,
         Fault::InputGradientOverwrites,
         Fault::WeightGradientOverwrites,
@@ -54,6 +57,7 @@ impl Fault {
         Fault::WeightGradientSlightlyOff,
         Fault::StatisticsAreConstants,
         Fault::SlopeGradientIgnoresSigns,
+        Fault::SlopesDrawnAgain,
         Fault::GeluDerivativeApproximate,
         Fault::PadCutsOffTheWrongSide,
         Fault::LossGradientNotAveraged,
@@ -137,6 +141,7 @@ impl Backend for Faulty {
         batch_norm_inference(p: &BatchNormParams, operands: batch_norm::Inference);
         batch_norm_fold(p: &BatchNormParams, operands: batch_norm::Fold);
         activation_forward(f: Activation, operands: activation::Forward);
+        rrelu_forward(slopes: Slopes, operands: rrelu::Forward);
         add(weight: f64, operands: add::Add);
         pad_forward(p: &PadParams, operands: pad::Forward);
         adamw(p: &AdamWParams, operands: adamw::Step);
@@ -261,6 +266,17 @@ impl Backend for Faulty {
             let ([x, dy], [dslope]) = memory.views([o.x, o.dy], [o.dslope]);
             dslope[0] = x.iter().zip(dy).map(|(x, dy)| x * dy).sum();
         }
+    }
+
+    fn rrelu_backward(&self, memory: &mut Memory, slopes: Slopes, o: rrelu::Backward) {
+        let write = self.unless(Fault::ActivationGradientOverwrites, o.write, Write::Set);
+        let slopes = match slopes {
+            Slopes::Random { key, first } if self.has(Fault::SlopesDrawnAgain) => {
+                Slopes::Random { key: key.fold_in(1), first }
+            }
+            slopes => slopes,
+        };
+        Reference.rrelu_backward(memory, slopes, rrelu::Backward { write, ..o });
     }
 
     fn scale(&self, memory: &mut Memory, weight: f64, o: add::Scale) {

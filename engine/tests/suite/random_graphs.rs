@@ -16,7 +16,7 @@ pub(crate) struct Choice {
 }
 
 pub(crate) fn choices() -> impl Strategy<Value = Vec<Choice>> {
-    let choice = (0u8..9, 0usize..1000, 0usize..1000, 0usize..1000);
+    let choice = (0u8..10, 0usize..1000, 0usize..1000, 0usize..1000);
     prop::collection::vec(choice.prop_map(|(op, a, b, how)| Choice { op, a, b, how }), 1..14)
 }
 
@@ -115,6 +115,7 @@ impl Builder {
                 let slope = graph.parameter(&name("slope"), [1], init).unwrap();
                 graph.prelu(x, slope)
             }
+            9 => graph.rrelu(x),
             6 => graph.pad(x, h + how % 2, w + how / 2 % 2),
             _ => {
                 let weight = *self.weights.get(b % self.weights.len().max(1))?;

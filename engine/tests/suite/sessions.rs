@@ -150,13 +150,15 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
     assert_eq!(memory.arena, sizes[0].arena);
     assert_eq!(memory.parameters, sizes[1].parameters);
     assert_eq!(memory.inputs, sizes.iter().map(|size| size.inputs).sum::<usize>());
-    session.initialize(3);
+    session.initialize(0);
     for (plan, network) in [(PlanId(0), &large), (PlanId(1), &small), (PlanId(2), &small)] {
         write_inputs(&mut session, plan, network);
     }
     session.run(PlanId(0)).unwrap();
     session.adamw(&AdamW::default(), 1e-2);
     let loss = session.loss(PlanId(0));
+    // training draws what inference does
+    session.set_optimizer_step(0);
     session.run(PlanId(1)).unwrap();
     session.run(PlanId(2)).unwrap();
     assert_eq!(session.loss(PlanId(0)), loss, "a loss stays when other plans run");
@@ -290,6 +292,53 @@ fn a_cotangent_is_not_changed_by_the_run() {
         gradient
     };
     assert_eq!(gradient(), gradient());
+}
+
+/// What two nodes of random slopes multiply -1 by.
+fn drawn(session: &mut Session<Cpu>, plan: PlanId, nodes: [NodeId; 2]) -> [Vec<f32>; 2] {
+    session.run(plan).unwrap();
+    nodes.map(|node| {
+        let mut values = vec![0.0; 300];
+        session.read(plan, node, &mut values).unwrap();
+        values.into_iter().map(|y| -y).collect()
+    })
+}
+
+#[test]
+fn random_slopes_follow_from_seed_step_node_and_element() {
+    let mut graph = Graph::new();
+    let x = graph.parameter("x", [300], Init::Constant(-1.0)).unwrap();
+    let nodes = [graph.rrelu(x).unwrap(), graph.rrelu(x).unwrap()];
+    let sum = graph.add(nodes[0], nodes[1], 1.0).unwrap();
+    let options = PlanOptions { keep: nodes.to_vec(), ..PlanOptions::default() };
+    let inference = |statistics| Plan::inference_with(&graph, &[sum], statistics, &options).unwrap();
+    let training = Plan::gradients(&graph, sum, false, &options).unwrap();
+    let plans = vec![training, inference(Statistics::Running), inference(Statistics::Batch)];
+    let mut session = Session::new(Cpu::new(1).unwrap(), plans).unwrap();
+    let [training, running, batch] = [0, 1, 2].map(PlanId);
+    session.write_cotangent(training, &[1.0; 300]).unwrap();
+
+    session.initialize(7);
+    let [first, second] = drawn(&mut session, training, nodes);
+    assert!(first.iter().all(|slope| (0.125..1.0 / 3.0).contains(slope)));
+    let distinct = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a != b);
+    assert!(distinct(&first, &second) && distinct(&first[1..], &first[..299]));
+    // the gradient is that of the same slopes
+    let gradient = session.gradient("x").unwrap();
+    assert!((0..300).all(|i| gradient[i] == first[i] + second[i]));
+
+    assert_eq!(drawn(&mut session, training, nodes)[0], first, "nothing but the step draws anew");
+    session.set_optimizer_step(1);
+    assert!(distinct(&drawn(&mut session, training, nodes)[0], &first));
+    session.set_optimizer_step(0);
+    assert_eq!(drawn(&mut session, training, nodes)[0], first);
+    let evaluated = drawn(&mut session, batch, nodes);
+    session.initialize(8);
+    assert!(distinct(&drawn(&mut session, training, nodes)[0], &first));
+
+    assert!(distinct(&evaluated[0], &first) && distinct(&evaluated[0], &evaluated[1]));
+    assert_eq!(drawn(&mut session, batch, nodes), evaluated, "inference knows neither seed nor step");
+    assert_eq!(drawn(&mut session, running, nodes)[0], [11.0 / 48.0; 300]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tests of the embedded PTX that need no GPU: it is what the sources give, and declares what the launchers pass.
 
 use super::Signature;
-use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, loss, pad, prelu};
+use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, loss, pad, prelu, rrelu};
 
 struct File {
     source: (&'static str, &'static str),
@@ -19,7 +19,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 10] = files!(
+const FILES: [File; 11] = files!(
     activation::cuda,
     adamw::cuda,
     add::cuda,
@@ -29,7 +29,8 @@ const FILES: [File; 10] = files!(
     epilogue::cuda,
     loss::cuda,
     pad::cuda,
-    prelu::cuda
+    prelu::cuda,
+    rrelu::cuda
 );
 
 /// FNV-1a, as in build.py.

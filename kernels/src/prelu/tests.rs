@@ -113,7 +113,7 @@ fn passes_equal_the_reference() {
 }
 
 proptest! {
-    #![proptest_config(cases(16))]
+    #![proptest_config(cases(8))]
     #[test]
     fn any_length_equals_the_reference(len in 1usize..60_000, slope in -2.0f32..2.0) {
         check_len(len, slope);

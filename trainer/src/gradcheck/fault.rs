@@ -11,6 +11,7 @@ use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss;
 use kernels::pad::{self, PadParams};
 use kernels::prelu;
+use kernels::rrelu;
 use kernels::{HostMemory, Span, Write};
 use std::fmt;
 use std::str::FromStr;
@@ -218,6 +219,7 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         batch_norm_moments(p: &BatchNormParams, operands: batch_norm::Moments);
         epilogue_forward(p: &EpilogueParams, operands: epilogue::Forward);
         activation_forward(f: Activation, operands: activation::Forward);
+        rrelu_forward(slopes: rrelu::Slopes, operands: rrelu::Forward);
         add(weight: f64, operands: add::Add);
         pad_forward(p: &PadParams, operands: pad::Forward);
         loss_forward(loss: Loss, operands: loss::Forward);
@@ -315,6 +317,10 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
     fn prelu_backward(&self, memory: &mut Memory<B>, o: prelu::Backward) {
         let [dx_write, dslope_write] = [o.dx_write, o.dslope_write].map(|write| self.gradient(write));
         self.inner.prelu_backward(memory, prelu::Backward { dx_write, dslope_write, ..o });
+    }
+
+    fn rrelu_backward(&self, memory: &mut Memory<B>, slopes: rrelu::Slopes, o: rrelu::Backward) {
+        self.inner.rrelu_backward(memory, slopes, rrelu::Backward { write: self.gradient(o.write), ..o });
     }
 
     fn scale(&self, memory: &mut Memory<B>, weight: f64, o: add::Scale) {

@@ -144,7 +144,8 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
         html += "</tr>\n";
     }
     html += "</tbody></table></div>\n<p class=\"note\">Mean absolute error over the validation images. \
-             “Validation loss” is with batch statistics, as the published ones are; a network is used with running statistics.";
+             “Validation loss” is with batch statistics, and random slopes if there are any (rrelu), as the published ones are; \
+             a network is used with running statistics, and without chance.";
     if groups.all.iter().any(|group| group.published.is_some()) {
         let samples: BTreeSet<u64> = groups.runs().map(|(_, run)| run.settings.training.samples).collect();
         if samples.iter().any(|samples| *samples != PUBLISHED_SAMPLES) {

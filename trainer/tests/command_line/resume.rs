@@ -21,11 +21,11 @@ fn kill_after_a_checkpoint(place: &Place, arguments: &[&str]) -> u64 {
     Checkpoint::read(&checkpoint).unwrap().run.unwrap().position.step
 }
 
-fn resumes_bit_for_bit(device: &'static str) {
+fn resumes_bit_for_bit(device: &'static str, activation: &'static str) {
     let place = Place::new();
-    let arguments = |more: &[&'static str]| train(&[&RUN[..], more].concat());
-    place.succeed(&arguments(&[device, "--out=whole", "--threads=1"]));
-    let step = kill_after_a_checkpoint(&place, &arguments(&[device, "--out=killed", "--threads=1"]));
+    let arguments = |out: &'static str| train(&[&RUN[..], &[device, activation, out, "--threads=1"]].concat());
+    place.succeed(&arguments("--out=whole"));
+    let step = kill_after_a_checkpoint(&place, &arguments("--out=killed"));
     assert!((10..301).contains(&step), "killed at step {step}");
     let out = place.succeed(&["train", "--resume", "--out=killed", "--threads=2"]);
     assert!(out.contains(&format!("resuming after step {step} ")), "{out}");
@@ -50,12 +50,17 @@ fn resumes_bit_for_bit(device: &'static str) {
 
 #[test]
 fn a_killed_run_on_the_cpu_resumes_bit_for_bit() {
-    resumes_bit_for_bit("--device=cpu");
+    resumes_bit_for_bit("--device=cpu", "--activation=gelu");
 }
 
 #[test]
 fn a_killed_run_on_the_reference_device_resumes_bit_for_bit() {
-    resumes_bit_for_bit("--device=reference");
+    resumes_bit_for_bit("--device=reference", "--activation=prelu");
+}
+
+#[test]
+fn a_killed_run_draws_the_random_slopes_of_an_undisturbed_one() {
+    resumes_bit_for_bit("--device=cpu", "--activation=rrelu");
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! Rectifier with random slopes.
+
+use super::case::{Case, Random};
+use super::{Arguments, Op, Operation};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Call, Draws, Effort, Emitter, Mode, Statistics};
+use crate::{Result, Shape};
+use kernels::rrelu;
+
+impl Graph {
+    /// RReLU, `x` where it is above 0 and a slope times `x` elsewhere, of any shape: [`kernels::rrelu`] has the equations.
+    ///
+    /// In plans with gradients every element's slope is drawn anew in every step, from 1/8 to 1/3. What is drawn follows from the seed
+    /// of [`Session::initialize`](crate::Session::initialize), the [optimizer's step](crate::Session::optimizer_step), the
+    /// number of the node among those of its kind, and the element, and from nothing else. One of several ranks
+    /// ([`Plan::training_part`](crate::Plan::training_part)) draws for its images what one with the whole batch would: the
+    /// first dimension of `x` has to be that of the images. In inference plans
+    /// [`Statistics`] decide: with running ones all slopes are their mean, 11/48; with those of the batch they are
+    /// drawn as for seed 0 and step 0, so that the same values give the same result in every run.
+    ///
+    /// # Errors
+    /// If the node is not of this graph.
+    pub fn rrelu(&mut self, x: NodeId) -> Result<NodeId> {
+        let stream = self.ids().filter(|&id| matches!(self.get(id).op, Op::Rrelu(_))).count() as u64;
+        self.record("rrelu", Op::Rrelu(Rrelu { stream }), &[x])
+    }
+}
+
+/// [`Graph::rrelu`]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rrelu {
+    /// Number of the node among those of its kind: its random numbers are those of no other.
+    stream: u64,
+}
+
+impl Rrelu {
+    /// What its passes draw.
+    fn draws(self, cx: &Emitter<'_, '_>) -> Draws {
+        let x = cx.shape(0);
+        let before = cx.part().map_or(0, |part| part.images().start);
+        Draws { stream: self.stream, first: (before * (x.len() / x.dims()[0])) as u64 }
+    }
+}
+
+impl Operation for Rrelu {
+    fn kind(&self) -> &'static str {
+        "rrelu"
+    }
+
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        Ok(arguments.shape(0))
+    }
+
+    /// The output may take the place of `x`.
+    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+        let (x, y) = (cx.input(0), cx.output());
+        let draws = (cx.mode() != Mode::Inference(Statistics::Running)).then_some(self.draws(cx));
+        cx.emit_over(Call::RreluForward(draws, rrelu::Forward { x, y }), y, &[x]);
+    }
+
+    /// Reads `x`, and draws what the forward pass drew; the gradient of `x` may take the place of `dy`.
+    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+        let (dx, write) = cx.gradient(0);
+        let (x, dy) = (cx.input(0), cx.dy());
+        let draws = self.draws(cx);
+        cx.emit_over(Call::RreluBackward(draws, rrelu::Backward { x, dy, dx, write }), dx, &[dy]);
+    }
+
+    /// One pass over `x`, which the backward pass keeps alive.
+    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
+        let (x, output, shape) = (cx.input(0), cx.output(), cx.output_shape());
+        let draws = Some(self.draws(cx));
+        cx.recomputable(output, shape, Effort::Pass, |y| Call::RreluForward(draws, rrelu::Forward { x, y }));
+    }
+
+    fn cases() -> Vec<Case> {
+        // more than a block of the random numbers
+        vec![case([2, 3, 5].into()), case([131].into())]
+    }
+
+    fn random_cases(random: &mut Random) -> Vec<Case> {
+        vec![case(random.shape())]
+    }
+}
+
+fn case(x: Shape) -> Case {
+    Case::new("rrelu", x, &[("x", x)], |graph, a| graph.rrelu(a[0])).linear_in(&[&[0]])
+}

@@ -1,0 +1,96 @@
+//! Random numbers that depend on a key and a counter alone: Threefry-2x32 with 20 rounds.
+//!
+//! A pass that needs random numbers makes them from the place of each element, so they are the same on every backend, instruction
+//! set and number of threads, and a backward pass makes them once more instead of reading them. Keys are derived from keys: of a
+//! run's seed, then of its step, then of a node.
+//!
+//! ```text
+//! words(key, counter): 5 times, four rounds with rotations 13 15 26 6 or, every other time, 17 29 16 24:
+//!     x0 += x1;   x1 = rotate_left(x1, r) ^ x0
+//! before, between and after them, key words in turn are added, the third being k0 ^ k1 ^ 0x1BD11BDA
+//! ```
+//!
+//! Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011; the same function in their library Random123, whose
+//! known answers are tested, and in JAX, whose `fold_in` derives keys as here. Only sums, rotations and exclusive or of 32 bits: a
+//! loop over an array of counters is one over vectors, by the compiler.
+
+/// The key of a stream of random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key([u32; 2]);
+
+/// Rotations of the rounds, every four with the next key words.
+const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
+
+/// Makes the last key word; so that no key is all zeros.
+const PARITY: u32 = 0x1bd1_1bda;
+
+impl Key {
+    /// The key of a seed.
+    pub fn new(seed: u64) -> Key {
+        Key(halves(seed))
+    }
+
+    /// The key of a part of what this key is of: of a step, of a node.
+    #[must_use]
+    pub fn fold_in(self, part: u64) -> Key {
+        let [lo, hi] = halves(part);
+        Key(self.words(lo, hi))
+    }
+
+    /// Two random words; other counters give other words.
+    #[inline(always)]
+    pub fn words(self, lo: u32, hi: u32) -> [u32; 2] {
+        let [k0, k1] = self.0;
+        let keys = [k0, k1, k0 ^ k1 ^ PARITY];
+        let (mut x0, mut x1) = (lo.wrapping_add(k0), hi.wrapping_add(k1));
+        for group in 0..5u32 {
+            for rotation in ROTATIONS[group as usize % 2] {
+                x0 = x0.wrapping_add(x1);
+                x1 = x1.rotate_left(rotation) ^ x0;
+            }
+            let next = group as usize + 1;
+            x0 = x0.wrapping_add(keys[next % 3]);
+            x1 = x1.wrapping_add(keys[(next + 1) % 3]).wrapping_add(group + 1);
+        }
+        [x0, x1]
+    }
+
+    /// The words, for kernels on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn to_words(self) -> [u32; 2] {
+        self.0
+    }
+}
+
+/// The lower and the upper 32 bits.
+fn halves(x: u64) -> [u32; 2] {
+    [x as u32, (x >> 32) as u32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From `tests/kat_vectors` of Random123: key, counter, answer of `threefry2x32` with 20 rounds.
+    #[test]
+    fn the_words_are_the_published_ones() {
+        for (key, [lo, hi], want) in [
+            ([0, 0], [0, 0], [0x6b20_0159, 0x99ba_4efe]),
+            ([u32::MAX; 2], [u32::MAX; 2], [0x1cb9_96fc, 0xbb00_2be7]),
+            ([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3], [0xc492_3a9c, 0x483d_f7a0]),
+        ] {
+            assert_eq!(Key(key).words(lo, hi), want);
+        }
+    }
+
+    #[test]
+    fn parts_of_a_key_have_other_keys() {
+        let key = Key::new(1 << 32 | 2);
+        assert_eq!(key, Key([2, 1]));
+        let keys = [key, key.fold_in(0), key.fold_in(1), key.fold_in(1 << 32), key.fold_in(0).fold_in(1)];
+        for (i, a) in keys.iter().enumerate() {
+            assert!(keys[..i].iter().all(|b| a != b), "{keys:?}");
+        }
+        assert_eq!(key.fold_in(3 << 32 | 4), Key(key.words(4, 3)));
+    }
+}
