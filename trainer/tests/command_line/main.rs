@@ -2,6 +2,8 @@
 
 mod checks;
 mod common;
+#[cfg(feature = "mpi")]
+mod distributed;
 mod errors;
 mod export;
 mod faults;
