@@ -62,8 +62,8 @@ impl fmt::Display for TensorInfo {
 ///
 /// The methods that record an operation are documented with it:
 /// [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear),
-/// [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation), [`add`](Graph::add), [`pad`](Graph::pad),
-/// [`loss`](Graph::loss), and operations of your own, [`custom`](Graph::custom).
+/// [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation), [`prelu`](Graph::prelu), [`add`](Graph::add),
+/// [`pad`](Graph::pad), [`loss`](Graph::loss), and operations of your own, [`custom`](Graph::custom).
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,

@@ -10,6 +10,7 @@ use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
+use crate::prelu;
 use crate::{OutOfMemory, Span};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::sync::Arc;
@@ -222,6 +223,15 @@ pub trait Backend {
 
     /// Gradient of an activation: `dx (+)= dy f'(x)`.
     fn activation_backward(&self, memory: &mut Self::Memory, f: Activation, operands: activation::Backward);
+
+    /// Rectifier with a trained slope: `y = x` where `x > 0`, else `slope x`.
+    fn prelu_forward(&self, memory: &mut Self::Memory, operands: prelu::Forward);
+
+    /// Gradients of [`prelu_forward`](Self::prelu_forward), of the slope too.
+    fn prelu_backward(&self, memory: &mut Self::Memory, operands: prelu::Backward);
+
+    /// Scratch that [`prelu_backward`](Self::prelu_backward) needs for `len` elements.
+    fn prelu_backward_workspace_bytes(&self, len: usize) -> usize;
 
     /// Weighted addition: `y = a + weight b`.
     fn add(&self, memory: &mut Self::Memory, weight: f64, operands: add::Add);

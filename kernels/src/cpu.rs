@@ -11,6 +11,7 @@ use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::parallel::{Pool, PoolError};
+use crate::prelu;
 use crate::simd::{Isa, IsaError};
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
 
@@ -300,6 +301,26 @@ impl Backend for Cpu {
         assert!(o.saved.len == o.dx.len && o.dy.len == o.dx.len, "lengths of {f}: {o:?}");
         let ([saved, dy], [dx]) = views_or_output(memory, [o.saved, o.dy], [o.dx]);
         activation::cpu::backward(self, f, distinct(saved), dy, dx, o.write);
+    }
+
+    fn prelu_forward(&self, memory: &mut Memory, o: prelu::Forward) {
+        o.check();
+        let ([x, slope], [y]) = views_or_output(memory, [o.x, o.slope], [o.y]);
+        prelu::cpu::forward(self, distinct(slope)[0], x, y);
+    }
+
+    fn prelu_backward(&self, memory: &mut Memory, o: prelu::Backward) {
+        o.check();
+        let ([x, slope, dy], [dx, dslope, workspace]) =
+            views_or_output(memory, [o.x, o.slope, o.dy], [o.dx, o.dslope, o.workspace]);
+        let (x, slope) = (distinct(x), distinct(slope)[0]);
+        let workspace = scratch(workspace, prelu::cpu::backward_workspace_len(self, x.len()));
+        let sum = prelu::cpu::backward(self, slope, x, dy, (dx, o.dx_write), workspace);
+        dslope.iter_mut().for_each(|dslope| o.dslope_write.put(dslope, sum));
+    }
+
+    fn prelu_backward_workspace_bytes(&self, len: usize) -> usize {
+        bytes(prelu::cpu::backward_workspace_len(self, len))
     }
 
     fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {

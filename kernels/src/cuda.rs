@@ -13,6 +13,7 @@ use crate::cuda_rt::{self, CudaError, CudaMemory, Device, Slice, fill};
 use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
+use crate::prelu;
 use crate::{Backend, OutOfMemory, Span, Write};
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ struct Runtime {
     fill: fill::Kernels,
     loss: loss::cuda::Kernels,
     pad: pad::cuda::Kernels,
+    prelu: prelu::cuda::Kernels,
 }
 
 impl fmt::Debug for Cuda {
@@ -90,6 +92,7 @@ impl Cuda {
                 fill: fill::Kernels::load(&mut device)?,
                 loss: loss::cuda::Kernels::load(&mut device)?,
                 pad: pad::cuda::Kernels::load(&mut device)?,
+                prelu: prelu::cuda::Kernels::load(&mut device)?,
                 ordinal,
                 device: Arc::new(device),
             }),
@@ -326,6 +329,24 @@ impl Backend for Cuda {
         assert!(o.saved.len == o.dx.len && o.dy.len == o.dx.len, "lengths of {f}: {o:?}");
         let ([saved, dy], [dx]) = memory.operands_inplace([(o.saved, false), (o.dy, true)], [o.dx]);
         self.runtime.activation.backward(&self.runtime.device, f, saved, dy, dx, o.write);
+    }
+
+    fn prelu_forward(&self, memory: &mut Memory, o: prelu::Forward) {
+        o.check();
+        let ([x, slope], [y]) = memory.operands_inplace([(o.x, true), (o.slope, false)], [o.y]);
+        self.runtime.prelu.forward(&self.runtime.device, x, slope, y);
+    }
+
+    fn prelu_backward(&self, memory: &mut Memory, o: prelu::Backward) {
+        o.check();
+        let reads = [(o.x, false), (o.slope, false), (o.dy, true)];
+        let (reads, [dx, dslope, workspace]) = memory.operands_inplace(reads, [o.dx, o.dslope, o.workspace]);
+        let (dx, dslope) = ((dx, o.dx_write), (dslope, o.dslope_write));
+        self.runtime.prelu.backward(&self.runtime.device, reads, dx, dslope, workspace);
+    }
+
+    fn prelu_backward_workspace_bytes(&self, len: usize) -> usize {
+        bytes(prelu::cuda::backward_workspace_len(len))
     }
 
     fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {

@@ -14,6 +14,7 @@
 //! | [`batch_norm`] | training and inference forward, backward |
 //! | [`epilogue`] | what follows a convolution in a fused layer: forward, backward |
 //! | [`activation`] | GELU, sigmoid, ReLU and others: forward, backward |
+//! | [`prelu`] | rectifier with a trained slope: forward, backward |
 //! | [`add`] | weighted addition, scaled copy |
 //! | [`pad`] | zeros at the bottom and right, and cutting them off |
 //! | [`loss`] | L1 and mean squared error: forward, backward |
@@ -44,6 +45,7 @@ pub mod memory;
 pub mod pad;
 pub mod parallel;
 pub mod peak;
+pub mod prelu;
 mod reference;
 pub mod simd;
 #[cfg(test)]

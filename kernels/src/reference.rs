@@ -9,6 +9,7 @@ use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
+use crate::prelu;
 use crate::{Backend, HostMemory, OutOfMemory, Span, Write};
 
 /// Naive f64 loops that follow the equations line by line. Slow; every other backend, and finite differences, are
@@ -258,6 +259,28 @@ impl Backend for Reference {
         for (i, dx) in dx.iter_mut().enumerate() {
             o.write.put(dx, dy[i] * activation::reference::derivative(f, saved[i]));
         }
+    }
+
+    fn prelu_forward(&self, memory: &mut Memory, o: prelu::Forward) {
+        o.check();
+        copy_unless_same(memory, o.x, o.y);
+        let ([slope], [y]) = memory.views([o.slope], [o.y]);
+        y.iter_mut().for_each(|y| *y = prelu::reference::value(*y, slope[0]));
+    }
+
+    fn prelu_backward(&self, memory: &mut Memory, o: prelu::Backward) {
+        o.check();
+        let dy = memory.get(o.dy).to_vec();
+        let ([x, slope], [dx, dslope]) = memory.views([o.x, o.slope], [o.dx, o.dslope]);
+        for (i, dx) in dx.iter_mut().enumerate() {
+            o.dx_write.put(dx, prelu::reference::grad_input(x[i], slope[0], dy[i]));
+        }
+        let sum = prelu::reference::grad_slope(x, &dy);
+        dslope.iter_mut().for_each(|dslope| o.dslope_write.put(dslope, sum));
+    }
+
+    fn prelu_backward_workspace_bytes(&self, _: usize) -> usize {
+        0
     }
 
     fn add(&self, memory: &mut Memory, weight: f64, o: add::Add) {

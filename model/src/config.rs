@@ -1,7 +1,7 @@
 //! Everything that can be chosen about a ResConv.
 
 use crate::text;
-use crate::{Error, Result};
+use crate::{Error, LayerActivation, Result};
 use engine::Activation;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -35,7 +35,7 @@ pub struct ResConvConfig {
     pub residual_weight: f64,
     /// Activation of every layer but the last one of the decoder, which has a sigmoid. Default GELU.
     #[serde(with = "text")]
-    pub activation: Activation,
+    pub activation: LayerActivation,
     /// Activation of the last layer of the encoder. Default [`BottleneckActivation::Same`].
     #[serde(with = "text")]
     pub bottleneck_activation: BottleneckActivation,
@@ -62,7 +62,7 @@ impl Default for ResConvConfig {
             in_channels: 1,
             out_channels: 1,
             residual_weight: 1.0,
-            activation: Activation::Gelu,
+            activation: Activation::Gelu.into(),
             bottleneck_activation: BottleneckActivation::Same,
             batch_norm_encoder: BatchNormPosition::BeforeConv,
             batch_norm_decoder: BatchNormPosition::BeforeConv,
@@ -344,12 +344,12 @@ pub enum BottleneckActivation {
     /// `none`: the convolution's output goes on as it is.
     None,
     /// The name of an activation: this one.
-    Other(Activation),
+    Other(LayerActivation),
 }
 
 impl BottleneckActivation {
     /// What it means where the other layers have `activation`.
-    pub(crate) fn resolve(self, activation: Activation) -> Option<Activation> {
+    pub(crate) fn resolve(self, activation: LayerActivation) -> Option<LayerActivation> {
         match self {
             BottleneckActivation::Same => Some(activation),
             BottleneckActivation::None => None,
@@ -398,8 +398,8 @@ mod tests {
             in_channels: 3,
             out_channels: 2,
             residual_weight: 0.25,
-            activation: Activation::LeakyRelu,
-            bottleneck_activation: BottleneckActivation::Other(Activation::Tanh),
+            activation: Activation::LeakyRelu.into(),
+            bottleneck_activation: BottleneckActivation::Other(LayerActivation::Prelu),
             batch_norm_encoder: BatchNormPosition::AfterActivation,
             batch_norm_decoder: BatchNormPosition::None,
             batch_norm_last_layers: false,
@@ -418,7 +418,7 @@ mod tests {
         let want = ResConvConfig {
             channels: 8.into(),
             kernel_size: Ramp { first: 3, last: 7 },
-            activation: Activation::Silu,
+            activation: Activation::Silu.into(),
             ..ResConvConfig::default()
         };
         assert_eq!(config, want);

@@ -1,6 +1,6 @@
 //! One layer of the encoder or decoder: batch norm, convolution, zeros at the bottom and right, activation.
 
-use crate::BatchNormPosition;
+use crate::{BatchNormPosition, LayerActivation};
 use engine::{
     Activation, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, Graph, Init, NodeId, NormConvAct,
     NormConvActNodes,
@@ -29,7 +29,7 @@ pub struct Layer {
     /// Where its batch norm is.
     pub batch_norm: BatchNormPosition,
     /// Its activation, if it has one.
-    pub activation: Option<Activation>,
+    pub activation: Option<LayerActivation>,
 }
 
 /// What surrounds a layer in the network.
@@ -47,18 +47,16 @@ impl Layer {
     /// Records the layer and what is added to its output.
     pub(crate) fn record(&self, graph: &mut Graph, x: NodeId, place: Place) -> engine::Result<NodeId> {
         let norm_is_first = matches!(self.batch_norm, BatchNormPosition::BeforeConv | BatchNormPosition::None);
-        if place.fused && norm_is_first && !self.needs_padding(graph, x, place.size) {
-            return self.record_fused(graph, x, place.skip);
-        }
-        let mut y = self.batch_norm_at(BatchNormPosition::BeforeConv, graph, x)?;
-        y = self.conv(graph, y)?;
-        if let Some([height, width]) = place.size {
-            y = self.pad(graph, y, height, width)?;
-        }
-        y = self.batch_norm_at(BatchNormPosition::AfterConv, graph, y)?;
+        let fused = place.fused && norm_is_first && !self.needs_padding(graph, x, place.size);
+        let mut y = match self.activation {
+            None if fused => return self.record_fused(graph, x, None, place.skip),
+            Some(LayerActivation::Function(f)) if fused => return self.record_fused(graph, x, Some(f), place.skip),
+            // one node for all before the activation
+            Some(_) if fused => self.record_fused(graph, x, None, None)?,
+            _ => self.record_parts(graph, x, place.size)?,
+        };
         if let Some(activation) = self.activation {
-            y = graph.activation(y, activation)?;
-            graph.set_name(y, &format!("{}.act", self.name));
+            y = activation.record(graph, y, &format!("{}.act", self.name))?;
         }
         y = self.batch_norm_at(BatchNormPosition::AfterActivation, graph, y)?;
         if let Some((skip, weight)) = place.skip {
@@ -68,8 +66,24 @@ impl Layer {
         Ok(y)
     }
 
-    /// Records the layer as one node.
-    fn record_fused(&self, graph: &mut Graph, x: NodeId, skip: Option<(NodeId, f64)>) -> engine::Result<NodeId> {
+    /// Records what is before the activation, with one node an operation.
+    fn record_parts(&self, graph: &mut Graph, x: NodeId, size: Option<[usize; 2]>) -> engine::Result<NodeId> {
+        let mut y = self.batch_norm_at(BatchNormPosition::BeforeConv, graph, x)?;
+        y = self.conv(graph, y)?;
+        if let Some([height, width]) = size {
+            y = self.pad(graph, y, height, width)?;
+        }
+        self.batch_norm_at(BatchNormPosition::AfterConv, graph, y)
+    }
+
+    /// Records batch norm and convolution, and what is given of the rest, as one node.
+    fn record_fused(
+        &self,
+        graph: &mut Graph,
+        x: NodeId,
+        activation: Option<Activation>,
+        skip: Option<(NodeId, f64)>,
+    ) -> engine::Result<NodeId> {
         let norm = match self.batch_norm {
             BatchNormPosition::None => None,
             _ => Some(self.batch_norm_nodes(graph)?),
@@ -78,7 +92,7 @@ impl Layer {
         let (skip, skip_weight) = skip.map_or((None, 0.0), |(skip, weight)| (Some(skip), weight));
         let nodes = NormConvActNodes { norm, w, bias: Some(bias), skip };
         let (conv, norm) = (self.convolution(), BatchNorm::default());
-        let y = graph.norm_conv_act(x, nodes, NormConvAct { conv, norm, activation: self.activation, skip_weight })?;
+        let y = graph.norm_conv_act(x, nodes, NormConvAct { conv, norm, activation, skip_weight })?;
         graph.set_name(y, &self.name);
         Ok(y)
     }
@@ -161,10 +175,11 @@ impl Layer {
         }
     }
 
-    /// Trained parameters: scale and offset of the batch norm, weight and bias of the convolution.
+    /// Trained parameters: scale and offset of the batch norm, weight and bias of the convolution, those of the activation.
     pub(crate) fn parameter_count(&self) -> usize {
         let weight = self.kernel_size * self.kernel_size * self.in_channels * self.out_channels / self.groups;
-        2 * self.batch_norm_channels() + weight + self.out_channels
+        let activation = self.activation.map_or(0, LayerActivation::parameter_count);
+        2 * self.batch_norm_channels() + weight + self.out_channels + activation
     }
 }
 
@@ -177,7 +192,7 @@ impl fmt::Display for Layer {
         self.fmt_conv(f)?;
         self.fmt_batch_norm_at(BatchNormPosition::AfterConv, f)?;
         if let Some(activation) = self.activation {
-            writeln!(f, "      (act): {}", pytorch_repr(activation))?;
+            writeln!(f, "      (act): {}", activation.pytorch_repr())?;
         }
         self.fmt_batch_norm_at(BatchNormPosition::AfterActivation, f)?;
         f.write_str("    )")
@@ -208,30 +223,5 @@ impl Layer {
             f,
             "      (bn): BatchNorm2d({channels}, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"
         )
-    }
-}
-
-/// The module as PyTorch prints it.
-fn pytorch_repr(activation: Activation) -> &'static str {
-    match activation {
-        Activation::Gelu => "GELU(approximate='none')",
-        Activation::Sigmoid => "Sigmoid()",
-        Activation::Tanh => "Tanh()",
-        Activation::Relu => "ReLU()",
-        Activation::LeakyRelu => "LeakyReLU(negative_slope=0.01)",
-        Activation::Silu => "SiLU()",
-        Activation::Mish => "Mish()",
-        Activation::Relu6 => "ReLU6()",
-        Activation::Hardswish => "Hardswish()",
-        Activation::Hardsigmoid => "Hardsigmoid()",
-        Activation::Hardtanh => "Hardtanh(min_val=-1.0, max_val=1.0)",
-        Activation::Softplus => "Softplus(beta=1.0, threshold=20.0)",
-        Activation::LogSigmoid => "LogSigmoid()",
-        Activation::Celu => "CELU(alpha=1.0)",
-        Activation::Selu => "SELU()",
-        Activation::Softsign => "Softsign()",
-        Activation::Softshrink => "Softshrink(0.5)",
-        Activation::Hardshrink => "Hardshrink(0.5)",
-        Activation::Tanhshrink => "Tanhshrink()",
     }
 }

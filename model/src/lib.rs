@@ -22,6 +22,7 @@
 //! (2024-02-24), both of github.com/defgsus/nn-experiments.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod config;
 mod error;
 mod layer;
@@ -29,6 +30,7 @@ pub mod pytorch;
 mod resconv;
 mod text;
 
+pub use activation::{LayerActivation, UnknownActivation};
 pub use config::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
 pub use error::{Error, Result};
 pub use layer::Layer;

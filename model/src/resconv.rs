@@ -42,7 +42,8 @@ impl ResConv {
     /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as `encoder.layer_1.bn.running_mean`, and
     /// PyTorch's default initialization. Every layer that has its batch norm before the convolution, or none, is one node,
     /// [`Graph::norm_conv_act`], named `encoder.layer_1` and so on, with the addition that follows it; the operations of the others are
-    /// named `decoder.layer_2.conv`, `decoder.layer_2.skip` and so on.
+    /// named `decoder.layer_2.conv`, `decoder.layer_2.skip` and so on. If the activation is more than a function of its input, the
+    /// node ends before it.
     ///
     /// # Errors
     /// If `x` has another shape, an image that arrives at a layer is too small for its kernel, or the graph has a network already.
@@ -167,7 +168,7 @@ fn decoder_layer(config: &ResConvConfig, i: usize) -> Layer {
         } else {
             config.batch_norm_decoder
         },
-        activation: Some(if last { Activation::Sigmoid } else { config.activation }),
+        activation: Some(if last { Activation::Sigmoid.into() } else { config.activation }),
         ..mirrored
     }
 }

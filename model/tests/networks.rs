@@ -98,6 +98,7 @@ fn it_records_the_tensors_and_sizes_of_pytorch() {
                 (Init::Uniform { bound }, Some(want)) => assert!((bound - want).abs() < 1e-15, "{}", tensor.name),
                 (Init::Ones, None) => assert!(tensor.name.ends_with(".bn.weight") || tensor.name.ends_with("_var")),
                 (Init::Zeros, None) => assert!(tensor.name.ends_with(".bn.bias") || tensor.name.ends_with("_mean")),
+                (Init::Constant(0.25), None) => assert!(tensor.name.ends_with(".act.weight")),
                 (init, bound) => panic!("{}: {init:?}, but PyTorch has {bound:?}", tensor.name),
             }
             assert_eq!(tensor.trained, !tensor.name.contains(".running_"), "{}", tensor.name);

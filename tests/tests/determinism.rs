@@ -2,7 +2,7 @@
 
 use engine::{Cpu, Plan, PlanId, PlanOptions, Statistics};
 use kernels::simd::Isa;
-use model::{BatchNormPosition, Ramp, ResConvConfig};
+use model::{BatchNormPosition, LayerActivation, Ramp, ResConvConfig};
 use tests::fixture::{Fixture, initialize, training_step};
 
 /// Losses and, in the end, all parameters and running statistics, as bits.
@@ -32,7 +32,7 @@ fn train(backend: Cpu, fixture: &Fixture, options: &PlanOptions, seed: u64, eval
     (losses, tensors.iter().map(bits).collect())
 }
 
-fn fixtures() -> [Fixture; 2] {
+fn fixtures() -> [Fixture; 3] {
     let deep = ResConvConfig { layers: 4, ..ResConvConfig::default() };
     // Channels and sizes that divide by nothing, padding, and batch norms in other places.
     let odd = ResConvConfig {
@@ -44,7 +44,8 @@ fn fixtures() -> [Fixture; 2] {
         batch_norm_decoder: BatchNormPosition::AfterActivation,
         ..ResConvConfig::default()
     };
-    [Fixture::new(deep, [16, 16, 16]), Fixture::new(odd, [7, 31, 33])]
+    let sloped = ResConvConfig { activation: LayerActivation::Prelu, ..deep.clone() };
+    [Fixture::new(deep, [16, 16, 16]), Fixture::new(odd, [7, 31, 33]), Fixture::new(sloped, [16, 16, 16])]
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn sharing_memory_and_recomputing_change_no_bit() {
 
 #[test]
 fn the_seed_matters_and_nothing_else_does() {
-    let [fixture, _] = fixtures();
+    let [fixture, ..] = fixtures();
     let run = |seed| train(Cpu::new(2).unwrap(), &fixture, &PlanOptions::default(), seed, false);
     assert!(run(7) == run(7));
     assert!(run(7) != run(8));

@@ -1,11 +1,10 @@
 //! Gradients of whole networks: on `Reference` against finite differences, and on `Cpu` against `Reference`.
 
 use engine::{
-    Activation, Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, Statistics,
-    gradcheck,
+    Backend, Cpu, GradcheckOptions, NodeId, Plan, PlanId, PlanOptions, Reference, Session, Statistics, gradcheck,
 };
 use kernels::simd::Isa;
-use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp, ResConvConfig};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp, ResConvConfig};
 use tests::compare::{Comparison, F32_ROUNDOFF, largest};
 use tests::fixture::{Fixture, elements, initialize, to_f64, uniform};
 
@@ -30,7 +29,7 @@ fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
             }
         }
     }
-    for activation in Activation::ALL {
+    for activation in LayerActivation::all() {
         cases.push((ResConvConfig { activation, ..base.clone() }, [5, 6]));
         let bottleneck_activation = BottleneckActivation::Other(activation);
         cases.push((ResConvConfig { bottleneck_activation, ..base.clone() }, [6, 5]));

@@ -13,7 +13,7 @@ use crate::passes::{Kind, PassError, Passes};
 use crate::progress;
 use crate::settings::Settings;
 use engine::{Activation, BatchNorm, Element, Statistics};
-use model::{BatchNormPosition, Layer, ResConv};
+use model::{BatchNormPosition, Layer, LayerActivation, ResConv};
 use prost::Message;
 use proto::{Attribute, Graph, Node, Weights};
 use std::collections::BTreeMap;
@@ -189,7 +189,17 @@ impl Builder<'_> {
         self.node(&name, "BatchNormalization", &[&x, &scale, &bias, &mean, &variance], epsilon)
     }
 
-    fn activation(&mut self, name: &str, activation: Activation, x: &str) -> String {
+    fn activation(&mut self, name: &str, activation: LayerActivation, x: &str) -> String {
+        match activation {
+            LayerActivation::Function(f) => self.function(name, f, x),
+            LayerActivation::Prelu => {
+                let slope = self.weights(&format!("{name}.weight"));
+                self.node(name, "PRelu", &[x, &slope], vec![])
+            }
+        }
+    }
+
+    fn function(&mut self, name: &str, activation: Activation, x: &str) -> String {
         let (operation, attributes) = match activation {
             Activation::Gelu => ("Gelu", vec![Attribute::text("approximate", "none")]),
             Activation::Sigmoid => ("Sigmoid", vec![]),

@@ -16,6 +16,7 @@ mod custom;
 mod loss;
 mod norm_conv_act;
 mod pad;
+mod prelu;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
@@ -35,6 +36,7 @@ use kernels::activation::Activation;
 use kernels::loss::Loss;
 use norm_conv_act::NormConvActOp;
 use pad::Pad;
+use prelu::Prelu;
 
 /// What the engine knows of an operation.
 pub(crate) trait Operation {
@@ -130,7 +132,7 @@ macro_rules! operations {
     };
 }
 
-operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Add, Pad, Loss, Custom);
+operations!(Conv2d, ConvTranspose2d, BatchNorm, NormConvActOp, Activation, Prelu, Add, Pad, Loss, Custom);
 
 impl Op {
     /// Its name in messages: `conv2d`, `input`.

@@ -10,6 +10,7 @@ use kernels::custom;
 use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
+use kernels::prelu;
 use kernels::{Backend, Element, Span, Write};
 
 /// A method of [`Backend`] with its arguments, as data.
@@ -33,6 +34,8 @@ pub(crate) enum Call {
     EpilogueBackward(EpilogueParams, epilogue::Backward),
     ActivationForward(Activation, activation::Forward),
     ActivationBackward(Activation, activation::Backward),
+    PreluForward(prelu::Forward),
+    PreluBackward(prelu::Backward),
     Add(f64, add::Add),
     Scale(f64, add::Scale),
     PadForward(PadParams, pad::Forward),
@@ -84,6 +87,8 @@ impl Call {
             Call::EpilogueBackward(..) => "epilogue.backward",
             Call::ActivationForward(..) => "activation.forward",
             Call::ActivationBackward(..) => "activation.backward",
+            Call::PreluForward(..) => "prelu.forward",
+            Call::PreluBackward(..) => "prelu.backward",
             Call::Add(..) => "add",
             Call::Scale(..) => "scale",
             Call::PadForward(..) => "pad.forward",
@@ -115,6 +120,8 @@ impl Call {
             Call::EpilogueBackward(ref p, o) => backend.epilogue_backward(memory, p, o),
             Call::ActivationForward(f, o) => backend.activation_forward(memory, f, o),
             Call::ActivationBackward(f, o) => backend.activation_backward(memory, f, o),
+            Call::PreluForward(o) => backend.prelu_forward(memory, o),
+            Call::PreluBackward(o) => backend.prelu_backward(memory, o),
             Call::Add(weight, o) => backend.add(memory, weight, o),
             Call::Scale(weight, o) => backend.scale(memory, weight, o),
             Call::PadForward(ref p, o) => backend.pad_forward(memory, p, o),
@@ -209,6 +216,15 @@ impl Call {
                 visit(&mut [&mut o.saved, &mut o.dy], Read);
                 visit(&mut [&mut o.dx], o.write.into());
             }
+            Call::PreluForward(o) => {
+                visit(&mut [&mut o.x, &mut o.slope], Read);
+                visit(&mut [&mut o.y], Set);
+            }
+            Call::PreluBackward(o) => {
+                visit(&mut [&mut o.x, &mut o.slope, &mut o.dy], Read);
+                visit(&mut [&mut o.dslope], o.dslope_write.into());
+                visit(&mut [&mut o.dx], o.dx_write.into());
+            }
             Call::Add(_, o) => {
                 visit(&mut [&mut o.a, &mut o.b], Read);
                 visit(&mut [&mut o.y], Set);
@@ -266,12 +282,14 @@ impl Call {
             Call::BatchNormGradients(p, _) => backend.batch_norm_gradients_workspace_bytes(p),
             Call::EpilogueForward(p, _) => backend.epilogue_forward_workspace_bytes(p),
             Call::EpilogueBackward(p, _) => backend.epilogue_backward_workspace_bytes(p),
+            Call::PreluBackward(o) => backend.prelu_backward_workspace_bytes(o.x.len),
             Call::LossForward(_, o) => backend.loss_forward_workspace_bytes(o.prediction.len),
             Call::BatchNormApply(..)
             | Call::BatchNormInference(..)
             | Call::BatchNormFold(..)
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
+            | Call::PreluForward(..)
             | Call::Add(..)
             | Call::Scale(..)
             | Call::PadForward(..)
@@ -298,6 +316,7 @@ impl Call {
             Call::BatchNormGradients(_, o) => o.workspace = workspace,
             Call::EpilogueForward(_, o) => o.workspace = workspace,
             Call::EpilogueBackward(_, o) => o.workspace = workspace,
+            Call::PreluBackward(o) => o.workspace = workspace,
             Call::LossForward(_, o) => o.workspace = workspace,
             call => assert!(workspace.is_empty(), "{} takes no workspace", call.name()),
         }
@@ -320,6 +339,7 @@ impl Call {
             | Call::BatchNormMoments(p, _)
             | Call::BatchNormGradients(p, _) => p.rows,
             Call::EpilogueForward(p, _) | Call::EpilogueBackward(p, _) => p.rows,
+            Call::PreluBackward(o) => o.x.len,
             Call::LossForward(_, o) => o.prediction.len,
             Call::Custom(_, o) => o.reads.iter().map(|span| span.len).max().unwrap_or(1),
             Call::BatchNormApply(..)
@@ -327,6 +347,7 @@ impl Call {
             | Call::BatchNormFold(..)
             | Call::ActivationForward(..)
             | Call::ActivationBackward(..)
+            | Call::PreluForward(..)
             | Call::Add(..)
             | Call::Scale(..)
             | Call::PadForward(..)

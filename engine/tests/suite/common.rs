@@ -52,6 +52,8 @@ pub(crate) fn network(batch: usize) -> Network {
 
     let down = g.parameter("down.weight", [3, 3, 4, 3], Init::kaiming_uniform(36)).unwrap();
     let y = g.conv2d(y, down, None, Conv2d { stride: [2, 2], padding: [1, 1], groups: 1 }).unwrap();
+    let slope = g.parameter("down.slope", [1], Init::Constant(0.25)).unwrap();
+    let y = g.prelu(y, slope).unwrap();
     let mish = g.activation(y, Activation::Mish).unwrap();
     let y = g.add(mish, y, 0.3).unwrap();
     let up = g.parameter("up.weight", [3, 3, 1, 3], Init::kaiming_uniform(9)).unwrap();

@@ -149,6 +149,11 @@ fn batch_norm() {
 fn element_wise_operations() {
     refused("add `add_3`: argument `b` is `v` [2, 3], expected [2, 5, 6, 4]", |l| l.graph.add(l.x, l.v, 1.0));
     refused("add `add_3`: the weight must be finite, not inf", |l| l.graph.add(l.x, l.x, f64::INFINITY));
+    refused("prelu `prelu_3`: argument `slope` is `p` [4], expected [1]", |l| l.graph.prelu(l.x, l.p));
+    refused("prelu `prelu_4`: argument `slope` is `a`, which is argument `x` too, expected a node of its own", |l| {
+        let slope = l.graph.parameter("a", [1], Init::Ones)?;
+        l.graph.prelu(slope, slope)
+    });
     refused("l1_loss `l1_loss_3`: argument `target` is `v` [2, 3], expected [2, 5, 6, 4]", |l| {
         l.graph.l1_loss(l.x, l.v)
     });

@@ -9,6 +9,7 @@ use kernels::conv2d::{self, Conv2dParams};
 use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss;
 use kernels::pad::{self, PadParams};
+use kernels::prelu;
 use kernels::{HostMemory, Span, Write};
 
 /// A mistake that has been made in real libraries.
@@ -28,6 +29,8 @@ pub(crate) enum Fault {
     WeightGradientSlightlyOff,
     /// Batch normalization is differentiated as if its statistics were constants.
     StatisticsAreConstants,
+    /// The slope of PReLU gets a gradient from elements above 0, too.
+    SlopeGradientIgnoresSigns,
     /// The derivative of GELU is that of its tanh approximation.
     GeluDerivativeApproximate,
     /// The margin is cut off at the top and left.
@@ -40,7 +43,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Mistakes in gradients.
-    pub(crate) const IN_GRADIENTS: [Fault; 12] = [
+    pub(crate) const IN_GRADIENTS: [Fault; 13] = [
         Fault::BiasGradientScaled,
         Fault::InputGradientOverwrites,
         Fault::WeightGradientOverwrites,
@@ -50,6 +53,7 @@ impl Fault {
         Fault::WeightGradientNeverReset,
         Fault::WeightGradientSlightlyOff,
         Fault::StatisticsAreConstants,
+        Fault::SlopeGradientIgnoresSigns,
         Fault::GeluDerivativeApproximate,
         Fault::PadCutsOffTheWrongSide,
         Fault::LossGradientNotAveraged,
@@ -149,6 +153,7 @@ impl Backend for Faulty {
         batch_norm_gradients_workspace_bytes(&BatchNormParams);
         epilogue_forward_workspace_bytes(&EpilogueParams);
         epilogue_backward_workspace_bytes(&EpilogueParams);
+        prelu_backward_workspace_bytes(usize);
         loss_forward_workspace_bytes(usize);
     }
 
@@ -241,6 +246,20 @@ impl Backend for Faulty {
                 *dx = before[i];
                 o.write.put(dx, dy[i] * derivative);
             }
+        }
+    }
+
+    fn prelu_forward(&self, memory: &mut Memory, o: prelu::Forward) {
+        Reference.prelu_forward(memory, o);
+    }
+
+    fn prelu_backward(&self, memory: &mut Memory, o: prelu::Backward) {
+        use_workspace(memory, o.workspace);
+        let dx_write = self.unless(Fault::ActivationGradientOverwrites, o.dx_write, Write::Set);
+        Reference.prelu_backward(memory, prelu::Backward { dx_write, ..o });
+        if self.has(Fault::SlopeGradientIgnoresSigns) && !o.dslope.is_empty() {
+            let ([x, dy], [dslope]) = memory.views([o.x, o.dy], [o.dslope]);
+            dslope[0] = x.iter().zip(dy).map(|(x, dy)| x * dy).sum();
         }
     }
 

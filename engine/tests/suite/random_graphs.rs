@@ -16,7 +16,7 @@ pub(crate) struct Choice {
 }
 
 pub(crate) fn choices() -> impl Strategy<Value = Vec<Choice>> {
-    let choice = (0u8..8, 0usize..1000, 0usize..1000, 0usize..1000);
+    let choice = (0u8..9, 0usize..1000, 0usize..1000, 0usize..1000);
     prop::collection::vec(choice.prop_map(|(op, a, b, how)| Choice { op, a, b, how }), 1..14)
 }
 
@@ -110,6 +110,10 @@ impl Builder {
                 let nodes = norm_nodes(graph, &name("bn"), c);
                 // a large eps keeps the second derivative small
                 graph.batch_norm(x, nodes, BatchNorm { eps: 0.1, momentum: 0.1 })
+            }
+            8 => {
+                let slope = graph.parameter(&name("slope"), [1], init).unwrap();
+                graph.prelu(x, slope)
             }
             6 => graph.pad(x, h + how % 2, w + how / 2 % 2),
             _ => {

@@ -1,7 +1,7 @@
 //! Tests of the embedded PTX that need no GPU: it is what the sources give, and declares what the launchers pass.
 
 use super::Signature;
-use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, loss, pad};
+use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, loss, pad, prelu};
 
 struct File {
     source: (&'static str, &'static str),
@@ -19,7 +19,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 9] = files!(
+const FILES: [File; 10] = files!(
     activation::cuda,
     adamw::cuda,
     add::cuda,
@@ -28,7 +28,8 @@ const FILES: [File; 9] = files!(
     cuda_rt::fill,
     epilogue::cuda,
     loss::cuda,
-    pad::cuda
+    pad::cuda,
+    prelu::cuda
 );
 
 /// FNV-1a, as in build.py.

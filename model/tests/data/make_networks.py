@@ -9,7 +9,7 @@ the bound of PyTorch's default initialization.
 import json, torch, torch.nn as nn, torch.nn.functional as F
 
 ACTIVATIONS = {"gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU,
-               "silu": nn.SiLU, "mish": nn.Mish}
+               "silu": nn.SiLU, "mish": nn.Mish, "prelu": nn.PReLU}
 DEFAULT = {"layers": 15, "channels": 32, "kernel_size": 3, "stride": 1, "padding": "auto", "groups": 1, "in_channels": 1,
            "out_channels": 1, "residual_weight": 1.0, "activation": "gelu", "bottleneck_activation": "same",
            "batch_norm_encoder": "before_conv", "batch_norm_decoder": "before_conv", "batch_norm_last_layers": True}
@@ -24,6 +24,7 @@ CONFIGS = [
       "batch_norm_decoder": "after_conv"}, (17, 8)),
     ({"layers": 3, "channels": 6, "kernel_size": 1, "stride": 3, "padding": 2, "groups": 2, "activation": "mish",
       "bottleneck_activation": "relu", "batch_norm_encoder": "after_activation", "batch_norm_decoder": "none"}, (31, 33)),
+    ({"layers": 11, "activation": "prelu", "bottleneck_activation": "none", "batch_norm_last_layers": False}, (28, 28)),
 ]
 
 

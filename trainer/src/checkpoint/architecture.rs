@@ -2,7 +2,7 @@
 
 use super::{Checkpoint, CheckpointError};
 use crate::settings::NetworkFlags;
-use model::{BatchNormPosition, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
 
 /// What the tensors of a bare `state_dict` tell of its network.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ struct Layer {
     kernel_size: usize,
     /// Length of the batch norm's weight, if there is one.
     batch_norm: Option<usize>,
+    /// Whether its activation has a trained slope.
+    has_slope: bool,
 }
 
 impl Checkpoint {
@@ -54,6 +56,17 @@ impl Checkpoint {
             "the weights alone do not say residual weight, activations, stride and padding: taking the flags' or preset's"
                 .to_owned(),
         ];
+        // A slope says what the activation is, the last encoder layer's apart from the others'.
+        let [has_slope, ends_with_slope] = [decoder[0].has_slope && layers > 1, encoder[layers - 1].has_slope];
+        let bottleneck_activation = match (has_slope, ends_with_slope) {
+            (false, true) => Some(BottleneckActivation::Other(LayerActivation::Prelu)),
+            (true, false) => {
+                assumptions
+                    .push(format!("{} has no slope as the others: taking no activation", encoder[layers - 1].name));
+                Some(BottleneckActivation::None)
+            }
+            _ => None,
+        };
         let ramp = |of: fn(&Layer) -> usize| Ramp { first: of(&encoder[0]), last: of(&encoder[layers - 1]) };
         let last_layers = [&encoder, &decoder].iter().any(|side| side[layers - 1].batch_norm.is_some());
         let network = NetworkFlags {
@@ -61,6 +74,8 @@ impl Checkpoint {
             channels: Some(ramp(|layer| layer.out_channels)),
             kernel_size: Some(ramp(|layer| layer.kernel_size)),
             groups: Some(groups),
+            activation: has_slope.then_some(LayerActivation::Prelu),
+            bottleneck_activation,
             batch_norm_encoder: Some(position("encoder", &encoder, &mut assumptions)),
             batch_norm_decoder: Some(position("decoder", &decoder, &mut assumptions)),
             batch_norm_last_layers: Some(last_layers),
@@ -72,7 +87,8 @@ impl Checkpoint {
     fn layer(&self, side: &str, i: usize, [in_channels, out_channels, kernel_size]: [usize; 3]) -> Layer {
         let name = format!("{side}.layer_{i}");
         let batch_norm = self.tensors.get(&format!("{name}.bn.weight")).map(|weight| weight.values.len());
-        Layer { name, in_channels, out_channels, kernel_size, batch_norm }
+        let has_slope = self.tensors.contains_key(&format!("{name}.act.weight"));
+        Layer { name, in_channels, out_channels, kernel_size, batch_norm, has_slope }
     }
 
     /// Shape of a convolution's weight; no dimension is 0, and the kernel is square.

@@ -2,7 +2,7 @@ use super::*;
 use crate::passes::{Kind, Pass, Passes};
 use crate::settings::{Layer, NetworkFlags, Preset, resolve};
 use engine::{Activation, Reference, Session, Statistics};
-use model::{BatchNormPosition, BottleneckActivation, Ramp, ResConvConfig};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
 
 fn small(layers: usize) -> ResConvConfig {
     ResConvConfig { layers, channels: 3.into(), ..ResConvConfig::default() }
@@ -272,16 +272,23 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
 
 #[test]
 fn the_architecture_is_seen_from_shapes() {
-    let networks: [fn(&mut ResConvConfig); 9] = [
-        |_| (),
-        |c| c.layers = 1,
-        |c| (c.channels, c.kernel_size) = (Ramp { first: 4, last: 8 }, Ramp { first: 3, last: 5 }),
-        |c| (c.channels, c.groups) = (8.into(), 4),
-        |c| c.batch_norm_encoder = BatchNormPosition::None,
-        |c| c.batch_norm_decoder = BatchNormPosition::None,
-        |c| (c.batch_norm_encoder, c.batch_norm_decoder) = (BatchNormPosition::AfterConv, BatchNormPosition::AfterConv),
-        |c| (c.layers, c.batch_norm_last_layers) = (4, false),
-        |c| (c.batch_norm_encoder, c.batch_norm_decoder) = (BatchNormPosition::None, BatchNormPosition::None),
+    let prelu = BottleneckActivation::Other(LayerActivation::Prelu);
+    let networks: [&dyn Fn(&mut ResConvConfig); 13] = [
+        &|_| (),
+        &|c| c.layers = 1,
+        &|c| (c.channels, c.kernel_size) = (Ramp { first: 4, last: 8 }, Ramp { first: 3, last: 5 }),
+        &|c| (c.channels, c.groups) = (8.into(), 4),
+        &|c| c.batch_norm_encoder = BatchNormPosition::None,
+        &|c| c.batch_norm_decoder = BatchNormPosition::None,
+        &|c| {
+            (c.batch_norm_encoder, c.batch_norm_decoder) = (BatchNormPosition::AfterConv, BatchNormPosition::AfterConv)
+        },
+        &|c| (c.layers, c.batch_norm_last_layers) = (4, false),
+        &|c| (c.batch_norm_encoder, c.batch_norm_decoder) = (BatchNormPosition::None, BatchNormPosition::None),
+        &|c| c.activation = LayerActivation::Prelu,
+        &|c| (c.activation, c.bottleneck_activation) = (LayerActivation::Prelu, BottleneckActivation::None),
+        &|c| c.bottleneck_activation = prelu,
+        &|c| (c.layers, c.bottleneck_activation) = (1, prelu),
     ];
     for change in networks {
         let mut config = small(3);
@@ -344,8 +351,10 @@ fn a_state_dict_of_pytorch_does_here_what_it_does_there() {
         assert!((ours - theirs).abs() < 1e-6, "{ours} and {theirs}");
     }
     // Another activation in the bottleneck is another network.
-    let flags =
-        NetworkFlags { bottleneck_activation: Some(BottleneckActivation::Other(Activation::Relu)), ..architecture };
+    let flags = NetworkFlags {
+        bottleneck_activation: Some(BottleneckActivation::Other(Activation::Relu.into())),
+        ..architecture
+    };
     let other = resolve(&[Layer::inferred(&flags).unwrap()]).unwrap().network;
     let (mut session, pass) = self::session(&other);
     load_weights(&mut session, &checkpoint).unwrap();

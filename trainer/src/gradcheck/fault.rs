@@ -10,6 +10,7 @@ use kernels::custom;
 use kernels::epilogue::{self, EpilogueParams};
 use kernels::loss;
 use kernels::pad::{self, PadParams};
+use kernels::prelu;
 use kernels::{HostMemory, Span, Write};
 use std::fmt;
 use std::str::FromStr;
@@ -235,6 +236,7 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         batch_norm_gradients_workspace_bytes(p: &BatchNormParams);
         epilogue_forward_workspace_bytes(p: &EpilogueParams);
         epilogue_backward_workspace_bytes(p: &EpilogueParams);
+        prelu_backward_workspace_bytes(len: usize);
         loss_forward_workspace_bytes(len: usize);
     }
 
@@ -304,6 +306,15 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
 
     fn activation_backward(&self, memory: &mut Memory<B>, f: Activation, o: activation::Backward) {
         self.inner.activation_backward(memory, f, activation::Backward { write: self.gradient(o.write), ..o });
+    }
+
+    fn prelu_forward(&self, memory: &mut Memory<B>, o: prelu::Forward) {
+        self.inner.prelu_forward(memory, o);
+    }
+
+    fn prelu_backward(&self, memory: &mut Memory<B>, o: prelu::Backward) {
+        let [dx_write, dslope_write] = [o.dx_write, o.dslope_write].map(|write| self.gradient(write));
+        self.inner.prelu_backward(memory, prelu::Backward { dx_write, dslope_write, ..o });
     }
 
     fn scale(&self, memory: &mut Memory<B>, weight: f64, o: add::Scale) {

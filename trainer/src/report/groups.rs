@@ -182,7 +182,7 @@ mod tests {
             settings
         };
         let (a, b) = (settings(|s| s.training.seed = 1), settings(|s| s.run.threads = 2));
-        let c = settings(|s| (s.network.layers, s.network.activation) = (3, engine::Activation::Relu));
+        let c = settings(|s| (s.network.layers, s.network.activation) = (3, engine::Activation::Relu.into()));
         assert!(same_but_for_the_seed(&a, &b) && !same_but_for_the_seed(&a, &c));
         assert_eq!(differing(&[&a, &b, &c]), ["activation", "layers"]);
         assert_eq!(differing(&[&a, &b]), [""; 0]);

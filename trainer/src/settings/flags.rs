@@ -3,8 +3,7 @@
 use super::{OnNan, Preset, ScheduleSetting};
 use crate::device::Device;
 use clap::{ArgAction, Args};
-use engine::Activation;
-use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp};
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -51,10 +50,11 @@ pub struct NetworkFlags {
     /// Weight of the skip connections [default: 1]
     #[arg(long, allow_negative_numbers = true)]
     pub residual_weight: Option<f64>,
-    /// Activation: gelu, sigmoid, tanh, relu, leaky_relu, silu or mish [default: gelu]
+    /// Activation: gelu, sigmoid, tanh, relu, leaky_relu, silu, mish, relu6, hardswish, hardsigmoid, hardtanh, softplus,
+    /// log_sigmoid, celu, selu, softsign, softshrink, hardshrink, tanhshrink or prelu [default: gelu]
     #[arg(long)]
     #[serde(serialize_with = "as_text")]
-    pub activation: Option<Activation>,
+    pub activation: Option<LayerActivation>,
     /// Activation of the last encoder layer: same, none, or as above [default: same]
     #[arg(long)]
     #[serde(serialize_with = "as_text")]

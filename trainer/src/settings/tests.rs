@@ -1,7 +1,7 @@
 use super::*;
 use clap::{Args, Command, FromArgMatches};
 use engine::Activation;
-use model::{BatchNormPosition, BottleneckActivation, Padding, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp};
 use std::collections::BTreeSet;
 
 /// What flags say, as the command line is parsed.
@@ -33,8 +33,8 @@ fn all_changed() -> Settings {
             in_channels: 1,
             out_channels: 1,
             residual_weight: 1e-7,
-            activation: Activation::LeakyRelu,
-            bottleneck_activation: BottleneckActivation::Other(Activation::Tanh),
+            activation: Activation::LeakyRelu.into(),
+            bottleneck_activation: BottleneckActivation::Other(LayerActivation::Prelu),
             batch_norm_encoder: BatchNormPosition::AfterConv,
             batch_norm_decoder: BatchNormPosition::None,
             batch_norm_last_layers: false,
@@ -108,7 +108,7 @@ fn flags_say_what_they_are_named_after() {
         "--groups=4",
         "--residual-weight=1e-7",
         "--activation=leaky_relu",
-        "--bottleneck-activation=tanh",
+        "--bottleneck-activation=prelu",
         "--batch-norm-encoder=after_conv",
         "--batch-norm-decoder=none",
         "--batch-norm-last-layers=false",

@@ -289,7 +289,7 @@ mod tests {
             ("layers-64", 12),
             ("residual-weight", 6),
             ("batch-norm-position", 16),
-            ("activations", 19),
+            ("activations", 20),
             ("channels", 16),
             ("kernel-size", 5),
             ("kernel-sizes", 25),
