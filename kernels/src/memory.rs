@@ -4,7 +4,7 @@
 //! device. On the host, [`HostMemory::views`] turns the spans of one call into disjoint slices, checked at run time,
 //! so that callers need no `unsafe` to read and write one arena in one call.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -60,10 +60,20 @@ pub struct OutOfMemory {
 /// Alignment of every region on the host in bytes: a cache line, and the widest vector.
 pub const ALIGNMENT_BYTES: usize = 64;
 
-/// A fixed-length, zero-initialised buffer aligned to [`ALIGNMENT_BYTES`].
+/// Size of a huge page of the common architectures.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// A fixed-length, zero-initialised buffer aligned to [`ALIGNMENT_BYTES`] at least. Its pages are mapped when they are first touched.
+///
+/// A large one asks for huge pages: an image's rows are about a small page long, so every row of a tile would need a page of its
+/// own found, and the prefetchers of the CPU stop where a page ends. Where the system has none it keeps small ones.
 pub struct AlignedBuffer<T: bytemuck::Pod> {
+    /// The first element of `map`, which is only ever reached through it.
     ptr: NonNull<T>,
     len: usize,
+    /// Owns the elements; nothing if there are none.
+    _map: Option<MmapMut>,
 }
 
 // SAFETY: the buffer owns its elements, which are plain data.
@@ -72,38 +82,33 @@ unsafe impl<T: bytemuck::Pod + Send> Send for AlignedBuffer<T> {}
 unsafe impl<T: bytemuck::Pod + Sync> Sync for AlignedBuffer<T> {}
 
 impl<T: bytemuck::Pod> AlignedBuffer<T> {
-    /// A buffer of `len` zeros. The pages are mapped when they are first touched.
+    /// A buffer of `len` zeros.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if the allocator refuses.
+    /// [`OutOfMemory`] if the system refuses.
     pub fn zeroed(len: usize) -> Result<AlignedBuffer<T>, OutOfMemory> {
+        const { assert!(align_of::<T>() <= ALIGNMENT_BYTES) };
         let bytes = len.saturating_mul(size_of::<T>());
-        let out_of_memory = OutOfMemory { bytes, device: "host" };
         if bytes == 0 {
-            return Ok(AlignedBuffer { ptr: NonNull::dangling(), len: 0 });
+            return Ok(AlignedBuffer { ptr: NonNull::dangling(), len: 0, _map: None });
         }
-        let layout = Layout::from_size_align(bytes, ALIGNMENT_BYTES).map_err(|_| out_of_memory)?;
-        // SAFETY: the layout has a size above zero.
-        let ptr = unsafe { alloc_zeroed(layout) };
-        let ptr = NonNull::new(ptr.cast::<T>()).ok_or(out_of_memory)?;
-        Ok(AlignedBuffer { ptr, len })
-    }
-}
-
-impl<T: bytemuck::Pod> Drop for AlignedBuffer<T> {
-    fn drop(&mut self) {
-        if self.len > 0 {
-            let layout = Layout::from_size_align(self.len * size_of::<T>(), ALIGNMENT_BYTES);
-            // SAFETY: `zeroed` allocated exactly this layout, and validated it.
-            unsafe { dealloc(self.ptr.as_ptr().cast(), layout.unwrap_unchecked()) }
+        let out_of_memory = OutOfMemory { bytes, device: "host" };
+        let mut map = MmapMut::map_anon(bytes).map_err(|_| out_of_memory)?;
+        #[cfg(target_os = "linux")]
+        if bytes >= HUGE_PAGE_BYTES {
+            // Refused where the kernel has no huge pages; then it is slower, not wrong.
+            let _ = map.advise(memmap2::Advice::HugePage);
         }
+        let ptr = NonNull::new(map.as_mut_ptr().cast()).ok_or(out_of_memory)?;
+        Ok(AlignedBuffer { ptr, len, _map: Some(map) })
     }
 }
 
 impl<T: bytemuck::Pod> Deref for AlignedBuffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: `ptr` is valid for `len` initialised elements (all-zero bytes are a valid Pod), or dangling with len 0.
+        // SAFETY: `ptr` is that of `len` elements, page-aligned and zero at first (all-zero bytes are a valid Pod), or dangling
+        // with len 0.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 }

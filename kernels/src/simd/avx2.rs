@@ -76,6 +76,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(ptr, x) }
     }
     #[inline(always)]
+    fn prefetch(self, ptr: *const f32) {
+        // SAFETY: a prefetch of any address has no effect but on the caches, and SSE is in every x86-64 CPU.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(ptr.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_partial(self, ptr: *const f32, count: usize) -> __m256 {
         // SAFETY: masked lanes are not read; the others are the caller's duty.
         unsafe { _mm256_maskload_ps(ptr, mask(count)) }

@@ -211,6 +211,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, a: Self::F32) -> Self::F32;
     /// `a 2^n` for `b = n + ROUND` with integral `n`, if `a` and the product are normal numbers; else the result is unspecified.
     fn mul_exp2(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Asks for the cache line at `ptr`, which may be any address, to be brought into L2; where there is no such instruction
+    /// it does nothing.
+    #[inline(always)]
+    fn prefetch(self, ptr: *const f32) {
+        let _ = ptr;
+    }
     /// `a < b`, false if either is NaN.
     fn less(self, a: Self::F32, b: Self::F32) -> Self::Mask;
     /// `a == a`: false for NaN only.

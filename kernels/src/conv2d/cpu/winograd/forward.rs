@@ -1,8 +1,8 @@
 //! The forward pass of one block; with flipped taps, the input gradient's.
 
 use super::columns::{input_columns, input_tiles, load_channels};
-use super::gemm::{Matrix, multiply};
-use super::geometry::{Block, Geometry, MAX_PARTS, Scratch, skewed};
+use super::gemm::{Matrix, Prefetch, multiply, steps};
+use super::geometry::{Geometry, MAX_PARTS, Scratch, skewed};
 use super::transform::Transform;
 use crate::Write;
 use crate::conv2d::Mapped;
@@ -13,7 +13,8 @@ use std::marker::PhantomData;
 /// Forward pass of one block.
 pub(super) struct ForwardTask<'a, T, const N: usize, const M: usize, const R: usize> {
     pub(super) g: &'a Geometry,
-    pub(super) block: Block,
+    /// Index of the block.
+    pub(super) index: usize,
     pub(super) x: Mapped<'a, f32>,
     pub(super) u: &'a [f32],
     pub(super) bias: &'a [f32],
@@ -27,7 +28,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let ForwardTask { g, block: b, x, u, bias, y, write, scratch, .. } = self;
+        let ForwardTask { g, index, x, u, bias, y, write, scratch, .. } = self;
+        let b = g.block(index);
         let (c, k) = (g.c_padded(), g.k_padded());
         let (tiles, width) = (b.rows * b.cols, M * b.cols);
         let [in_rows, in_cols] = g.in_tiles(&b);
@@ -44,6 +46,9 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         // A row of tiles is contiguous, and all of them are if there are no others between.
         let runs = if in_cols == b.cols { 1 } else { b.rows };
         let run = tiles / runs;
+        // Fetched on the way: what the next block reads, and what this one overwrites at its end.
+        let (reads, writes) = (g.new_input(index + 1, N, M), g.output(&b, M));
+        let steps = steps::<S>(run, g.depth(), g.k_vectors);
         input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
         for i in 0..N {
             input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);
@@ -54,9 +59,14 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                 for row in 0..runs {
                     let left = Matrix { ptr: left[row * in_cols * c..].as_ptr(), stride: c };
                     let out = Matrix { ptr: out[row * run * k..].as_mut_ptr(), stride: k };
+                    let product = [(i * N + j) * runs + row, N * N * runs];
+                    let prefetch = [
+                        Prefetch::new(x.values.as_ptr(), &reads, product, steps),
+                        Prefetch::new(y.as_mut_ptr(), &writes, product, steps),
+                    ];
                     // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with the last
                     // of the input tiles.
-                    unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors]) };
+                    unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
                 }
             }
             let out = &mut scratch.out_columns[i * out_stride..][..b.rows * width * k];

@@ -3,8 +3,11 @@
 //! Both hold a register tile of `ROWS x VECS` vectors: 12 x 2 on AVX-512 (24 of 32 registers, 2 for the right operand, the
 //! left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). They are compiled out of line, on their own: inlined into the
 //! block loop, LLVM keeps addresses in registers and spills accumulators, which halves the speed.
+//!
+//! Products leave most of the memory's bandwidth idle, so they also fetch what the next block reads: see [`Prefetch`].
 
 use crate::simd::{Isa, Kernel, Simd};
+use std::ops::Range;
 
 /// Rows of a register tile.
 const fn max_rows(isa: Isa) -> usize {
@@ -22,6 +25,48 @@ pub(super) struct Matrix<P> {
     pub(super) stride: usize,
 }
 
+/// Values in a cache line.
+const LINE: usize = 16;
+
+/// Values that are used soon after a product, brought into L2 while it runs: `step` values, a cache line at most, each time its
+/// inner loop goes round. Fetched all at once before the product they would be no faster than without, as they would hold the
+/// few buffers that its own loads need when they miss L1.
+#[derive(Clone, Copy)]
+pub(super) struct Prefetch {
+    ptr: *const f32,
+    step: usize,
+}
+
+impl Prefetch {
+    /// What product `index` of `products` fetches of `range` of the values at `values`. Each goes round `steps` times.
+    pub(super) fn new(
+        values: *const f32,
+        range: &Range<usize>,
+        [index, products]: [usize; 2],
+        steps: usize,
+    ) -> Prefetch {
+        let ptr = values.wrapping_add(range.start + range.len() * index / products);
+        Prefetch { ptr, step: range.len().div_ceil(products * steps).min(LINE) }
+    }
+
+    /// What is left after `steps` steps.
+    #[inline(always)]
+    fn after(self, steps: usize) -> Prefetch {
+        Prefetch { ptr: self.ptr.wrapping_add(self.step * steps), ..self }
+    }
+
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, s: S) {
+        s.prefetch(self.ptr);
+        *self = self.after(1);
+    }
+}
+
+/// How often the inner loop of [`multiply`] or [`accumulate`] goes round.
+pub(super) fn steps<S: Simd>(rows: usize, depth: usize, vectors: usize) -> usize {
+    rows.div_ceil(max_rows(S::ISA)) * depth * vectors.div_ceil(2)
+}
+
 /// `out[t][k] = sum_{o,c} left[t][offsets[o] + c] right[o depth + c][k]`, with `right` packed by [`packed_offset`] and `vectors`
 /// vectors of `k`.
 ///
@@ -36,12 +81,14 @@ pub(super) unsafe fn multiply<S: Simd>(
     right: *const f32,
     out: Matrix<*mut f32>,
     [rows, depth, vectors]: [usize; 3],
+    prefetch: [Prefetch; 2],
 ) {
     let tiles = rows.div_ceil(max_rows(S::ISA));
     let mut row = 0;
     for tile in 0..tiles {
         // Tiles of equal height: 14 rows are 5 + 5 + 4, not 6 + 6 + 2, so no tile is too low to hide the latency.
         let end = rows * (tile + 1) / tiles;
+        let prefetch = prefetch.map(|p| p.after(tile * offsets.len() * depth * vectors.div_ceil(2)));
         // SAFETY: rows `row..end` are inside both matrices.
         let (left, out) = unsafe {
             (
@@ -50,7 +97,7 @@ pub(super) unsafe fn multiply<S: Simd>(
             )
         };
         macro_rules! tile {
-            ($($n:literal)*) => { match end - row { $($n => s.outline(Multiply::<$n> { left, offsets, right, out, depth, vectors }),)* _ => unreachable!() } };
+            ($($n:literal)*) => { match end - row { $($n => s.outline(Multiply::<$n> { left, offsets, right, out, depth, vectors, prefetch }),)* _ => unreachable!() } };
         }
         match S::ISA {
             Isa::Portable => tile!(1 2 3),
@@ -67,6 +114,7 @@ pub(super) unsafe fn multiply<S: Simd>(
 /// `left` is valid for `depth[0] x depth[1] x rows`, `right` for `depth[0] x depth[1] x vectors LANES`, `out` for updating
 /// `rows x vectors LANES` values.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn accumulate<S: Simd>(
     s: S,
     left: Matrix<*const f32>,
@@ -75,17 +123,19 @@ pub(super) unsafe fn accumulate<S: Simd>(
     out: Matrix<*mut f32>,
     depth: [usize; 2],
     [rows, vectors]: [usize; 2],
+    prefetch: [Prefetch; 2],
 ) {
     let tiles = rows.div_ceil(max_rows(S::ISA));
     let mut row = 0;
     for tile in 0..tiles {
         let end = rows * (tile + 1) / tiles;
+        let prefetch = prefetch.map(|p| p.after(tile * depth[0] * depth[1] * vectors.div_ceil(2)));
         // SAFETY: rows `row..end` are columns of `left` and rows of `out`.
         let (left, out) = unsafe {
             (Matrix { ptr: left.ptr.add(row), ..left }, Matrix { ptr: out.ptr.add(row * out.stride), ..out })
         };
         macro_rules! tile {
-            ($($n:literal)*) => { match end - row { $($n => s.outline(Accumulate::<$n> { left, right, outer, out, depth, vectors }),)* _ => unreachable!() } };
+            ($($n:literal)*) => { match end - row { $($n => s.outline(Accumulate::<$n> { left, right, outer, out, depth, vectors, prefetch }),)* _ => unreachable!() } };
         }
         match S::ISA {
             Isa::Portable => tile!(1 2 3),
@@ -117,6 +167,7 @@ struct Multiply<'a, const ROWS: usize> {
     out: Matrix<*mut f32>,
     depth: usize,
     vectors: usize,
+    prefetch: [Prefetch; 2],
 }
 
 impl<const ROWS: usize> Multiply<'_, ROWS> {
@@ -128,9 +179,13 @@ impl<const ROWS: usize> Multiply<'_, ROWS> {
         unsafe {
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
             let mut right = self.right.add(packed_offset(vector, self.offsets.len() * self.depth, S::LANES));
+            let steps = vector / 2 * self.offsets.len() * self.depth;
+            let [mut first, mut second] = self.prefetch.map(|p| p.after(steps));
             for &offset in self.offsets {
                 let mut left = self.left.ptr.add(offset);
                 for _ in 0..self.depth {
+                    first.step(s);
+                    second.step(s);
                     let mut b = [s.splat(0.0); VECS];
                     for (v, b) in b.iter_mut().enumerate() {
                         *b = s.load(right.add(v * S::LANES));
@@ -179,6 +234,7 @@ struct Accumulate<const ROWS: usize> {
     out: Matrix<*mut f32>,
     depth: [usize; 2],
     vectors: usize,
+    prefetch: [Prefetch; 2],
 }
 
 impl<const ROWS: usize> Accumulate<ROWS> {
@@ -190,10 +246,14 @@ impl<const ROWS: usize> Accumulate<ROWS> {
         unsafe {
             let out = self.out.ptr.add(vector * S::LANES);
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
+            let steps = vector / 2 * self.depth[0] * self.depth[1];
+            let [mut first, mut second] = self.prefetch.map(|p| p.after(steps));
             for row in 0..self.depth[0] {
                 let mut right = self.right.ptr.add(row * self.outer[1] + vector * S::LANES);
                 let mut left = self.left.ptr.add(row * self.outer[0]);
                 for _ in 0..self.depth[1] {
+                    first.step(s);
+                    second.step(s);
                     let mut b = [s.splat(0.0); VECS];
                     for (v, b) in b.iter_mut().enumerate() {
                         *b = s.load(right.add(v * S::LANES));

@@ -1,6 +1,7 @@
 //! How a convolution is cut into blocks of tiles, and the scratch of a block.
 
 use crate::conv2d::Conv2dParams;
+use std::ops::Range;
 
 /// Added to strides that are a multiple of 4 KiB for common channel counts, else their cache lines share one set.
 const SKEW: usize = 16;
@@ -16,7 +17,7 @@ pub(super) const fn parts(taps: usize, m: usize, r: usize) -> usize {
 }
 
 /// The taps of part `i` of `parts`.
-pub(super) fn part_taps(taps: usize, m: usize, parts: usize, i: usize) -> std::ops::Range<usize> {
+pub(super) fn part_taps(taps: usize, m: usize, parts: usize, i: usize) -> Range<usize> {
     i * m..if i + 1 == parts { taps } else { (i + 1) * m }
 }
 
@@ -151,6 +152,27 @@ impl Geometry {
     /// The image of row `row` of a block's tiles, and which of its rows it is.
     pub(super) fn tile_row(&self, b: &Block, row: usize) -> (usize, usize) {
         ((b.row + row) / self.tiles_h, (b.row + row) % self.tiles_h)
+    }
+
+    /// The values of the input that `block` reads, and the block before it did not, if blocks are whole rows of tiles; an
+    /// estimate, for [`Prefetch`](super::gemm::Prefetch).
+    pub(super) fn new_input(&self, index: usize, n: usize, m: usize) -> Range<usize> {
+        let end = |index: usize| {
+            let b = self.block(index);
+            let (image, tile) = self.in_tile_row(&b, self.in_tiles(&b)[0] - 1);
+            let row = (tile * m + n) as isize - self.pad[0];
+            (image * self.h + row.clamp(0, self.h as isize) as usize) * self.w * self.c
+        };
+        if index >= self.blocks() { 0..0 } else { index.checked_sub(1).map_or(0, end)..end(index) }
+    }
+
+    /// The values of the output in the rows of tiles of a block.
+    pub(super) fn output(&self, b: &Block, m: usize) -> Range<usize> {
+        let start = |row: usize| {
+            let (image, tile) = (row / self.tiles_h, row % self.tiles_h);
+            (image * self.p + tile * m) * self.q * self.k
+        };
+        start(b.row)..start(b.row + b.rows)
     }
 
     /// Products of a frequency that an output channel sums: channels times parts.

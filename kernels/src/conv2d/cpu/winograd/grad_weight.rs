@@ -2,7 +2,7 @@
 
 use super::FLUSH_TILES;
 use super::columns::{input_columns, input_tiles, output_columns};
-use super::gemm::{Matrix, accumulate};
+use super::gemm::{Matrix, Prefetch, accumulate, steps};
 use super::geometry::{Geometry, Scratch, part_taps, skewed};
 use super::transform::{Transform, weight_adjoint};
 use crate::Write;
@@ -45,6 +45,13 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
             let (v_stride, z_stride) = (skewed(in_rows * in_cols * c), skewed(tiles * k));
             // A row of tiles is contiguous, and all of them are if there are no others between.
             let depth = if in_cols == b.cols { [1, tiles] } else { [b.rows, b.cols] };
+            // Fetched on the way: what the next block reads.
+            let (next_x, next_dy) = if index + 1 < last {
+                (g.new_input(index + 1, N, M), g.output(&g.block(index + 1), M))
+            } else {
+                (0..0, 0..0)
+            };
+            let steps = steps::<S>(g.c, tiles, g.k_vectors);
             input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
             output_columns::<S, T, N, M, R>(s, g, &b, dy, scratch.zeros, scratch.out_columns);
             for i in 0..N {
@@ -73,9 +80,14 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                         let right = Matrix { ptr: right.as_ptr(), stride: k };
                         let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
                         let outer = [in_cols * c, b.cols * k];
+                        let product = [(i * N + j) * parts + part, N * N * parts];
+                        let prefetch = [
+                            Prefetch::new(x.values.as_ptr(), &next_x, product, steps),
+                            Prefetch::new(dy.values.as_ptr(), &next_dy, product, steps),
+                        ];
                         // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with the
                         // last of the input tiles.
-                        unsafe { accumulate(s, left, right, outer, out, depth, [g.c, g.k_vectors]) };
+                        unsafe { accumulate(s, left, right, outer, out, depth, [g.c, g.k_vectors], prefetch) };
                     }
                 }
             }

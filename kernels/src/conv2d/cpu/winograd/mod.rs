@@ -13,6 +13,10 @@
 //! inverse, so that `V` and `M` (12 KiB each) never leave L1. The vertical inverse of all `i` comes last, with bias and store.
 //! Nothing is ever transformed for the batch at once: the scratch of a thread is some 150 KiB.
 //!
+//! **Prefetch.** Rows of images are some 4 KiB long, so the CPU's own prefetchers start anew with every row of every tile, and a
+//! block waits for its input as long as its transform takes. The products meanwhile use no memory but L2. So they fetch, a line
+//! now and then, what the next block reads and what this one is about to overwrite (`gemm::Prefetch`).
+//!
 //! **grad_weight** accumulates `N x N` products `[C x tiles][tiles x K]`. The blocks are cut into at most [`GROUPS`] ranges by
 //! shape alone; each has an accumulator of its own, and they are added in order at the end: same bits on any number of threads.
 //! A range first sums some [`FLUSH_TILES`] tiles, then adds that to its accumulator: no sum is so long that its rounding errors
@@ -66,7 +70,7 @@ const FORWARD_TILES: usize = 16;
 /// Tiles of a block of the weight gradient, whose products sum over them.
 const GRAD_WEIGHT_TILES: usize = 32;
 /// Tiles of a block if the kernel has parts: neighbours share transformed input, and the weight is large.
-const PARTS_TILES: usize = 32;
+const PARTS_TILES: usize = 64;
 /// Most ranges of blocks that the weight gradient is cut into.
 const GROUPS: usize = 16;
 /// Elements that the accumulators of all ranges have at most, if that leaves a few ranges.
@@ -129,8 +133,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
         let u: &[f32] = u;
         let y = SharedSlice::new(y);
         cpu.pool.for_each_with_scratch(g.blocks(), scratch, |index, scratch| {
-            let (block, scratch) = (g.block(index), lens.cut(scratch));
-            let task = ForwardTask::<T, N, M, R> { g, block, x, u, bias, y, write, scratch, transform: PhantomData };
+            let scratch = lens.cut(scratch);
+            let task = ForwardTask::<T, N, M, R> { g, index, x, u, bias, y, write, scratch, transform: PhantomData };
             cpu.isa.dispatch(task);
         });
     }
