@@ -4,6 +4,7 @@ use crate::activation::{self, Activation};
 use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::{self, BatchNormParams};
+use crate::collective::{Collective, CollectiveError, Communicator, Staged};
 use crate::conv2d::{self, Conv2dParams};
 use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
@@ -13,6 +14,7 @@ use crate::prelu;
 use crate::rrelu;
 use crate::{OutOfMemory, Span};
 use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::sync::Arc;
 
 /// A number that a backend computes with: f32, or f64 in [`Reference`](crate::Reference).
 pub trait Element:
@@ -261,6 +263,17 @@ pub trait Backend {
 
     /// One AdamW step over flat arrays.
     fn adamw(&self, memory: &mut Self::Memory, params: &AdamWParams, operands: adamw::Step);
+
+    /// Sums over the ranks of a communicator, in this backend's memory. All ranks call it at the same time.
+    ///
+    /// # Errors
+    /// [`CollectiveError`] if the ranks' devices cannot reach each other.
+    fn collective(&self, communicator: Arc<dyn Communicator>) -> Result<Arc<dyn Collective<Self>>, CollectiveError>
+    where
+        Self: Sized,
+    {
+        Ok(Arc::new(Staged::new(communicator)))
+    }
 
     /// Whether [`custom`](Self::custom) runs: only if the memory is the host's.
     fn runs_custom(&self) -> bool {

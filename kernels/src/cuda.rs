@@ -5,6 +5,8 @@ use crate::adamw::{self, AdamWParams};
 use crate::add;
 use crate::batch_norm::cuda::{ChannelGradients, Statistics};
 use crate::batch_norm::{self, BatchNormParams};
+#[cfg(feature = "nccl")]
+use crate::collective::{Collective, CollectiveError, Communicator};
 use crate::conv2d::cuda::{Direction, Mapped};
 use crate::conv2d::{self, Conv2dParams};
 use crate::cuda_rt::{self, CudaError, CudaMemory, Device, Slice, fill};
@@ -401,6 +403,11 @@ impl Backend for Cuda {
         let ([prediction, target, dloss], [out]) = memory.operands([o.prediction, o.target, o.dloss], [o.dprediction]);
         assert!(prediction.len == target.len && out.len == target.len && dloss.len == 1, "lengths of {o:?}");
         self.runtime.loss.backward(&self.runtime.device, loss, prediction, target, dloss, out, o.write);
+    }
+
+    #[cfg(feature = "nccl")]
+    fn collective(&self, communicator: Arc<dyn Communicator>) -> Result<Arc<dyn Collective<Cuda>>, CollectiveError> {
+        Ok(Arc::new(cuda_rt::Nccl::new(&self.runtime.device, communicator)?))
     }
 
     fn adamw(&self, memory: &mut Memory, p: &AdamWParams, o: adamw::Step) {

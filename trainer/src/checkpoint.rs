@@ -328,8 +328,17 @@ impl Checkpoint {
         Ok(bytes)
     }
 
+    /// SHA-256 of the tensors.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.hash(&HashMap::new()).into()
+    }
+
     /// What `resconv.sha256` is to say.
     fn checksum(&self, metadata: &HashMap<String, String>) -> String {
+        self.hash(metadata).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn hash(&self, metadata: &HashMap<String, String>) -> sha2::digest::Output<Sha256> {
         let mut hash = Sha256::new();
         let text = |hash: &mut Sha256, text: &str| {
             hash.update((text.len() as u64).to_le_bytes());
@@ -347,7 +356,7 @@ impl Checkpoint {
             text(&mut hash, key);
             text(&mut hash, value);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize()
     }
 }
 

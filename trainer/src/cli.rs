@@ -12,11 +12,12 @@ use trainer::device::Device;
 use trainer::eval;
 use trainer::onnx;
 use trainer::progress::{print, say};
+use trainer::ranks::Ranks;
 use trainer::report;
 use trainer::restore::{self, Request};
 use trainer::settings::{Layer, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, TrainingFlags, resolve};
 use trainer::sweep::{self, ListFlags, Sweep};
-use trainer::train::{Folder, Found, Start, Watch, plan_text, train};
+use trainer::train::{Folder, Found, Start, Watch, dismiss, follow, plan_text, train};
 
 /// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates it, uses it
 #[derive(Debug, Parser)]
@@ -26,10 +27,16 @@ pub(crate) struct Cli {
     command: Command,
 }
 
+const SEVERAL_PROCESSES: &str = "\
+Several processes train one network with the same result, to rounding, if mpirun starts them:
+  cargo build --release --features mpi
+  mpirun -n 4 target/release/resconv train --threads 2
+Tested on CPUs; neither this nor its GPU sums by NCCL (--features nccl) have run on GPUs.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network, and write its weights, its loss curve and its pictures to a folder
-    #[command(args_override_self = true)]
+    #[command(args_override_self = true, after_help = SEVERAL_PROCESSES)]
     Train(Box<TrainArgs>),
     /// Run a matrix of settings; repeated, it goes on with what is not done
     Sweep(Box<SweepArgs>),
@@ -194,9 +201,17 @@ struct DataArgs {
 }
 
 /// Does what the command line says.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+///
+/// Of several ranks, the others follow the one that leads.
+pub(crate) fn run(cli: Cli, ranks: &Ranks) -> anyhow::Result<()> {
+    if !ranks.is_leader() {
+        return Ok(follow(ranks)?);
+    }
+    if ranks.count() > 1 && !matches!(cli.command, Command::Train(_)) {
+        anyhow::bail!("only `resconv train` runs in several processes: start this command without mpirun");
+    }
     match cli.command {
-        Command::Train(args) => run_train(&args),
+        Command::Train(args) => run_train(&args, ranks),
         Command::Sweep(args) => run_sweep(*args),
         Command::Report(args) => run_report(args),
         Command::Eval(args) => run_eval(*args),
@@ -217,7 +232,7 @@ fn tell_those_who_wait(line: &str) {
     }
 }
 
-fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
+fn run_train(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
     let mut layers = vec![Layer::flags(&args.settings)?];
     if let Some(path) = &args.config {
         layers.push(Layer::file(path)?);
@@ -251,11 +266,13 @@ fn run_train(args: &TrainArgs) -> anyhow::Result<()> {
         }
     }
     if args.print_plan {
-        return Ok(print(plan_text(&settings)?.trim_end())?);
+        print(plan_text(&settings, ranks)?.trim_end())?;
+        dismiss(ranks);
+        return Ok(());
     }
     let out = settings.out();
     let renew = || report::renew(&out);
-    let summary = train(&settings, start, Watch { validated: Some(&renew), whole: None })?;
+    let summary = train(&settings, start, Watch { validated: Some(&renew), whole: None, ranks: ranks.clone() })?;
     renew();
     say(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
     Ok(())

@@ -1,5 +1,6 @@
 //! What computes: from the setting to a backend.
 
+use crate::settings::Settings;
 #[cfg(feature = "cuda")]
 use engine::Cuda;
 use engine::{Backend, Cpu, Element, Reference};
@@ -144,6 +145,21 @@ pub fn choose(device: Device, threads: usize, say: &mut dyn FnMut(&str)) -> Resu
             Ok(chosen)
         }
     }
+}
+
+/// The backend of a run's settings on the `local_rank`th process on this machine, counted from 0: each takes a GPU of its own, from that of
+/// the settings on.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_of(local_rank: usize, settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Chosen, DeviceError> {
+    let device = match settings.run.device {
+        Device::Cuda { gpu } => Device::Cuda { gpu: gpu + local_rank },
+        // the leader's choice: every process of a machine with a GPU has to have one
+        Device::Auto if local_rank > 0 && check_gpu(0).is_ok() => Device::Cuda { gpu: local_rank },
+        device => device,
+    };
+    choose(device, settings.run.threads, say)
 }
 
 /// Whether [`choose`] is going to find the device, as far as can be told at once.

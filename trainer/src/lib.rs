@@ -6,6 +6,7 @@
 //! | [`data`] | where the dataset is, and which images a step gets |
 //! | [`device`] | what computes |
 //! | [`passes`] | which plans a session has |
+//! | [`ranks`] | which processes compute a run together |
 //! | [`train`](mod@train) | how a run goes on, and what it leaves behind |
 //! | [`checkpoint`] | how its state is kept |
 //! | [`sweep`](mod@sweep) | how many runs are one experiment |
@@ -35,6 +36,7 @@ pub mod picture;
 pub mod plot;
 pub mod profile;
 pub mod progress;
+pub mod ranks;
 pub mod reference;
 pub mod report;
 pub mod restore;

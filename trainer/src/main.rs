@@ -6,21 +6,57 @@ mod cli;
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
+use trainer::ranks::{Ranks, RanksError};
 use trainer::sweep::SweepError;
 use trainer::train::TrainError;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Where standard error is closed, the exit code alone has to tell.
+    let ranks = match Ranks::start() {
+        Ok(ranks) => ranks,
+        // one message is enough
+        Err(RanksError::NotBuilt { rank: 1.., .. }) => return ExitCode::SUCCESS,
         Err(error) => {
-            let stopped = match (error.downcast_ref(), error.downcast_ref()) {
-                (Some(TrainError::Stopped(stopped)), _) | (_, Some(SweepError::Stopped { stopped })) => Some(stopped),
-                _ => None,
-            };
-            let what = if stopped.is_some() { "" } else { "error: " };
-            let _ = writeln!(std::io::stderr(), "{what}{error}");
-            stopped.map_or(ExitCode::FAILURE, |stopped| stopped.signal.exit_code().into())
+            tell(&format!("error: {error}"));
+            return ExitCode::FAILURE;
         }
+    };
+    if ranks.count() > 1 {
+        ranks.abort_on_panic();
     }
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            if ranks.is_leader() {
+                let _ = error.print();
+            }
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    match cli::run(cli, &ranks) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, &ranks),
+    }
+}
+
+/// Tells an error, unless the rank that leads has the same and does, and ends the others, unless they end by themselves.
+fn fail(error: &anyhow::Error, ranks: &Ranks) -> ExitCode {
+    let stopped = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(TrainError::Stopped(stopped)), _) | (_, Some(SweepError::Stopped { stopped })) => Some(stopped),
+        _ => None,
+    };
+    if ranks.is_leader() {
+        tell(&format!("{}{error}", if stopped.is_some() { "" } else { "error: " }));
+        if stopped.is_none() {
+            ranks.abort(1);
+        }
+    } else if !error.downcast_ref().is_some_and(TrainError::is_of_all_ranks) {
+        tell(&format!("error: {ranks}: {error}"));
+        ranks.abort(1);
+    }
+    stopped.map_or(ExitCode::FAILURE, |stopped| stopped.signal.exit_code().into())
+}
+
+/// Where standard error is closed, the exit code alone has to tell.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

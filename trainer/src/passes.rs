@@ -1,8 +1,11 @@
 //! The plans of a session: the network on batches of the sizes that a run needs.
 
 use crate::device::Compute;
-use engine::{Graph, NodeId, Plan, PlanId, Session, Statistics};
+use crate::ranks::Ranks;
+use engine::collective::CollectiveError;
+use engine::{Graph, NodeId, Plan, PlanId, PlanOptions, Session, Statistics};
 use model::{ResConv, ResConvConfig};
+use std::ops::Range;
 
 /// What a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,12 +17,14 @@ pub enum Kind {
 }
 
 /// One plan of a session, and the nodes that a caller writes and reads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Pass {
     /// The plan.
     pub plan: PlanId,
-    /// Images that it takes.
+    /// Images of the batch.
     pub batch: usize,
+    /// Those of them that it takes: all, unless other ranks take the others.
+    pub images: Range<usize>,
     input: NodeId,
     target: NodeId,
     output: NodeId,
@@ -31,6 +36,9 @@ pub enum PassError {
     /// The network's settings contradict each other, or the images.
     #[error("the network cannot be built: {}", with_source(.0))]
     Model(Box<model::Error>),
+    /// There are other ranks, and their devices cannot be reached.
+    #[error(transparent)]
+    Collective(#[from] CollectiveError),
     /// The engine refused, or memory did not suffice.
     #[error(transparent)]
     Engine(#[from] engine::Error),
@@ -54,6 +62,7 @@ fn with_source(error: &model::Error) -> String {
 pub struct Passes {
     network: ResConv,
     size: usize,
+    ranks: Ranks,
     plans: Vec<Plan>,
 }
 
@@ -63,7 +72,15 @@ impl Passes {
     /// # Errors
     /// If the settings contradict each other.
     pub fn new(config: &ResConvConfig, size: usize) -> Result<Passes, PassError> {
-        Ok(Passes { network: ResConv::new(config.clone())?, size, plans: Vec::new() })
+        Passes::of_rank(config, size, Ranks::default())
+    }
+
+    /// As [`new`](Self::new), for one of several ranks: its training passes take its part of every batch.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_rank(config: &ResConvConfig, size: usize, ranks: Ranks) -> Result<Passes, PassError> {
+        Ok(Passes { network: ResConv::new(config.clone())?, size, ranks, plans: Vec::new() })
     }
 
     /// The network.
@@ -77,19 +94,24 @@ impl Passes {
     /// If the images are too small for a layer.
     pub fn add(&mut self, kind: Kind, batch: usize) -> Result<Pass, PassError> {
         let mut graph = Graph::new();
-        let shape = [batch, self.size, self.size, 1];
+        let part = self.ranks.part(batch).filter(|_| kind == Kind::Training);
+        let images = part.map_or(0..batch, |part| part.images());
+        let shape = [images.len(), self.size, self.size, 1];
         let input = graph.input("input", shape)?;
         let target = graph.input("target", shape)?;
         let output = self.network.record(&mut graph, input)?;
         let plan = match kind {
             Kind::Training => {
                 let loss = graph.l1_loss(output, target)?;
-                Plan::training(&graph, loss)?
+                match part {
+                    Some(part) => Plan::training_part(&graph, loss, part, &PlanOptions::default())?,
+                    None => Plan::training(&graph, loss)?,
+                }
             }
             Kind::Inference(statistics) => Plan::inference(&graph, &[output], statistics)?,
         };
         self.plans.push(plan);
-        Ok(Pass { plan: PlanId(self.plans.len() - 1), batch, input, target, output })
+        Ok(Pass { plan: PlanId(self.plans.len() - 1), batch, images, input, target, output })
     }
 
     /// Adds passes of one kind for `images` images in batches of `batch`, of which the last may be smaller: one pass, or two.
@@ -124,9 +146,10 @@ impl Passes {
     /// The session with these passes, its memory allocated but not initialized.
     ///
     /// # Errors
-    /// If the device has not enough memory.
+    /// If the device has not enough memory, or cannot reach those of other ranks.
     pub fn session<B: Compute>(self, backend: B) -> Result<Session<B>, PassError> {
-        Ok(Session::new(backend, self.plans)?)
+        let ranks = self.ranks.collective(&backend)?;
+        Ok(Session::distributed(backend, ranks, self.plans)?)
     }
 }
 

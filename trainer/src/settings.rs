@@ -64,7 +64,7 @@ pub struct TrainingSettings {
     pub size: usize,
     /// Training images in all; an epoch is 60,000.
     pub samples: u64,
-    /// Images a step.
+    /// Images a step, of all ranks.
     pub batch: usize,
     /// Highest learning rate.
     pub lr: f64,
@@ -103,7 +103,7 @@ impl Default for TrainingSettings {
 pub struct RunSettings {
     /// What computes.
     pub device: Device,
-    /// Threads that compute; 0 for one a core.
+    /// Threads that compute, of each rank; 0 for one a core.
     pub threads: usize,
     /// MiB that a pass over a batch may take, what does not fit being computed again; 0 for no limit.
     pub memory_limit: usize,

@@ -20,6 +20,9 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Both.
+    pub const ALL: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+
     /// The exit code of a process that this signal ended, by the convention of shells: 128 and the signal's number.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -39,13 +39,20 @@ pub struct Summary {
     pub planned_bytes: usize,
     /// The backend: `cpu-avx2`.
     pub device: String,
-    /// Its threads.
+    /// Its threads, of each rank.
     pub threads: usize,
+    /// Processes that computed together.
+    #[serde(default = "one")]
+    pub ranks: usize,
     /// What the backend ran on.
     #[serde(default)]
     pub machine: Option<Machine>,
     /// The study's figures for this network, if it has any.
     pub study: Option<Study>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// A computer, as far as it tells.
@@ -137,6 +144,9 @@ impl fmt::Display for Summary {
             write!(f, "   (study: {:.2} min on a GPU)", study.minutes)?;
         }
         write!(f, "\n{:<28}{device}, threads: {threads}", "device")?;
+        if self.ranks > 1 {
+            write!(f, " on each of {} ranks", self.ranks)?;
+        }
         match self.peak_resident_bytes {
             Some(bytes) => write!(f, "\n{:<28}{:.0} MiB", "peak resident memory", mib(bytes)),
             None => Ok(()),

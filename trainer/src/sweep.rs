@@ -206,7 +206,7 @@ fn run_one(run: &Planned, data: &FashionMnist, whole: Whole, report: &(dyn Fn() 
         Found::Begun(_) => Start::Overwrite,
         Found::Nothing => Start::New,
     };
-    let watch = Watch { validated: Some(report), whole: Some(whole) };
+    let watch = Watch { validated: Some(report), whole: Some(whole), ..Watch::default() };
     let summary = train::train_with(&run.settings, start, data, watch)?;
     progress::say(&summary.to_string());
     Ok(())

@@ -9,6 +9,7 @@ mod folder;
 pub mod log;
 mod preview;
 mod run;
+mod step;
 
 pub use estimate::{Estimate, estimate};
 pub use folder::{Folder, FolderError, Found, Lock, Resumed};
@@ -21,17 +22,19 @@ use crate::files::{self, FileError};
 use crate::passes::{Kind, Pass, PassError, Passes};
 use crate::plot::{Axis, LossCurve, PlotError, Point};
 use crate::progress::{self, Progress, Whole};
-use crate::settings::{ScheduleSetting, Settings, SettingsError};
+use crate::ranks::Ranks;
+use crate::settings::{Layer, Settings, SettingsError, resolve};
 use crate::stop::{self, Signal};
 use crate::summary::{self, Machine, Study, Summary};
 use crate::tensorboard::Events;
-use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
+use engine::{Element, Session};
 use log::Log;
 use model::ResConv;
 use preview::Preview;
 use run::Run;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use step::Stepper;
 
 const METRICS_HEADER: &str = "step,samples,lr,loss";
 const VALIDATION_HEADER: &str = "step,samples,running,batch";
@@ -52,13 +55,15 @@ pub enum Start {
     Resume(Box<Resumed>),
 }
 
-/// What a caller wants of a run while it goes on. The default is nothing.
+/// What a caller wants of a run while it goes on, and with whom it computes. The default is nothing, and nobody.
 #[derive(Default)]
 pub struct Watch<'a> {
     /// Called after every validation, when the folder has its results.
     pub validated: Option<&'a (dyn Fn() + Sync)>,
     /// What the run is a part of, to be told beside its own progress.
     pub whole: Option<Whole>,
+    /// The processes that compute it, of which this one leads; the others [`follow`].
+    pub ranks: Ranks,
 }
 
 /// Why a run failed.
@@ -108,6 +113,44 @@ pub enum TrainError {
         had: String,
         /// This one.
         got: String,
+    },
+    /// A batch has not an image for each rank.
+    #[error(
+        "{ranks} ranks cannot share a batch of {images} images: there must be at least one for each; the batch is {batch}, \
+         and of {samples} samples the last batch gets what is left: choose other --batch and --samples, or fewer ranks"
+    )]
+    FewImages {
+        /// Ranks.
+        ranks: usize,
+        /// Images of the smallest batch.
+        images: u64,
+        /// Images of the others.
+        batch: usize,
+        /// Images of all.
+        samples: u64,
+    },
+    /// Ranks that do not compute alike.
+    #[error(
+        "rank {rank} computes on {got}, rank 0 on {expected}: ranks that round in different ways do not keep the same weights; \
+         choose the same with --device and, for instruction sets, KERNELS_ISA"
+    )]
+    OtherBackend {
+        /// The first rank that differs from rank 0.
+        rank: usize,
+        /// Rank 0's backend.
+        expected: String,
+        /// The other.
+        got: String,
+    },
+    /// Ranks whose weights have become different.
+    #[error(
+        "after step {step}, rank {rank} has other weights than rank 0: a fault of its machine, or a bug; go on from the last checkpoint"
+    )]
+    RanksDiffer {
+        /// The first rank that differs from rank 0.
+        rank: usize,
+        /// Steps done.
+        step: u64,
     },
     /// Training diverged.
     #[error(transparent)]
@@ -180,6 +223,14 @@ fn go_on(checkpoint: Option<&Path>, out: &Path) -> String {
     checkpoint.map_or(String::new(), |_| format!("; go on with `resconv train --resume --out {}`", out.display()))
 }
 
+impl TrainError {
+    /// Whether every rank of the run has this error, so that it is enough if one tells it.
+    pub fn is_of_all_ranks(&self) -> bool {
+        use TrainError::{NotFinite, OtherBackend, RanksDiffer, Stopped};
+        matches!(self, NotFinite(_) | Stopped(_) | OtherBackend { .. } | RanksDiffer { .. })
+    }
+}
+
 /// Runs a training run to its end, telling on standard output how it gets on.
 ///
 /// # Errors
@@ -203,9 +254,85 @@ pub fn train_with(
     watch: Watch<'_>,
 ) -> Result<Summary, TrainError> {
     check_start(settings, &start)?;
-    let chosen = device::choose(settings.run.device, settings.run.threads, &mut progress::say)?;
+    check_parts(settings, watch.ranks.count())?;
+    announce(&watch.ranks, settings, &data.train)?;
+    let chosen = device::choose_of(watch.ranks.local_rank(), settings, &mut progress::say)?;
     let folder = Folder::new(&settings.out());
     with_backend!(chosen, |backend| train_on(backend, settings, &folder, start, data, watch))
+}
+
+/// Computes what a rank that does not lead has to of the run that rank 0 trains. Returns when that has ended, or if there is none.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn follow(ranks: &Ranks) -> Result<(), TrainError> {
+    let text = ranks.broadcast(Vec::new());
+    if text.is_empty() {
+        return Ok(());
+    }
+    let [pixels, labels] = [(); 2].map(|()| ranks.broadcast(Vec::new()));
+    let data = Dataset::new(pixels, labels);
+    let settings = resolve(&[Layer::text(Path::new("the settings of rank 0"), &String::from_utf8_lossy(&text))?])?;
+    let chosen = device::choose_of(ranks.local_rank(), &settings, &mut |_| ())?;
+    with_backend!(chosen, |backend| follow_on(backend, &settings, ranks, &data))
+}
+
+/// Lets the ranks that [`follow`] go: there is nothing to train.
+pub fn dismiss(ranks: &Ranks) {
+    ranks.broadcast(Vec::new());
+}
+
+/// Sends settings and images to the ranks that [`follow`].
+fn announce(ranks: &Ranks, settings: &Settings, images: &Dataset) -> Result<(), TrainError> {
+    if ranks.count() > 1 {
+        ranks.broadcast(settings.to_toml()?.into_bytes());
+        ranks.broadcast(images.pixels().to_vec());
+        ranks.broadcast(images.labels().to_vec());
+    }
+    Ok(())
+}
+
+fn follow_on<B: Compute>(backend: B, settings: &Settings, ranks: &Ranks, images: &Dataset) -> Result<(), TrainError> {
+    let training = &settings.training;
+    check_backends(ranks, &backend.name())?;
+    let mut passes = Passes::of_rank(&settings.network, training.size, ranks.clone())?;
+    let steps = passes.cover(Kind::Training, training.batch, training.samples)?;
+    passes.limit_memory(&backend, settings.run.memory_limit)?;
+    let mut session = passes.session(backend)?;
+    stop::catch_signals().map_err(TrainError::Signals)?;
+    let checkpoint = Checkpoint::from_bytes(Path::new("the state of rank 0"), &ranks.broadcast(Vec::new()))?;
+    let position = run_of(&checkpoint)?.position.clone();
+    let batches = checkpoint::load_weights(&mut session, &checkpoint)?;
+    checkpoint::load_optimizer(&mut session, &checkpoint, position.updates())?;
+    let before = batches.saturating_sub(position.updates());
+    let batches = TrainingBatches::new(images, training.size, training.seed);
+    let mut stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, before);
+    session.enter(|session| stepper.follow(session))
+}
+
+/// # Errors
+/// [`TrainError::FewImages`] if a batch has fewer images than there are ranks.
+fn check_parts(settings: &Settings, ranks: usize) -> Result<(), TrainError> {
+    let (batch, samples) = (settings.training.batch, settings.training.samples);
+    let rest = samples % batch as u64;
+    let images = if rest > 0 { rest } else { batch as u64 };
+    if images < ranks as u64 { Err(TrainError::FewImages { ranks, images, batch, samples }) } else { Ok(()) }
+}
+
+/// Longest name of a backend, in bytes.
+const NAME_BYTES: usize = 64;
+
+/// # Errors
+/// [`TrainError::OtherBackend`], on every rank.
+fn check_backends(ranks: &Ranks, own: &str) -> Result<(), TrainError> {
+    let mut name = [0; NAME_BYTES];
+    name.iter_mut().zip(own.bytes()).for_each(|(to, byte)| *to = byte);
+    let names = ranks.gather(name);
+    let text = |name: &[u8]| String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
+    match names.iter().position(|name| *name != names[0]) {
+        Some(rank) => Err(TrainError::OtherBackend { rank, expected: text(&names[0]), got: text(&names[rank]) }),
+        None => Ok(()),
+    }
 }
 
 fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
@@ -217,12 +344,13 @@ fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The network as PyTorch prints it, every step of the training plan, and the memory that it takes, as text.
+/// The network as PyTorch prints it, every step of the training plan of the rank that leads, and the memory that it takes, as text.
 ///
 /// # Errors
-/// [`TrainError`] if there is no such device, or the network cannot be made.
-pub fn plan_text(settings: &Settings) -> Result<String, TrainError> {
-    let mut passes = Passes::new(&settings.network, settings.training.size)?;
+/// [`TrainError`] if a batch has fewer images than there are ranks, there is no such device, or the network cannot be made.
+pub fn plan_text(settings: &Settings, ranks: &Ranks) -> Result<String, TrainError> {
+    check_parts(settings, ranks.count())?;
+    let mut passes = Passes::of_rank(&settings.network, settings.training.size, ranks.clone())?;
     let pass = passes.add(Kind::Training, settings.training.batch)?;
     let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
     with_backend!(chosen, |backend| {
@@ -246,10 +374,10 @@ struct Prepared<'a, E> {
 }
 
 impl<'a, E: Element + From<f32> + Default> Prepared<'a, E> {
-    /// What a run with these settings computes, with `validation` as its validation images.
-    fn new(settings: &Settings, validation: &'a Dataset) -> Result<Prepared<'a, E>, PassError> {
+    /// What a run with these settings computes on the rank that leads, with `validation` as its validation images.
+    fn new(settings: &Settings, validation: &'a Dataset, ranks: &Ranks) -> Result<Prepared<'a, E>, PassError> {
         let training = &settings.training;
-        let mut passes = Passes::new(&settings.network, training.size)?;
+        let mut passes = Passes::of_rank(&settings.network, training.size, ranks.clone())?;
         let steps = passes.cover(Kind::Training, training.batch, training.samples)?;
         let validator = Validator::new(&mut passes, validation, training.size, training.batch)?;
         let preview = Preview::new(&mut passes, validation, training.size, settings.run.picture_truth)?;
@@ -266,13 +394,18 @@ fn train_on<B: Compute>(
     watch: Watch<'_>,
 ) -> Result<Summary, TrainError> {
     let training = &settings.training;
-    let Prepared { mut passes, steps, validator, preview } = Prepared::new(settings, &data.validation)?;
+    let ranks = &watch.ranks;
+    check_backends(ranks, &backend.name())?;
+    let Prepared { mut passes, steps, validator, preview } = Prepared::new(settings, &data.validation, ranks)?;
     passes.limit_memory(&backend, settings.run.memory_limit)?;
     let (again, flops) = passes.plan(&steps[0]).recomputed();
     let (device, threads) = (backend.name(), backend.threads());
     let parameters = passes.network().parameter_count();
     progress::say(&format!("network  {}", describe(passes.network())));
     progress::say(&format!("data     {}", data.folder));
+    if ranks.count() > 1 {
+        progress::say(&format!("ranks    {}, each with a part of every batch", ranks.count()));
+    }
     let mut session = passes.session(backend)?;
     let memory = session.memory().total();
     let mut line = format!("memory   {:.0} MiB for batches of {}", memory as f64 / MIB, steps[0].batch);
@@ -293,36 +426,35 @@ fn train_on<B: Compute>(
     };
     let Logs { metrics, validations, best } = logs(folder, &position, newest.is_some())?;
     let events = events(folder, &position, newest.is_some())?;
+    let progress = Progress::new(position.samples, training.samples, watch.whole);
+    let batches = TrainingBatches::new(&data.train, training.size, training.seed);
+    let stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, batches_before);
+    if ranks.count() > 1 {
+        ranks.broadcast(stepper.checkpoint(&session, PathBuf::new())?.to_bytes()?);
+    }
     let mut run = Run {
-        settings,
+        stepper,
         folder,
-        schedule: schedule(settings),
-        optimizer: AdamW { weight_decay: training.weight_decay, ..AdamW::default() },
-        batches: TrainingBatches::new(&data.train, training.size, training.seed),
-        steps,
         validator,
         preview,
         metrics,
         validations,
         events,
         flushed: Instant::now(),
-        progress: Progress::new(position.samples, training.samples, watch.whole),
+        progress,
         validated: watch.validated,
         newest,
         saved: Instant::now(),
         best,
-        states: Vec::new(),
-        batches_before,
-        position,
     };
     let validation = session.enter(|session| {
         let validation = run.finish(session)?;
-        let model = checkpoint::state_dict(session, run.batches_seen())?;
+        let model = checkpoint::state_dict(session, run.stepper.batches_seen())?;
         Checkpoint { path: folder.model(), tensors: model, run: None }.write()?;
         Ok(validation)
     });
     let validation = validation.map_err(|error| broken(error, run.last_checkpoint(), folder))?;
-    let position = run.position;
+    let position = run.stepper.position;
 
     let rows = log::read::<4>(&folder.metrics())?;
     // Steps that were skipped may have no loss.
@@ -342,6 +474,7 @@ fn train_on<B: Compute>(
         planned_bytes: memory,
         device,
         threads,
+        ranks: ranks.count(),
         machine: Some(Machine::this()),
         study: Study::of(settings),
     };
@@ -440,16 +573,6 @@ fn broken(error: TrainError, checkpoint: Option<&Path>, folder: &Folder) -> Trai
         },
         other => other,
     }
-}
-
-fn schedule(settings: &Settings) -> Schedule {
-    let training = &settings.training;
-    let steps = |samples: u64| samples.div_ceil(training.batch as u64);
-    let kind = match training.schedule {
-        ScheduleSetting::Cosine => ScheduleKind::Cosine,
-        ScheduleSetting::Constant => ScheduleKind::Constant,
-    };
-    Schedule { base_lr: training.lr, kind, warmup_steps: steps(training.warmup), total_steps: steps(training.samples) }
 }
 
 fn draw_curve(folder: &Folder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {

@@ -10,8 +10,8 @@
 //!
 //! With `s_r` as the weight, `sum` makes the mean over the batch of means over its parts.
 //!
-//! - A [`Communicator`] moves bytes between ranks: [`Alone`] is one rank, [`Threads`] are ranks in one process, `Mpi` (feature `mpi`) are
-//!   the processes that `mpirun` started.
+//! - A [`Communicator`] moves bytes between ranks: [`Alone`] is one rank, [`Threads`] are ranks in one process. The crate `trainer` has
+//!   one for the processes that `mpirun` started.
 //! - A [`Collective`] computes on a backend's memory. [`Staged`] does so for every backend by copying to the host, and there over any
 //!   communicator.
 //!
@@ -19,15 +19,11 @@
 //! their parameters would drift apart. In [`Staged`], sums are taken in the order of the ranks, so that they do not depend on how
 //! messages travel, either.
 
-#[cfg(feature = "mpi")]
-mod mpi;
 mod staged;
 #[cfg(test)]
 mod tests;
 mod threads;
 
-#[cfg(feature = "mpi")]
-pub use mpi::{Mpi, MpiError};
 pub use staged::Staged;
 pub use threads::Threads;
 
@@ -91,6 +87,14 @@ pub trait Collective<B: Backend>: Send + Sync {
     /// Moments of a batch from those of its parts.
     fn moments(&self, backend: &B, memory: &mut B::Memory, part: &Part, operands: Moments);
 }
+
+/// A device that the ranks cannot sum on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ranks cannot sum on their GPUs: {0}")]
+pub struct CollectiveError(
+    /// Why not.
+    pub String,
+);
 
 /// Moves bytes between ranks. Every method is called by all of them, and returns when it has what it waits for.
 ///

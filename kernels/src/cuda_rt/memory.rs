@@ -18,6 +18,14 @@ pub(crate) struct Slice {
     pub(crate) len: usize,
 }
 
+#[cfg(feature = "nccl")]
+impl Ptr {
+    /// As libraries other than the driver take it.
+    pub(super) fn as_mut_ptr(self) -> *mut std::ffi::c_void {
+        std::ptr::without_provenance_mut(self.0 as usize)
+    }
+}
+
 impl Slice {
     /// An operand that is absent.
     pub(crate) const EMPTY: Slice = Slice { ptr: Ptr(0), len: 0 };

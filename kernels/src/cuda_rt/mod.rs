@@ -15,6 +15,8 @@ mod device;
 pub(crate) mod fill;
 mod kernel;
 mod memory;
+#[cfg(feature = "nccl")]
+mod nccl;
 #[cfg(test)]
 mod ptx;
 
@@ -25,6 +27,8 @@ pub(crate) use kernel::{Arg, Kernel, flat_grid, kernels};
 pub(crate) use kernel::{Args, Signature};
 pub use memory::CudaMemory;
 pub(crate) use memory::{Ptr, Slice};
+#[cfg(feature = "nccl")]
+pub(crate) use nccl::Nccl;
 
 /// Threads of a block, but for the convolutions: `BLOCK` in common.cuh.
 pub(crate) const BLOCK: usize = 256;

@@ -109,6 +109,16 @@ impl Dataset {
         self.labels.is_empty()
     }
 
+    /// The pixels of all images.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The classes of all images.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
     /// The pixels of image `i`, row by row.
     ///
     /// # Panics

@@ -342,8 +342,9 @@ fn settings(groups: &Groups<'_>) -> String {
 }
 
 fn machine(summary: &Summary) -> String {
-    let Summary { device, threads, machine, .. } = summary;
-    let told = format!("{device}, threads: {threads}");
+    let Summary { device, threads, ranks, machine, .. } = summary;
+    let ranks = if *ranks > 1 { format!(" on each of {ranks} ranks") } else { String::new() };
+    let told = format!("{device}, threads: {threads}{ranks}");
     match machine {
         Some(Machine { processor, cores, system, version }) => {
             let processor = processor.as_deref().unwrap_or("unknown processor");

@@ -82,7 +82,7 @@ pub struct TrainingFlags {
     /// Training images in all; an epoch is 60000 [default: 180000]
     #[arg(long)]
     pub samples: Option<u64>,
-    /// Images a step [default: 64]
+    /// Images a step, of all processes that mpirun started [default: 64]
     #[arg(long)]
     pub batch: Option<usize>,
     /// Highest learning rate [default: 3e-4]
@@ -113,7 +113,7 @@ pub struct RunFlags {
     /// yet, only an emulator), reference (naive loops in f64 on one thread: very slow) [default: auto]
     #[arg(long)]
     pub device: Option<Device>,
-    /// Threads that compute; 0 for one a core [default: 0]
+    /// Threads that compute, of each process; 0 for one a core [default: 0]
     #[arg(long)]
     pub threads: Option<usize>,
     /// MiB that a pass over a batch may take: what does not fit is computed again, more slowly; 0 for no limit [default: 0]

@@ -4,6 +4,7 @@ use super::run::Pace;
 use super::{Prepared, TrainError};
 use crate::data::{Dataset, SIDE, TEST_IMAGES};
 use crate::device::{self, Compute, with_backend};
+use crate::ranks::Ranks;
 use crate::settings::Settings;
 use std::time::{Duration, Instant};
 
@@ -35,14 +36,14 @@ pub fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
 }
 
 fn measure<B: Compute>(backend: B, settings: &Settings, validation: &Dataset) -> Result<Estimate, TrainError> {
-    let Prepared { mut passes, steps, .. } = Prepared::<B::Element>::new(settings, validation)?;
+    let Prepared { mut passes, steps, .. } = Prepared::<B::Element>::new(settings, validation, &Ranks::default())?;
     passes.limit_memory(&backend, settings.run.memory_limit)?;
     let parameters = passes.network().parameter_count();
     let mut session = passes.session(backend)?;
     let planned_bytes = session.memory().total();
     session.initialize(settings.training.seed);
-    let step = steps[0];
-    let elements = step.batch * settings.training.size.pow(2);
+    let step = &steps[0];
+    let elements = step.images.len() * settings.training.size.pow(2);
     let pixels: Vec<B::Element> = (0..elements).map(|i| B::Element::from((i % 7) as f32 / 7.0)).collect();
     let mut pace = Pace::new(settings, validation.len());
     session.enter(|session| -> engine::Result<()> {

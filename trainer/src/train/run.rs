@@ -3,18 +3,17 @@
 use super::folder::Folder;
 use super::log::Log;
 use super::preview::Preview;
+use super::step::{Next, Stepped, Stepper};
 use super::{NotFinite, Stopped, TrainError};
-use crate::checkpoint::{self, Checkpoint, Position, RunState};
-use crate::data::TrainingBatches;
+use crate::checkpoint::Position;
 use crate::device::Compute;
 use crate::eval::{Validation, Validator};
 use crate::files;
-use crate::passes::Pass;
 use crate::progress::{self, Progress, Status};
-use crate::settings::{OnNan, Settings};
+use crate::settings::Settings;
 use crate::stop::{self, Signal};
 use crate::tensorboard::Events;
-use engine::{AdamW, Element, Schedule, Session};
+use engine::{Element, Session};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,15 +32,10 @@ const RUNNING_LOSS: &str = "loss/validation_running";
 const BATCH_LOSS: &str = "loss/validation_batch";
 const RECONSTRUCTION: &str = "reconstruction";
 
-/// A run that goes on.
+/// A run that goes on, on the rank that leads.
 pub(super) struct Run<'a, E> {
-    pub(super) settings: &'a Settings,
+    pub(super) stepper: Stepper<'a, E>,
     pub(super) folder: &'a Folder,
-    pub(super) schedule: Schedule,
-    pub(super) optimizer: AdamW,
-    pub(super) batches: TrainingBatches<'a>,
-    /// The pass over full batches, if there are any, and the one over a smaller last batch, if there is one.
-    pub(super) steps: Vec<Pass>,
     pub(super) validator: Validator<'a, E>,
     pub(super) preview: Preview<E>,
     pub(super) metrics: Log,
@@ -59,17 +53,6 @@ pub(super) struct Run<'a, E> {
     pub(super) saved: Instant,
     /// The lowest validation loss so far, with running statistics.
     pub(super) best: Option<f64>,
-    /// The running statistics before the step.
-    pub(super) states: Vec<E>,
-    /// Batches that the running statistics had seen before the run.
-    pub(super) batches_before: u64,
-    pub(super) position: Position,
-}
-
-/// The images of a step.
-struct Buffers<E> {
-    input: Vec<E>,
-    target: Vec<E>,
 }
 
 impl<E: Element + From<f32> + Default> Run<'_, E> {
@@ -81,31 +64,33 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         &mut self,
         session: &mut Session<B>,
     ) -> Result<Validation, TrainError> {
-        let elements = self.steps[0].batch * self.settings.training.size.pow(2);
-        let mut buffers = Buffers { input: vec![E::default(); elements], target: vec![E::default(); elements] };
-        let mut pace = Pace::new(self.settings, self.validator.images());
+        let settings = self.stepper.settings;
+        let run = &settings.run;
+        let mut pace = Pace::new(settings, self.validator.images());
         loop {
-            if self.passed(self.settings.run.validate_every) {
+            let mut last = None;
+            if self.stepper.passed(run.validate_every) {
+                self.stepper.check_ranks(session)?;
                 let begun = Instant::now();
                 if let Some(validation) = self.validate(session)? {
                     pace.validated(begun.elapsed());
-                    if self.is_done() {
-                        return Ok(validation);
-                    }
+                    last = self.stepper.is_done().then_some(validation);
                 }
             }
-            if let Some(signal) = stop::requested() {
-                return Err(self.stop(session, signal)?.into());
+            match (self.stepper.next(last.is_some()), last) {
+                (Next::Stop(signal), _) => return Err(self.stop(session, signal)?.into()),
+                (_, Some(validation)) => return Ok(validation),
+                (_, None) => {}
             }
-            self.step(session, &mut buffers, &mut pace)?;
-            if self.passed(self.settings.run.checkpoint_every) || self.is_checkpoint_due() {
+            self.step(session, &mut pace)?;
+            if self.stepper.passed(run.checkpoint_every) || self.is_checkpoint_due() {
                 self.save(session)?;
             }
         }
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        let minutes = self.settings.run.checkpoint_minutes;
+        let minutes = self.stepper.settings.run.checkpoint_minutes;
         minutes > 0.0 && self.saved.elapsed().as_secs_f64() >= 60.0 * minutes
     }
 
@@ -115,53 +100,28 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         session: &mut Session<B>,
         signal: Signal,
     ) -> Result<Stopped, TrainError> {
-        if self.newest.as_ref().is_none_or(|(_, step)| *step != self.position.step) {
+        if self.newest.as_ref().is_none_or(|(_, step)| *step != self.stepper.position.step) {
             self.save(session)?;
         }
         self.progress.finish();
-        let Position { step, samples, .. } = self.position;
-        Ok(Stopped { signal, step, samples, out: self.folder.path().to_owned() })
+        Ok(self.stepper.stopped(signal))
     }
 
-    fn is_done(&self) -> bool {
-        self.position.samples == self.settings.training.samples
-    }
-
-    /// Whether the last step reached a multiple of `every` images, or the end.
-    fn passed(&self, every: u64) -> bool {
-        let Position { step, samples, .. } = self.position;
-        let before = step.saturating_sub(1) * self.settings.training.batch as u64;
-        self.is_done() || (every > 0 && samples / every > before / every)
-    }
-
-    fn step<B: Compute<Element = E>>(
-        &mut self,
-        session: &mut Session<B>,
-        buffers: &mut Buffers<E>,
-        pace: &mut Pace,
-    ) -> Result<(), TrainError> {
-        let begun = Instant::now();
-        let left = self.settings.training.samples - self.position.samples;
-        let fits = |pass: &&Pass| pass.batch as u64 <= left;
-        let pass = *self.steps.iter().find(fits).expect("the passes cover the run's images exactly");
-        let elements = pass.batch * self.settings.training.size.pow(2);
-        let (input, target) = (&mut buffers.input[..elements], &mut buffers.target[..elements]);
-        self.batches.fill(self.position.samples, input, target);
-        session.states(&mut self.states);
-        let loss = pass.train(session, input, target)?;
-        let (step, samples) = (self.position.step + 1, self.position.samples + pass.batch as u64);
-        let lr = self.schedule.lr(self.position.step);
-        if loss.is_finite() && session.gradients_are_finite() {
-            session.adamw(&self.optimizer, lr);
-        } else {
-            self.not_finite(session, &pass, loss)?;
+    fn step<B: Compute<Element = E>>(&mut self, session: &mut Session<B>, pace: &mut Pace) -> Result<(), TrainError> {
+        let Stepped { batch, loss, lr, took, skipped } = match self.stepper.step(session) {
+            Err(TrainError::NotFinite(error)) => {
+                self.metrics.flush()?;
+                return Err(self.not_finite(error));
+            }
+            stepped => stepped?,
+        };
+        if let Some(skipped) = skipped {
+            self.progress.say(&skipped);
         }
+        let Position { step, samples, .. } = self.stepper.position;
         self.metrics.row(format_args!("{step},{samples},{},{}", lr as f32, loss as f32))?;
         self.events.scalars(step, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
-        let took = begun.elapsed();
-        self.position.seconds += took.as_secs_f64();
-        (self.position.step, self.position.samples) = (step, samples);
-        pace.stepped(pass.batch, took, loss, samples);
+        pace.stepped(batch, took, loss, samples);
         if let Some(duration) = pace.estimate() {
             self.progress.say(&format!("this takes {}", progress::about(duration)));
         }
@@ -181,40 +141,9 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         Ok(())
     }
 
-    /// After a step whose loss or gradients are not finite: undoes what it did to the running statistics, and ends the run unless the
-    /// step is to be skipped.
-    fn not_finite<B: Compute<Element = E>>(
-        &mut self,
-        session: &mut Session<B>,
-        pass: &Pass,
-        loss: f64,
-    ) -> Result<(), TrainError> {
-        session.set_states(&self.states);
-        let skip = self.settings.run.on_nan == OnNan::Skip;
-        // Once the count is large, one message in many is enough, and so is one search.
-        if skip && self.position.skipped > 0 && !(self.position.skipped + 1).is_power_of_two() {
-            self.position.skipped += 1;
-            return Ok(());
-        }
-        let origin = session.find_non_finite(pass.plan)?;
-        session.set_states(&self.states);
-        let what = match loss.is_finite() {
-            true => "a gradient became NaN or infinite".to_owned(),
-            false => format!("the loss became {loss}"),
-        };
-        let (step, samples) = (self.position.step + 1, self.position.samples + pass.batch as u64);
-        let error = NotFinite { what, step, samples, origin, checkpoint: self.last_checkpoint().map(Path::to_owned) };
-        if skip {
-            self.position.skipped += 1;
-            self.progress.say(&format!(
-                "skipping a step: {}; skipped so far: {}",
-                error.place(),
-                self.position.skipped
-            ));
-            return Ok(());
-        }
-        self.metrics.flush()?;
-        Err(error.into())
+    /// The error with what there is to go on from.
+    fn not_finite(&self, error: NotFinite) -> TrainError {
+        NotFinite { checkpoint: self.last_checkpoint().map(Path::to_owned), ..error }.into()
     }
 
     /// The newest checkpoint's file.
@@ -231,7 +160,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         let Some(validation) = self.validator.validate_unless(session, &|| stop::requested().is_some())? else {
             return Ok(None);
         };
-        let Position { step, samples, .. } = self.position;
+        let Position { step, samples, .. } = self.stepper.position;
         let (running, batch) = (validation.running.all, validation.batch.all);
         let row = format!("{step},{samples},{running:.7},{batch:.7}");
         self.validations.row(format_args!("{row}"))?;
@@ -240,7 +169,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         let rounded = (running * 1e7).round() / 1e7;
         if rounded.is_finite() && self.best.is_none_or(|best| rounded < best) {
             self.best = Some(rounded);
-            self.checkpoint(session, self.folder.best())?.write()?;
+            self.stepper.checkpoint(session, self.folder.best())?.write()?;
         }
         self.preview.write(session, &self.folder.picture())?;
         self.validator.errors().write(&self.folder.errors())?;
@@ -263,35 +192,17 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         self.metrics.sync()?;
         self.events.flush()?;
         let path = self.folder.checkpoint();
-        let checkpoint = self.checkpoint(session, path.clone())?;
+        let checkpoint = self.stepper.checkpoint(session, path.clone())?;
         if let Some(name) = checkpoint.non_finite() {
             let what = format!("`{name}` became NaN or infinite");
-            let Position { step, samples, .. } = self.position;
-            let last = self.last_checkpoint().map(Path::to_owned);
-            return Err(NotFinite { what, step, samples, origin: None, checkpoint: last }.into());
+            let Position { step, samples, .. } = self.stepper.position;
+            return Err(self.not_finite(NotFinite { what, step, samples, origin: None, checkpoint: None }));
         }
         // Only a checkpoint of that name has to make room.
         let before = self.newest.as_ref().filter(|(newest, _)| *newest == path).map(|(_, step)| *step);
-        self.folder.keep(&checkpoint, before, self.settings.run.keep_checkpoints)?;
-        (self.newest, self.saved) = (Some((path, self.position.step)), Instant::now());
+        self.folder.keep(&checkpoint, before, self.stepper.settings.run.keep_checkpoints)?;
+        (self.newest, self.saved) = (Some((path, self.stepper.position.step)), Instant::now());
         Ok(())
-    }
-
-    /// The run as it is, for the file `path`.
-    fn checkpoint<B: Compute<Element = E>>(
-        &self,
-        session: &Session<B>,
-        path: PathBuf,
-    ) -> Result<Checkpoint, TrainError> {
-        let mut tensors = checkpoint::state_dict(session, self.batches_seen())?;
-        tensors.extend(checkpoint::optimizer_state(session)?);
-        let run = RunState { settings: self.settings.clone(), position: self.position.clone() };
-        Ok(Checkpoint { path, tensors, run: Some(run) })
-    }
-
-    /// Batches that the running statistics have seen.
-    pub(super) fn batches_seen(&self) -> u64 {
-        self.batches_before + self.position.updates()
     }
 }
 

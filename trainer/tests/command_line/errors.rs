@@ -223,3 +223,23 @@ fn a_checkpoint_that_does_not_fit_is_not_left_half_written() {
     assert!(message.starts_with("could not write whole/"), "{message}");
     assert!(before == place.read("whole/checkpoint.safetensors"), "what was there before stays");
 }
+
+/// Each process would do all the work, and write to the same folder.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_without_mpi_are_refused() {
+    let place = Place::new();
+    for names in [["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"], ["PMI_RANK", "PMI_SIZE"]] {
+        let run = |rank: &str, ranks: &str| {
+            let mut command = place.command(&train(&["--samples=8", "--out=run"]));
+            command.env(names[0], rank).env(names[1], ranks).output().unwrap()
+        };
+        let message = failure(&run("0", "2"));
+        assert!(message.starts_with("this is one of 2 processes that mpirun started"), "{message}");
+        assert!(message.contains("--features mpi"), "{message}");
+        let other = run("1", "2");
+        assert!(other.status.success() && other.stderr.is_empty() && other.stdout.is_empty());
+        assert_eq!(place.files("run"), [""; 0]);
+    }
+    assert!(place.command(&["--help"]).env("PMI_RANK", "0").env("PMI_SIZE", "1").output().unwrap().status.success());
+}

@@ -4,6 +4,8 @@ mod checks;
 mod common;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "mpi")]
+mod distributed;
 mod errors;
 mod export;
 mod faults;

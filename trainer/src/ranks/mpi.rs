@@ -1,6 +1,6 @@
 //! Ranks that are processes, started by `mpirun`.
 
-use super::{Communicator, check_all_gather, check_all_to_all};
+use engine::collective::Communicator;
 use mpi::Threading;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
@@ -13,7 +13,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 30;
 ///
 /// If one of them ends without having ended MPI, by a signal, say, `mpirun` ends the others; failures of communication are fatal.
 /// Dropping this waits until all processes have.
-pub struct Mpi {
+pub(super) struct Mpi {
     rank: usize,
     ranks: usize,
     local_rank: usize,
@@ -26,8 +26,10 @@ pub enum MpiError {
     /// It can be started once in a process.
     #[error("MPI has been started before in this process")]
     StartedBefore,
-    /// Passes call it from threads of a pool.
-    #[error("this MPI library cannot be called from several threads, one at a time; it offers {0:?}")]
+    /// A session calls it from a thread of a pool.
+    #[error(
+        "this MPI library can be called from the first thread of a process only: it offers {0:?}, and `Serialized` is needed"
+    )]
     Threads(Threading),
 }
 
@@ -36,7 +38,7 @@ impl Mpi {
     ///
     /// # Errors
     /// [`MpiError`] if it has been started before, or is built without support of threads.
-    pub fn start() -> Result<Mpi, MpiError> {
+    pub(super) fn start() -> Result<Mpi, MpiError> {
         let started = mpi::initialize_with_threading(Threading::Serialized);
         let (universe, threading) = started.ok_or(MpiError::StartedBefore)?;
         if threading < Threading::Serialized {
@@ -67,14 +69,13 @@ impl Communicator for Mpi {
     }
 
     fn all_gather(&self, from: &[u8], to: &mut [u8]) {
-        check_all_gather(self.ranks, from, to);
-        assert!(to.len() <= MAX_MESSAGE_BYTES, "a message of {} bytes", to.len());
+        assert!(to.len() == self.ranks * from.len() && to.len() <= MAX_MESSAGE_BYTES, "{} bytes each", from.len());
         world().all_gather_into(from, to);
     }
 
     fn all_to_all(&self, from: &[u8], to: &mut [u8]) {
-        check_all_to_all(self.ranks, from, to);
-        assert!(to.len() <= MAX_MESSAGE_BYTES, "a message of {} bytes", to.len());
+        let is_whole = from.len().is_multiple_of(self.ranks);
+        assert!(is_whole && to.len() == from.len() && to.len() <= MAX_MESSAGE_BYTES, "{} bytes in all", from.len());
         world().all_to_all_into(from, to);
     }
 

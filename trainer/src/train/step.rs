@@ -1,0 +1,280 @@
+//! What every rank does of a run: the training steps.
+
+use super::{NotFinite, Stopped, TrainError};
+use crate::checkpoint::{self, Checkpoint, Position, RunState};
+use crate::data::TrainingBatches;
+use crate::device::Compute;
+use crate::passes::Pass;
+use crate::ranks::Ranks;
+use crate::settings::{OnNan, ScheduleSetting, Settings};
+use crate::stop::{self, Signal};
+use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Takes the steps of a run, on one of its ranks.
+pub(super) struct Stepper<'a, E> {
+    pub(super) settings: &'a Settings,
+    pub(super) ranks: Ranks,
+    pub(super) position: Position,
+    /// Batches that the running statistics had seen before the run.
+    batches_before: u64,
+    schedule: Schedule,
+    optimizer: AdamW,
+    batches: TrainingBatches<'a>,
+    /// The pass over full batches, if there are any, and the one over a smaller last batch, if there is one.
+    steps: Vec<Pass>,
+    /// The running statistics before the step.
+    states: Vec<E>,
+    input: Vec<E>,
+    target: Vec<E>,
+}
+
+/// What a step came to.
+pub(super) struct Stepped {
+    /// Images of all ranks.
+    pub(super) batch: usize,
+    pub(super) loss: f64,
+    pub(super) lr: f64,
+    pub(super) took: Duration,
+    /// Why it changed nothing, if that is to be told.
+    pub(super) skipped: Option<String>,
+}
+
+/// What comes next on all ranks.
+pub(super) enum Next {
+    Step,
+    /// Nothing: the leader has all results.
+    End,
+    Stop(Signal),
+}
+
+impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        ranks: Ranks,
+        batches: TrainingBatches<'a>,
+        steps: Vec<Pass>,
+        position: Position,
+        batches_before: u64,
+    ) -> Stepper<'a, E> {
+        let training = &settings.training;
+        let elements = steps[0].images.len() * training.size.pow(2);
+        Stepper {
+            settings,
+            ranks,
+            position,
+            batches_before,
+            schedule: schedule(settings),
+            optimizer: AdamW { weight_decay: training.weight_decay, ..AdamW::default() },
+            batches,
+            steps,
+            states: Vec::new(),
+            input: vec![E::default(); elements],
+            target: vec![E::default(); elements],
+        }
+    }
+
+    /// The steps of a rank that does not lead, to the end of the run.
+    pub(super) fn follow<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        loop {
+            if self.passed(self.settings.run.validate_every) {
+                self.check_ranks(session)?;
+            }
+            match self.next(false) {
+                Next::End => return Ok(()),
+                Next::Stop(signal) => return Err(self.stopped(signal).into()),
+                Next::Step => drop(self.step(session)?),
+            }
+        }
+    }
+
+    /// Agrees on what comes next: the end as soon as the leader `is_done`, otherwise a stop if any rank is asked to.
+    pub(super) fn next(&self, is_done: bool) -> Next {
+        let number = |signal: Option<Signal>| signal.map_or(0, Signal::exit_code);
+        let all = self.ranks.gather([u8::from(is_done), number(stop::requested())]);
+        if all.iter().any(|[is_done, _]| *is_done == 1) {
+            return Next::End;
+        }
+        let asked = all.iter().find_map(|[_, code]| Signal::ALL.into_iter().find(|signal| signal.exit_code() == *code));
+        asked.map_or(Next::Step, Next::Stop)
+    }
+
+    pub(super) fn stopped(&self, signal: Signal) -> Stopped {
+        let Position { step, samples, .. } = self.position;
+        Stopped { signal, step, samples, out: self.settings.out() }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.position.samples == self.settings.training.samples
+    }
+
+    /// Whether the last step reached a multiple of `every` images, or the end.
+    pub(super) fn passed(&self, every: u64) -> bool {
+        let Position { step, samples, .. } = self.position;
+        let before = step.saturating_sub(1) * self.settings.training.batch as u64;
+        self.is_done() || (every > 0 && samples / every > before / every)
+    }
+
+    pub(super) fn step<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<Stepped, TrainError> {
+        let begun = Instant::now();
+        let left = self.settings.training.samples - self.position.samples;
+        let fits = |pass: &&Pass| pass.batch as u64 <= left;
+        let pass = self.steps.iter().find(fits).expect("the passes cover the run's images exactly").clone();
+        let elements = pass.images.len() * self.settings.training.size.pow(2);
+        let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
+        self.batches.fill(self.position.samples + pass.images.start as u64, input, target);
+        session.states(&mut self.states);
+        let loss = pass.train(session, input, target)?;
+        let lr = self.schedule.lr(self.position.step);
+        // All ranks have the same loss and gradients.
+        let skipped = if loss.is_finite() && session.gradients_are_finite() {
+            session.adamw(&self.optimizer, lr);
+            None
+        } else {
+            self.not_finite(session, &pass, loss)?
+        };
+        let took = begun.elapsed();
+        self.position.seconds += took.as_secs_f64();
+        self.position.step += 1;
+        self.position.samples += pass.batch as u64;
+        Ok(Stepped { batch: pass.batch, loss, lr, took, skipped })
+    }
+
+    /// After a step whose loss or gradients are not finite: undoes what it did to the running statistics, and ends the run unless the
+    /// step is to be skipped. Returns what is to be told of that.
+    fn not_finite<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        pass: &Pass,
+        loss: f64,
+    ) -> Result<Option<String>, TrainError> {
+        session.set_states(&self.states);
+        let skip = self.settings.run.on_nan == OnNan::Skip;
+        // Once the count is large, one message in many is enough, and so is one search.
+        if skip && self.position.skipped > 0 && !(self.position.skipped + 1).is_power_of_two() {
+            self.position.skipped += 1;
+            return Ok(None);
+        }
+        let origin = session.find_non_finite(pass.plan)?;
+        session.set_states(&self.states);
+        let what = match loss.is_finite() {
+            true => "a gradient became NaN or infinite".to_owned(),
+            false => format!("the loss became {loss}"),
+        };
+        let (step, samples) = (self.position.step + 1, self.position.samples + pass.batch as u64);
+        let error = NotFinite { what, step, samples, origin, checkpoint: None };
+        if skip {
+            self.position.skipped += 1;
+            return Ok(Some(format!("skipping a step: {}; skipped so far: {}", error.place(), self.position.skipped)));
+        }
+        Err(error.into())
+    }
+
+    /// Makes sure that all ranks have the same state.
+    ///
+    /// # Errors
+    /// [`TrainError::RanksDiffer`], on every rank.
+    pub(super) fn check_ranks<B: Compute<Element = E>>(&self, session: &Session<B>) -> Result<(), TrainError> {
+        if self.ranks.count() == 1 {
+            return Ok(());
+        }
+        let fingerprints = self.ranks.gather(self.checkpoint(session, PathBuf::new())?.fingerprint());
+        match fingerprints.iter().position(|fingerprint| *fingerprint != fingerprints[0]) {
+            Some(rank) => Err(TrainError::RanksDiffer { rank, step: self.position.step }),
+            None => Ok(()),
+        }
+    }
+
+    /// The run as it is, for the file `path`.
+    pub(super) fn checkpoint<B: Compute<Element = E>>(
+        &self,
+        session: &Session<B>,
+        path: PathBuf,
+    ) -> Result<Checkpoint, TrainError> {
+        let mut tensors = checkpoint::state_dict(session, self.batches_seen())?;
+        tensors.extend(checkpoint::optimizer_state(session)?);
+        let run = RunState { settings: self.settings.clone(), position: self.position.clone() };
+        Ok(Checkpoint { path, tensors, run: Some(run) })
+    }
+
+    /// Batches that the running statistics have seen.
+    pub(super) fn batches_seen(&self) -> u64 {
+        self.batches_before + self.position.updates()
+    }
+}
+
+fn schedule(settings: &Settings) -> Schedule {
+    let training = &settings.training;
+    let steps = |samples: u64| samples.div_ceil(training.batch as u64);
+    let kind = match training.schedule {
+        ScheduleSetting::Cosine => ScheduleKind::Cosine,
+        ScheduleSetting::Constant => ScheduleKind::Constant,
+    };
+    Schedule { base_lr: training.lr, kind, warmup_steps: steps(training.warmup), total_steps: steps(training.samples) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Dataset;
+    use crate::passes::{Kind, Passes};
+    use engine::Reference;
+    use engine::collective::Threads;
+
+    /// Calls `f` on each of three ranks of a small run.
+    fn on_three_ranks(lr: f64, f: impl Fn(&mut Stepper<'_, f64>, &mut Session<Reference>) + Sync) {
+        let mut settings = Settings::default();
+        settings.network.layers = 1;
+        settings.network.channels = 2.into();
+        (settings.training.size, settings.training.batch, settings.training.lr) = (8, 4, lr);
+        let images = Dataset::new((0..20 * 784).map(|i| (i % 251) as u8).collect(), vec![0; 20]);
+        Threads::run(3, |communicator| {
+            let ranks = Ranks::new(communicator);
+            let mut passes = Passes::of_rank(&settings.network, 8, ranks.clone()).unwrap();
+            let steps = passes.cover(Kind::Training, 4, settings.training.samples).unwrap();
+            let mut session = passes.session(Reference).unwrap();
+            session.initialize(0);
+            let position = Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: String::new() };
+            let batches = TrainingBatches::new(&images, 8, 0);
+            f(&mut Stepper::new(&settings, ranks, batches, steps, position, 0), &mut session);
+        });
+    }
+
+    #[test]
+    fn ranks_that_have_drifted_apart_are_found() {
+        on_three_ranks(1e-3, |stepper, session| {
+            for _ in 0..3 {
+                stepper.step(session).unwrap();
+            }
+            stepper.check_ranks(session).unwrap();
+            if stepper.ranks.rank() == 2 {
+                let name = "encoder.layer_1.conv.bias";
+                let mut bias = session.tensor(name).unwrap();
+                bias[0] = bias[0].next_up();
+                session.set_tensor(name, &bias).unwrap();
+            }
+            let error = stepper.check_ranks(session).unwrap_err();
+            assert!(matches!(error, TrainError::RanksDiffer { rank: 2, step: 3 }), "{error}");
+            assert!(error.is_of_all_ranks());
+        });
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_ends_all_ranks_at_the_same_step() {
+        on_three_ranks(1e300, |stepper, session| {
+            let error = (0..10).find_map(|_| stepper.step(session).err()).expect("weights beyond all measure");
+            let steps = stepper.ranks.gather(stepper.position.step.to_le_bytes());
+            assert!(steps.iter().all(|step| *step == steps[0]));
+            assert!(matches!(error, TrainError::NotFinite(_)) && error.is_of_all_ranks(), "{error}");
+        });
+    }
+
+    #[test]
+    fn the_leader_s_end_comes_before_all_else() {
+        on_three_ranks(1e-3, |stepper, _| {
+            assert!(matches!(stepper.next(false), Next::Step));
+            assert!(matches!(stepper.next(stepper.ranks.is_leader()), Next::End));
+        });
+    }
+}
