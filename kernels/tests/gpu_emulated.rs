@@ -19,6 +19,7 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
             "loss::tests",
             "pad::tests",
             "prelu::tests",
+            "rrelu::tests",
         ],
     ),
     ("conv2d", &["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "empty_batch"]),
