@@ -109,6 +109,29 @@ fn fused(images: usize) -> (Graph, NodeId) {
     (graph, loss)
 }
 
+/// A normalization's gradient that is another node's, too, and is added to before the fused layer below takes its part.
+fn shared(images: usize) -> (Graph, NodeId) {
+    let mut graph = Graph::new();
+    let g = &mut graph;
+    let x = g.input("x", [images, 4, 3, 2]).unwrap();
+    let target = g.input("target", [images, 4, 3, 2]).unwrap();
+    let [first, second] =
+        ["first", "second"].map(|name| g.parameter(name, [1, 1, 2, 2], Init::kaiming_uniform(2)).unwrap());
+    let nodes = NormConvActNodes { norm: Some(norm_nodes(g, "inner", 2)), w: first, bias: None, skip: None };
+    let conv = Convolution::Conv2d(Conv2d::default());
+    let activation = Some(Activation::Gelu);
+    let params = NormConvAct { conv, norm: BatchNorm::default(), activation, skip_weight: 0.0 };
+    let below = g.norm_conv_act(x, nodes, params).unwrap();
+    let other = g.conv2d(x, second, None, Conv2d::default()).unwrap();
+    let reader = g.activation(other, Activation::Tanh).unwrap();
+    let nodes = norm_nodes(g, "outer", 2);
+    let norm = g.batch_norm(below, nodes, BatchNorm::default()).unwrap();
+    let sum = g.add(other, norm, 1.0).unwrap();
+    let output = g.add(sum, reader, 0.5).unwrap();
+    let loss = g.mse_loss(output, target).unwrap();
+    (graph, loss)
+}
+
 fn unfused(images: usize) -> (Graph, NodeId) {
     let network = network(images);
     (network.graph, network.loss)
@@ -116,7 +139,7 @@ fn unfused(images: usize) -> (Graph, NodeId) {
 
 #[test]
 fn ranks_compute_what_one_does() {
-    for (name, record) in [("fused", &fused as Record<'_>), ("unfused", &unfused)] {
+    for (name, record) in [("fused", &fused as Record<'_>), ("unfused", &unfused), ("shared", &shared)] {
         for (batch, ranks) in [(1, 1), (4, 2), (8, 4), (5, 2), (7, 3), (4, 4)] {
             let context = format!("{name}, {batch} images on {ranks} ranks");
             let one = alone(Reference, record, batch);
