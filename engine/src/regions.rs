@@ -20,6 +20,8 @@ pub(crate) const INPUTS: Region = Region(5);
 pub(crate) const ARENA: Region = Region(6);
 /// Scratch of the pass that is running.
 pub(crate) const WORKSPACE: Region = Region(7);
+/// Copy of the states, from before a step that may have to be undone.
+pub(crate) const KEPT_STATES: Region = Region(8);
 
 /// Where the parameters and states of a graph lie. Every one begins at a cache line; the elements between them stay 0.
 #[derive(Clone, Debug, PartialEq)]

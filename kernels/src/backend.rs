@@ -138,6 +138,10 @@ pub trait Backend {
     /// Sets every element of `dst`.
     fn fill(&self, memory: &mut Self::Memory, dst: Span, value: Self::Element);
 
+    /// Whether none of the values is NaN or infinite; true if there are none. It leaves them as they are: the memory is mutable for
+    /// a device to write its answer in.
+    fn all_finite(&self, memory: &mut Self::Memory, values: Span) -> bool;
+
     /// Convolution: `y (+)= conv(x, w) + bias`. Also the input gradient of a transposed convolution.
     fn conv2d_forward(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::Forward);
 

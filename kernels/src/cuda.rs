@@ -11,6 +11,7 @@ use crate::conv2d::cuda::{Direction, Mapped};
 use crate::conv2d::{self, Conv2dParams};
 use crate::cuda_rt::{self, CudaError, CudaMemory, Device, Slice, fill};
 use crate::epilogue::{self, EpilogueParams};
+use crate::finite;
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::prelu;
@@ -44,6 +45,7 @@ struct Runtime {
     conv2d: conv2d::cuda::Kernels,
     epilogue: epilogue::cuda::Kernels,
     fill: fill::Kernels,
+    finite: finite::cuda::Kernels,
     loss: loss::cuda::Kernels,
     pad: pad::cuda::Kernels,
     prelu: prelu::cuda::Kernels,
@@ -92,6 +94,7 @@ impl Cuda {
                 conv2d: conv2d::cuda::Kernels::load(&mut device)?,
                 epilogue: epilogue::cuda::Kernels::load(&mut device)?,
                 fill: fill::Kernels::load(&mut device)?,
+                finite: finite::cuda::Kernels::load(&mut device)?,
                 loss: loss::cuda::Kernels::load(&mut device)?,
                 pad: pad::cuda::Kernels::load(&mut device)?,
                 prelu: prelu::cuda::Kernels::load(&mut device)?,
@@ -148,6 +151,11 @@ impl Backend for Cuda {
     fn fill(&self, memory: &mut Memory, dst: Span, value: f32) {
         let ([], [dst]) = memory.operands([], [dst]);
         self.runtime.fill.fill(&self.runtime.device, dst, value);
+    }
+
+    fn all_finite(&self, memory: &mut Memory, values: Span) -> bool {
+        let ([values], []) = memory.operands([values], []);
+        !memory.is_raised(|flag| self.runtime.finite.find(&self.runtime.device, values, flag))
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {

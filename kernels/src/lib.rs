@@ -20,6 +20,7 @@
 //! | [`pad`] | zeros at the bottom and right, and cutting them off |
 //! | [`loss`] | L1 and mean squared error: forward, backward |
 //! | [`adamw`] | one optimizer step over flat arrays |
+//! | [`finite`] | whether any value is NaN or infinite |
 //! | [`custom`] | a pass of the caller's own, on host memory |
 //! | [`collective`] | sums over the ranks of a data-parallel run |
 //!
@@ -40,6 +41,7 @@ mod cuda;
 mod cuda_rt;
 pub mod custom;
 pub mod epilogue;
+pub mod finite;
 mod loops;
 pub mod loss;
 pub mod memory;

@@ -7,6 +7,7 @@ use crate::batch_norm::{self, BatchNormParams, reference::Statistics};
 use crate::conv2d::{self, Conv2dParams, Mapped};
 use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
+use crate::finite;
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::prelu;
@@ -46,6 +47,10 @@ impl Backend for Reference {
 
     fn fill(&self, memory: &mut Memory, dst: Span, value: f64) {
         memory.get_mut(dst).fill(value);
+    }
+
+    fn all_finite(&self, memory: &mut Memory, values: Span) -> bool {
+        finite::all(memory.get(values))
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {

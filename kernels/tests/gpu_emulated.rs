@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
             "add::tests",
             "batch_norm::tests",
             "epilogue::tests",
+            "finite::tests",
             "loss::tests",
             "pad::tests",
             "prelu::tests",

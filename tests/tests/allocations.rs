@@ -34,7 +34,9 @@ fn main() {
                     let region = Region::new(ALLOCATOR);
                     for _ in 0..number {
                         session.write_input(training, fixture.image, &images).unwrap();
+                        session.keep_states();
                         assert!(training_step(session, training).is_finite());
+                        assert!(session.gradients_are_finite());
                         session.run(evaluation).unwrap();
                         assert!(session.loss(evaluation).is_finite());
                     }

@@ -13,7 +13,7 @@ pub struct MemoryReport {
     pub gradients: usize,
     /// First and second moments of the optimizer.
     pub moments: usize,
-    /// States.
+    /// States, and their copy.
     pub state: usize,
     /// Inputs, cotangent and scalar outputs.
     pub inputs: usize,
@@ -64,7 +64,7 @@ impl Plan {
             parameters,
             gradients: parameters,
             moments: 2 * parameters,
-            state: self.layout.states * size,
+            state: 2 * self.layout.states * size,
             inputs: self.program.inputs_len * size,
             arena: self.placement.arena * size,
             workspace: self.workspace_len(backend) * size,

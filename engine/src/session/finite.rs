@@ -2,9 +2,10 @@
 
 use super::Session;
 use crate::plan::{Access, Pass};
-use crate::regions::{GRADIENTS, STATES};
+use crate::regions::{GRADIENTS, KEPT_STATES, STATES};
 use crate::{PlanId, Result};
-use kernels::{Backend, Element, Span};
+use kernels::add::Scale;
+use kernels::{Backend, Region, Span, Write};
 use std::fmt;
 
 /// Where the first value that is NaN or infinite came from.
@@ -40,32 +41,29 @@ impl fmt::Display for NonFinite {
 }
 
 impl<B: Backend> Session<B> {
-    /// Whether the gradients of the last run hold neither NaN nor infinity. Allocates nothing after the first call.
+    /// Whether the gradients of the last run hold neither NaN nor infinity. Nothing but the answer leaves the backend's memory.
     pub fn gradients_are_finite(&mut self) -> bool {
-        let gradients = Span::new(GRADIENTS, 0, self.layout.parameters);
-        self.host.resize(gradients.len, B::Element::from_f64(0.0));
-        self.backend.read(&self.memory, gradients, &mut self.host);
-        are_finite(&self.host)
+        self.backend.all_finite(&mut self.memory, Span::new(GRADIENTS, 0, self.layout.parameters))
     }
 
-    /// Copies every state into `out`, whose length becomes theirs.
-    pub fn states(&self, out: &mut Vec<B::Element>) {
-        out.resize(self.layout.states, B::Element::from_f64(0.0));
-        self.backend.read(&self.memory, Span::new(STATES, 0, self.layout.states), out);
+    /// Keeps a copy of every state, in the backend's memory, for [`restore_states`](Self::restore_states).
+    pub fn keep_states(&mut self) {
+        self.copy_states(STATES, KEPT_STATES);
     }
 
-    /// Sets every state to what [`states`](Self::states) gave.
-    ///
-    /// # Panics
-    /// If `states` has another length: it came from a session of another network.
-    pub fn set_states(&mut self, states: &[B::Element]) {
-        assert_eq!(states.len(), self.layout.states, "elements of the session's states");
-        self.backend.write(&mut self.memory, Span::new(STATES, 0, self.layout.states), states);
+    /// Sets every state to what it was when they were [kept](Self::keep_states) last; to 0, if never.
+    pub fn restore_states(&mut self) {
+        self.copy_states(KEPT_STATES, STATES);
+    }
+
+    fn copy_states(&mut self, from: Region, to: Region) {
+        let [x, y] = [from, to].map(|region| Span::new(region, 0, self.layout.states));
+        self.backend.scale(&mut self.memory, 1.0, Scale { x, y, write: Write::Set });
     }
 
     /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no such
     /// value. Its inputs, parameters and states must be those of the run in question, so states that a training plan
-    /// updated have to be [set back](Self::set_states) first. Takes about twice the time of a run.
+    /// updated have to be [set back](Self::restore_states) first. Takes about twice the time of a run.
     ///
     /// One of several ranks looks at what it computes itself, and runs all steps, as the others wait for it.
     ///
@@ -74,17 +72,12 @@ impl<B: Backend> Session<B> {
     pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
         self.begin(plan)?;
         let (ready, random) = (&self.plans[plan.0], self.random(plan));
-        let mut host = Vec::new();
-        let mut finite = |memory: &B::Memory, place: Span| {
-            host.resize(place.len, B::Element::from_f64(0.0));
-            self.backend.read(memory, place, &mut host);
-            are_finite(&host)
-        };
-        let input = ready.written.iter().find(|(place, _)| !finite(&self.memory, *place));
+        let finite = |memory: &mut B::Memory, place: Span| self.backend.all_finite(memory, place);
+        let input = ready.written.iter().find(|(place, _)| !finite(&mut self.memory, *place));
         let mut given = input.map(|&(place, _)| ready.input_name(place));
         if given.is_none() {
             let mut tensors = self.tensors.iter().zip(&self.layout.spans);
-            let tensor = tensors.find(|(_, place)| !finite(&self.memory, **place));
+            let tensor = tensors.find(|(_, place)| !finite(&mut self.memory, **place));
             given = tensor.map(|(tensor, _)| tensor.name.clone());
         }
         let mut found = given.map(|name| NonFinite::Given { name });
@@ -98,16 +91,11 @@ impl<B: Backend> Session<B> {
                 continue;
             }
             let mut written = call.operands().into_iter().filter(|(_, access)| *access != Access::Read);
-            if written.any(|(place, _)| !finite(&self.memory, place)) {
+            if written.any(|(place, _)| !finite(&mut self.memory, place)) {
                 let node = ready.plan.graph.name(step.node).to_owned();
                 found = Some(NonFinite::Computed { step: i, op: call.name(), node, pass: step.pass });
             }
         }
         Ok(found)
     }
-}
-
-/// Without branches, so that the loop is a sum over vectors: 0 times NaN or infinity is NaN, and stays it.
-fn are_finite<E: Element>(values: &[E]) -> bool {
-    values.iter().map(|value| value.to_f64() * 0.0).sum::<f64>() == 0.0
 }

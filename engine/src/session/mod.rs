@@ -75,8 +75,6 @@ pub struct Session<B: Backend> {
     /// Region lengths of arena and workspace.
     arena: Span,
     workspace: Span,
-    /// Copy of a region, once one was needed.
-    host: Vec<B::Element>,
 }
 
 impl<B: Backend> Session<B> {
@@ -113,7 +111,8 @@ impl<B: Backend> Session<B> {
         let plans = plans.into_iter().map(ready).collect();
         let parameters = layout.parameters;
         // in the order of the regions' numbers
-        let lens = [parameters, parameters, parameters, parameters, layout.states, inputs, arena, workspace];
+        let lens =
+            [parameters, parameters, parameters, parameters, layout.states, inputs, arena, workspace, layout.states];
         Ok(Session {
             memory: backend.allocate(&lens)?,
             backend: Arc::new(backend),
@@ -126,7 +125,6 @@ impl<B: Backend> Session<B> {
             last_run: None,
             arena: Span::new(ARENA, 0, arena),
             workspace: Span::new(WORKSPACE, 0, workspace),
-            host: Vec::new(),
         })
     }
 
@@ -151,7 +149,7 @@ impl<B: Backend> Session<B> {
             parameters,
             gradients: parameters,
             moments: 2 * parameters,
-            state: self.layout.states * size,
+            state: 2 * self.layout.states * size,
             inputs: self.plans.iter().map(|ready| ready.plan.program.inputs_len * size).sum(),
             arena: self.arena.len * size,
             workspace: self.workspace.len * size,

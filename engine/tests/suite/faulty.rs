@@ -136,6 +136,10 @@ impl Backend for Faulty {
         Reference.fill(memory, dst, value);
     }
 
+    fn all_finite(&self, memory: &mut Memory, values: Span) -> bool {
+        Reference.all_finite(memory, values)
+    }
+
     delegate! {
         batch_norm_apply(p: &BatchNormParams, operands: batch_norm::Apply);
         batch_norm_inference(p: &BatchNormParams, operands: batch_norm::Inference);

@@ -59,11 +59,10 @@ fn the_first_pass_that_overflows_is_named() {
 #[test]
 fn states_are_set_back_to_where_they_were() {
     let (mut session, _) = session();
-    let mut states = Vec::new();
-    session.states(&mut states);
+    session.keep_states();
     let before = session.tensor("stem.bn.running_mean").unwrap();
     session.run(PLAN).unwrap();
     assert_ne!(session.tensor("stem.bn.running_mean").unwrap(), before);
-    session.set_states(&states);
+    session.restore_states();
     assert_eq!(session.tensor("stem.bn.running_mean").unwrap(), before);
 }

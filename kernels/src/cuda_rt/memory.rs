@@ -53,26 +53,22 @@ pub struct CudaMemory {
     device: Arc<Device>,
     /// Address and elements of each region. The address is 0 if there are none: the driver refuses to allocate nothing.
     regions: Vec<(CUdeviceptr, usize)>,
+    /// Address of the word in which a kernel answers with yes or no.
+    flag: CUdeviceptr,
 }
 
 impl CudaMemory {
     pub(crate) fn new(device: &Arc<Device>, lens: &[usize]) -> Result<CudaMemory, OutOfMemory> {
         device.bind();
-        let mut memory = CudaMemory { device: Arc::clone(device), regions: Vec::with_capacity(lens.len()) };
+        let flag = allocate(size_of::<u32>())?;
+        let mut memory = CudaMemory { device: Arc::clone(device), regions: Vec::with_capacity(lens.len()), flag };
         for &len in lens {
             let bytes = len.saturating_mul(size_of::<f32>());
             if len == 0 {
                 memory.regions.push((0, 0));
                 continue;
             }
-            // SAFETY: the memory is set to 0 before anything reads it.
-            let address = match unsafe { result::malloc_sync(bytes) } {
-                Ok(address) => address,
-                Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                    return Err(OutOfMemory { bytes, device: "the GPU" });
-                }
-                Err(error) => expect("cuMemAlloc", Err(error)),
-            };
+            let address = allocate(bytes)?;
             memory.regions.push((address, len));
             // SAFETY: the allocation has so many bytes.
             expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream) });
@@ -145,6 +141,35 @@ impl CudaMemory {
             self.device.synchronize();
         }
     }
+
+    /// Starts kernels that may raise a flag, which is down before: they write something else than 0 to its word. Waits for them, and
+    /// returns whether they did. Four bytes come to the host.
+    pub(crate) fn is_raised(&mut self, start: impl FnOnce(Ptr)) -> bool {
+        self.device.bind();
+        // SAFETY: the flag is an allocation of one word.
+        expect("cuMemsetD8Async", unsafe {
+            result::memset_d8_async(self.flag, 0, size_of::<u32>(), self.device.stream)
+        });
+        start(Ptr(self.flag));
+        let mut word = [0u32];
+        // SAFETY: as above; `word` is borrowed until the copy has ended.
+        expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(&mut word, self.flag, self.device.stream) });
+        self.device.synchronize();
+        word[0] != 0
+    }
+}
+
+/// Memory of the current device, not initialised.
+///
+/// # Errors
+/// [`OutOfMemory`] if there is not enough.
+fn allocate(bytes: usize) -> Result<CUdeviceptr, OutOfMemory> {
+    // SAFETY: only an address on the device is returned; to read there is for kernels and copies, whose callers answer for it.
+    match unsafe { result::malloc_sync(bytes) } {
+        Ok(address) => Ok(address),
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(OutOfMemory { bytes, device: "the GPU" }),
+        Err(error) => expect("cuMemAlloc", Err(error)),
+    }
 }
 
 impl Drop for CudaMemory {
@@ -159,6 +184,7 @@ impl Drop for CudaMemory {
                     let _ = result::free_sync(address);
                 }
             }
+            let _ = result::free_sync(self.flag);
         }
     }
 }

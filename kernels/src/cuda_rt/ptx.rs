@@ -1,7 +1,7 @@
 //! Tests of the embedded PTX that need no GPU: it is what the sources give, and declares what the launchers pass.
 
 use super::Signature;
-use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, loss, pad, prelu, rrelu};
+use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, finite, loss, pad, prelu, rrelu};
 
 struct File {
     source: (&'static str, &'static str),
@@ -19,7 +19,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 11] = files!(
+const FILES: [File; 12] = files!(
     activation::cuda,
     adamw::cuda,
     add::cuda,
@@ -27,6 +27,7 @@ const FILES: [File; 11] = files!(
     conv2d::cuda,
     cuda_rt::fill,
     epilogue::cuda,
+    finite::cuda,
     loss::cuda,
     pad::cuda,
     prelu::cuda,

@@ -209,6 +209,10 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         self.inner.fill(memory, dst, value);
     }
 
+    fn all_finite(&self, memory: &mut Memory<B>, values: Span) -> bool {
+        self.inner.all_finite(memory, values)
+    }
+
     fn runs_custom(&self) -> bool {
         self.inner.runs_custom()
     }

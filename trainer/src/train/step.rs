@@ -24,8 +24,6 @@ pub(super) struct Stepper<'a, E> {
     batches: TrainingBatches<'a>,
     /// The pass over full batches, if there are any, and the one over a smaller last batch, if there is one.
     steps: Vec<Pass>,
-    /// The running statistics before the step.
-    states: Vec<E>,
     input: Vec<E>,
     target: Vec<E>,
 }
@@ -69,7 +67,6 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             optimizer: AdamW { weight_decay: training.weight_decay, ..AdamW::default() },
             batches,
             steps,
-            states: Vec::new(),
             input: vec![E::default(); elements],
             target: vec![E::default(); elements],
         }
@@ -124,7 +121,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         let elements = pass.images.len() * self.settings.training.size.pow(2);
         let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
         self.batches.fill(self.position.samples + pass.images.start as u64, input, target);
-        session.states(&mut self.states);
+        session.keep_states();
         let loss = pass.train(session, input, target)?;
         let lr = self.schedule.lr(self.position.step);
         // All ranks have the same loss and gradients.
@@ -149,7 +146,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         pass: &Pass,
         loss: f64,
     ) -> Result<Option<String>, TrainError> {
-        session.set_states(&self.states);
+        session.restore_states();
         let skip = self.settings.run.on_nan == OnNan::Skip;
         // Once the count is large, one message in many is enough, and so is one search.
         if skip && self.position.skipped > 0 && !(self.position.skipped + 1).is_power_of_two() {
@@ -157,7 +154,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             return Ok(None);
         }
         let origin = session.find_non_finite(pass.plan)?;
-        session.set_states(&self.states);
+        session.restore_states();
         let what = match loss.is_finite() {
             true => "a gradient became NaN or infinite".to_owned(),
             false => format!("the loss became {loss}"),
