@@ -154,9 +154,9 @@ impl Ranks {
 
     /// What every rank gives, in their order.
     pub(crate) fn gather<const N: usize>(&self, own: [u8; N]) -> Vec<[u8; N]> {
-        let mut all = vec![0; N * self.count()];
-        self.communicator.all_gather(&own, &mut all);
-        all.as_chunks().0.to_vec()
+        let mut all = vec![[0; N]; self.count()];
+        self.communicator.all_gather(&own, all.as_flattened_mut());
+        all
     }
 
     /// From now on, a panic on this rank ends the others, which would wait for it.

@@ -5,10 +5,10 @@ use super::{Arguments, Conv2d, Op, Operation};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Call, Effort, Emitter, Mode, Statistics};
 use crate::{Init, Result, Shape};
+use kernels::Span;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::collective::Part;
 use kernels::epilogue::NormGradient;
-use kernels::{Span, Write};
 
 /// Parameters of [`Graph::batch_norm`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,13 +129,17 @@ impl Operation for BatchNorm {
 
     /// Reads `x`, `gamma` and the auxiliaries, not the output; the gradient of `x` may take the place of `dy`.
     fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        let (dgamma, dgamma_write) = cx.gradient(1);
-        let (dbeta, dbeta_write) = cx.gradient(2);
-        let dy = cx.dy();
+        let (dy, params) = (cx.dy(), self.params(cx.shape(0), self.momentum));
         if cx.part().is_some() {
-            self.backward_of_part(cx, dy, [(dgamma, dgamma_write), (dbeta, dbeta_write)]);
+            // in parts, as the coefficients are summed over the ranks in between
+            let statistics = [cx.auxiliary(0), cx.auxiliary(1)];
+            if let Some(gradient) = gradients(cx, params, 1, statistics, dy) {
+                cx.contribute_norm_at_once(0, gradient);
+            }
             return;
         }
+        let (dgamma, dgamma_write) = cx.gradient(1);
+        let (dbeta, dbeta_write) = cx.gradient(2);
         let (dx, dx_write) = cx.gradient(0);
         let operands = batch_norm::Backward {
             x: cx.input(0),
@@ -151,7 +155,7 @@ impl Operation for BatchNorm {
             dx_write,
             workspace: Span::EMPTY,
         };
-        cx.emit_over(Call::BatchNormBackward(self.params(cx.shape(0), self.momentum), operands), dx, &[dy]);
+        cx.emit_over(Call::BatchNormBackward(params, operands), dx, &[dy]);
     }
 
     /// One pass over `x`, where keeping the output would cost a tensor as large as `x` until the backward pass.
@@ -194,34 +198,39 @@ impl Operation for BatchNorm {
     }
 }
 
-impl BatchNorm {
-    /// Backward passes of one of several ranks: the coefficients of the gradient of `x` come from sums over all of them.
-    fn backward_of_part(&self, cx: &mut Emitter<'_, '_>, dy: Span, gradients: [(Span, Write); 2]) {
-        let [(dgamma, dgamma_write), (dbeta, dbeta_write)] = gradients;
-        let (x, mean) = (cx.input(0), cx.auxiliary(0));
-        let coefficients = match cx.wants(0) {
-            true => cx.new_value([3, cx.shape(0).channels()].into()),
-            false => Span::EMPTY,
-        };
-        let operands = batch_norm::Gradients {
-            x,
-            gamma: cx.input(1),
-            mean,
-            rstd: cx.auxiliary(1),
-            dy,
-            dgamma,
-            dgamma_write,
-            dbeta,
-            dbeta_write,
-            coefficients,
-            workspace: Span::EMPTY,
-        };
-        cx.emit(Call::BatchNormGradients(self.params(cx.shape(0), self.momentum), operands));
-        cx.mean_over_ranks(coefficients);
-        if cx.wants(0) {
-            cx.contribute_norm_at_once(0, NormGradient { dy, x, mean, coefficients });
-        }
-    }
+/// Emits the pass from the gradient `dy` of normalized values to those of arguments `gamma` and the one after it, beta, and what it gives
+/// of the gradient of argument 0, which was normalized. That is over the whole batch if there are other ranks; none if it is not
+/// wanted.
+pub(super) fn gradients(
+    cx: &mut Emitter<'_, '_>,
+    params: BatchNormParams,
+    gamma: usize,
+    [mean, rstd]: [Span; 2],
+    dy: Span,
+) -> Option<NormGradient> {
+    let x = cx.input(0);
+    let (dgamma, dgamma_write) = cx.gradient(gamma);
+    let (dbeta, dbeta_write) = cx.gradient(gamma + 1);
+    let coefficients = match cx.wants(0) {
+        true => cx.new_value([3, cx.shape(0).channels()].into()),
+        false => Span::EMPTY,
+    };
+    let operands = batch_norm::Gradients {
+        x,
+        gamma: cx.input(gamma),
+        mean,
+        rstd,
+        dy,
+        dgamma,
+        dgamma_write,
+        dbeta,
+        dbeta_write,
+        coefficients,
+        workspace: Span::EMPTY,
+    };
+    cx.emit(Call::BatchNormGradients(params, operands));
+    cx.mean_over_ranks(coefficients);
+    cx.wants(0).then_some(NormGradient { dy, x, mean, coefficients })
 }
 
 /// The parameters of a pass over statistics of the whole batch, of which this rank has the rows of `params`.

@@ -391,31 +391,11 @@ impl NormConvActOp {
 
     /// From the gradient `g` of the normalized values to those of the normalization's parameters and input.
     fn backward_norm(&self, cx: &mut Emitter<'_, '_>, gamma: usize, g: Span) {
-        let x = cx.input(0);
         let [mean, _] = cx.moments(0).expect("the forward passes took them");
-        let (dgamma, dgamma_write) = cx.gradient(gamma);
-        let (dbeta, dbeta_write) = cx.gradient(gamma + 1);
-        let coefficients = match cx.wants(0) {
-            true => cx.new_value([3, cx.shape(0).channels()].into()),
-            false => Span::EMPTY,
-        };
-        let operands = batch_norm::Gradients {
-            x,
-            gamma: cx.input(gamma),
-            mean,
-            rstd: cx.auxiliary(RSTD),
-            dy: g,
-            dgamma,
-            dgamma_write,
-            dbeta,
-            dbeta_write,
-            coefficients,
-            workspace: Span::EMPTY,
-        };
-        cx.emit(Call::BatchNormGradients(self.norm_params(cx.shape(0), Mode::Training), operands));
-        cx.mean_over_ranks(coefficients);
-        if cx.wants(0) {
-            cx.contribute_norm(0, NormGradient { dy: g, x, mean, coefficients });
+        let params = self.norm_params(cx.shape(0), Mode::Training);
+        let statistics = [mean, cx.auxiliary(RSTD)];
+        if let Some(gradient) = super::batch_norm::gradients(cx, params, gamma, statistics, g) {
+            cx.contribute_norm(0, gradient);
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Several ranks, each with a part of every batch, against one with all of it.
 
 use crate::common::{network, norm_nodes, numbers};
-use crate::random_graphs::{Builder, choices};
+use crate::random_graphs::{Builder, choices, config};
 use engine::collective::{Staged, Threads};
 use engine::*;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use std::sync::Arc;
 
 /// Steps that are compared.
@@ -227,11 +226,6 @@ fn the_printed_plan_shows_where_ranks_wait() {
     // moments are taken once of what two normalizations read; the first one's input has no gradient
     assert_eq!(count(&plan, "collective.moments"), 4, "{plan}");
     assert_eq!(count(&plan, "collective.sum"), 4 + 2, "{plan}");
-}
-
-fn config() -> ProptestConfig {
-    let rng_seed = RngSeed::Fixed(0);
-    ProptestConfig { cases: 150, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -180,7 +180,7 @@ fn check_memory_options<B: Backend + Clone>(
 }
 
 /// The same graphs in every run.
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     let rng_seed = RngSeed::Fixed(0);
     ProptestConfig { cases: 150, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
 }

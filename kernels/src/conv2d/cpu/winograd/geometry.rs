@@ -154,8 +154,8 @@ impl Geometry {
         ((b.row + row) / self.tiles_h, (b.row + row) % self.tiles_h)
     }
 
-    /// The values of the input that `block` reads, and the block before it did not, if blocks are whole rows of tiles; an
-    /// estimate, for [`Prefetch`](super::gemm::Prefetch).
+    /// The values of the input that block `index` reads, and the one before it did not, if blocks are whole rows of tiles; none
+    /// if there is no such block. An estimate, for [`Prefetch`](super::gemm::Prefetch).
     pub(super) fn new_input(&self, index: usize, n: usize, m: usize) -> Range<usize> {
         let end = |index: usize| {
             let b = self.block(index);
