@@ -220,11 +220,12 @@ mod tests {
     use engine::collective::Threads;
 
     /// Calls `f` on each of three ranks of a small run.
-    fn on_three_ranks(lr: f64, f: impl Fn(&mut Stepper<'_, f64>, &mut Session<Reference>) + Sync) {
+    fn on_three_ranks(lr: f64, on_nan: OnNan, f: impl Fn(&mut Stepper<'_, f64>, &mut Session<Reference>) + Sync) {
         let mut settings = Settings::default();
         settings.network.layers = 1;
         settings.network.channels = 2.into();
         (settings.training.size, settings.training.batch, settings.training.lr) = (8, 4, lr);
+        settings.run.on_nan = on_nan;
         let images = Dataset::new((0..20 * 784).map(|i| (i % 251) as u8).collect(), vec![0; 20]);
         Threads::run(3, |communicator| {
             let ranks = Ranks::new(communicator);
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn ranks_that_have_drifted_apart_are_found() {
-        on_three_ranks(1e-3, |stepper, session| {
+        on_three_ranks(1e-3, OnNan::Stop, |stepper, session| {
             for _ in 0..3 {
                 stepper.step(session).unwrap();
             }
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_not_finite_ends_all_ranks_at_the_same_step() {
-        on_three_ranks(1e300, |stepper, session| {
+        on_three_ranks(1e300, OnNan::Stop, |stepper, session| {
             let error = (0..10).find_map(|_| stepper.step(session).err()).expect("weights beyond all measure");
             let steps = stepper.ranks.gather(stepper.position.step.to_le_bytes());
             assert!(steps.iter().all(|step| *step == steps[0]));
@@ -268,8 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn a_skipped_step_leaves_the_running_statistics_as_they_were() {
+        on_three_ranks(1e-3, OnNan::Skip, |stepper, session| {
+            for _ in 0..3 {
+                stepper.step(session).unwrap();
+            }
+            let read = |session: &Session<Reference>| session.tensor("decoder.layer_1.bn.running_mean").unwrap();
+            let before = read(session);
+            assert!(before.iter().any(|mean| *mean != 0.0));
+            session.set_tensor("encoder.layer_1.conv.bias", &[f64::NAN; 2]).unwrap();
+            assert!(stepper.step(session).unwrap().skipped.is_some());
+            assert_eq!(read(session), before);
+        });
+    }
+
+    #[test]
     fn the_leader_s_end_comes_before_all_else() {
-        on_three_ranks(1e-3, |stepper, _| {
+        on_three_ranks(1e-3, OnNan::Stop, |stepper, _| {
             assert!(matches!(stepper.next(false), Next::Step));
             assert!(matches!(stepper.next(stepper.ranks.is_leader()), Next::End));
         });
