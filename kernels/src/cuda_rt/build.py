@@ -22,12 +22,14 @@ import roofline
 
 NVRTC = "nvidia-cuda-nvrtc-cu12==12.0.140"
 PTXAS = "nvidia-cuda-nvcc-cu12==12.9.86"
-TARGET = "compute_70"
-GPUS = ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90", "sm_120"]
+TARGET = 70
+TARGETS = {"conv2d_tf32.cu": 80}  # sources that need a newer GPU
+GPUS = [70, 75, 80, 86, 90, 120]
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "kernels" / "src"
 COMMON = SOURCES / "cuda_rt" / "common.cuh"
+COMMON_NAME = "../../cuda_rt/common.cuh"  # as every source and header includes it
 RESOURCES = SOURCES / "cuda_rt" / "RESOURCES.md"
 ROOFLINE = SOURCES / "cuda_rt" / "ROOFLINE.md"
 
@@ -43,10 +45,21 @@ def toolchain():
     return ctypes.CDLL(str(nvrtc / "libnvrtc.so.12")), folder / "nvidia" / "cuda_nvcc" / "bin" / "ptxas"
 
 
+def target(source):
+    """Compute capability of the oldest GPU that a source is compiled for, times 10."""
+    return TARGETS.get(source.name, TARGET)
+
+
+def headers(source):
+    """{name that it is included by: file}: what all sources share, then the headers in the source's folder that it includes."""
+    beside = re.findall(r'^#include "([^"/]+)"$', source.read_text(), re.MULTILINE)
+    return {COMMON_NAME: COMMON} | {name: source.with_name(name) for name in beside}
+
+
 def fingerprint(source):
     """FNV-1a of the sources that a file's PTX depends on; tests in cuda_rt/ptx.rs compute the same."""
     state = 0xCBF29CE484222325
-    for byte in COMMON.read_bytes() + source.read_bytes():
+    for byte in b"".join(path.read_bytes() for path in [*headers(source).values(), source]):
         state = (state ^ byte) * 0x100000001B3 % 2**64
     return f"{state:016x}"
 
@@ -67,28 +80,27 @@ def compile_ptx(nvrtc, source):
         return buffer.value.decode()
 
     program = ctypes.c_void_p()
-    # The header is given by the name that sources include it by.
-    name = b"../../cuda_rt/common.cuh"
-    headers, names = (ctypes.c_char_p * 1)(COMMON.read_bytes()), (ctypes.c_char_p * 1)(name)
-    created = nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), source.name.encode(), 1, headers, names)
-    check(created)
-    options = [b"--std=c++17", f"--gpu-architecture={TARGET}".encode(), b"--extra-device-vectorization"]
+    included = headers(source)
+    strings = ctypes.c_char_p * len(included)
+    texts, names = strings(*(path.read_bytes() for path in included.values())), strings(*map(str.encode, included))
+    check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), source.name.encode(), len(included), texts, names))
+    options = [b"--std=c++17", f"--gpu-architecture=compute_{target(source)}".encode(), b"--extra-device-vectorization"]
     check(nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options)))
     ptx = text(nvrtc.nvrtcGetPTX, nvrtc.nvrtcGetPTXSize)
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     return f"// sources {fingerprint(source)}, {NVRTC}, made by cuda_rt/build.py\n{ptx}"
 
 
-def assemble(ptxas, name, ptx):
-    """Resources of every kernel on every GPU: {kernel: {gpu: (registers, shared bytes)}}."""
+def assemble(ptxas, source, ptx):
+    """Resources of every kernel on every GPU that can run it: {kernel: {gpu: (registers, shared bytes)}}."""
     resources = {}
-    for gpu in GPUS:
+    for gpu in [f"sm_{gpu}" for gpu in GPUS if gpu >= target(source)]:
         command = [ptxas, "-v", f"-arch={gpu}", "-o", "/dev/null", "--warn-on-spills", "--warn-on-local-memory-usage"]
         command += ["--warn-on-double-precision-use", "--warning-as-error", "/dev/stdin"]
         done = subprocess.run(command, input=ptx, capture_output=True, text=True)
         if done.returncode != 0:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ptxas error")]
-            raise SystemExit("\n".join([f"{name} for {gpu}:", *errors]))
+            raise SystemExit("\n".join([f"{source.name} for {gpu}:", *errors]))
         kernel = None
         for line in done.stderr.splitlines():
             if found := re.search(r"Compiling entry function '(\w+)'", line):
@@ -105,16 +117,17 @@ def table(resources):
         "# Resources of the CUDA kernels",
         "",
         "Written by `build.py`: what `ptxas` reports for the embedded PTX. Registers a thread on each architecture, and bytes of",
-        "shared memory a block. No kernel spills registers, uses local memory or double precision: `build.py` would fail.",
-        "No GPU has run them yet.",
+        "shared memory a block; `-` where a kernel needs a newer one. No kernel spills registers, uses local memory or double",
+        "precision: `build.py` would fail. No GPU has run them yet.",
         "",
-        "| kernel | " + " | ".join(GPUS) + " | shared |",
+        "| kernel | " + " | ".join(f"sm_{gpu}" for gpu in GPUS) + " | shared |",
         "| --- |" + " ---: |" * (len(GPUS) + 1),
     ]
     for kernel in sorted(resources):
         by_gpu = resources[kernel]
         shared = max(shared for _, shared in by_gpu.values())
-        lines.append(f"| `{kernel}` | " + " | ".join(str(by_gpu[gpu][0]) for gpu in GPUS) + f" | {shared} |")
+        registers = [str(by_gpu[f"sm_{gpu}"][0]) if f"sm_{gpu}" in by_gpu else "-" for gpu in GPUS]
+        lines.append(f"| `{kernel}` | " + " | ".join(registers) + f" | {shared} |")
     return "\n".join(lines) + "\n"
 
 
@@ -127,7 +140,7 @@ def main():
     for source in sorted(SOURCES.glob("**/*.cu")):
         ptx = compile_ptx(nvrtc, source)
         files[source.with_suffix(".ptx")] = ptx
-        resources |= assemble(ptxas, source.name, ptx)
+        resources |= assemble(ptxas, source, ptx)
     files[RESOURCES] = table(resources)
     files[ROOFLINE] = roofline.report(resources)
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]

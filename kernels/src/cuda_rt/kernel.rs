@@ -103,9 +103,9 @@ pub(crate) struct Signature {
     pub(crate) sizes: &'static [usize],
 }
 
-/// Declares the kernels of a `.cu` file: `name: threads of a block (types of the arguments)`.
+/// Declares the kernels of a `.cu` file, which includes headers in its folder: `name: threads of a block (types of the arguments)`.
 macro_rules! kernels {
-    ($file:literal { $($name:ident: $block:literal ($($arg:ty),* $(,)?),)* }) => {
+    ($file:literal $(with $header:literal)* { $($name:ident: $block:literal ($($arg:ty),* $(,)?),)* }) => {
         /// The kernels of this operation, loaded.
         pub(crate) struct Kernels {
             $($name: $crate::cuda_rt::Kernel<($($arg,)*)>,)*
@@ -121,6 +121,9 @@ macro_rules! kernels {
 
             #[cfg(test)]
             pub(crate) const SOURCE: (&'static str, &'static str) = (concat!($file, ".cu"), include_str!(concat!($file, ".cu")));
+
+            #[cfg(test)]
+            pub(crate) const HEADERS: &'static [&'static str] = &[$(include_str!($header)),*];
 
             #[cfg(test)]
             pub(crate) const SIGNATURES: &'static [$crate::cuda_rt::Signature] = &[$(

@@ -1,6 +1,6 @@
 //! The runtime beneath [`Cuda`](crate::Cuda): driver, memory, and launching kernels.
 //!
-//! The kernels are CUDA C++ beside each operation (`conv2d/cuda/conv2d.cu`), with what they share in `common.cuh`. `build.py`
+//! The kernels are CUDA C++ beside each operation (`conv2d/cuda/conv2d.cu`), with what all share in `common.cuh`. `build.py`
 //! compiles them ahead of time to PTX, which is embedded here and compiled for the GPU at hand by its driver: to run, nothing but the
 //! driver is needed, and to build, nothing at all. `RESOURCES.md` says what the kernels cost on each architecture,
 //! and `ROOFLINE.md` what that makes of a training step, on paper.

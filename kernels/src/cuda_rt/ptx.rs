@@ -5,6 +5,7 @@ use crate::{activation, adamw, add, batch_norm, conv2d, cuda_rt, epilogue, finit
 
 struct File {
     source: (&'static str, &'static str),
+    headers: &'static [&'static str],
     ptx: &'static str,
     signatures: &'static [Signature],
 }
@@ -13,6 +14,7 @@ macro_rules! files {
     ($($($module:ident)::+),*) => {
         [$(File {
             source: $($module)::+::Kernels::SOURCE,
+            headers: $($module)::+::Kernels::HEADERS,
             ptx: $($module)::+::Kernels::PTX,
             signatures: $($module)::+::Kernels::SIGNATURES,
         }),*]
@@ -43,8 +45,9 @@ fn fingerprint(bytes: impl Iterator<Item = u8>) -> String {
 
 #[test]
 fn the_ptx_is_that_of_the_sources() {
-    for File { source: (name, source), ptx, .. } in FILES {
-        let want = fingerprint(include_str!("common.cuh").bytes().chain(source.bytes()));
+    for File { source: (name, source), headers, ptx, .. } in FILES {
+        let texts = [&[include_str!("common.cuh")], headers, &[source]].concat();
+        let want = fingerprint(texts.into_iter().flat_map(str::bytes));
         let first = ptx.lines().next().unwrap_or_default();
         assert!(
             first.starts_with(&format!("// sources {want},")),
@@ -95,7 +98,7 @@ fn declarations(ptx: &str) -> Vec<(String, Vec<usize>, u32)> {
 /// The driver takes whatever bytes it is given: an argument too many or of another size would go unnoticed.
 #[test]
 fn launchers_pass_what_kernels_take() {
-    for File { source: (name, _), ptx, signatures } in FILES {
+    for File { source: (name, _), ptx, signatures, .. } in FILES {
         let declared = declarations(ptx);
         assert_eq!(declared.len(), signatures.len(), "kernels of {name}");
         for (kernel, sizes, threads) in declared {

@@ -19,139 +19,16 @@
 // long sum. The sum is cut into `splits` parts whose boundaries depend on the shape alone; `conv2d_sum_splits` adds them in order.
 //
 // Images of one channel, the first and last of the network, would leave most of a tile empty: `from_one` and `to_one`.
-#include "../../cuda_rt/common.cuh"
+#include "conv2d.cuh"
 
-#define THREADS 128
-#define TILE_ROWS 128
-#define DEPTH 16
-// Rows of the weight gradient's tile.
-#define TILE_TAPS 64
 // Row lengths in shared memory: a multiple of 4 for 16-byte reads, off a multiple of 32 for the banks.
 #define ROWS_STRIDE (TILE_ROWS + 4)
 #define TAPS_STRIDE (TILE_TAPS + 4)
 #define COLUMNS_STRIDE(TN) (8 * (TN) + 4)
 
-// `Shape` in conv2d/cuda/mod.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose neighbours it reads.
-struct Conv {
-    u32 pixels, out_h, out_w, out_channels; // of all images
-    u32 in_h, in_w, in_channels;
-    u32 group_in, group_out; // channels a group
-    u32 r, s, stride_h, stride_w, pad_h, pad_w;
-    u32 depth;         // r s group_in: length of the sum
-    u32 weight_stride; // elements of w between neighbours in its last but one index
-    u32 split_pixels;  // pixels that a block of the weight gradient sums, a multiple of DEPTH
-    u32 add;
-};
-static_assert(sizeof(Conv) == 76, "as in Rust");
-
-// Where the window of a pixel begins: index of its image's first pixel, and row and column, which may be outside.
-struct Window {
-    int base;
-    short row, column;
-};
-
-// The window of `pixel`; for the adjoint, its last row and column. Outside of everything if there is no such pixel.
-template <bool ADJOINT> __device__ __forceinline__ Window window(const Conv &p, u32 pixel, u32 end) {
-    if (pixel >= end) {
-        return {0, -32768, -32768};
-    }
-    const int column = pixel % p.out_w, line = pixel / p.out_w;
-    const int row = line % p.out_h, image = line / p.out_h;
-    const int base = image * p.in_h * p.in_w;
-    if (ADJOINT) {
-        return {base, static_cast<short>(row + p.pad_h), static_cast<short>(column + p.pad_w)};
-    }
-    return {base, static_cast<short>(row * p.stride_h - p.pad_h), static_cast<short>(column * p.stride_w - p.pad_w)};
-}
-
-// Index of the pixel that tap (r, s) of a window reads, or -1 if it is outside, or falls between the strides.
-template <bool ADJOINT> __device__ __forceinline__ int neighbour(const Conv &p, Window at, int r, int s) {
-    int row, column;
-    if (ADJOINT) {
-        row = at.row - r;
-        column = at.column - s;
-        if (row < 0 || column < 0) {
-            return -1;
-        }
-        if (p.stride_h != 1 || p.stride_w != 1) {
-            const int up = row / p.stride_h, left = column / p.stride_w;
-            if (up * p.stride_h != row || left * p.stride_w != column) {
-                return -1;
-            }
-            row = up;
-            column = left;
-        }
-    } else {
-        row = at.row + r;
-        column = at.column + s;
-        if (row < 0 || column < 0) {
-            return -1;
-        }
-    }
-    return row < p.in_h && column < p.in_w ? at.base + row * static_cast<int>(p.in_w) + column : -1;
-}
-
-// VEC consecutive values.
-template <int VEC> struct Vec {
-    float v[VEC];
-};
-
-template <int VEC> __device__ __forceinline__ Vec<VEC> load(const float *from, bool inside) {
-    Vec<VEC> out;
-    if constexpr (VEC == 4) {
-        const float4 value = inside ? __ldg(reinterpret_cast<const float4 *>(from)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        out.v[0] = value.x;
-        out.v[1] = value.y;
-        out.v[2] = value.z;
-        out.v[3] = value.w;
-    } else {
-        out.v[0] = inside ? __ldg(from) : 0.0f;
-    }
-    return out;
-}
-
-// `Map` in conv2d/cuda/mod.rs: scale[c] a + shift[c] in channel c, or a itself if there is no scale.
-struct Map {
-    const float *scale, *shift;
-};
-static_assert(sizeof(Map) == 16, "as in Rust");
-
-// The map of VEC consecutive channels, to be applied to many pixels.
-template <int VEC> struct Affine {
-    Vec<VEC> scale, shift;
-
-    __device__ __forceinline__ void of(const Map &map, u32 channel, bool inside) {
-        scale = load<VEC>(map.scale + (inside ? channel : 0), inside);
-        shift = load<VEC>(map.shift + (inside ? channel : 0), inside);
-    }
-
-    __device__ __forceinline__ void apply(Vec<VEC> &value) const {
-#pragma unroll
-        for (u32 v = 0; v < VEC; ++v) {
-            value.v[v] = fmaf(scale.v[v], value.v[v], shift.v[v]);
-        }
-    }
-};
-
 __device__ __forceinline__ float4 read4(const float *from) {
     return *reinterpret_cast<const float4 *>(from);
 }
-
-// A position in the sum: tap (r, s), channel c of the group.
-struct Cursor {
-    u32 r, s, c;
-
-    // Carries c over to the taps.
-    __device__ __forceinline__ void carry(const Conv &p) {
-        while (c >= p.group_in) {
-            c -= p.group_in;
-            if (++s == p.s) {
-                s = 0;
-                ++r;
-            }
-        }
-    }
-};
 
 // acc[i][j] += a[i] b[j] for DEPTH steps of the tiles in shared memory.
 template <int TM, int TN>
@@ -192,69 +69,25 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
                                        const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,
                                        float *b) {
     constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
-    constexpr u32 VECS = DEPTH / VEC;                    // vectors of a pixel in a step
-    constexpr u32 A_STEP = THREADS / VECS;               // pixels that the block loads at once
-    constexpr u32 A_LOADS = TILE_ROWS / A_STEP;          // vectors of the image that a thread loads in a step
-    constexpr u32 B_LOADS = DEPTH * COLUMNS / VEC / THREADS; // and of the weight
+    using Loads = GatherLoads<ADJOINT, VEC, COLUMNS>;
     const u32 tid = threadIdx.x, first = blockIdx.x * TILE_ROWS, column0 = blockIdx.y * COLUMNS, group = blockIdx.z;
     windows[tid] = window<ADJOINT>(p, first + tid, p.pixels);
-
-    const float *source = in + group * p.group_in;
-    const u32 vec = tid % VECS, row0 = tid / VECS;
-    Cursor at = {0, 0, vec * VEC};
-    at.carry(p);
-    Vec<VEC> from_image[A_LOADS], from_weight[B_LOADS];
-
-    auto fetch = [&](u32 depth0) {
-        Affine<VEC> affine;
-        if (map.scale) {
-            affine.of(map, group * p.group_in + at.c, at.r < p.r);
-        }
-#pragma unroll
-        for (u32 i = 0; i < A_LOADS; ++i) {
-            const int pixel = at.r < p.r ? neighbour<ADJOINT>(p, windows[row0 + i * A_STEP], at.r, at.s) : -1;
-            const u32 index = static_cast<u32>(pixel) * p.in_channels + at.c;
-            from_image[i] = load<VEC>(source + (pixel >= 0 ? index : 0), pixel >= 0);
-            if (map.scale && pixel >= 0) {
-                affine.apply(from_image[i]);
-            }
-        }
-#pragma unroll
-        for (u32 i = 0; i < B_LOADS; ++i) {
-            u32 index;
-            bool inside;
-            if (ADJOINT) {
-                const u32 column = column0 + row0 + i * A_STEP;
-                inside = at.r < p.r && column < p.group_out;
-                index = ((at.r * p.s + at.s) * p.group_out + column) * p.weight_stride + group * p.group_in + at.c;
-            } else {
-                const u32 e = tid + i * THREADS;
-                const u32 depth = depth0 + e / (COLUMNS / VEC), column = column0 + e % (COLUMNS / VEC) * VEC;
-                inside = depth < p.depth && column < p.group_out;
-                index = depth * p.weight_stride + group * p.group_out + column;
-            }
-            from_weight[i] = load<VEC>(w + (inside ? index : 0), inside);
-        }
-        at.c += DEPTH;
-        at.carry(p);
-    };
+    Loads loads(p, map, in, w, windows);
     auto store = [&](u32 buffer) {
         float *to_a = a + buffer * DEPTH * ROWS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
 #pragma unroll
-        for (u32 i = 0; i < A_LOADS; ++i) {
+        for (u32 i = 0; i < Loads::A_LOADS; ++i) {
 #pragma unroll
             for (u32 v = 0; v < VEC; ++v) {
-                to_a[(vec * VEC + v) * ROWS_STRIDE + row0 + i * A_STEP] = from_image[i].v[v];
+                to_a[(loads.vec * VEC + v) * ROWS_STRIDE + loads.row(i)] = loads.image[i].v[v];
             }
         }
 #pragma unroll
-        for (u32 i = 0; i < B_LOADS; ++i) {
-            const u32 e = tid + i * THREADS;
+        for (u32 i = 0; i < Loads::B_LOADS; ++i) {
 #pragma unroll
             for (u32 v = 0; v < VEC; ++v) {
-                const u32 depth = ADJOINT ? vec * VEC + v : e / (COLUMNS / VEC);
-                const u32 column = ADJOINT ? row0 + i * A_STEP : e % (COLUMNS / VEC) * VEC + v;
-                to_b[depth * B_STRIDE + column] = from_weight[i].v[v];
+                const u32 depth = loads.weight_depth(i) + (ADJOINT ? v : 0), column = loads.weight_column(i) + (ADJOINT ? 0 : v);
+                to_b[depth * B_STRIDE + column] = loads.weight[i].v[v];
             }
         }
     };
@@ -263,13 +96,13 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
     float acc[8][TN] = {};
     const u32 steps = (p.depth + DEPTH - 1) / DEPTH;
     __syncthreads(); // windows
-    fetch(0);
+    loads.fetch(0);
     store(0);
     __syncthreads();
     for (u32 step = 0; step < steps; ++step) {
         const u32 buffer = step % 2;
         if (step + 1 < steps) {
-            fetch((step + 1) * DEPTH);
+            loads.fetch((step + 1) * DEPTH);
         }
         multiply<8, TN>(acc, a + buffer * DEPTH * ROWS_STRIDE + ty * 8, ROWS_STRIDE, b + buffer * DEPTH * B_STRIDE + tx * 4,
                         B_STRIDE);
@@ -337,93 +170,43 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
                                             const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial,
                                             Window *windows, float *a, float *b) {
     constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
-    constexpr u32 A_VECS = TILE_TAPS / VA, B_VECS = COLUMNS / VB;       // vectors of a pixel
-    constexpr u32 A_STEP = THREADS / A_VECS, B_STEP = THREADS / B_VECS; // pixels that the block loads at once
-    constexpr u32 A_LOADS = DEPTH / A_STEP, B_LOADS = DEPTH / B_STEP;
-    const u32 tid = threadIdx.x, split = blockIdx.z % splits, group = blockIdx.z / splits;
-    const u32 row0 = blockIdx.x * TILE_TAPS, column0 = blockIdx.y * COLUMNS;
-    const u32 begin = split * p.split_pixels;
-    const u32 end = begin + p.split_pixels < p.pixels ? begin + p.split_pixels : p.pixels;
-
-    // A thread loads the same (r, s, c) of all pixels, and the same k.
-    const u32 a_pixel = tid / A_VECS, b_pixel = tid % THREADS / B_VECS;
-    const u32 a_column = tid % A_VECS * VA, b_column = tid % B_VECS * VB;
-    const bool a_inside = row0 + a_column < p.depth, b_inside = column0 + b_column < p.group_out;
-    Cursor at = {0, 0, a_inside ? row0 + a_column : 0};
-    at.carry(p);
-    const float *source = in + group * p.group_in + at.c;
-    const float *gradient = dy + group * p.group_out + column0 + b_column;
-    Vec<VA> from_image[A_LOADS];
-    Vec<VB> from_gradient[B_LOADS];
-    Affine<VA> image_affine;
-    Affine<VB> gradient_affine;
-    if (in_map.scale) {
-        image_affine.of(in_map, group * p.group_in + at.c, a_inside);
-    }
-    if (dy_map.scale) {
-        gradient_affine.of(dy_map, group * p.group_out + column0 + b_column, b_inside);
-    }
-
-    auto prepare = [&](u32 step) {
-        if (tid < DEPTH) {
-            windows[step % 2 * DEPTH + tid] = window<false>(p, begin + step * DEPTH + tid, end);
-        }
-    };
-    auto fetch = [&](u32 step) {
-#pragma unroll
-        for (u32 i = 0; i < A_LOADS; ++i) {
-            const int pixel = neighbour<false>(p, windows[step % 2 * DEPTH + a_pixel + i * A_STEP], at.r, at.s);
-            const bool inside = a_inside && pixel >= 0;
-            from_image[i] = load<VA>(source + (inside ? static_cast<u32>(pixel) * p.in_channels : 0), inside);
-            if (in_map.scale && inside) {
-                image_affine.apply(from_image[i]);
-            }
-        }
-#pragma unroll
-        for (u32 i = 0; i < B_LOADS; ++i) {
-            const u32 pixel = begin + step * DEPTH + b_pixel + i * B_STEP;
-            const bool inside = b_inside && pixel < end;
-            from_gradient[i] = load<VB>(inside ? gradient + pixel * p.out_channels : dy, inside);
-            if (dy_map.scale && inside) {
-                gradient_affine.apply(from_gradient[i]);
-            }
-        }
-    };
+    using Loads = ReduceLoads<VA, VB, COLUMNS>;
+    Loads loads(p, splits, in_map, in, dy_map, dy, windows);
     auto store = [&](u32 buffer) {
         float *to_a = a + buffer * DEPTH * TAPS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
 #pragma unroll
-        for (u32 i = 0; i < A_LOADS; ++i) {
+        for (u32 i = 0; i < Loads::A_LOADS; ++i) {
 #pragma unroll
             for (u32 v = 0; v < VA; ++v) {
-                to_a[(a_pixel + i * A_STEP) * TAPS_STRIDE + a_column + v] = from_image[i].v[v];
+                to_a[loads.a_pixel(i) * TAPS_STRIDE + loads.a_row + v] = loads.image[i].v[v];
             }
         }
 #pragma unroll
-        for (u32 i = 0; i < B_LOADS; ++i) {
+        for (u32 i = 0; i < Loads::B_LOADS; ++i) {
 #pragma unroll
             for (u32 v = 0; v < VB; ++v) {
-                to_b[(b_pixel + i * B_STEP) * B_STRIDE + b_column + v] = from_gradient[i].v[v];
+                to_b[loads.b_pixel(i) * B_STRIDE + loads.b_column + v] = loads.grad[i].v[v];
             }
         }
     };
 
-    const u32 tx = tid % 8, ty = tid / 8;
+    const u32 tx = threadIdx.x % 8, ty = threadIdx.x / 8;
     float acc[4][TN] = {};
-    const u32 steps = end > begin ? (end - begin + DEPTH - 1) / DEPTH : 0;
-    prepare(0);
-    prepare(1);
+    const u32 steps = loads.steps();
+    loads.prepare(0);
+    loads.prepare(1);
     __syncthreads();
     if (steps > 0) {
-        fetch(0);
+        loads.fetch(0);
         store(0);
     }
     __syncthreads();
     for (u32 step = 0; step < steps; ++step) {
         const u32 buffer = step % 2;
         if (step + 1 < steps) {
-            fetch(step + 1);
+            loads.fetch(step + 1);
             // in the place of this step's, which were read before the last barrier
-            prepare(step + 2);
+            loads.prepare(step + 2);
         }
         multiply<4, TN>(acc, a + buffer * DEPTH * TAPS_STRIDE + ty * 4, TAPS_STRIDE, b + buffer * DEPTH * B_STRIDE + tx * 4,
                         B_STRIDE);
@@ -433,13 +216,13 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
         __syncthreads();
     }
 
-    float *out = partial + split * (p.depth * p.weight_stride) + group * p.group_out;
+    float *out = partial + loads.split * (p.depth * p.weight_stride) + loads.group * p.group_out;
 #pragma unroll
     for (u32 i = 0; i < 4; ++i) {
-        const u32 row = row0 + ty * 4 + i;
+        const u32 row = loads.row0 + ty * 4 + i;
 #pragma unroll
         for (u32 j = 0; j < TN; ++j) {
-            const u32 column = column0 + j / 4 * 32 + tx * 4 + j % 4;
+            const u32 column = loads.column0 + j / 4 * 32 + tx * 4 + j % 4;
             if (row < p.depth && column < p.group_out) {
                 out[row * p.weight_stride + column] = acc[i][j];
             }

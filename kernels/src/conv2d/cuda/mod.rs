@@ -5,7 +5,7 @@ use crate::Write;
 use crate::cuda_rt::columns::Columns;
 use crate::cuda_rt::{Arg, Device, Ptr, Slice, kernels};
 
-kernels!("conv2d" {
+kernels!("conv2d" with "conv2d.cuh" {
     conv2d_forward_1x32: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_forward_4x32: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_forward_4x64: 128 (Shape, Map, Ptr, Ptr, Ptr, Ptr),
@@ -25,7 +25,7 @@ kernels!("conv2d" {
     conv2d_bias: 256 (Columns, Ptr, Ptr, u32),
 });
 
-// Constants of conv2d.cu.
+// Constants of conv2d.cuh and conv2d.cu.
 const TILE_ROWS: usize = 128;
 const TILE_TAPS: usize = 64;
 const DEPTH: usize = 16;
@@ -38,7 +38,7 @@ const WEIGHT_BLOCKS: usize = 512;
 /// Pixels that are worth a part of a weight gradient's sum.
 const MIN_SPLIT_PIXELS: usize = 256;
 
-/// `Conv` in conv2d.cu.
+/// `Conv` in conv2d.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -63,10 +63,10 @@ pub(crate) struct Shape {
     add: u32,
 }
 
-// SAFETY: `Conv` in conv2d.cu has the same fields.
+// SAFETY: `Conv` in conv2d.cuh has the same fields.
 unsafe impl Arg for Shape {}
 
-/// `Map` in conv2d.cu: an affine map of channels; no addresses if there is none.
+/// `Map` in conv2d.cuh: an affine map of channels; no addresses if there is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Map {
@@ -74,7 +74,7 @@ pub(crate) struct Map {
     shift: Ptr,
 }
 
-// SAFETY: `Map` in conv2d.cu has the same fields.
+// SAFETY: `Map` in conv2d.cuh has the same fields.
 unsafe impl Arg for Map {}
 
 /// The values of an operand, and its [`Affine`](super::Affine) map: two slices as long as it has channels, or empty.
