@@ -11,6 +11,7 @@
 
 #include "failure.h"
 #include "fiber.h"
+#include "mma.h"
 #include "shim.h"
 
 uint3 threadIdx, blockIdx;
@@ -143,6 +144,19 @@ void enter(Grid& grid, size_t thread) {
     grid.threads[thread].fiber->enter();
 }
 
+// `mma.sync` of a warp whose first thread is `first`: each lane's value is the address of what it has of the matrices.
+void multiply_matrices(Grid& grid, size_t first, size_t lanes) {
+    const MmaLane* fragments[warp_size];
+    const Thread* threads = grid.threads.data() + first;
+    if (lanes < warp_size) fail(Code::launch_failed, text("mma.sync in a warp of %zu lanes, it takes all 32: ", lanes) + place(*threads));
+    for (size_t i = 0; i < warp_size; i++) {
+        fragments[i] = reinterpret_cast<const MmaLane*>(threads[i].value);
+        if (const float* wrong = not_tf32(*fragments[i]))
+            fail(Code::launch_failed, text("mma.sync multiplies %.9g, which is no TF32 number (cvt.rna.tf32.f32 makes one): ", *wrong) + place(threads[i]));
+    }
+    multiply_add(fragments);
+}
+
 // A warp operation happens when all lanes of its mask are there; until then nothing does.
 void complete_warp(Grid& grid, size_t warp) {
     size_t first = warp * warp_size, lanes = std::min(warp_size, grid.count - first);
@@ -167,6 +181,7 @@ void complete_warp(Grid& grid, size_t warp) {
             return;
         }
     }
+    if (arrived->warp_op == WarpOp::mma) multiply_matrices(grid, first, lanes);
     uint64_t ballot = 0;
     for (size_t i = 0; i < lanes; i++)
         if ((mask >> i & 1) && grid.threads[first + i].value != 0) ballot |= 1ull << i;

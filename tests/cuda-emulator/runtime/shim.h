@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernel_table.h"
+#include "mma.h"
 
 #define __global__
 #define __device__
@@ -50,7 +51,7 @@ struct SharedSlot {
 };
 void* dynamic_shared();
 
-enum class WarpOp { shuffle, ballot, sync };
+enum class WarpOp { shuffle, ballot, sync, mma };
 enum class BlockOp { barrier, count, all, any };
 
 // Both wait: for every thread of the block, and for every lane in `mask`.
@@ -76,6 +77,12 @@ T shuffle(unsigned mask, T value, int source, const char* file, int line) {
     bits = warp_wait(WarpOp::shuffle, mask, bits, source, file, line);
     memcpy(&value, &bits, sizeof(T));
     return value;
+}
+
+// Leaves d in the caller's registers, which the scheduler writes when all lanes are there.
+inline void mma(float (&d)[4], const float (&a)[4], const float (&b)[2], const char* file, int line) {
+    MmaLane fragments{a, b, d};
+    warp_wait(WarpOp::mma, 0xffffffffu, reinterpret_cast<uint64_t>(&fragments), 0, file, line);
 }
 
 template <class To, class From>
@@ -129,6 +136,10 @@ inline float cos_approximately(float x) { return cosf(x); }
 #define __shfl_up_sync(mask, value, ...) CUDA_EMULATOR_SHUFFLE(up, mask, value, __VA_ARGS__)
 #define __shfl_down_sync(mask, value, ...) CUDA_EMULATOR_SHUFFLE(down, mask, value, __VA_ARGS__)
 #define __shfl_xor_sync(mask, value, ...) CUDA_EMULATOR_SHUFFLE(xor, mask, value, __VA_ARGS__)
+
+// For kernels to call in place of inline PTX, which only NVRTC understands: see mma.h.
+#define CUDA_EMULATOR_CVT_RNA_TF32(x) cuda_emulator::to_tf32(x)
+#define CUDA_EMULATOR_MMA_M16N8K8_TF32(d, a, b) cuda_emulator::mma(d, a, b, __FILE__, __LINE__)
 
 #define __trap() cuda_emulator::trap("__trap()", __FILE__, __LINE__)
 #define assert(condition) ((condition) ? (void)0 : cuda_emulator::trap("assert(" #condition ")", __FILE__, __LINE__))

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{Error, Result, rewrite::rewrite};
 
-const RUNTIME: [(&str, &str); 14] = [
+const RUNTIME: [(&str, &str); 16] = [
     ("driver.cpp", include_str!("../runtime/driver.cpp")),
     ("failure.h", include_str!("../runtime/failure.h")),
     ("fiber.cpp", include_str!("../runtime/fiber.cpp")),
@@ -20,6 +20,8 @@ const RUNTIME: [(&str, &str); 14] = [
     ("kernel_table.h", include_str!("../runtime/kernel_table.h")),
     ("memory.cpp", include_str!("../runtime/memory.cpp")),
     ("memory.h", include_str!("../runtime/memory.h")),
+    ("mma.cpp", include_str!("../runtime/mma.cpp")),
+    ("mma.h", include_str!("../runtime/mma.h")),
     ("module.cpp", include_str!("../runtime/module.cpp")),
     ("module.h", include_str!("../runtime/module.h")),
     ("scheduler.cpp", include_str!("../runtime/scheduler.cpp")),

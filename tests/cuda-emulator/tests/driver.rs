@@ -92,6 +92,64 @@ fn the_shim_speaks_the_language() {
     });
 }
 
+/// The 10 registers of each lane, laid out as the PTX ISA says in "Matrix Fragments for mma.m16n8k8" (element `i` of lane `4 g + t`),
+/// and every element of all three matrices another whole number, so that no register can be another one's. The product is exact.
+#[test]
+fn matrices_are_multiplied_as_their_fragments_lie() {
+    emulated("matrices_are_multiplied_as_their_fragments_lie", &[], |gpu| {
+        let a = |row: usize, k: usize| 1 + 8 * row + k;
+        let b = |k: usize, column: usize| (1 + 8 * k + column).pow(3) % 2039;
+        let c = |row: usize, column: usize| 1_000_000 + 1000 * row + column;
+        let product = |row, column| c(row, column) + (0..8).map(|k| a(row, k) * b(k, column)).sum::<usize>();
+        let lanes = || (0..32).map(|lane| (lane / 4, lane % 4));
+        let of_a = lanes().flat_map(|(g, t)| [a(g, t), a(g + 8, t), a(g, t + 4), a(g + 8, t + 4)]);
+        let of_b = lanes().flat_map(|(g, t)| [b(t, g), b(t + 4, g)]);
+        let rows_and_columns =
+            || lanes().flat_map(|(g, t)| [(g, 2 * t), (g, 2 * t + 1), (g + 8, 2 * t), (g + 8, 2 * t + 1)]);
+        let of_c = rows_and_columns().map(|(row, column)| c(row, column));
+        let x: Vec<f32> = of_a.chain(of_b).chain(of_c).map(|x| x as f32).collect();
+        let expected: Vec<f32> = rows_and_columns().map(|(row, column)| product(row, column) as f32).collect();
+        let (x, mut y) = (gpu.upload(&x), gpu.uninitialized(128));
+        let function = gpu.function("multiply_fragments", "u64 u64");
+        gpu.launch(&function, 1, 32, |arguments| _ = arguments.arg(&x).arg(&mut y)).unwrap();
+        gpu.compare(&y, &expected);
+
+        let error = gpu.launch(&function, 1, 20, |arguments| _ = arguments.arg(&x).arg(&mut y)).unwrap_err();
+        assert!(error.to_string().contains("mma.sync in a warp of 20 lanes"), "{error}");
+    });
+}
+
+#[test]
+fn tf32_is_the_nearest_and_of_two_the_larger() {
+    emulated("tf32_is_the_nearest_and_of_two_the_larger", &[], |gpu| {
+        let ulp = 2f32.powi(-10);
+        let least = f32::from_bits(1 << 13);
+        let rounded = [
+            (1.0, 1.0),
+            (1.0 + 0.499 * ulp, 1.0),
+            (1.0 + 0.5 * ulp, 1.0 + ulp),
+            (-1.0 - 0.5 * ulp, -1.0 - ulp),
+            (1.0 + 1.5 * ulp, 1.0 + 2.0 * ulp),
+            (2047.0, 2047.0),
+            (2049.0, 2050.0),
+            (4095.0, 4096.0),
+            (0.0, 0.0),
+            (-0.0, -0.0),
+            (f32::from_bits(1 << 12), least),
+            (f32::from_bits((1 << 12) - 1), 0.0),
+            (f32::MAX, f32::INFINITY),
+            (f32::NEG_INFINITY, f32::NEG_INFINITY),
+            (f32::NAN, f32::from_bits(0x7fff_ffff)),
+        ];
+        let (x, mut y) = (gpu.upload(&rounded.map(|(x, _)| x)), gpu.uninitialized(rounded.len()));
+        let function = gpu.function("round_to_tf32", "u64 u64");
+        gpu.launch(&function, 1, rounded.len() as u32, |arguments| _ = arguments.arg(&x).arg(&mut y)).unwrap();
+        for ((x, expected), found) in rounded.into_iter().zip(gpu.download(&y)) {
+            assert_eq!(found.to_bits(), expected.to_bits(), "{x} became {found}, expected {expected}");
+        }
+    });
+}
+
 /// `y = relu(2 x[i + 1] + 0.5)`
 fn affine(gpu: &Gpu) {
     let n = 100;

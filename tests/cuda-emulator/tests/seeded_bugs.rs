@@ -319,3 +319,42 @@ fn shuffle_in_a_branch() {
         gpu.compare(&y, &[ramp(32)[3]; 32]);
     });
 }
+
+/// Multiplies a 16x8 and an 8x8 matrix of whole numbers, the second of which has a column of zeros; `more` is added to the first.
+fn check_product(gpu: &Gpu, kernel: &str, more: f32) {
+    let a = ramp(16 * 8);
+    let b: Vec<f32> = (0..8 * 8).map(|i| if i % 8 == 3 { 0.0 } else { (i * i % 67) as f32 }).collect();
+    let element = |i: usize| (0..8).map(|k| a[i / 8 * 8 + k] * b[8 * k + i % 8]).sum();
+    let expected: Vec<f32> = (0..16 * 8).map(element).collect();
+    let a: Vec<f32> = a.iter().map(|a| a + more).collect();
+    let (a, b, mut d) = (gpu.upload(&a), gpu.upload(&b), gpu.uninitialized(expected.len()));
+    let function = gpu.function(kernel, "u64 u64 u64");
+    gpu.launch(&function, 1, 32, |arguments| _ = arguments.arg(&a).arg(&b).arg(&mut d)).unwrap();
+    gpu.compare(&d, &expected);
+}
+
+#[test]
+fn fragment_in_the_wrong_registers() {
+    seeded("fragment_in_the_wrong_registers", &[ANY_ORDER], |gpu| check_product(gpu, "matrix_product", 0.0));
+}
+
+#[test]
+fn matrix_product_without_a_lane() {
+    seeded("matrix_product_without_a_lane", &[Finder::Message("which has returned")], |gpu| {
+        check_product(gpu, "matrix_product_of_some", 0.0);
+    });
+}
+
+#[test]
+fn matrix_product_in_a_branch() {
+    seeded("matrix_product_in_a_branch", &[Finder::Message("for lanes that wait elsewhere")], |gpu| {
+        check_product(gpu, "matrix_product_of_rows", 0.0);
+    });
+}
+
+#[test]
+fn matrix_product_of_unrounded_operands() {
+    seeded("matrix_product_of_unrounded_operands", &[Finder::Message("which is no TF32 number")], |gpu| {
+        check_product(gpu, "product_of_rounded", 2f32.powi(-12));
+    });
+}
