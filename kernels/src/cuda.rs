@@ -25,6 +25,8 @@ use std::sync::Arc;
 /// Passes are started, and run one after the other; reading waits for them. All kernels sum in an order that depends on the shapes
 /// alone, so the same calls give the same bits on one GPU.
 ///
+/// [`Cuda::with_tf32`] computes convolutions on tensor cores, of operands with less precision.
+///
 /// **No GPU has run this backend yet**: see the README for how it has been checked.
 ///
 /// # Panics
@@ -43,6 +45,8 @@ struct Runtime {
     add: add::cuda::Kernels,
     batch_norm: batch_norm::cuda::Kernels,
     conv2d: conv2d::cuda::Kernels,
+    /// Convolutions on tensor cores, if they are to be used.
+    conv2d_tf32: Option<conv2d::cuda::tf32::Kernels>,
     epilogue: epilogue::cuda::Kernels,
     fill: fill::Kernels,
     finite: finite::cuda::Kernels,
@@ -84,7 +88,31 @@ impl Cuda {
     /// # Errors
     /// [`CudaError`] if there is no driver or no such GPU, the GPU is too old, or the driver fails.
     pub fn new(ordinal: usize) -> Result<Cuda, CudaError> {
+        Cuda::load(ordinal, Device::new(ordinal)?, None)
+    }
+
+    /// As [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of mantissa in place of
+    /// 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude, so a result by that of the sum of its
+    /// products' magnitudes, and by f32's rounding; whole numbers up to 2048 are multiplied exactly. Shapes that the tensor cores'
+    /// kernels do not take, those with channels (of a group) not in fours, stay in f32.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`CudaError::NoTf32`] if the GPU's compute capability is less than 8.0 (2020).
+    pub fn with_tf32(ordinal: usize) -> Result<Cuda, CudaError> {
         let mut device = Device::new(ordinal)?;
+        let (major, minor) = device.capability;
+        if major < 8 {
+            return Err(CudaError::NoTf32 { ordinal, name: device.name.clone(), major, minor });
+        }
+        let tf32 = conv2d::cuda::tf32::Kernels::load(&mut device)?;
+        Cuda::load(ordinal, device, Some(tf32))
+    }
+
+    fn load(
+        ordinal: usize,
+        mut device: Device,
+        conv2d_tf32: Option<conv2d::cuda::tf32::Kernels>,
+    ) -> Result<Cuda, CudaError> {
         Ok(Cuda {
             runtime: Arc::new(Runtime {
                 activation: activation::cuda::Kernels::load(&mut device)?,
@@ -92,6 +120,7 @@ impl Cuda {
                 add: add::cuda::Kernels::load(&mut device)?,
                 batch_norm: batch_norm::cuda::Kernels::load(&mut device)?,
                 conv2d: conv2d::cuda::Kernels::load(&mut device)?,
+                conv2d_tf32,
                 epilogue: epilogue::cuda::Kernels::load(&mut device)?,
                 fill: fill::Kernels::load(&mut device)?,
                 finite: finite::cuda::Kernels::load(&mut device)?,
@@ -114,6 +143,11 @@ impl Cuda {
     pub fn ordinal(&self) -> usize {
         self.runtime.ordinal
     }
+
+    /// Whether it is [`with_tf32`](Self::with_tf32).
+    pub fn uses_tf32(&self) -> bool {
+        self.runtime.conv2d_tf32.is_some()
+    }
 }
 
 type Memory = CudaMemory;
@@ -124,7 +158,7 @@ impl Backend for Cuda {
 
     fn name(&self) -> String {
         let (major, minor) = self.runtime.device.capability;
-        format!("cuda-sm_{major}{minor}")
+        format!("cuda-sm_{major}{minor}{}", if self.uses_tf32() { "-tf32" } else { "" })
     }
 
     /// One: the one that starts the passes.
@@ -164,7 +198,8 @@ impl Backend for Cuda {
         check_conv2d(p, x, w, y);
         assert!(bias.len == 0 || bias.len == p.k, "bias of {p:?}");
         let x = Mapped::new(x, [scale, shift], p.c);
-        self.runtime.conv2d.gather(&self.runtime.device, Direction::Forward, p, x, w, bias, y, o.write);
+        let Runtime { device, conv2d, conv2d_tf32, .. } = &*self.runtime;
+        conv2d.gather(conv2d_tf32.as_ref(), device, Direction::Forward, p, x, w, bias, y, o.write);
     }
 
     fn conv2d_forward_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
@@ -177,7 +212,8 @@ impl Backend for Cuda {
         check_conv2d(p, dx, w, dy);
         assert!(bias.len == 0 || bias.len == p.c, "bias of {p:?}");
         let dy = Mapped::new(dy, [scale, shift], p.k);
-        self.runtime.conv2d.gather(&self.runtime.device, Direction::Adjoint, p, dy, w, bias, dx, o.write);
+        let Runtime { device, conv2d, conv2d_tf32, .. } = &*self.runtime;
+        conv2d.gather(conv2d_tf32.as_ref(), device, Direction::Adjoint, p, dy, w, bias, dx, o.write);
     }
 
     fn conv2d_grad_input_workspace_bytes(&self, _: &Conv2dParams, _: bool) -> usize {
@@ -191,7 +227,8 @@ impl Backend for Cuda {
         check_conv2d(p, x, dw, dy);
         let x = Mapped::new(x, [x_scale, x_shift], p.c);
         let dy = Mapped::new(dy, [dy_scale, dy_shift], p.k);
-        self.runtime.conv2d.grad_weight(&self.runtime.device, p, x, dy, dw, o.write, workspace);
+        let Runtime { device, conv2d, conv2d_tf32, .. } = &*self.runtime;
+        conv2d.grad_weight(conv2d_tf32.as_ref(), device, p, x, dy, dw, o.write, workspace);
     }
 
     fn conv2d_grad_weight_workspace_bytes(&self, p: &Conv2dParams, _: bool) -> usize {

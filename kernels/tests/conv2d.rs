@@ -332,8 +332,8 @@ fn check_exact(p: &Conv2dParams, seed: u64) {
                 assert_exact(&path.name(), &got, &want, &what);
             }
             #[cfg(feature = "cuda")]
-            for got in gpu::run(p, &o, pass, bias, write) {
-                assert_exact("cuda", &got, &want, &what);
+            for (path, got) in gpu::run(p, &o, pass, bias, write) {
+                assert_exact(&path, &got, &want, &what);
             }
         }
     }
@@ -352,43 +352,64 @@ fn whole_numbers_are_exact_in_every_case_on_every_path() {
     }
 }
 
-/// Asserts that every pass is within rounding of the reference. A sum of `n` products of f32 values has a rounding error of about
-/// `sqrt(n)` half units of the largest partial sum, which the sum of the products' magnitudes bounds.
-fn check_rounding(p: &Conv2dParams, seed: u64) {
-    for (pass, o) in Operands::real(p, seed).passes() {
-        let abs = o.magnitudes();
+/// What the reference makes of a pass, with a bias, added to its output; and how far off f32 may be. A sum of `n` products of f32 values
+/// has a rounding error of about `sqrt(n)` half units of the largest partial sum, which the sum of the products' magnitudes bounds.
+struct Expected<'a> {
+    p: &'a Conv2dParams,
+    pass: Pass,
+    mapped: Option<Side>,
+    want: Vec<f64>,
+    magnitude: Vec<f64>,
+    /// Error that is allowed, in magnitudes.
+    unit: f64,
+}
+
+impl<'a> Expected<'a> {
+    fn new(p: &'a Conv2dParams, o: &Operands, pass: Pass) -> Expected<'a> {
         let products = match pass {
             Pass::Forward => p.r * p.s * p.c / p.groups,
             Pass::GradInput => p.r * p.s * p.k / p.groups,
             Pass::GradWeight | Pass::GradBias => p.n * p.p * p.q,
         };
-        let unit = f64::from(f32::EPSILON) * (2.0 + (products as f64).sqrt());
-        let want = run_reference(p, &o, pass, true, Write::Add);
-        let magnitude = run_reference(p, &abs, pass, true, Write::Add);
+        Expected {
+            p,
+            pass,
+            mapped: o.mapped,
+            want: run_reference(p, o, pass, true, Write::Add),
+            magnitude: run_reference(p, &o.magnitudes(), pass, true, Write::Add),
+            unit: f64::from(f32::EPSILON) * (2.0 + (products as f64).sqrt()),
+        }
+    }
+
+    /// Asserts that the path's result is as near as its arithmetic allows, which [`Path::amplification`] explains.
+    fn assert(&self, path: &str, amplification: Option<f64>, got: &[f32]) {
+        let Expected { p, pass, mapped, want, magnitude, unit } = self;
         let largest = magnitude.iter().fold(0.0, |a: f64, b| a.max(*b));
-        let assert = |path: &str, amplification: Option<f64>, got: &[f32]| {
-            for i in 0..want.len() {
-                let allowed = match amplification {
-                    Some(factor) if pass != Pass::GradBias => unit * factor * largest,
-                    _ => unit * magnitude[i],
-                };
-                let error = (f64::from(got[i]) - want[i]).abs();
-                assert!(
-                    error <= allowed,
-                    "{path} {pass:?} map {:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {allowed:.2e} allowed",
-                    o.mapped,
-                    got[i],
-                    want[i]
-                );
-            }
-        };
+        for i in 0..want.len() {
+            let allowed = match amplification {
+                Some(factor) if *pass != Pass::GradBias => unit * factor * largest,
+                _ => unit * magnitude[i],
+            };
+            let error = (f64::from(got[i]) - want[i]).abs();
+            assert!(
+                error <= allowed,
+                "{path} {pass:?} map {mapped:?} of {p:?}: element {i} is {}, not {}, error {error:.2e} of {allowed:.2e} allowed",
+                got[i],
+                want[i]
+            );
+        }
+    }
+}
+
+/// Asserts that every pass is within rounding of the reference.
+fn check_rounding(p: &Conv2dParams, seed: u64) {
+    for (pass, o) in Operands::real(p, seed).passes() {
+        let expected = Expected::new(p, &o, pass);
         for path in paths(p) {
-            assert(&path.name(), path.amplification(), &run_cpu(path.cpu(), p, &o, pass, true, Write::Add));
+            expected.assert(&path.name(), path.amplification(), &run_cpu(path.cpu(), p, &o, pass, true, Write::Add));
         }
         #[cfg(feature = "cuda")]
-        for got in gpu::run(p, &o, pass, true, Write::Add) {
-            assert("cuda", None, &got);
-        }
+        gpu::check_rounding(&expected, &o);
     }
 }
 
@@ -433,8 +454,8 @@ fn nan_stays_in_its_windows() {
             assert(&path.name(), path.amplification().is_some(), &got);
         }
         #[cfg(feature = "cuda")]
-        for got in gpu::run(p, &o, Pass::Forward, false, Write::Set) {
-            assert("cuda", false, &got);
+        for (path, got) in gpu::run(p, &o, Pass::Forward, false, Write::Set) {
+            assert(&path, false, &got);
         }
     }
 }

@@ -37,6 +37,18 @@ pub enum CudaError {
         /// Compute capability.
         minor: i32,
     },
+    /// The GPU is older than what convolutions in TF32 are compiled for.
+    #[error("GPU {ordinal} ({name}) has no TF32: its compute capability is {major}.{minor}, and 8.0 is needed")]
+    NoTf32 {
+        /// Its number.
+        ordinal: usize,
+        /// Its name.
+        name: String,
+        /// Compute capability.
+        major: i32,
+        /// Compute capability.
+        minor: i32,
+    },
     /// A driver call failed.
     #[error("the NVIDIA driver failed in {call}: {error}")]
     Driver {

@@ -21,12 +21,13 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 12] = files!(
+const FILES: [File; 13] = files!(
     activation::cuda,
     adamw::cuda,
     add::cuda,
     batch_norm::cuda,
     conv2d::cuda,
+    conv2d::cuda::tf32,
     cuda_rt::fill,
     epilogue::cuda,
     finite::cuda,
@@ -93,6 +94,22 @@ fn declarations(ptx: &str) -> Vec<(String, Vec<usize>, u32)> {
         }
     }
     found
+}
+
+/// All run on the oldest GPU that is supported, but for those on tensor cores, whose numbers it does not have.
+#[test]
+fn kernels_in_tf32_use_tensor_cores() {
+    for File { source: (name, _), ptx, .. } in FILES {
+        let tf32 = name.ends_with("_tf32.cu");
+        let target = if tf32 { ".target sm_80" } else { ".target sm_70" };
+        assert!(ptx.lines().any(|line| line == target), "{name}: expected {target}");
+        for kernel in ptx.split(".visible .entry ").skip(1) {
+            for instruction in ["mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", "cvt.rna.tf32.f32"] {
+                let kernel_name = kernel.lines().next().unwrap_or_default();
+                assert_eq!(kernel.contains(instruction), tf32, "{name}: {instruction} in {kernel_name}");
+            }
+        }
+    }
 }
 
 /// The driver takes whatever bytes it is given: an argument too many or of another size would go unnoticed.

@@ -10,6 +10,9 @@ GPUS = [
     ("A100", "sm_80", 108, 19.5, 1555, 2048, 32, 164 * 1024),
     ("H100 SXM", "sm_90", 132, 66.9, 3350, 2048, 32, 228 * 1024),
 ]
+# TFLOP/s of the tensor cores in TF32 without sparsity, and GHz. NVIDIA's data sheets of the A100 and the H100 (which give 989 with
+# sparsity); the GA102 white paper, where TF32 is as fast as FP32 on the RTX 3090, whose multiprocessors are the RTX 3060's.
+TENSOR_CORES = {"RTX 3060": (12.7, 1.78), "A100": (156, 1.41), "H100 SXM": (495, 1.83)}
 REGISTERS = 65536
 RESERVED_SHARED = 1024  # bytes of a block's shared memory that the system takes, since sm_80
 
@@ -42,6 +45,22 @@ def kernels():
     ]
 
 
+def tf32_kernels():
+    """{kernel: (that on tensor cores, 128-byte accesses to shared memory of all its blocks)}, of those above that have one.
+
+    A step of a block is of 16 depths, 8 of which are a pair of matrices for a warp, of 4. It writes both tiles, and reads the
+    fragments: one access for 8 rows of 8 depths, or for 4 registers of a lane, 4.
+    """
+    steps, splits = -(-TAPS * CHANNELS // 16), -(-512 // (-(-TAPS * CHANNELS // 64)))
+    gather = PIXELS // 128 * steps * ((128 + 32) * 16 // 32 + 4 * 2 * (2 * 4 + 4 * 2))
+    reduce = 5 * splits * -(-PIXELS // splits // 16) * ((64 + 32) * 16 // 32 + 4 * 2 * (2 * 4 + 2 * 2))
+    return {
+        "conv2d_forward_4x32": ("conv2d_tf32_forward_32", gather),
+        "conv2d_adjoint_4x32": ("conv2d_tf32_adjoint_32", gather),
+        "conv2d_weight_4x4x32": ("conv2d_tf32_weight_32", reduce),
+    }
+
+
 # Launches of a layer that take hardly longer than to be launched: fold, moments, gradients, bias.
 SMALL_LAUNCHES = 2 * LAYERS * 4 + 4
 
@@ -54,10 +73,13 @@ def blocks_at_once(gpu, registers, shared, threads):
     return min(max_threads // threads, max_blocks, by_registers, max_shared // (shared + RESERVED_SHARED))
 
 
-def estimate(gpu, resources, kernel):
-    """(occupancy, bound, microseconds) of a launch."""
-    _, arch, multiprocessors, tflops, bandwidth, max_threads, _, _ = gpu
+def estimate(gpu, resources, kernel, shared_accesses=0):
+    """(occupancy, bound, microseconds) of a launch; on tensor cores if its accesses to shared memory are given."""
+    gpu_name, arch, multiprocessors, tflops, bandwidth, max_threads, _, _ = gpu
     name, _, _, threads, blocks, flops, moved = kernel
+    tensor_tflops, ghz = TENSOR_CORES[gpu_name]
+    if shared_accesses:
+        tflops = tensor_tflops
     registers, shared = resources[name][arch]
     at_once = blocks_at_once(gpu, registers, shared, threads)
     waves = blocks / (multiprocessors * at_once)
@@ -65,8 +87,9 @@ def estimate(gpu, resources, kernel):
     quantization = max(1.0, -(-blocks // multiprocessors) * multiprocessors / blocks) if waves < 1 else 1.0
     compute = flops / (tflops * COMPUTE_FRACTION) * 1e-6 * quantization
     memory = moved / (bandwidth * MEMORY_FRACTION) * 1e-3
-    bound = "compute" if compute > memory else "memory"
-    return at_once * threads / max_threads, bound, max(compute, memory, LAUNCH_US)
+    access = shared_accesses / (multiprocessors * ghz * MEMORY_FRACTION) * 1e-3 * quantization
+    us, bound = max((compute, "compute"), (memory, "memory"), (access, "shared memory"))
+    return at_once * threads / max_threads, bound, max(us, LAUNCH_US)
 
 
 def report(resources):
@@ -79,6 +102,13 @@ def report(resources):
         f"{COMPUTE_FRACTION:.0%} of the FP32 peak or {MEMORY_FRACTION:.0%} of the memory bandwidth, whichever takes longer, every operand moved once, and",
         f"{LAUNCH_US:.0f} us from launch to launch. `resconv profile step --device cuda` measures it on a card.",
         "",
+        f"With `--tf32` the wide convolutions run on tensor cores: {COMPUTE_FRACTION:.0%} of their peak, which is that without sparsity, or",
+        f"{MEMORY_FRACTION:.0%} of the 128 bytes a clock that a multiprocessor's shared memory gives, if that takes longer.",
+        "",
+    ]
+    header = [
+        "| kernel | what | launches | GFLOP | MB | FLOPs a byte | occupancy | bound | us a launch | ms a step |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
     ]
     for gpu in GPUS:
         name, _, multiprocessors, tflops, bandwidth, *_ = gpu
@@ -86,20 +116,31 @@ def report(resources):
         lines += [
             f"## {name}: {multiprocessors} multiprocessors, {tflops} TFLOP/s, {bandwidth} GB/s, ridge at {ridge:.0f} FLOPs a byte",
             "",
-            "| kernel | what | launches | GFLOP | MB | FLOPs a byte | occupancy | bound | us a launch | ms a step |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
+            *header,
         ]
-        total = SMALL_LAUNCHES * LAUNCH_US / 1e3
-        for kernel in kernels():
+        def row(kernel, shared_accesses=0):
             kernel_name, what, launches, _, _, flops, moved = kernel
-            occupancy, bound, us = estimate(gpu, resources, kernel)
+            occupancy, bound, us = estimate(gpu, resources, kernel, shared_accesses)
             step = launches * us / 1e3
-            total += step
-            lines.append(
+            line = (
                 f"| `{kernel_name}` | {what} | {launches} | {flops / 1e9:.2f} | {moved / 1e6:.1f} | {flops / moved:.0f} "
                 f"| {occupancy:.0%} | {bound} | {us:.0f} | {step:.2f} |"
             )
+            return step, line
+
+        def step_time(ms):
+            return f"{ms:.1f} ms, {BATCH / ms * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * ms / 60e3:.1f} minutes."
+
         small = SMALL_LAUNCHES * LAUNCH_US / 1e3
+        tf32 = tf32_kernels()
+        rows = [row(kernel) for kernel in kernels()]
+        tf32_rows = [row((tf32[name][0], *rest), tf32[name][1]) for name, *rest in kernels() if name in tf32]
+        saved = sum(step for (step, _), kernel in zip(rows, kernels()) if kernel[0] in tf32)
+        total = small + sum(step for step, _ in rows)
+        lines += [line for _, line in rows]
         lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | launch | {LAUNCH_US:.0f} | {small:.2f} |", ""]
-        lines += [f"A step: {total:.1f} ms, {BATCH / total * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * total / 60e3:.1f} minutes.", ""]
+        lines += [f"A step: {step_time(total)}", ""]
+        lines += [f"With `--tf32`, {TENSOR_CORES[name][0]} TFLOP/s on tensor cores, the first three are", "", *header]
+        lines += [*(line for _, line in tf32_rows), ""]
+        lines += [f"A step: {step_time(total - saved + sum(step for step, _ in tf32_rows))}", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -1,4 +1,7 @@
-//! Launches the convolution kernels of `conv2d.cu`, whose first comment tells how they work.
+//! Launches the convolution kernels of `conv2d.cu`, and those on tensor cores of `conv2d_tf32.cu`; their first comments tell how they
+//! work.
+
+pub(crate) mod tf32;
 
 use super::Conv2dParams;
 use crate::Write;
@@ -170,9 +173,11 @@ pub(crate) fn grad_bias_workspace_len(rows: usize, channels: usize) -> usize {
 
 impl Kernels {
     /// `y (+)= conv(x, w) + bias`, or the adjoint, `dx (+)= conv^T(dy, w) + bias`: `input` is what is read, `out` what is written.
+    /// On tensor cores, if there is `tf32` and it has a kernel for the shape.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn gather(
         &self,
+        tf32: Option<&tf32::Kernels>,
         device: &Device,
         direction: Direction,
         p: &Conv2dParams,
@@ -199,10 +204,11 @@ impl Kernels {
         } else {
             let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
             let wide = wide && in_aligned && w_aligned && out_aligned;
-            let (kernel, columns) = match (wide, columns(group_out)) {
-                (true, 64) => (pick(&self.conv2d_forward_4x64, &self.conv2d_adjoint_4x64), 64),
-                (true, _) => (pick(&self.conv2d_forward_4x32, &self.conv2d_adjoint_4x32), 32),
-                (false, _) => (pick(&self.conv2d_forward_1x32, &self.conv2d_adjoint_1x32), 32),
+            let (kernel, columns) = match (wide, columns(group_out), tf32) {
+                (true, columns, Some(tf32)) => (tf32.gather(direction, columns), columns),
+                (true, 64, None) => (pick(&self.conv2d_forward_4x64, &self.conv2d_adjoint_4x64), 64),
+                (true, _, None) => (pick(&self.conv2d_forward_4x32, &self.conv2d_adjoint_4x32), 32),
+                (false, _, _) => (pick(&self.conv2d_forward_1x32, &self.conv2d_adjoint_1x32), 32),
             };
             (kernel, [pixels.div_ceil(TILE_ROWS), group_out.div_ceil(columns), p.groups])
         };
@@ -210,10 +216,11 @@ impl Kernels {
         unsafe { kernel.launch(device, grid, (shape, input.map(), input.values.ptr, w.ptr, bias.ptr, out.ptr)) }
     }
 
-    /// `dw (+)= x^T dy` for every tap
+    /// `dw (+)= x^T dy` for every tap; on tensor cores as [`gather`](Self::gather)
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn grad_weight(
         &self,
+        tf32: Option<&tf32::Kernels>,
         device: &Device,
         p: &Conv2dParams,
         x: Mapped,
@@ -229,11 +236,12 @@ impl Kernels {
         let [group_in, group_out] = [shape.group_in, shape.group_out].map(|channels| channels as usize);
         let x_wide = group_in.is_multiple_of(4) && x.is_aligned();
         let dy_wide = group_out.is_multiple_of(4) && dy.is_aligned();
-        let (kernel, columns) = match (x_wide, dy_wide, columns(group_out)) {
-            (true, true, 64) => (&self.conv2d_weight_4x4x64, 64),
-            (true, true, _) => (&self.conv2d_weight_4x4x32, 32),
-            (false, true, _) => (&self.conv2d_weight_1x4x32, 32),
-            (_, false, _) => (&self.conv2d_weight_1x1x32, 32),
+        let (kernel, columns) = match (x_wide, dy_wide, columns(group_out), tf32) {
+            (true, true, columns, Some(tf32)) => (tf32.grad_weight(columns), columns),
+            (true, true, 64, None) => (&self.conv2d_weight_4x4x64, 64),
+            (true, true, _, None) => (&self.conv2d_weight_4x4x32, 32),
+            (false, true, _, _) => (&self.conv2d_weight_1x4x32, 32),
+            (_, false, _, _) => (&self.conv2d_weight_1x1x32, 32),
         };
         let grid = [(shape.depth as usize).div_ceil(TILE_TAPS), group_out.div_ceil(columns), splits * p.groups];
         let (len, parts) = (dw.len as u32, splits as u32);
