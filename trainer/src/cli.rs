@@ -119,6 +119,9 @@ struct ModelArgs {
     /// What computes: auto, cpu, cuda, cuda:N or reference, as in training [default: auto]
     #[arg(long, help_heading = "Run")]
     device: Option<Device>,
+    /// Convolve on the GPU's tensor cores, as in training
+    #[arg(long, help_heading = "Run")]
+    tf32: bool,
     /// Threads that compute; 0 for one a core [default: 0]
     #[arg(long, help_heading = "Run")]
     threads: Option<usize>,
@@ -334,12 +337,12 @@ fn run_data(args: DataArgs) -> anyhow::Result<()> {
 
 /// Reads weights, and finds out the settings of their network: flags, then what the file says, then the preset.
 fn open(path: &Path, model: ModelArgs, batch: Option<usize>, run: RunFlags) -> anyhow::Result<(Checkpoint, Settings)> {
-    let ModelArgs { preset, network, size, device, threads } = model;
+    let ModelArgs { preset, network, size, device, tf32, threads } = model;
     let flags = SettingsFlags {
         preset,
         network,
         training: TrainingFlags { size, batch, ..TrainingFlags::default() },
-        run: RunFlags { device, threads, ..run },
+        run: RunFlags { device, tf32: Some(tf32), threads, ..run },
     };
     let checkpoint = Checkpoint::read(path)?;
     let known = match &checkpoint.run {

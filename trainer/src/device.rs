@@ -1,9 +1,9 @@
 //! What computes: from the setting to a backend.
 
-use crate::settings::Settings;
-#[cfg(feature = "cuda")]
-use engine::Cuda;
+use crate::settings::{RunSettings, Settings};
 use engine::{Backend, Cpu, Element, Reference};
+#[cfg(feature = "cuda")]
+use engine::{Cuda, CudaError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -72,6 +72,23 @@ impl From<Device> for String {
     }
 }
 
+/// What is to compute, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// What computes.
+    pub device: Device,
+    /// Whether convolutions run on tensor cores in TF32, which only GPUs have.
+    pub tf32: bool,
+    /// Threads that compute; 0 for one a core.
+    pub threads: usize,
+}
+
+impl From<&RunSettings> for Wanted {
+    fn from(run: &RunSettings) -> Wanted {
+        Wanted { device: run.device, tf32: run.tf32, threads: run.threads }
+    }
+}
+
 /// A backend that images, which are f32, can be written to. Every backend of the engine is one.
 pub trait Compute: Backend<Element: Element + From<f32> + Default> + Send + Sync {}
 
@@ -99,6 +116,15 @@ impl Chosen {
             Chosen::Reference(_) => Device::Reference,
         }
     }
+
+    /// Whether its convolutions are in TF32.
+    pub fn uses_tf32(&self) -> bool {
+        match self {
+            #[cfg(feature = "cuda")]
+            Chosen::Cuda(cuda) => cuda.uses_tf32(),
+            Chosen::Cpu(_) | Chosen::Reference(_) => false,
+        }
+    }
 }
 
 /// Why there is no such device.
@@ -112,39 +138,47 @@ pub enum DeviceError {
         /// Why it is not to be had.
         reason: String,
     },
+    /// TF32 was asked for, and there is none.
+    #[error("--tf32: {reason}; leave it out, or choose another --device than {device}")]
+    Tf32 {
+        /// What was asked for.
+        device: Device,
+        /// Why there is none.
+        reason: String,
+    },
     /// The CPU backend did not start.
     #[error("the CPU cannot be used as asked: {0}")]
     Cpu(String),
 }
 
-/// The backend for `device` on `threads` threads, 0 for one a core. Says what it is and, if `device` left the choice open, why.
+/// The backend that is wanted. Says what it is and, if `device` left the choice open, why. With TF32 it is a GPU or none.
 ///
 /// # Errors
-/// [`DeviceError`] if there is no such GPU, this build has no CUDA backend, the CPU has not the instruction set that `KERNELS_ISA`
-/// names, or threads cannot be started.
-pub fn choose(device: Device, threads: usize, say: &mut dyn FnMut(&str)) -> Result<Chosen, DeviceError> {
-    match device {
-        Device::Auto => match gpu(0) {
+/// [`DeviceError`] if there is no such GPU, it has no TF32, this build has no CUDA backend, the CPU has not the instruction set that
+/// `KERNELS_ISA` names, or threads cannot be started.
+pub fn choose(wanted: Wanted, say: &mut dyn FnMut(&str)) -> Result<Chosen, DeviceError> {
+    check_tf32(wanted)?;
+    let Wanted { device, tf32, threads } = wanted;
+    let chosen = match device {
+        Device::Auto if !tf32 => match gpu(wanted, 0) {
             Ok(gpu) => {
                 say(&format!("device   {}, as there is a GPU; --device cpu does without", describe(&gpu)));
-                Ok(gpu)
+                return Ok(gpu);
             }
-            Err(reason) => {
+            Err(DeviceError::Cuda { reason, .. }) => {
                 let cpu = cpu(threads)?;
                 say(&format!("device   {}, as {}", describe(&cpu), first_clause(&reason)));
-                Ok(cpu)
+                return Ok(cpu);
             }
+            Err(error) => return Err(error),
         },
-        _ => {
-            let chosen = match device {
-                Device::Cuda { gpu: ordinal } => gpu(ordinal).map_err(|reason| DeviceError::Cuda { device, reason })?,
-                Device::Reference => Chosen::Reference(Reference),
-                _ => cpu(threads)?,
-            };
-            say(&format!("device   {}", describe(&chosen)));
-            Ok(chosen)
-        }
-    }
+        Device::Auto => gpu(wanted, 0)?,
+        Device::Cuda { gpu: ordinal } => gpu(wanted, ordinal)?,
+        Device::Reference => Chosen::Reference(Reference),
+        Device::Cpu => cpu(threads)?,
+    };
+    say(&format!("device   {}", describe(&chosen)));
+    Ok(chosen)
 }
 
 /// The backend of a run's settings on the `local_rank`th process on this machine, counted from 0: each takes a GPU of its own, from that of
@@ -159,18 +193,38 @@ pub fn choose_of(local_rank: usize, settings: &Settings, say: &mut dyn FnMut(&st
         Device::Auto if local_rank > 0 && check_gpu(0).is_ok() => Device::Cuda { gpu: local_rank },
         device => device,
     };
-    choose(device, settings.run.threads, say)
+    choose(Wanted { device, ..Wanted::from(&settings.run) }, say)
 }
 
-/// Whether [`choose`] is going to find the device, as far as can be told at once.
+/// Whether [`choose`] is going to find what is wanted, as far as can be told at once.
 ///
 /// # Errors
 /// As [`choose`].
-pub fn check(device: Device, threads: usize) -> Result<(), DeviceError> {
-    match device {
-        Device::Cuda { gpu } => check_gpu(gpu).map_err(|reason| DeviceError::Cuda { device, reason }),
-        Device::Auto | Device::Cpu => cpu(threads).map(drop),
+pub fn check(wanted: Wanted) -> Result<(), DeviceError> {
+    check_tf32(wanted)?;
+    match wanted.device {
+        Device::Cuda { gpu } => check_gpu(gpu).map_err(|reason| no_gpu(wanted, reason)),
+        Device::Auto if wanted.tf32 => check_gpu(0).map_err(|reason| no_gpu(wanted, reason)),
+        Device::Auto | Device::Cpu => cpu(wanted.threads).map(drop),
         Device::Reference => Ok(()),
+    }
+}
+
+/// TF32 is asked for on a device that may have it, or not at all.
+fn check_tf32(Wanted { device, tf32, .. }: Wanted) -> Result<(), DeviceError> {
+    match device {
+        Device::Cpu | Device::Reference if tf32 => {
+            Err(DeviceError::Tf32 { device, reason: "only NVIDIA GPUs have tensor cores".to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// There is no GPU: what was asked for in vain.
+fn no_gpu(Wanted { device, tf32, .. }: Wanted, reason: String) -> DeviceError {
+    match device {
+        Device::Auto if tf32 => DeviceError::Tf32 { device, reason },
+        _ => DeviceError::Cuda { device, reason },
     }
 }
 
@@ -179,8 +233,12 @@ fn cpu(threads: usize) -> Result<Chosen, DeviceError> {
 }
 
 #[cfg(feature = "cuda")]
-fn gpu(ordinal: usize) -> Result<Chosen, String> {
-    Cuda::new(ordinal).map(Chosen::Cuda).map_err(|error| error.to_string())
+fn gpu(wanted: Wanted, ordinal: usize) -> Result<Chosen, DeviceError> {
+    let cuda = if wanted.tf32 { Cuda::with_tf32(ordinal) } else { Cuda::new(ordinal) };
+    cuda.map(Chosen::Cuda).map_err(|error| match error {
+        CudaError::NoTf32 { .. } => DeviceError::Tf32 { device: wanted.device, reason: error.to_string() },
+        _ => no_gpu(wanted, error.to_string()),
+    })
 }
 
 #[cfg(feature = "cuda")]
@@ -189,8 +247,8 @@ fn check_gpu(ordinal: usize) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn gpu(ordinal: usize) -> Result<Chosen, String> {
-    check_gpu(ordinal)?;
+fn gpu(wanted: Wanted, ordinal: usize) -> Result<Chosen, DeviceError> {
+    check_gpu(ordinal).map_err(|reason| no_gpu(wanted, reason))?;
     unreachable!("there is no GPU without CUDA")
 }
 
@@ -253,8 +311,22 @@ mod tests {
     #[test]
     fn auto_finds_a_device_and_says_why() {
         let mut said = Vec::new();
-        choose(Device::Auto, 1, &mut |line| said.push(line.to_owned())).unwrap();
+        let wanted = Wanted { device: Device::Auto, tf32: false, threads: 1 };
+        choose(wanted, &mut |line| said.push(line.to_owned())).unwrap();
         assert!(said.len() == 1 && said[0].contains(", as "), "{said:?}");
-        check(Device::Auto, 1).unwrap();
+        check(wanted).unwrap();
+    }
+
+    #[test]
+    fn only_a_gpu_has_tf32() {
+        for device in [Device::Cpu, Device::Reference] {
+            let wanted = Wanted { device, tf32: true, threads: 1 };
+            for error in [choose(wanted, &mut |_| ()).unwrap_err(), check(wanted).unwrap_err()] {
+                let want = format!(
+                    "--tf32: only NVIDIA GPUs have tensor cores; leave it out, or choose another --device than {device}"
+                );
+                assert_eq!(error.to_string(), want);
+            }
+        }
     }
 }

@@ -44,7 +44,7 @@ pub enum EvalError {
 /// # Errors
 /// [`EvalError`].
 pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validation, Errors), EvalError> {
-    let chosen = device::choose(settings.run.device, settings.run.threads, &mut progress::say)?;
+    let chosen = device::choose((&settings.run).into(), &mut progress::say)?;
     let data = data::load(&settings.search(), &|line| progress::say(line))?;
     let mut passes = Passes::new(&settings.network, settings.training.size)?;
     with_backend!(chosen, |backend| {

@@ -75,7 +75,7 @@ pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -
         Some(_) => data::load(&settings.search(), &|line| progress::say(line))?.validation,
         None => Dataset::new(Vec::new(), Vec::new()),
     };
-    let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
+    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
     with_backend!(chosen, |backend| run(backend, settings, checkpoint, &images, example.as_deref()))?;
     let network = ResConv::new(settings.network.clone()).map_err(PassError::from)?;
     let bytes = encode(&network, settings.training.size, &checkpoint.tensors);

@@ -90,7 +90,7 @@ pub fn restore(
     }
     let mut passes = Passes::new(&settings.network, size)?;
     let pass = passes.add(Kind::Inference(Statistics::Running), 1)?;
-    let chosen = device::choose(settings.run.device, settings.run.threads, say)?;
+    let chosen = device::choose((&settings.run).into(), say)?;
     with_backend!(chosen, |backend| {
         let mut session = passes.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;

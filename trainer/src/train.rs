@@ -238,7 +238,7 @@ impl TrainError {
 /// written last, and the run can be resumed from its last checkpoint.
 pub fn train(settings: &Settings, start: Start, watch: Watch<'_>) -> Result<Summary, TrainError> {
     check_start(settings, &start)?;
-    device::check(settings.run.device, settings.run.threads)?;
+    device::check((&settings.run).into())?;
     let data = data::load(&settings.search(), &|line| progress::say(line))?;
     train_with(settings, start, &data, watch)
 }
@@ -352,7 +352,7 @@ pub fn plan_text(settings: &Settings, ranks: &Ranks) -> Result<String, TrainErro
     check_parts(settings, ranks.count())?;
     let mut passes = Passes::of_rank(&settings.network, settings.training.size, ranks.clone())?;
     let pass = passes.add(Kind::Training, settings.training.batch)?;
-    let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
+    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
     with_backend!(chosen, |backend| {
         passes.limit_memory(&backend, settings.run.memory_limit)?;
         let (network, plan) = (passes.network(), passes.plan(&pass));

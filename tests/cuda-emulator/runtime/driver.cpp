@@ -1,5 +1,6 @@
 // The calls of CUDA's driver API that cudarc makes, on one device that is no device. Signatures as in NVIDIA's cuda.h.
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,7 +24,6 @@ using namespace cuda_emulator;
 namespace {
 
 constexpr int driver_version = 12090;
-constexpr int compute_capability_major = 8, compute_capability_minor = 6;
 constexpr const char* device_name = "CUDA driver emulator (not a GPU)";
 
 std::mutex lock;
@@ -78,6 +78,18 @@ void put(T* out, T value) {
     *out = value;
 }
 
+// Times 10: 86 is an RTX 3060's, 8.6.
+int compute_capability() {
+    static const int capability = [] {
+        const char* value = getenv("CUDA_EMULATOR_COMPUTE_CAPABILITY");
+        if (value == nullptr) return 86;
+        if (strlen(value) != 3 || !isdigit(value[0]) || value[1] != '.' || !isdigit(value[2]))
+            throw Failure(Code::invalid_value, text("CUDA_EMULATOR_COMPUTE_CAPABILITY is `%s`, expected 8.6 or the like", value));
+        return 10 * (value[0] - '0') + (value[2] - '0');
+    }();
+    return capability;
+}
+
 void check_device_number(int device) {
     if (device != 0) throw Failure(Code::invalid_device, text("device %d; the emulator has one, number 0", device));
 }
@@ -109,8 +121,6 @@ const std::map<int, int> attributes = {
     {39, 1536},       // MAX_THREADS_PER_MULTIPROCESSOR
     {40, 1},          // ASYNC_ENGINE_COUNT
     {41, 1},          // UNIFIED_ADDRESSING
-    {75, compute_capability_major},
-    {76, compute_capability_minor},
     {81, 102400},     // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
     {82, 65536},      // MAX_REGISTERS_PER_MULTIPROCESSOR
     {97, 101376},     // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
@@ -201,6 +211,8 @@ DRIVER cuDeviceGetName(char* name, int length, int device) {
 DRIVER cuDeviceGetAttribute(int* value, int attribute, int device) {
     return call(__func__, [&] {
         check_device_number(device);
+        // COMPUTE_CAPABILITY_MAJOR and COMPUTE_CAPABILITY_MINOR
+        if (attribute == 75 || attribute == 76) return put(value, attribute == 75 ? compute_capability() / 10 : compute_capability() % 10);
         auto found = attributes.find(attribute);
         if (found == attributes.end()) throw Failure(Code::invalid_value, text("attribute %d is not in the emulator's table", attribute));
         put(value, found->second);
@@ -326,7 +338,7 @@ DRIVER cuMemsetD8_v2(uintptr_t to, unsigned char value, size_t bytes) { return c
 
 DRIVER cuModuleLoadData(void** out, const void* image) {
     return call_in_context(__func__, [&] {
-        put<void*>(out, load_module(static_cast<const char*>(image), driver_version, 10 * compute_capability_major + compute_capability_minor));
+        put<void*>(out, load_module(static_cast<const char*>(image), driver_version, compute_capability()));
     });
 }
 DRIVER cuModuleUnload(void* module) {

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
-use trainer::device::{self, Device};
+use trainer::device::{self, Device, Wanted};
 use trainer::gradcheck::{self, Fault, Request};
 use trainer::progress::print;
 
@@ -17,6 +17,10 @@ pub(crate) struct GradcheckArgs {
     /// an emulator); reference, the naive loops against finite differences; auto, the reference and the CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
+    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa (no GPU has run them
+    /// yet, only an emulator)
+    #[arg(long)]
+    tf32: bool,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
     #[arg(long)]
     isa: Vec<Isa>,
@@ -41,7 +45,7 @@ pub(crate) struct GradcheckArgs {
 }
 
 pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
-    let GradcheckArgs { op, device, isa, algo, threads, cases, seed, case, inject_fault } = args;
+    let GradcheckArgs { op, device, tf32, isa, algo, threads, cases, seed, case, inject_fault } = args;
     let (reference, cpu) = match device {
         Device::Auto => (true, true),
         Device::Cpu => (false, true),
@@ -49,7 +53,9 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         Device::Cuda { .. } => (false, false),
     };
     let gpu = match device {
-        Device::Cuda { .. } => Some(device::choose(device, threads, &mut |_| ())?),
+        Device::Cuda { .. } => Some(device::choose(Wanted { device, tf32, threads }, &mut |_| ())?),
+        // what `auto` checks is no GPU here
+        _ if tf32 => bail!("--tf32: expected --device cuda or cuda:N, got --device {device}"),
         _ => None,
     };
     let isas = match isa {

@@ -50,6 +50,9 @@ pub(crate) struct StepArgs {
     /// What computes [default: auto]
     #[arg(long, value_enum, help_heading = "Run")]
     device: Option<Device>,
+    /// Convolve on the GPU's tensor cores, as in training
+    #[arg(long, help_heading = "Run")]
+    tf32: bool,
     /// Threads that compute; 0 for one a core [default: 0]
     #[arg(long, help_heading = "Run")]
     threads: Option<usize>,
@@ -109,12 +112,12 @@ pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
 }
 
 fn run_step(args: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { runs, by, trace, csv, preset, network, size, batch, device, threads } = args;
+    let StepArgs { runs, by, trace, csv, preset, network, size, batch, device, tf32, threads } = args;
     let flags = SettingsFlags {
         preset,
         network,
         training: TrainingFlags { size, batch, ..TrainingFlags::default() },
-        run: RunFlags { device, threads, ..RunFlags::default() },
+        run: RunFlags { device, tf32: Some(tf32), threads, ..RunFlags::default() },
     };
     let settings = resolve(&[Layer::flags(&flags)?])?;
     let profile = step::profile(&settings, runs.into())?;

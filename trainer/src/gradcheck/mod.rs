@@ -19,6 +19,7 @@ use crate::device::{Chosen, with_backend};
 use engine::gradcheck::{self, Case, Report, Row};
 use engine::{Backend, Cpu, GradcheckOptions, PlanOptions, Reference};
 use fault::Faulty;
+use kernels::conv2d::Conv2dParams;
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
 use std::collections::BTreeSet;
@@ -126,7 +127,7 @@ impl Path {
             Path::Reference => "--device reference".to_owned(),
             Path::Cpu(cpu) => format!("--device cpu --isa {}", cpu.isa()),
             Path::Algorithm(cpu, algo) => format!("--device cpu --isa {} --algo {algo}", cpu.isa()),
-            Path::Gpu(gpu) => format!("--device {}", gpu.device()),
+            Path::Gpu(gpu) => format!("--device {}{}", gpu.device(), if gpu.uses_tf32() { " --tf32" } else { "" }),
         }
     }
 
@@ -161,6 +162,10 @@ pub enum Tolerance {
         terms: usize,
         /// Distance from 1 to the next number of the path's type.
         eps: f64,
+        /// Whether operands are rounded to TF32 before they are multiplied, half of whose distance from 1 to the next number is the
+        /// error of each. Errors of products do not add up as those of sums do: relative to the sum they stay what they are, so
+        /// that `factor` times this distance comes on top.
+        tf32: bool,
     },
 }
 
@@ -171,14 +176,20 @@ impl Tolerance {
             Path::Cpu(_) | Path::Gpu(_) => (1.0, f64::from(f32::EPSILON)),
             Path::Algorithm(_, algo) => (algo.error_factor(), f64::from(f32::EPSILON)),
         };
-        Ok(Tolerance::Rounding { factor: 4.0 * factor, terms: case.longest_sum()?, eps })
+        // the tensor cores' kernels take channels in fours
+        let in_fours = |p: &Conv2dParams| [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4));
+        let tf32 = matches!(path, Path::Gpu(gpu) if gpu.uses_tf32()) && case.convolutions()?.iter().any(in_fours);
+        Ok(Tolerance::Rounding { factor: 4.0 * factor, terms: case.longest_sum()?, eps, tf32 })
     }
 
     /// The tolerance itself.
     pub fn value(&self) -> f64 {
         match *self {
             Tolerance::Differences => GradcheckOptions::default().tolerance,
-            Tolerance::Rounding { factor, terms, eps } => factor * (4.0 + (terms as f64).sqrt()) * eps,
+            Tolerance::Rounding { factor, terms, eps, tf32 } => {
+                let products = if tf32 { TF32_EPSILON } else { 0.0 };
+                factor * ((4.0 + (terms as f64).sqrt()) * eps + products)
+            }
         }
     }
 }
@@ -187,13 +198,17 @@ impl fmt::Display for Tolerance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Tolerance::Differences => f.write_str("h^2 f'''/6, eps f/h"),
-            Tolerance::Rounding { factor, terms, eps } => {
+            Tolerance::Rounding { factor, terms, eps, tf32 } => {
                 let kind = if *eps < 1e-10 { "f64" } else { "f32" };
-                write!(f, "{factor} (4 + sqrt {terms}) {kind} eps")
+                write!(f, "{factor} (4 + sqrt {terms}) {kind} eps")?;
+                if *tf32 { write!(f, ", {factor} tf32 eps") } else { Ok(()) }
             }
         }
     }
 }
+
+/// Distance from 1 to the next number of TF32, which has 10 bits of mantissa.
+const TF32_EPSILON: f64 = 1.0 / 1024.0;
 
 /// Least magnitude that rounding errors are taken relative to: see [`Tolerance::Rounding`].
 const FLOOR: f64 = 0.25;

@@ -78,7 +78,7 @@ pub enum By {
 /// # Errors
 /// If the device is not there, the network's settings contradict each other, or memory does not suffice.
 pub fn profile(settings: &Settings, runs: usize) -> Result<StepProfile, ProfileError> {
-    let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
+    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
     Ok(with_backend!(chosen, |backend| profile_on(backend, settings, runs.max(1)))?)
 }
 

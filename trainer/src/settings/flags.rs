@@ -113,6 +113,10 @@ pub struct RunFlags {
     /// yet, only an emulator), reference (naive loops in f64 on one thread: very slow) [default: auto]
     #[arg(long)]
     pub device: Option<Device>,
+    /// Convolve on the tensor cores of an NVIDIA GPU of compute capability 8.0 or later: operands are rounded to TF32, which has 10
+    /// bits of mantissa in place of 23, sums are in f32; no GPU has run it yet, only an emulator
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub tf32: Option<bool>,
     /// Threads that compute, of each process; 0 for one a core [default: 0]
     #[arg(long)]
     pub threads: Option<usize>,

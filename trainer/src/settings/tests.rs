@@ -52,6 +52,7 @@ fn all_changed() -> Settings {
         },
         run: RunSettings {
             device: Device::Reference,
+            tf32: true,
             threads: 3,
             memory_limit: 700,
             checkpoint_every: 5,
@@ -122,6 +123,7 @@ fn flags_say_what_they_are_named_after() {
         "--seed=9223372036854775807",
         "--init=weights \"x\".safetensors",
         "--device=reference",
+        "--tf32",
         "--threads=3",
         "--memory-limit=700",
         "--checkpoint-every=5",

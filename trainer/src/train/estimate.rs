@@ -31,7 +31,7 @@ const LONG: Duration = Duration::from_secs(1);
 pub fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
     let images = TEST_IMAGES.dims[0] as usize;
     let validation = Dataset::new(vec![0; images * SIDE * SIDE], vec![0; images]);
-    let chosen = device::choose(settings.run.device, settings.run.threads, &mut |_| ())?;
+    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
     with_backend!(chosen, |backend| measure(backend, settings, &validation))
 }
 

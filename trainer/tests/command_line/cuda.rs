@@ -71,6 +71,68 @@ fn training_on_cuda_gives_the_losses_of_the_cpu() {
     }
 }
 
+/// Tensor cores multiply numbers of 10 bits of mantissa: nearly the same training, in any order of threads, but not the same.
+#[test]
+fn training_in_tf32_is_off_by_its_rounding() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let data = format!("--data={}", fixture("fashion-mnist"));
+    let train = |order: Order, out: &str, device: &[&str]| {
+        let common = ["train", &data, "--unverified-data", "--layers=3", "--batch=8", "--samples=44"];
+        let out_flag = format!("--out={out}");
+        let more = ["--channels=8", "--size=12", "--lr=3e-3", &out_flag];
+        succeed(&place, &emulator, order, &[&common[..], &more, device].concat());
+        (losses(&place.read_text(&format!("{out}/metrics.csv"))), place.read(&format!("{out}/model.safetensors")))
+    };
+    let (in_f32, _) = train(Order::Forward, "f32", &["--device=cuda"]);
+    let (in_tf32, weights) = train(Order::Forward, "tf32", &["--device=cuda", "--tf32"]);
+    // six layers, each of which multiplies two operands that are off by 2^-11 at most
+    let allowed = 6.0 * 2f64.powi(-10);
+    for (step, (got, want)) in in_tf32.iter().zip(&in_f32).enumerate() {
+        assert!((got - want).abs() <= allowed * want, "step {step} has loss {got}, {want} in f32");
+        assert!(got != want, "step {step} has loss {got} in f32, too");
+    }
+    assert_eq!(in_tf32.len(), 6, "44 images in batches of 8");
+    assert!(place.read_text("tf32/summary.json").contains("-tf32\""), "the summary says what computed");
+
+    // its settings say so, too, and a resumed run is told that it changes
+    let again = train(Order::Random(3), "again", &["--config=tf32/settings.toml"]);
+    assert!(again == (in_tf32, weights), "other bits in another order of threads");
+    let resume = ["train", "--resume", "--out=tf32", "--tf32=false"];
+    let said = succeed(&place, &emulator, Order::Forward, &resume);
+    assert!(said.contains("was started on cuda-sm_86-tf32, now it is cuda-sm_86: the numbers will differ"), "{said}");
+}
+
+/// What has no tensor cores refuses `--tf32`, before anything is written.
+#[test]
+fn tf32_needs_a_gpu_that_has_it() {
+    let place = Place::new();
+    let refuse = |arguments: &[&str]| failure(&place.run(arguments));
+    for device in ["cpu", "reference"] {
+        let message = refuse(&train(&["--out=none", "--tf32", &format!("--device={device}")]));
+        let want = format!(
+            "--tf32: only NVIDIA GPUs have tensor cores; leave it out, or choose another --device than {device}"
+        );
+        assert!(message.contains(&want), "{message}");
+        let message = refuse(&["gradcheck", "--tf32", &format!("--device={device}")]);
+        assert!(
+            message.contains(&format!("--tf32: expected --device cuda or cuda:N, got --device {device}")),
+            "{message}"
+        );
+    }
+    let Some(emulator) = emulator() else { return };
+    let old = |arguments: &[&str]| {
+        let mut command = emulator.command(env!("CARGO_BIN_EXE_resconv"), Order::Forward);
+        command.env("CUDA_EMULATOR_COMPUTE_CAPABILITY", "7.5");
+        place.prepare(command, arguments).output().unwrap()
+    };
+    let common = train(&["--layers=1", "--samples=8", "--out=old", "--device=cuda"]);
+    let output = old(&[&common[..], &["--tf32"]].concat());
+    let message = text(&output.stderr);
+    assert!(!output.status.success() && message.contains("has no TF32: its compute capability is 7.5"), "{message}");
+    assert!(old(&common).status.success(), "in f32 it trains");
+}
+
 #[test]
 fn auto_takes_the_gpu_and_says_so() {
     let Some(emulator) = emulator() else { return };
@@ -96,6 +158,12 @@ fn gradients_on_cuda_pass_the_check() {
     let arguments = ["gradcheck", "--device=cuda", "--cases=2"];
     let table = succeed(&place, &emulator, Order::Random(1), &arguments);
     for part in ["grad_weight", "cuda-sm_", "running statistics", "adjoint", " 0 lines failed"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    // Where operands are rounded more, so is the tolerance; and nowhere else.
+    let arguments = ["gradcheck", "--device=cuda", "--tf32", "--cases=2"];
+    let table = succeed(&place, &emulator, Order::Random(1), &arguments);
+    for part in ["cuda-sm_86-tf32", " tf32 eps", " f32 eps", " 0 lines failed"] {
         assert!(table.contains(part), "{part} is not in\n{table}");
     }
     let output =
