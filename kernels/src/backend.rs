@@ -8,6 +8,7 @@ use crate::collective::{Collective, CollectiveError, Communicator, Staged};
 use crate::conv2d::{self, Conv2dParams};
 use crate::custom;
 use crate::epilogue::{self, EpilogueParams};
+use crate::finite;
 use crate::loss::{self, Loss};
 use crate::pad::{self, PadParams};
 use crate::prelu;
@@ -109,6 +110,10 @@ pub trait Backend {
     /// Its memory.
     type Memory: Send;
 
+    /// Training steps that the host should start before it reads what came of them. A device that computes while the host goes on would
+    /// have nothing to do while the host reads; on the host itself there is nothing to be gained.
+    const STEPS_AHEAD: usize = 1;
+
     /// The device and path, for reports: `reference`, `cpu-avx2`.
     fn name(&self) -> String;
 
@@ -122,6 +127,14 @@ pub trait Backend {
 
     /// Waits until every pass that was called has ended, for one who times them: a GPU's run while the host goes on.
     fn synchronize(&self) {}
+
+    /// Calls `passes`, which calls the same passes with the same operands whenever it is given with this number for this memory. A
+    /// device that can repeat them without being told each again may do so, to the same bits, and not call it.
+    ///
+    /// The passes must not read to the host or write from it.
+    fn replay(&self, memory: &mut Self::Memory, _number: usize, passes: &mut dyn FnMut(&mut Self::Memory)) {
+        passes(memory);
+    }
 
     /// Zero-initialised memory; region `i` has `lens[i]` elements.
     ///
@@ -138,9 +151,11 @@ pub trait Backend {
     /// Sets every element of `dst`.
     fn fill(&self, memory: &mut Self::Memory, dst: Span, value: Self::Element);
 
-    /// Whether none of the values is NaN or infinite; true if there are none. It leaves them as they are: the memory is mutable for
-    /// a device to write its answer in.
-    fn all_finite(&self, memory: &mut Self::Memory, values: Span) -> bool;
+    /// Raises a flag if a value is NaN or infinite.
+    fn find_non_finite(&self, memory: &mut Self::Memory, operands: finite::Find);
+
+    /// Copies, if a flag is up.
+    fn copy_if_raised(&self, memory: &mut Self::Memory, operands: finite::CopyIf);
 
     /// Convolution: `y (+)= conv(x, w) + bias`. Also the input gradient of a transposed convolution.
     fn conv2d_forward(&self, memory: &mut Self::Memory, params: &Conv2dParams, operands: conv2d::Forward);
@@ -265,7 +280,7 @@ pub trait Backend {
     /// Gradient of the loss with respect to the prediction.
     fn loss_backward(&self, memory: &mut Self::Memory, loss: Loss, operands: loss::Backward);
 
-    /// One AdamW step over flat arrays.
+    /// One AdamW step over flat arrays; none if a flag is up.
     fn adamw(&self, memory: &mut Self::Memory, params: &AdamWParams, operands: adamw::Step);
 
     /// Sums over the ranks of a communicator, in this backend's memory. All ranks call it at the same time.

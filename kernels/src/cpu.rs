@@ -111,8 +111,14 @@ impl Backend for Cpu {
         memory.get_mut(dst).fill(value);
     }
 
-    fn all_finite(&self, memory: &mut Memory, values: Span) -> bool {
-        finite::all(memory.get(values))
+    fn find_non_finite(&self, memory: &mut Memory, o: finite::Find) {
+        let ([values], [flag]) = memory.views([o.values], [o.flag]);
+        finite::find(values, flag);
+    }
+
+    fn copy_if_raised(&self, memory: &mut Memory, o: finite::CopyIf) {
+        let ([flag, from], [to]) = memory.views([o.flag, o.from], [o.to]);
+        finite::copy_if(flag, from, to);
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
@@ -390,9 +396,11 @@ impl Backend for Cpu {
     }
 
     fn adamw(&self, memory: &mut Memory, p: &AdamWParams, o: adamw::Step) {
-        let ([grad], [param, m, v]) = memory.views([o.grad], [o.param, o.m, o.v]);
+        let ([grad, unless], [param, m, v]) = memory.views([o.grad, o.unless], [o.param, o.m, o.v]);
         assert!(param.len() == grad.len() && m.len() == grad.len() && v.len() == grad.len(), "lengths of {o:?}");
-        adamw::cpu::step(self, p, param, grad, m, v);
+        if !finite::is_raised(unless) {
+            adamw::cpu::step(self, p, param, grad, m, v);
+        }
     }
 
     fn runs_custom(&self) -> bool {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
 ///
-/// Passes are started, and run one after the other; reading waits for them. All kernels sum in an order that depends on the shapes
+/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an order that depends on the shapes
 /// alone, so the same calls give the same bits on one GPU.
 ///
 /// [`Cuda::with_tf32`] computes convolutions on tensor cores, of operands with less precision.
@@ -34,6 +34,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Cuda {
     runtime: Arc<Runtime>,
+    graphs: bool,
 }
 
 /// A GPU and what is loaded on it.
@@ -114,6 +115,7 @@ impl Cuda {
         conv2d_tf32: Option<conv2d::cuda::tf32::Kernels>,
     ) -> Result<Cuda, CudaError> {
         Ok(Cuda {
+            graphs: true,
             runtime: Arc::new(Runtime {
                 activation: activation::cuda::Kernels::load(&mut device)?,
                 adamw: adamw::cuda::Kernels::load(&mut device)?,
@@ -132,6 +134,12 @@ impl Cuda {
                 device: Arc::new(device),
             }),
         })
+    }
+
+    /// The same without CUDA graphs: every kernel is launched by itself. It gives the same bits; to see which launch fails, or what graphs
+    /// are worth.
+    pub fn without_graphs(self) -> Cuda {
+        Cuda { graphs: false, ..self }
     }
 
     /// What the driver calls the GPU.
@@ -156,6 +164,9 @@ impl Backend for Cuda {
     type Element = f32;
     type Memory = Memory;
 
+    /// A few hundred milliseconds of small networks.
+    const STEPS_AHEAD: usize = 32;
+
     fn name(&self) -> String {
         let (major, minor) = self.runtime.device.capability;
         format!("cuda-sm_{major}{minor}{}", if self.uses_tf32() { "-tf32" } else { "" })
@@ -168,6 +179,15 @@ impl Backend for Cuda {
 
     fn synchronize(&self) {
         self.runtime.device.synchronize();
+    }
+
+    /// As a CUDA graph, if the driver makes one.
+    fn replay(&self, memory: &mut Memory, number: usize, passes: &mut dyn FnMut(&mut Memory)) {
+        if self.graphs {
+            memory.replay(number, passes);
+        } else {
+            passes(memory);
+        }
     }
 
     fn allocate(&self, lens: &[usize]) -> Result<Memory, OutOfMemory> {
@@ -187,9 +207,14 @@ impl Backend for Cuda {
         self.runtime.fill.fill(&self.runtime.device, dst, value);
     }
 
-    fn all_finite(&self, memory: &mut Memory, values: Span) -> bool {
-        let ([values], []) = memory.operands([values], []);
-        !memory.is_raised(|flag| self.runtime.finite.find(&self.runtime.device, values, flag))
+    fn find_non_finite(&self, memory: &mut Memory, o: finite::Find) {
+        let ([values], [flag]) = memory.operands([o.values], [o.flag]);
+        self.runtime.finite.find(&self.runtime.device, values, flag);
+    }
+
+    fn copy_if_raised(&self, memory: &mut Memory, o: finite::CopyIf) {
+        let ([flag, from], [to]) = memory.operands([o.flag, o.from], [o.to]);
+        self.runtime.finite.copy_if(&self.runtime.device, flag, from, to);
     }
 
     fn conv2d_forward(&self, memory: &mut Memory, p: &Conv2dParams, o: conv2d::Forward) {
@@ -456,9 +481,10 @@ impl Backend for Cuda {
     }
 
     fn adamw(&self, memory: &mut Memory, p: &AdamWParams, o: adamw::Step) {
-        let ([grad], [param, m, v]) = memory.operands([o.grad], [o.param, o.m, o.v]);
+        let ([grad, unless], [param, m, v]) = memory.operands([o.grad, o.unless], [o.param, o.m, o.v]);
         assert!(param.len == grad.len && m.len == grad.len && v.len == grad.len, "lengths of {o:?}");
-        self.runtime.adamw.step(&self.runtime.device, p, param, grad, m, v);
+        assert!(unless.len <= 1, "a flag of {} elements", unless.len);
+        self.runtime.adamw.step(&self.runtime.device, p, [param, grad, m, v], unless);
     }
 }
 

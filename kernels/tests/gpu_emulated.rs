@@ -5,12 +5,14 @@
 use cuda_emulator::{Emulator, Mode, Order, required, sources_in};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The test programs of this crate that know the GPU, and which of their tests: those whose names contain one of these words.
 const PROGRAMS: [(&str, &[&str]); 2] = [
     (
         "kernels",
         &[
+            "cuda_rt::tests",
             "activation::tests",
             "adamw::tests",
             "add::tests",
@@ -26,7 +28,8 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
     ("conv2d", &["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "empty_batch"]),
 ];
 
-/// The newest test program of a target of this crate, beside this one.
+/// The newest test program of a target of this crate, beside this one. Cargo builds all of a crate's before it runs one, unless it is
+/// given a `--test`: then it is as old as it is.
 fn test_program(target: &str) -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let programs = std::fs::read_dir(here.parent().unwrap()).unwrap().filter_map(|entry| {
@@ -36,7 +39,7 @@ fn test_program(target: &str) -> PathBuf {
         let is_program = !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit());
         is_program.then(|| (path.metadata().unwrap().modified().unwrap(), path.clone()))
     });
-    programs.max().expect("cargo builds all tests of a crate before it runs one").1
+    programs.max().expect("the crate's test programs: run `cargo test -p kernels emulated`, without --test").1
 }
 
 /// Runs the tests; all must pass, and launch every kernel that there is. With `largest`, a number of elements for each program, only
@@ -52,10 +55,7 @@ fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
         if let Some(largest) = largest {
             command.args(["--skip", "any_"]).env("KERNELS_TEST_LARGEST", largest[i].to_string());
         }
-        let output = command.output().unwrap();
-        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        let passed = output.status.success() && !out.contains(" 0 passed");
-        assert!(passed, "{target}, {mode:?}, order {order}: {}\n{out}{err}", output.status);
+        succeed(command, &format!("{target}, {mode:?}, order {order}"));
     }
     let names = std::fs::read_to_string(&launched).unwrap();
     std::fs::remove_file(&launched).unwrap();
@@ -64,20 +64,45 @@ fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
     assert!(missed.is_empty(), "{mode:?}, order {order}: no test launched {missed:?}");
 }
 
+/// Runs tests, of which there must be some, and all pass.
+fn succeed(mut command: Command, what: &str) {
+    let output = command.output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success() && !out.contains(" 0 passed"), "{what}: {}\n{out}{err}", output.status);
+}
+
 #[test]
-fn kernels_equal_the_reference_in_every_order_of_threads() {
+fn emulated_kernels_equal_the_reference_in_every_order_of_threads() {
     for order in Order::ALL {
         run(Mode::Plain, order, (order != Order::Reverse).then_some([20_000; 2]));
     }
 }
 
 #[test]
-fn kernels_stay_inside_their_operands() {
+fn emulated_kernels_stay_inside_their_operands() {
     run(Mode::AddressSanitizer, Order::Forward, Some([6_000; 2]));
 }
 
 /// On shapes that take two blocks, or two chunks of a sum, but hardly more.
 #[test]
-fn threads_do_not_race() {
+fn emulated_threads_do_not_race() {
     run(Mode::ThreadSanitizer, Order::Forward, Some([4_400, 1_030]));
+}
+
+/// Copies and recordings do not depend on when the device comes to do what it was told, nor on whether its driver makes graphs.
+#[test]
+fn the_emulated_runtime_waits_where_it_must() {
+    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for (mode, variable, value) in [
+        (Mode::Plain, "STREAMS", "late"),
+        (Mode::AddressSanitizer, "STREAMS", "late"),
+        (Mode::Plain, "CAPTURE", "refuse"),
+    ] {
+        let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
+        let mut command = emulator.command(test_program("kernels"), Order::Forward);
+        command.arg("cuda_rt::tests").env("KERNELS_TEST_PATHS", "cuda");
+        command.env(format!("CUDA_EMULATOR_{variable}"), value);
+        succeed(command, &format!("{mode:?}, {variable} {value}"));
+    }
 }

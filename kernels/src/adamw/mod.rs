@@ -69,7 +69,7 @@ impl Constants {
     }
 }
 
-/// Operands of [`Backend::adamw`](crate::Backend::adamw), of equal length.
+/// Operands of [`Backend::adamw`](crate::Backend::adamw), of equal length but for the flag.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// Parameters, updated.
@@ -80,4 +80,6 @@ pub struct Step {
     pub m: Span,
     /// Second moments, updated.
     pub v: Span,
+    /// A [flag](crate::finite) that leaves all as it is if it is up; may be absent.
+    pub unless: Span,
 }

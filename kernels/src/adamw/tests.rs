@@ -11,7 +11,8 @@ impl Pass for AdamWParams {
 
     fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], _: Span) {
         let [param, grad, m, v] = [0, 1, 2, 3].map(|i| operands[i]);
-        backend.adamw(memory, self, Step { param, grad, m, v });
+        let unless = operands.get(4).copied().unwrap_or(Span::EMPTY);
+        backend.adamw(memory, self, Step { param, grad, m, v, unless });
     }
 }
 
@@ -44,6 +45,29 @@ fn a_step_equals_the_reference() {
                 check(&p, &operands, &bounds);
             }
         }
+    }
+}
+
+#[test]
+fn a_flag_that_is_up_leaves_all_as_it_is() {
+    for len in lengths() {
+        let step = |flag: Option<f32>| {
+            let [param, grad, m, v] = [1, 2, 3, 4].map(|seed| normal(seed, len));
+            let v = v.iter().map(|x| x * x).collect();
+            let mut operands = vec![Operand::InOut(param), Operand::In(grad), Operand::InOut(m), Operand::InOut(v)];
+            operands.extend(flag.map(|flag| Operand::In(vec![flag])));
+            let bound = || Bound::absolute(1e9, 1.0);
+            let results = check(&PARAMS, &operands, &[bound(), bound(), bound()]);
+            results.into_iter().map(|operands| [0, 2, 3].map(|i| operands[i].clone())).collect::<Vec<_>>()
+        };
+        let before = [1, 3, 4].map(|seed| normal(seed, len).iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+        for up in [1.0, f32::NAN] {
+            for [param, m, v] in step(Some(up)) {
+                assert_eq!([&param, &m], [&before[0], &before[1]]);
+                assert!(v.iter().zip(&before[2]).all(|(v, x)| *v == f64::from((x * x) as f32)));
+            }
+        }
+        assert_eq!(step(Some(0.0)), step(None), "one that is down");
     }
 }
 

@@ -1,8 +1,9 @@
-//! One GPU: its context, and the stream that all passes run on, one after the other.
+//! One GPU: its context, its memory, and the stream that all passes run on, one after the other.
 
+use crate::OutOfMemory;
 use cudarc::driver::CudaContext;
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
@@ -94,11 +95,51 @@ pub(crate) fn device_count() -> Result<usize, CudaError> {
 
 /// A GPU with a context and a stream.
 pub(crate) struct Device {
+    /// Before the context, without which it cannot be destroyed.
+    pub(super) stream: OwnedStream,
     context: Arc<CudaContext>,
-    pub(super) stream: sys::CUstream,
     modules: Vec<sys::CUmodule>,
     pub(crate) name: String,
     pub(crate) capability: (i32, i32),
+}
+
+/// A stream, which does not wait for others. Its device is bound when it is made, and when it is dropped.
+pub(super) struct OwnedStream(pub(super) sys::CUstream);
+
+// SAFETY: the driver may be called from any thread; the handle is only handed to it.
+unsafe impl Send for OwnedStream {}
+// SAFETY: as above; the driver locks.
+unsafe impl Sync for OwnedStream {}
+
+impl OwnedStream {
+    pub(super) fn new() -> OwnedStream {
+        expect("cuStreamCreate", OwnedStream::try_new())
+    }
+
+    fn try_new() -> Result<OwnedStream, DriverError> {
+        result::stream::create(result::stream::StreamKind::NonBlocking).map(OwnedStream)
+    }
+}
+
+impl Drop for OwnedStream {
+    fn drop(&mut self) {
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: the stream is alive, and not used again.
+        let _ = unsafe { result::stream::destroy(self.0) };
+    }
+}
+
+/// Memory of the device that is bound, not initialised.
+///
+/// # Errors
+/// [`OutOfMemory`] if there is not enough.
+pub(super) fn allocate(bytes: usize) -> Result<CUdeviceptr, OutOfMemory> {
+    // SAFETY: only an address on the device is returned; to read there is for kernels and copies, whose callers answer for it.
+    match unsafe { result::malloc_sync(bytes) } {
+        Ok(address) => Ok(address),
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(OutOfMemory { bytes, device: "the GPU" }),
+        Err(error) => expect("cuMemAlloc", Err(error)),
+    }
 }
 
 // SAFETY: the driver may be called from any thread; the handles are only handed to it.
@@ -116,7 +157,7 @@ impl Device {
         if major < 7 {
             return Err(CudaError::OldGpu { ordinal, name, major, minor });
         }
-        let stream = check("cuStreamCreate", result::stream::create(result::stream::StreamKind::NonBlocking))?;
+        let stream = check("cuStreamCreate", OwnedStream::try_new())?;
         Ok(Device { context, stream, modules: Vec::new(), name, capability })
     }
 
@@ -138,21 +179,20 @@ impl Device {
     pub(crate) fn synchronize(&self) {
         self.bind();
         // SAFETY: the stream is alive.
-        expect("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) });
+        expect("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream.0) });
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
         // What fails here cannot be helped, and has been reported if it was of consequence.
-        // SAFETY: stream and modules are alive, and not used again.
+        // SAFETY: stream and modules are alive, and the modules not used again.
         unsafe {
             let _ = self.context.bind_to_thread();
-            let _ = result::stream::synchronize(self.stream);
+            let _ = result::stream::synchronize(self.stream.0);
             for &module in &self.modules {
                 let _ = result::module::unload(module);
             }
-            let _ = result::stream::destroy(self.stream);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the PTX. The driver itself would take any bytes.
 
 use super::device::{CudaError, Device, Module, expect};
+use super::graph::stream_of_passes;
 use super::{BLOCK, PER_THREAD, Ptr};
 use cudarc::driver::result;
 use cudarc::driver::sys;
@@ -81,9 +82,10 @@ impl<A: Args> Kernel<A> {
         let [x, y, z] = grid.map(|blocks| u32::try_from(blocks).expect("operands have at most 2^31 elements"));
         assert!(y < 65_536 && z < 65_536, "a grid of {grid:?} blocks is more than a GPU takes");
         device.bind();
+        let (grid, block, stream) = ((x, y, z), (self.block, 1, 1), stream_of_passes(device));
         let launched = args.with_addresses(|addresses| {
             // SAFETY: the function is loaded, the addresses are those of its arguments; the caller answers for their values.
-            unsafe { result::launch_kernel(self.function, (x, y, z), (self.block, 1, 1), 0, device.stream, addresses) }
+            unsafe { result::launch_kernel(self.function, grid, block, 0, stream, addresses) }
         });
         expect("cuLaunchKernel", launched);
     }

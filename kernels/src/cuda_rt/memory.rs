@@ -1,9 +1,11 @@
-//! Device memory: an allocation for each region.
+//! Device memory: an allocation for each region, the way to it from the host, and what is recorded of the passes in it.
 
-use super::device::{Device, expect};
+use super::device::{Device, allocate, expect};
+use super::graph::{Graph, Recording};
+use super::upload::Uploads;
 use crate::{OutOfMemory, Span};
-use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{CUdeviceptr, CUresult};
+use cudarc::driver::result;
+use cudarc::driver::sys::CUdeviceptr;
 use std::sync::Arc;
 
 /// Address of f32 values on the device, as kernels take it. 0 for an operand that is absent.
@@ -53,15 +55,17 @@ pub struct CudaMemory {
     device: Arc<Device>,
     /// Address and elements of each region. The address is 0 if there are none: the driver refuses to allocate nothing.
     regions: Vec<(CUdeviceptr, usize)>,
-    /// Address of the word in which a kernel answers with yes or no.
-    flag: CUdeviceptr,
+    /// Copies from the host; none if there is nothing to copy to.
+    uploads: Option<Uploads>,
+    /// What is known of the passes of each number.
+    recordings: Vec<Recording>,
 }
 
 impl CudaMemory {
     pub(crate) fn new(device: &Arc<Device>, lens: &[usize]) -> Result<CudaMemory, OutOfMemory> {
         device.bind();
-        let flag = allocate(size_of::<u32>())?;
-        let mut memory = CudaMemory { device: Arc::clone(device), regions: Vec::with_capacity(lens.len()), flag };
+        let regions = Vec::with_capacity(lens.len());
+        let mut memory = CudaMemory { device: Arc::clone(device), regions, uploads: None, recordings: Vec::new() };
         for &len in lens {
             let bytes = len.saturating_mul(size_of::<f32>());
             if len == 0 {
@@ -71,8 +75,10 @@ impl CudaMemory {
             let address = allocate(bytes)?;
             memory.regions.push((address, len));
             // SAFETY: the allocation has so many bytes.
-            expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream) });
+            expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream.0) });
         }
+        let longest = lens.iter().copied().max().unwrap_or(0);
+        memory.uploads = if longest > 0 { Some(Uploads::new(longest)?) } else { None };
         Ok(memory)
     }
 
@@ -119,14 +125,14 @@ impl CudaMemory {
         (reads.map(|(span, _)| self.slice(span)), written)
     }
 
-    /// Copies to the device. Returns when `src` has been read: the driver stages what lies in pageable memory.
+    /// Copies to the device. Returns when `src` has been read, often before the copy begins.
     pub(crate) fn write(&mut self, dst: Span, src: &[f32]) {
         let to = self.slice(dst);
         assert_eq!(to.len, src.len(), "{dst:?}");
-        if to.len > 0 {
+        if let Some(uploads) = self.uploads.as_mut().filter(|_| to.len > 0) {
             self.device.bind();
             // SAFETY: the slice is inside its allocation, which holds f32.
-            expect("cuMemcpyHtoDAsync", unsafe { result::memcpy_htod_async(to.ptr.0, src, self.device.stream) });
+            unsafe { uploads.write(&self.device, to.ptr.0, src) };
         }
     }
 
@@ -137,38 +143,38 @@ impl CudaMemory {
         if from.len > 0 {
             self.device.bind();
             // SAFETY: the slice is inside its allocation, which holds f32; `dst` is borrowed until the copy has ended.
-            expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(dst, from.ptr.0, self.device.stream) });
+            expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(dst, from.ptr.0, self.device.stream.0) });
             self.device.synchronize();
         }
     }
 
-    /// Starts kernels that may raise a flag, which is down before: they write something else than 0 to its word. Waits for them, and
-    /// returns whether they did. Four bytes come to the host.
-    pub(crate) fn is_raised(&mut self, start: impl FnOnce(Ptr)) -> bool {
-        self.device.bind();
-        // SAFETY: the flag is an allocation of one word.
-        expect("cuMemsetD8Async", unsafe {
-            result::memset_d8_async(self.flag, 0, size_of::<u32>(), self.device.stream)
-        });
-        start(Ptr(self.flag));
-        let mut word = [0u32];
-        // SAFETY: as above; `word` is borrowed until the copy has ended.
-        expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(&mut word, self.flag, self.device.stream) });
-        self.device.synchronize();
-        word[0] != 0
-    }
-}
-
-/// Memory of the current device, not initialised.
-///
-/// # Errors
-/// [`OutOfMemory`] if there is not enough.
-fn allocate(bytes: usize) -> Result<CUdeviceptr, OutOfMemory> {
-    // SAFETY: only an address on the device is returned; to read there is for kernels and copies, whose callers answer for it.
-    match unsafe { result::malloc_sync(bytes) } {
-        Ok(address) => Ok(address),
-        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(OutOfMemory { bytes, device: "the GPU" }),
-        Err(error) => expect("cuMemAlloc", Err(error)),
+    /// Starts passes that are the same ones, in this memory, whenever they have this number: as a graph if the driver can make one of them,
+    /// else one by one.
+    pub(crate) fn replay(&mut self, number: usize, passes: &mut dyn FnMut(&mut CudaMemory)) {
+        if self.recordings.len() <= number {
+            self.recordings.resize_with(number + 1, Recording::default);
+        }
+        let device = Arc::clone(&self.device);
+        device.bind();
+        let recording = match &self.recordings[number] {
+            Recording::Graph(graph) => return graph.launch(&device),
+            Recording::Refused => return passes(self),
+            Recording::New => {
+                passes(self);
+                Recording::Run
+            }
+            Recording::Run => match Graph::record(&device, || passes(self)) {
+                Some(graph) => {
+                    graph.launch(&device);
+                    Recording::Graph(graph)
+                }
+                None => {
+                    passes(self);
+                    Recording::Refused
+                }
+            },
+        };
+        self.recordings[number] = recording;
     }
 }
 
@@ -176,15 +182,17 @@ impl Drop for CudaMemory {
     fn drop(&mut self) {
         self.device.bind();
         // What fails here cannot be helped, and has been reported if it was of consequence.
-        // SAFETY: the allocations are alive, and not used again: what uses them has ended.
+        // SAFETY: the allocations are alive, and not used again: what uses them has ended, and copies from the host are ordered
+        // before what the stream of the passes does with them.
         unsafe {
-            let _ = result::stream::synchronize(self.device.stream);
+            let _ = result::stream::synchronize(self.device.stream.0);
             for (address, len) in self.regions.drain(..) {
                 if len > 0 {
                     let _ = result::free_sync(address);
                 }
             }
-            let _ = result::free_sync(self.flag);
         }
+        self.recordings.clear();
+        self.uploads = None;
     }
 }

@@ -14,12 +14,16 @@
 pub(crate) mod columns;
 mod device;
 pub(crate) mod fill;
+mod graph;
 mod kernel;
 mod memory;
 #[cfg(feature = "nccl")]
 mod nccl;
 #[cfg(test)]
 mod ptx;
+#[cfg(test)]
+mod tests;
+mod upload;
 
 pub use device::CudaError;
 pub(crate) use device::{Device, device_count};

@@ -70,7 +70,7 @@ impl Collective<Cuda> for Nccl {
         }
         let ([], [values]) = memory.operands([], [x]);
         self.device.bind();
-        let (pointer, stream) = (values.ptr.as_mut_ptr(), self.device.stream.cast());
+        let (pointer, stream) = (values.ptr.as_mut_ptr(), self.device.stream.0.cast());
         let (kind, sum) = (sys::ncclDataType_t::ncclFloat32, sys::ncclRedOp_t::ncclSum);
         // SAFETY: the slice is inside its allocation, which holds f32; NCCL may write what it reads; the stream is alive, and runs
         // what reads and writes the slice before and after in order.

@@ -1,22 +1,44 @@
 //! Every path against what the values say.
 
-use crate::testing::{Operand, Pass, Path, check, lengths, normal, paths};
-use crate::{Backend, Element, Reference, Region, Span};
+use super::{CopyIf, Find};
+use crate::testing::{Bound, Operand, Pass, check, lengths, normal};
+use crate::{Backend, Span};
 
-/// The check, with the answer that is due.
-struct AllFinite(bool);
+/// Operands: values, flag.
+struct FindNonFinite;
 
-impl Pass for AllFinite {
+impl Pass for FindNonFinite {
     fn name(&self) -> String {
-        format!("all_finite of values that are {}", if self.0 { "finite" } else { "not" })
+        "find_non_finite".to_owned()
     }
 
     fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], _: Span) {
-        assert_eq!(backend.all_finite(memory, operands[0]), self.0, "{} on {}", self.name(), backend.name());
+        backend.find_non_finite(memory, Find { values: operands[0], flag: operands[1] });
     }
 }
 
-/// Around the values are NaNs, which are none of the check's business.
+/// Operands: flag, from, to.
+struct CopyIfRaised;
+
+impl Pass for CopyIfRaised {
+    fn name(&self) -> String {
+        "copy_if_raised".to_owned()
+    }
+
+    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], _: Span) {
+        backend.copy_if_raised(memory, CopyIf { flag: operands[0], from: operands[1], to: operands[2] });
+    }
+}
+
+/// Asserts what becomes of a flag, on every path.
+fn assert_flag(values: Vec<f32>, before: f32, after: f64) {
+    let what = format!("{} values, flag {before}", values.len());
+    for result in check(&FindNonFinite, &[Operand::In(values), Operand::InOut(vec![before])], &[Bound::relative(0.0)]) {
+        assert_eq!(result[1], [after], "{what}");
+    }
+}
+
+/// Around the values are NaNs, which are none of the pass's business.
 #[test]
 fn values_as_large_and_as_small_as_can_be_are_finite() {
     for len in lengths() {
@@ -25,7 +47,7 @@ fn values_as_large_and_as_small_as_can_be_are_finite() {
         for (value, extreme) in values.iter_mut().rev().zip(extremes) {
             *value = extreme;
         }
-        check(&AllFinite(true), &[Operand::In(values)], &[]);
+        assert_flag(values, 0.0, 0.0);
     }
 }
 
@@ -35,25 +57,26 @@ fn one_value_that_is_not_finite_is_found_at_any_place() {
     for (i, (len, place)) in places.enumerate() {
         let mut values = normal(1, len);
         values[place] = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN][i % 4];
-        check(&AllFinite(false), &[Operand::In(values)], &[]);
+        assert_flag(values, 0.0, 1.0);
     }
 }
 
 #[test]
-fn an_answer_does_not_depend_on_the_one_before() {
-    fn ask<B: Backend>(backend: &B) {
-        let mut memory = backend.allocate(&[3000]).unwrap();
-        let [all, one, rest] = [(0, 3000), (1500, 1), (1501, 1499)].map(|(at, len)| Span::new(Region(0), at, len));
-        backend.fill(&mut memory, one, B::Element::from_f64(f64::NAN));
-        let answers = [rest, all, rest, one, Span::EMPTY].map(|span| backend.all_finite(&mut memory, span));
-        assert_eq!(answers, [true, false, true, false, true], "{}", backend.name());
-    }
-    ask(&Reference);
-    for path in paths() {
-        match path {
-            Path::Cpu(cpus) => ask(&cpus[0]),
-            #[cfg(feature = "cuda")]
-            Path::Cuda(cuda) => ask(cuda),
+fn a_flag_stays_up() {
+    assert_flag(normal(1, 3000), 1.0, 1.0);
+    assert_flag(Vec::new(), 1.0, 1.0);
+}
+
+#[test]
+fn values_are_copied_if_the_flag_is_up_and_left_if_not() {
+    for len in lengths() {
+        for flag in [0.0, -0.0, 1.0, -1.0, f32::NAN] {
+            let (from, to) = (normal(1, len), normal(2, len));
+            let want: Vec<f64> = if flag == 0.0 { &to } else { &from }.iter().map(|&x| x.into()).collect();
+            let operands = [Operand::In(vec![flag]), Operand::In(from), Operand::InOut(to)];
+            for result in check(&CopyIfRaised, &operands, &[Bound::relative(0.0)]) {
+                assert_eq!(result[2], want, "flag {flag}");
+            }
         }
     }
 }

@@ -42,11 +42,21 @@ int report(const char* function, const Failure& failure) {
     return code;
 }
 
+// Appends a line to the file that a variable names, if it is set.
+void note(const char* variable, const char* path, const char* line) {
+    if (path == nullptr) return;
+    FILE* file = fopen(path, "a");
+    if (file == nullptr || fprintf(file, "%s\n", line) < 0 || fclose(file) != 0)
+        throw Failure(Code::invalid_value, text("%s: `%s` can't be written", variable, path));
+}
+
 // Every call: one at a time, and no C++ exception leaves it.
 template <class F>
 int call(const char* function, F body) {
     std::lock_guard<std::mutex> guard(lock);
     try {
+        static const char* const calls = getenv("CUDA_EMULATOR_CALLS");
+        note("CUDA_EMULATOR_CALLS", calls, function);
         if (!initialized) throw Failure(Code::not_initialized, "cuInit was not called");
         body();
         return 0;
@@ -95,7 +105,7 @@ void check_device_number(int device) {
 }
 
 void refuse_in_capture(const char* what) {
-    if (any_capture()) throw Failure(Code::capture_unsupported, text("%s while a stream is being captured", what));
+    if (capture_forbids()) throw Failure(Code::capture_unsupported, text("%s while a stream is being captured", what));
 }
 
 // What the card's attributes are, by the numbers of `CUdevice_attribute`. About an RTX 3060, with few multiprocessors.
@@ -167,10 +177,7 @@ void check_launch(const Function& function, Extent grid, Extent block, size_t sh
 void note_launch(const std::string& kernel) {
     static const char* const path = getenv("CUDA_EMULATOR_LAUNCHED");
     static std::set<std::string> launched;
-    if (path == nullptr || !launched.insert(kernel).second) return;
-    FILE* file = fopen(path, "a");
-    if (file == nullptr || fprintf(file, "%s\n", kernel.c_str()) < 0 || fclose(file) != 0)
-        throw Failure(Code::invalid_value, text("CUDA_EMULATOR_LAUNCHED: `%s` can't be written", path));
+    if (path != nullptr && launched.insert(kernel).second) note("CUDA_EMULATOR_LAUNCHED", path, kernel.c_str());
 }
 
 }  // namespace
@@ -393,7 +400,12 @@ DRIVER cuStreamSynchronize(void* stream) { return call_in_context(__func__, [&] 
 DRIVER cuStreamWaitEvent(void* stream, void* event, unsigned) {
     return call_in_context(__func__, [&] { wait(stream_of(stream), *static_cast<Event*>(event)); });
 }
-DRIVER cuStreamBeginCapture_v2(void* stream, int) { return call_in_context(__func__, [&] { begin_capture(stream_of(stream)); }); }
+DRIVER cuStreamBeginCapture_v2(void* stream, int mode) {
+    return call_in_context(__func__, [&] {
+        if (mode < 0 || mode > 2) throw Failure(Code::invalid_value, text("capture mode %d", mode));
+        begin_capture(stream_of(stream), static_cast<CaptureMode>(mode));
+    });
+}
 DRIVER cuStreamEndCapture(void* stream, void** out) {
     return call_in_context(__func__, [&] { put<void*>(out, end_capture(stream_of(stream))); });
 }

@@ -73,13 +73,15 @@ void finish(Stream& stream) {
 }
 
 void finish_all() {
-    if (any_capture()) throw Failure(Code::capture_unsupported, "waiting for the device while a stream is being captured");
-    for (Stream* stream : streams()) finish(*stream);
+    if (capture_forbids()) throw Failure(Code::capture_unsupported, "waiting for the device while a stream is being captured");
+    for (Stream* stream : streams()) finish(*stream, stream->submitted);
 }
 
-bool any_capture() {
-    for (Stream* stream : streams())
-        if (stream->capture != nullptr) return true;
+bool capture_forbids() {
+    for (Stream* stream : streams()) {
+        if (stream->capture == nullptr || stream->mode == CaptureMode::relaxed) continue;
+        if (stream->mode == CaptureMode::global || stream->capturing_thread == std::this_thread::get_id()) return true;
+    }
     return false;
 }
 
@@ -105,10 +107,16 @@ bool reached(const Event& event) {
     return event.mark.stream == nullptr || streams().count(event.mark.stream) == 0 || event.mark.stream->done >= event.mark.position;
 }
 
-void begin_capture(Stream& stream) {
+void begin_capture(Stream& stream, CaptureMode mode) {
+    const char* value = getenv("CUDA_EMULATOR_CAPTURE");
+    if (value != nullptr && strcmp(value, "refuse") == 0) throw Failure(Code::not_supported, "this driver captures no streams, as CUDA_EMULATOR_CAPTURE says");
+    if (value != nullptr && *value != 0 && strcmp(value, "allow") != 0)
+        throw Failure(Code::invalid_value, text("CUDA_EMULATOR_CAPTURE is `%s`, expected allow or refuse", value));
     if (&stream == &default_stream()) throw Failure(Code::capture_unsupported, "the default stream can't be captured");
     if (stream.capture != nullptr) throw Failure(Code::invalid_value, "the stream is being captured already");
     stream.capture = std::make_unique<Graph>();
+    stream.mode = mode;
+    stream.capturing_thread = std::this_thread::get_id();
 }
 
 Graph* end_capture(Stream& stream) {

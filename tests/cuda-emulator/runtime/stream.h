@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace cuda_emulator {
@@ -18,11 +19,17 @@ struct Graph {
     std::vector<Work> work;
 };
 
+// Whose calls that might wait for a stream, or allocate, are an error while it is being captured, by the numbers of
+// `CUstreamCaptureMode`: those of all threads, of the thread that began it, or of none.
+enum class CaptureMode { global, thread_local_, relaxed };
+
 struct Stream {
     std::deque<Work> pending;
     uint64_t submitted = 0;
     uint64_t done = 0;
     std::unique_ptr<Graph> capture;
+    CaptureMode mode = CaptureMode::global;
+    std::thread::id capturing_thread;
 };
 
 struct Mark {
@@ -47,12 +54,13 @@ void submit(Stream& stream, Work work);
 void finish(Stream& stream, uint64_t position);
 void finish(Stream& stream);
 void finish_all();
-bool any_capture();
+// Whether a capture forbids this thread to wait for the device or to allocate.
+bool capture_forbids();
 
 void record(Event& event, Stream& stream);
 void wait(Stream& stream, const Event& event);
 bool reached(const Event& event);
-void begin_capture(Stream& stream);
+void begin_capture(Stream& stream, CaptureMode mode);
 Graph* end_capture(Stream& stream);
 void launch(const Graph& graph, Stream& stream);
 

@@ -355,6 +355,56 @@ fn graphs_run_late() {
     emulated("graphs_run_late", &[("CUDA_EMULATOR_STREAMS", "late")], graph);
 }
 
+/// Allocating, which may wait for the device, is forbidden to the threads that the mode says.
+#[test]
+fn a_capture_forbids_what_its_mode_says() {
+    use sys::CUstreamCaptureMode::{
+        CU_STREAM_CAPTURE_MODE_GLOBAL as GLOBAL, CU_STREAM_CAPTURE_MODE_RELAXED as RELAXED,
+        CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as THREAD_LOCAL,
+    };
+    emulated("a_capture_forbids_what_its_mode_says", &[], |gpu| {
+        for (mode, here, elsewhere) in [(GLOBAL, false, false), (THREAD_LOCAL, false, true), (RELAXED, true, true)] {
+            let allocate = || {
+                gpu.context.bind_to_thread().unwrap();
+                // SAFETY: nothing reads the memory, which is freed at once.
+                unsafe {
+                    cudarc::driver::result::malloc_sync(4)
+                        .and_then(|address| cudarc::driver::result::free_sync(address))
+                }
+            };
+            gpu.stream.begin_capture(mode).unwrap();
+            assert_eq!(allocate().is_ok(), here, "{mode:?}");
+            let other = std::thread::scope(|scope| scope.spawn(|| allocate().is_ok()).join().unwrap());
+            assert_eq!(other, elsewhere, "{mode:?}");
+            gpu.stream.end_capture(sys::CUgraphInstantiate_flags(0)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_driver_can_be_one_that_captures_nothing() {
+    for (value, message) in [("refuse", "this driver captures no streams"), ("never", "expected allow or refuse")] {
+        emulated("a_driver_can_be_one_that_captures_nothing", &[("CUDA_EMULATOR_CAPTURE", value)], |gpu| {
+            let is_this_one = std::env::var("CUDA_EMULATOR_CAPTURE").is_ok_and(|given| given == value);
+            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+            let error = gpu.stream.begin_capture(mode).unwrap_err().to_string();
+            assert!(!is_this_one || error.contains(message), "{error}");
+            affine(gpu);
+        });
+    }
+}
+
+#[test]
+fn calls_are_listed() {
+    let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("calls-{}", std::process::id()));
+    emulated("calls_are_listed", &[("CUDA_EMULATOR_CALLS", list.to_str().unwrap())], affine);
+    if !is_child() && emulator(Mode::Plain).is_some() {
+        let calls = std::fs::read_to_string(&list).unwrap();
+        std::fs::remove_file(&list).unwrap();
+        assert_eq!(calls.lines().filter(|call| *call == "cuLaunchKernel").count(), 1, "{calls}");
+    }
+}
+
 /// Pinned memory is read when the copy is done, not when it is asked for: with late streams, changing it too early is seen.
 #[test]
 fn late_streams_find_a_missing_wait() {

@@ -1,0 +1,134 @@
+//! Copying from the host to the device while the device computes.
+//!
+//! A copy from the memory of a program waits for its turn in the stream, and the host waits with it. Values are therefore put into pinned
+//! memory, which is all that the host does; the GPU reads that by itself, on a stream of its own, into staging memory beside what the
+//! passes use; and only from there, at 10 to 100 times the speed, to where they belong, in turn with the passes:
+//!
+//! ```text
+//! host              values -> pinned
+//! stream of copies                    pinned -> staging
+//! stream of passes  ... previous step ...               staging -> destination, next step ...
+//! ```
+//!
+//! There are [`SLOTS`] pairs of pinned and staging memory, used in turn. The host fills one when the copy out of it has ended, and a copy
+//! begins when the staging memory has been read. So the host is at most so many copies ahead of the device, which also bounds
+//! how many steps it starts ahead.
+
+use super::device::{Device, OwnedStream, allocate, expect};
+use crate::OutOfMemory;
+use cudarc::driver::result;
+use cudarc::driver::sys::{self, CUdeviceptr};
+use std::slice;
+
+/// Copies under way at a time: the two inputs of a training step, for two steps, in two pieces each.
+const SLOTS: usize = 8;
+
+/// Elements of a slot, at most; longer copies are made in pieces. 1 MiB is a few times what hides the start of a copy.
+const PIECE: usize = 1 << 18;
+
+/// The copies to one memory.
+pub(super) struct Uploads {
+    stream: OwnedStream,
+    slots: Vec<Slot>,
+    next: usize,
+    /// Elements of a slot.
+    piece: usize,
+}
+
+struct Slot {
+    /// Pinned memory of the host.
+    pinned: *mut f32,
+    /// Memory of the device.
+    staging: CUdeviceptr,
+    /// `pinned` has been read.
+    copied: sys::CUevent,
+    /// `staging` has been read.
+    used: sys::CUevent,
+}
+
+// SAFETY: the handles are only handed to the driver, which may be called from any thread; the pinned memory is the slot's own.
+unsafe impl Send for Slot {}
+
+impl Uploads {
+    /// For copies of up to `longest` elements without a wait, as far as [`PIECE`] allows. The device is bound.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the host or the device has not enough.
+    pub(super) fn new(longest: usize) -> Result<Uploads, OutOfMemory> {
+        let mut uploads =
+            Uploads { stream: OwnedStream::new(), slots: Vec::new(), next: 0, piece: longest.clamp(1, PIECE) };
+        for _ in 0..SLOTS {
+            let slot = Slot::new(uploads.piece * size_of::<f32>())?;
+            uploads.slots.push(slot);
+        }
+        Ok(uploads)
+    }
+
+    /// Copies to `dst`, in turn with the passes on the device's stream. Returns when `src` has been read; the copy may not have begun. The
+    /// device is bound.
+    ///
+    /// # Safety
+    /// `dst` is the address of as many f32 on the device, until the copy has ended.
+    pub(super) unsafe fn write(&mut self, device: &Device, dst: CUdeviceptr, src: &[f32]) {
+        for (i, piece) in src.chunks(self.piece).enumerate() {
+            let slot = &mut self.slots[self.next];
+            self.next = (self.next + 1) % SLOTS;
+            let (copies, passes) = (self.stream.0, device.stream.0);
+            let to = dst + (i * self.piece * size_of::<f32>()) as u64;
+            // SAFETY: streams and events are alive. The pinned memory is no longer read by the copy before, which `copied` waits for, and
+            // has room for a piece; so has the staging memory, which that copy's turn on the passes' stream has read before `used`. The
+            // caller answers for `to`.
+            unsafe {
+                expect("cuEventSynchronize", result::event::synchronize(slot.copied));
+                slot.pinned.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
+                let pinned = slice::from_raw_parts(slot.pinned, piece.len());
+                wait(copies, slot.used);
+                expect("cuMemcpyHtoDAsync", result::memcpy_htod_async(slot.staging, pinned, copies));
+                expect("cuEventRecord", result::event::record(slot.copied, copies));
+                wait(passes, slot.copied);
+                let bytes = size_of_val(piece);
+                expect("cuMemcpyDtoDAsync", result::memcpy_dtod_async(to, slot.staging, bytes, passes));
+                expect("cuEventRecord", result::event::record(slot.used, passes));
+            }
+        }
+    }
+}
+
+/// Makes a stream wait for an event, the last time that it was recorded; not at all if it never was.
+///
+/// # Safety
+/// Both are alive.
+unsafe fn wait(stream: sys::CUstream, event: sys::CUevent) {
+    let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+    // SAFETY: as the caller says.
+    expect("cuStreamWaitEvent", unsafe { result::stream::wait_event(stream, event, flags) });
+}
+
+impl Slot {
+    fn new(bytes: usize) -> Result<Slot, OutOfMemory> {
+        // Events that take no time stamps are faster.
+        let event = || expect("cuEventCreate", result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING));
+        // SAFETY: what is allocated is written before it is read: by the host, and by the copy from there.
+        let pinned = unsafe { result::malloc_host(bytes, 0) };
+        let pinned = pinned.map_err(|_| OutOfMemory { bytes, device: "the host, in pinned memory" })?.cast();
+        let mut slot = Slot { pinned, staging: 0, copied: event(), used: event() };
+        slot.staging = allocate(bytes)?;
+        Ok(slot)
+    }
+}
+
+/// The device is bound, and everything that it was told has ended.
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: all are alive, and not used again.
+        unsafe {
+            let _ = result::free_host(self.pinned.cast());
+            if self.staging != 0 {
+                let _ = result::free_sync(self.staging);
+            }
+            let _ = result::event::destroy(self.copied);
+            let _ = result::event::destroy(self.used);
+        }
+    }
+}
