@@ -167,6 +167,18 @@ pub enum Error {
         /// The plan.
         plan: PlanId,
     },
+    /// A training step of another plan.
+    #[error("plan {} takes no training steps, as it is not made by `Plan::training`", plan.0)]
+    NotTraining {
+        /// The plan.
+        plan: PlanId,
+    },
+    /// The host is too far ahead.
+    #[error("{limit} training steps have been started, the most there can be: finish them first")]
+    TooManySteps {
+        /// Steps that can be started.
+        limit: usize,
+    },
     /// Too few or too many numbers.
     #[error("`{name}` has {expected} elements (shape {shape}), got {got}")]
     Length {

@@ -22,6 +22,8 @@ pub(crate) const ARENA: Region = Region(6);
 pub(crate) const WORKSPACE: Region = Region(7);
 /// Copy of the states, from before a step that may have to be undone.
 pub(crate) const KEPT_STATES: Region = Region(8);
+/// Whether steps have failed, and their losses.
+pub(crate) const FLAGS: Region = Region(9);
 
 /// Where the parameters and states of a graph lie. Every one begins at a cache line; the elements between them stay 0.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,12 @@
 //! A training step allocates no memory. A program of its own, not of the test harness: the allocator counts for all
 //! threads.
 
-use engine::{Cpu, Plan, PlanId, Session, Statistics};
+use engine::{AdamW, Cpu, Plan, PlanId, Session, Statistics};
 use kernels::simd::Isa;
 use model::ResConvConfig;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use std::alloc::System;
-use tests::fixture::{Fixture, elements, initialize, training_step, uniform};
+use tests::fixture::{Fixture, elements, initialize, uniform};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -22,6 +22,7 @@ fn main() {
     // Threads allocate when they start and end, and take their time: pools are kept until the end, and a session is
     // measured as soon as one of its first steps allocates nothing.
     let mut done = Vec::new();
+    let mut losses = Vec::new();
     for isa in Isa::available() {
         for threads in [1, 2] {
             let mut session = Session::new(Cpu::with_isa(isa, threads).unwrap(), plans.to_vec()).unwrap();
@@ -34,9 +35,8 @@ fn main() {
                     let region = Region::new(ALLOCATOR);
                     for _ in 0..number {
                         session.write_input(training, fixture.image, &images).unwrap();
-                        session.keep_states();
-                        assert!(training_step(session, training).is_finite());
-                        assert!(session.gradients_are_finite());
+                        session.start_step(training, &AdamW::default(), 3e-4).unwrap();
+                        assert!(session.finish_steps(&mut losses) && losses[0].is_finite());
                         session.run(evaluation).unwrap();
                         assert!(session.loss(evaluation).is_finite());
                     }

@@ -154,6 +154,18 @@ impl Call {
         }
     }
 
+    /// Whether it does the same whenever it is run: its arguments are the same, and it does not wait for other ranks on the host.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(
+            self,
+            Call::RreluForward(Some(_), _)
+                | Call::RreluBackward(..)
+                | Call::SumOverRanks(..)
+                | Call::MomentsOverRanks(..)
+                | Call::Custom(..)
+        )
+    }
+
     /// Visits every operand but the workspace; those that are absent are skipped.
     pub(crate) fn operands_mut(&mut self, visit: &mut impl FnMut(&mut Span, Access)) {
         use Access::{Read, Set, Update};

@@ -1,11 +1,11 @@
-//! Finding what is NaN or infinite: whether the gradients are, and which pass was the first to make it so.
+//! Finding which pass was the first to compute what is NaN or infinite.
 
 use super::Session;
+use super::step::ASKED;
 use crate::plan::{Access, Pass};
-use crate::regions::{GRADIENTS, KEPT_STATES, STATES};
 use crate::{PlanId, Result};
-use kernels::add::Scale;
-use kernels::{Backend, Region, Span, Write};
+use kernels::finite::Find;
+use kernels::{Backend, Element, Span};
 use std::fmt;
 
 /// Where the first value that is NaN or infinite came from.
@@ -41,29 +41,9 @@ impl fmt::Display for NonFinite {
 }
 
 impl<B: Backend> Session<B> {
-    /// Whether the gradients of the last run hold neither NaN nor infinity. Nothing but the answer leaves the backend's memory.
-    pub fn gradients_are_finite(&mut self) -> bool {
-        self.backend.all_finite(&mut self.memory, Span::new(GRADIENTS, 0, self.layout.parameters))
-    }
-
-    /// Keeps a copy of every state, in the backend's memory, for [`restore_states`](Self::restore_states).
-    pub fn keep_states(&mut self) {
-        self.copy_states(STATES, KEPT_STATES);
-    }
-
-    /// Sets every state to what it was when they were [kept](Self::keep_states) last; to 0, if never.
-    pub fn restore_states(&mut self) {
-        self.copy_states(KEPT_STATES, STATES);
-    }
-
-    fn copy_states(&mut self, from: Region, to: Region) {
-        let [x, y] = [from, to].map(|region| Span::new(region, 0, self.layout.states));
-        self.backend.scale(&mut self.memory, 1.0, Scale { x, y, write: Write::Set });
-    }
-
     /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no such
-    /// value. Its inputs, parameters and states must be those of the run in question, so states that a training plan
-    /// updated have to be [set back](Self::restore_states) first. Takes about twice the time of a run.
+    /// value. Its inputs, parameters and states must be those of the run in question; all of them stay as they are, as they do in a
+    /// [training step](Self::start_step) that fails. Takes about twice the time of a run.
     ///
     /// One of several ranks looks at what it computes itself, and runs all steps, as the others wait for it.
     ///
@@ -71,8 +51,9 @@ impl<B: Backend> Session<B> {
     /// As [`run`](Session::run).
     pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
         self.begin(plan)?;
+        self.keep_states();
         let (ready, random) = (&self.plans[plan.0], self.random(plan));
-        let finite = |memory: &mut B::Memory, place: Span| self.backend.all_finite(memory, place);
+        let finite = |memory: &mut B::Memory, place: Span| is_finite(&*self.backend, memory, place);
         let input = ready.written.iter().find(|(place, _)| !finite(&mut self.memory, *place));
         let mut given = input.map(|&(place, _)| ready.input_name(place));
         if given.is_none() {
@@ -96,6 +77,16 @@ impl<B: Backend> Session<B> {
                 found = Some(NonFinite::Computed { step: i, op: call.name(), node, pass: step.pass });
             }
         }
+        self.restore_states();
         Ok(found)
     }
+}
+
+/// Whether none of the values is NaN or infinite. Nothing but the answer leaves the backend's memory.
+fn is_finite<B: Backend>(backend: &B, memory: &mut B::Memory, values: Span) -> bool {
+    let mut flag = [B::Element::from_f64(0.0)];
+    backend.fill(memory, ASKED, flag[0]);
+    backend.find_non_finite(memory, Find { values, flag: ASKED });
+    backend.read(memory, ASKED, &mut flag);
+    flag[0].to_f64() == 0.0
 }

@@ -1,6 +1,7 @@
 //! [`Session`]: memory, and plans that run in it.
 
 mod finite;
+mod step;
 mod tensors;
 
 pub use finite::NonFinite;
@@ -68,6 +69,10 @@ pub struct Session<B: Backend> {
     tensors: Vec<TensorInfo>,
     layout: Layout,
     optimizer_step: u64,
+    /// Training steps that have been started and not finished.
+    started: usize,
+    /// The host's copy of the flags' region.
+    flags: Vec<B::Element>,
     /// What it was initialized with: the seed of what training plans draw.
     seed: u64,
     /// The plan whose values are in the arena.
@@ -111,8 +116,9 @@ impl<B: Backend> Session<B> {
         let plans = plans.into_iter().map(ready).collect();
         let parameters = layout.parameters;
         // in the order of the regions' numbers
-        let lens =
-            [parameters, parameters, parameters, parameters, layout.states, inputs, arena, workspace, layout.states];
+        let states = layout.states;
+        let flags = step::flags_len(B::STEPS_AHEAD);
+        let lens = [parameters, parameters, parameters, parameters, states, inputs, arena, workspace, states, flags];
         Ok(Session {
             memory: backend.allocate(&lens)?,
             backend: Arc::new(backend),
@@ -121,6 +127,8 @@ impl<B: Backend> Session<B> {
             tensors,
             layout,
             optimizer_step: 0,
+            started: 0,
+            flags: vec![B::Element::from_f64(0.0); flags],
             seed: 0,
             last_run: None,
             arena: Span::new(ARENA, 0, arena),
@@ -194,18 +202,26 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Runs every step of a plan. It allocates nothing.
+    /// Runs every step of a plan. It allocates nothing; the first two times a GPU may.
     ///
     /// # Errors
     /// If there is no such plan, or one of its inputs has never been written.
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
         self.begin(plan)?;
         let (ready, random) = (&self.plans[plan.0], self.random(plan));
-        for (i, call) in ready.calls.iter().enumerate() {
-            call.run(&*self.backend, &*self.ranks, &mut self.memory, random);
-            if let Some(freed) = ready.freed.get(i) {
-                poison(&*self.backend, &mut self.memory, freed);
+        let (backend, ranks) = (&*self.backend, &*self.ranks);
+        let mut passes = |memory: &mut B::Memory| {
+            for (i, call) in ready.calls.iter().enumerate() {
+                call.run(backend, ranks, memory, random);
+                if let Some(freed) = ready.freed.get(i) {
+                    poison(backend, memory, freed);
+                }
             }
+        };
+        if ready.calls.iter().all(Call::is_repeatable) {
+            backend.replay(&mut self.memory, plan.0, &mut passes);
+        } else {
+            passes(&mut self.memory);
         }
         Ok(())
     }
@@ -310,13 +326,20 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
+    /// # Errors
+    /// If an input of the plan has never been written.
+    fn check_inputs(&self, plan: PlanId) -> Result<()> {
+        let ready = self.ready(plan)?;
+        match ready.written.iter().find(|(_, written)| !written) {
+            Some(&(missing, _)) => Err(Error::InputNotWritten { node: ready.input_name(missing), plan }),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that a plan can run, and poisons the memory it begins with.
     fn begin(&mut self, plan: PlanId) -> Result<()> {
-        let ready = self.ready(plan)?;
-        if let Some(&(missing, _)) = ready.written.iter().find(|(_, written)| !written) {
-            return Err(Error::InputNotWritten { node: ready.input_name(missing), plan });
-        }
-        if ready.plan.options.poison {
+        self.check_inputs(plan)?;
+        if self.plans[plan.0].plan.options.poison {
             poison(&*self.backend, &mut self.memory, &[self.arena, self.workspace]);
         }
         self.last_run = Some(plan);

@@ -94,12 +94,18 @@ impl<B: Backend> Session<B> {
     ///
     /// Parameters on which the loss does not depend have gradient 0, so weight decay still shrinks them.
     pub fn adamw(&mut self, params: &AdamW, lr: f64) {
+        self.optimize(params, lr, Span::EMPTY);
+    }
+
+    /// As [`adamw`](Self::adamw), unless the flag is up.
+    pub(super) fn optimize(&mut self, params: &AdamW, lr: f64, unless: Span) {
         self.optimizer_step += 1;
         let AdamW { beta1, beta2, eps, weight_decay } = *params;
         let params = AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step };
         let all = |region| Span::new(region, 0, self.layout.parameters);
-        let operands =
-            adamw::Step { param: all(PARAMETERS), grad: all(GRADIENTS), m: all(FIRST_MOMENTS), v: all(SECOND_MOMENTS) };
+        let [param, grad] = [PARAMETERS, GRADIENTS].map(all);
+        let [m, v] = [FIRST_MOMENTS, SECOND_MOMENTS].map(all);
+        let operands = adamw::Step { param, grad, m, v, unless };
         self.backend.adamw(&mut self.memory, &params, operands);
     }
 

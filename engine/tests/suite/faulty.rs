@@ -7,6 +7,7 @@ use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
 use kernels::epilogue::{self, EpilogueParams};
+use kernels::finite;
 use kernels::loss;
 use kernels::pad::{self, PadParams};
 use kernels::prelu;
@@ -92,9 +93,9 @@ fn use_workspace(memory: &mut Memory, workspace: Span) {
 
 /// Methods that only call [`Reference`].
 macro_rules! delegate {
-    ($($name:ident($($params:ident: $type:ty,)? operands: $operands:ty);)*) => {
-        $(fn $name(&self, memory: &mut Memory, $($params: $type,)? operands: $operands) {
-            Reference.$name(memory, $($params,)? operands);
+    ($($name:ident($($params:ident: $type:ty),+);)*) => {
+        $(fn $name(&self, memory: &mut Memory, $($params: $type),+) {
+            Reference.$name(memory, $($params),+);
         })*
     };
 }
@@ -111,6 +112,9 @@ macro_rules! workspaces {
 impl Backend for Faulty {
     type Element = f64;
     type Memory = Memory;
+
+    /// As a device that computes while the host goes on.
+    const STEPS_AHEAD: usize = 3;
 
     fn name(&self) -> String {
         format!("{self:?}")
@@ -136,10 +140,6 @@ impl Backend for Faulty {
         Reference.fill(memory, dst, value);
     }
 
-    fn all_finite(&self, memory: &mut Memory, values: Span) -> bool {
-        Reference.all_finite(memory, values)
-    }
-
     delegate! {
         batch_norm_apply(p: &BatchNormParams, operands: batch_norm::Apply);
         batch_norm_inference(p: &BatchNormParams, operands: batch_norm::Inference);
@@ -149,6 +149,8 @@ impl Backend for Faulty {
         add(weight: f64, operands: add::Add);
         pad_forward(p: &PadParams, operands: pad::Forward);
         adamw(p: &AdamWParams, operands: adamw::Step);
+        find_non_finite(operands: finite::Find);
+        copy_if_raised(operands: finite::CopyIf);
     }
 
     workspaces! {

@@ -9,3 +9,4 @@ mod finite;
 mod gradients;
 mod random_graphs;
 mod sessions;
+mod steps;

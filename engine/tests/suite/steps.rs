@@ -1,0 +1,144 @@
+//! Training steps that are started before it is known what came of the ones before.
+
+use super::common::{Network, network, numbers, snapshot};
+use super::faulty::Faulty;
+use engine::*;
+
+const PLAN: PlanId = PlanId(0);
+const ADAMW: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
+
+/// A backend without fault, three steps of which can be under way.
+const AHEAD: Faulty = Faulty(None);
+
+fn session(network: &Network) -> Session<Faulty> {
+    let training = Plan::training(&network.graph, network.loss).unwrap();
+    let inference = Plan::inference(&network.graph, &[network.output], Statistics::Running).unwrap();
+    let mut session = Session::new(AHEAD, vec![training, inference]).unwrap();
+    session.initialize(1);
+    session
+}
+
+/// Writes the inputs of a step; it fails if `is_bad`.
+fn write(session: &mut Session<Faulty>, network: &Network, step: u64, is_bad: bool) {
+    let mut x = numbers(60, step);
+    if is_bad {
+        x[59] = f64::NAN;
+    }
+    session.write_input(PLAN, network.x, &x).unwrap();
+    session.write_input(PLAN, network.target, &numbers(36, 100 + step)).unwrap();
+}
+
+fn lr(step: u64) -> f64 {
+    1e-2 / (step + 1) as f64
+}
+
+/// What steps without a break come to, one at a time.
+fn one_by_one(network: &Network, steps: u64) -> (Session<Faulty>, Vec<f64>) {
+    let mut session = session(network);
+    let losses = (0..steps).map(|step| {
+        write(&mut session, network, step, false);
+        session.run(PLAN).unwrap();
+        session.adamw(&ADAMW, lr(step));
+        session.loss(PLAN)
+    });
+    let losses = losses.collect();
+    (session, losses)
+}
+
+#[test]
+fn steps_that_are_started_ahead_come_to_the_same() {
+    let network = network(1);
+    let (want, want_losses) = one_by_one(&network, 6);
+    for ahead in 1..=3 {
+        let mut session = session(&network);
+        let (mut all, mut losses) = (Vec::new(), Vec::new());
+        for step in 0..6 {
+            write(&mut session, &network, step, false);
+            session.start_step(PLAN, &ADAMW, lr(step)).unwrap();
+            if (step + 1) % ahead == 0 {
+                assert!(session.finish_steps(&mut losses));
+                assert_eq!(losses.len() as u64, ahead);
+                all.extend_from_slice(&losses);
+            }
+        }
+        assert_eq!(all, want_losses);
+        assert_eq!(snapshot(&session), snapshot(&want));
+        assert_eq!(session.optimizer_step(), 6);
+        assert!(session.finish_steps(&mut losses) && losses.is_empty(), "none has been started since");
+    }
+}
+
+/// Of three steps that are under way, the first, second or third fails: it and those after it change nothing, and training can go on as
+/// if they had not been.
+#[test]
+fn a_step_that_fails_and_those_after_it_change_nothing() {
+    let network = network(1);
+    for failing in 0..3 {
+        let (mut want, want_losses) = one_by_one(&network, failing);
+        let mut session = session(&network);
+        for step in 0..3 {
+            write(&mut session, &network, step, step == failing);
+            session.start_step(PLAN, &ADAMW, lr(step)).unwrap();
+        }
+        let mut losses = Vec::new();
+        assert!(!session.finish_steps(&mut losses));
+        let (failed, taken) = losses.split_last().unwrap();
+        assert_eq!(taken, want_losses);
+        assert!(failed.is_nan());
+        assert_eq!(session.optimizer_step(), failing);
+        assert_eq!(snapshot(&session), snapshot(&want), "step {failing} failed");
+
+        write(&mut session, &network, failing, true);
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(NonFinite::Given { name: "x".to_owned() }));
+        assert_eq!(snapshot(&session), snapshot(&want));
+        for session in [&mut session, &mut want] {
+            write(session, &network, 7, false);
+            session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+            assert!(session.finish_steps(&mut losses));
+        }
+        assert_eq!(snapshot(&session), snapshot(&want), "the step after");
+    }
+}
+
+/// The loss of a weight of 0 is finite, and its gradient, the product of two large numbers, is not.
+#[test]
+fn a_gradient_alone_can_fail_a_step() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 1]).unwrap();
+    let target = graph.input("target", [1, 1]).unwrap();
+    let w = graph.parameter("w", [1, 1], Init::Zeros).unwrap();
+    let scaled = graph.linear(x, w, None).unwrap();
+    let scaled = graph.add(scaled, scaled, 1e10).unwrap();
+    let loss = graph.l1_loss(scaled, target).unwrap();
+    let mut session = Session::new(Reference, vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    session.initialize(0);
+    session.write_input(PLAN, x, &[1e300]).unwrap();
+    session.write_input(PLAN, target, &[1.0]).unwrap();
+    let mut losses = Vec::new();
+    session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    assert!(!session.finish_steps(&mut losses));
+    assert_eq!(losses, [1.0]);
+    assert_eq!(session.tensor("w").unwrap(), [0.0]);
+}
+
+#[test]
+fn what_cannot_be_started_is_refused_and_changes_nothing() {
+    let network = network(1);
+    let mut session = session(&network);
+    let before = snapshot(&session);
+    let error = session.start_step(PLAN, &ADAMW, 1e-2).unwrap_err();
+    assert_eq!(error.to_string(), "input `x` of plan 0 has not been written");
+    let error = session.start_step(PlanId(1), &ADAMW, 1e-2).unwrap_err();
+    assert_eq!(error.to_string(), "plan 1 takes no training steps, as it is not made by `Plan::training`");
+    assert!(session.start_step(PlanId(2), &ADAMW, 1e-2).is_err());
+    assert_eq!(snapshot(&session), before);
+
+    write(&mut session, &network, 0, false);
+    for _ in 0..3 {
+        session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    }
+    let error = session.start_step(PLAN, &ADAMW, 1e-2).unwrap_err();
+    assert_eq!(error.to_string(), "3 training steps have been started, the most there can be: finish them first");
+    assert!(session.finish_steps(&mut Vec::new()));
+    assert_eq!(session.optimizer_step(), 3);
+}
