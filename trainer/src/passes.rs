@@ -154,18 +154,31 @@ impl Passes {
 }
 
 impl Pass {
-    /// One training pass: the loss of `input` against `target`, and the gradients.
+    /// Writes the images of a training pass, and what they should become.
     ///
     /// # Errors
     /// If this is no training pass, or the slices are not of its batch.
+    pub fn write<B: Compute>(
+        &self,
+        session: &mut Session<B>,
+        input: &[B::Element],
+        target: &[B::Element],
+    ) -> engine::Result<()> {
+        session.write_input(self.plan, self.input, input)?;
+        session.write_input(self.plan, self.target, target)
+    }
+
+    /// One training pass: the loss of `input` against `target`, and the gradients.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
     pub fn train<B: Compute>(
         &self,
         session: &mut Session<B>,
         input: &[B::Element],
         target: &[B::Element],
     ) -> engine::Result<f64> {
-        session.write_input(self.plan, self.input, input)?;
-        session.write_input(self.plan, self.target, target)?;
+        self.write(session, input, target)?;
         session.run(self.plan)?;
         Ok(session.loss(self.plan))
     }

@@ -8,6 +8,7 @@ use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Conv2dParams};
 use kernels::custom;
 use kernels::epilogue::{self, EpilogueParams};
+use kernels::finite;
 use kernels::loss;
 use kernels::pad::{self, PadParams};
 use kernels::prelu;
@@ -165,9 +166,9 @@ fn transposed<T: Element>(p: &Conv2dParams, weight: &[T]) -> Vec<T> {
 
 /// Methods that only call the backend inside.
 macro_rules! delegate {
-    ($($name:ident($($params:ident: $type:ty,)? operands: $operands:ty);)*) => {
-        $(fn $name(&self, memory: &mut Memory<B>, $($params: $type,)? operands: $operands) {
-            self.inner.$name(memory, $($params,)? operands);
+    ($($name:ident($($params:ident: $type:ty),+);)*) => {
+        $(fn $name(&self, memory: &mut Memory<B>, $($params: $type),+) {
+            self.inner.$name(memory, $($params),+);
         })*
     };
 }
@@ -209,10 +210,6 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         self.inner.fill(memory, dst, value);
     }
 
-    fn all_finite(&self, memory: &mut Memory<B>, values: Span) -> bool {
-        self.inner.all_finite(memory, values)
-    }
-
     fn runs_custom(&self) -> bool {
         self.inner.runs_custom()
     }
@@ -228,6 +225,8 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         pad_forward(p: &PadParams, operands: pad::Forward);
         loss_forward(loss: Loss, operands: loss::Forward);
         adamw(p: &AdamWParams, operands: adamw::Step);
+        find_non_finite(operands: finite::Find);
+        copy_if_raised(operands: finite::CopyIf);
         custom(pass: &dyn custom::Pass, operands: custom::Operands);
     }
 

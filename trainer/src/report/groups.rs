@@ -119,15 +119,17 @@ impl Group<'_> {
     }
 }
 
-/// A run's settings in their sections, without what changes no number.
+/// A run's settings in their sections, without what changes no number that counts.
 fn numbers(settings: &Settings) -> Table {
     let mut table = Table::try_from(settings).unwrap_or_default();
     if let Some(training) = table.get_mut("training").and_then(toml::Value::as_table_mut) {
         training.remove("seed");
     }
-    for harmless in ["preset", "run"] {
-        table.remove(harmless);
+    // All that a run's own section may change is the last digits, but for one.
+    if let Some(run) = table.get_mut("run").and_then(toml::Value::as_table_mut) {
+        run.retain(|key, _| key == "tf32");
     }
+    table.remove("preset");
     table
 }
 
@@ -186,5 +188,8 @@ mod tests {
         assert!(same_but_for_the_seed(&a, &b) && !same_but_for_the_seed(&a, &c));
         assert_eq!(differing(&[&a, &b, &c]), ["activation", "layers"]);
         assert_eq!(differing(&[&a, &b]), [""; 0]);
+        let d = settings(|s| s.run.tf32 = true);
+        assert!(!same_but_for_the_seed(&a, &d));
+        assert_eq!(differing(&[&a, &d]), ["tf32"]);
     }
 }

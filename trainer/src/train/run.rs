@@ -67,6 +67,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         let settings = self.stepper.settings;
         let run = &settings.run;
         let mut pace = Pace::new(settings, self.validator.images());
+        let mut stepped = Vec::new();
         loop {
             let mut last = None;
             if self.stepper.passed(run.validate_every) {
@@ -82,7 +83,7 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
                 (_, Some(validation)) => return Ok(validation),
                 (_, None) => {}
             }
-            self.step(session, &mut pace)?;
+            self.advance(session, &mut pace, &mut stepped)?;
             if self.stepper.passed(run.checkpoint_every) || self.is_checkpoint_due() {
                 self.save(session)?;
             }
@@ -107,18 +108,38 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
         Ok(self.stepper.stopped(signal))
     }
 
-    fn step<B: Compute<Element = E>>(&mut self, session: &mut Session<B>, pace: &mut Pace) -> Result<(), TrainError> {
-        let Stepped { batch, loss, lr, took, skipped } = match self.stepper.step(session) {
+    /// Takes some steps, and tells of them.
+    fn advance<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        pace: &mut Pace,
+        stepped: &mut Vec<Stepped>,
+    ) -> Result<(), TrainError> {
+        let advanced = self.stepper.advance(session, stepped);
+        for step in stepped.drain(..) {
+            self.log(step, pace)?;
+        }
+        match advanced {
             Err(TrainError::NotFinite(error)) => {
                 self.metrics.flush()?;
                 return Err(self.not_finite(error));
             }
-            stepped => stepped?,
-        };
+            advanced => advanced?,
+        }
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flushed = Instant::now();
+            self.metrics.flush()?;
+            self.events.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a step to the tables, and shows it.
+    fn log(&mut self, stepped: Stepped, pace: &mut Pace) -> Result<(), TrainError> {
+        let Stepped { step, samples, batch, loss, lr, took, skipped } = stepped;
         if let Some(skipped) = skipped {
             self.progress.say(&skipped);
         }
-        let Position { step, samples, .. } = self.stepper.position;
         self.metrics.row(format_args!("{step},{samples},{},{}", lr as f32, loss as f32))?;
         self.events.scalars(step, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
         pace.stepped(batch, took, loss, samples);
@@ -133,11 +154,6 @@ impl<E: Element + From<f32> + Default> Run<'_, E> {
             remaining: pace.remaining(),
             whole_run: pace.of_samples(0),
         });
-        if self.flushed.elapsed() >= FLUSH_EVERY {
-            self.flushed = Instant::now();
-            self.metrics.flush()?;
-            self.events.flush()?;
-        }
         Ok(())
     }
 

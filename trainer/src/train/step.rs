@@ -26,10 +26,20 @@ pub(super) struct Stepper<'a, E> {
     steps: Vec<Pass>,
     input: Vec<E>,
     target: Vec<E>,
+    /// Of the steps that were started last.
+    losses: Vec<f64>,
 }
+
+/// A step may be started before the last one has ended, but the first of those that are under way began no longer ago than this: signals,
+/// checkpoints and the display wait for all of them.
+const LONGEST_AHEAD: Duration = Duration::from_millis(200);
 
 /// What a step came to.
 pub(super) struct Stepped {
+    /// Its number, from 1.
+    pub(super) step: u64,
+    /// Images that the run has seen after it.
+    pub(super) samples: u64,
     /// Images of all ranks.
     pub(super) batch: usize,
     pub(super) loss: f64,
@@ -69,11 +79,13 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             steps,
             input: vec![E::default(); elements],
             target: vec![E::default(); elements],
+            losses: Vec::new(),
         }
     }
 
     /// The steps of a rank that does not lead, to the end of the run.
     pub(super) fn follow<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        let mut stepped = Vec::new();
         loop {
             if self.passed(self.settings.run.validate_every) {
                 self.check_ranks(session)?;
@@ -81,7 +93,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             match self.next(false) {
                 Next::End => return Ok(()),
                 Next::Stop(signal) => return Err(self.stopped(signal).into()),
-                Next::Step => drop(self.step(session)?),
+                Next::Step => self.advance(session, &mut stepped)?,
             }
         }
     }
@@ -113,48 +125,90 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         self.is_done() || (every > 0 && samples / every > before / every)
     }
 
-    pub(super) fn step<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<Stepped, TrainError> {
+    /// Takes steps, as many as the device should be told of at a time, up to the next validation or checkpoint. `stepped` is what they came
+    /// to, also if one has failed, which is not among them.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`] if a loss or gradient is not finite, unless such a step is to be skipped; the run is then at the step
+    /// before.
+    pub(super) fn advance<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        stepped: &mut Vec<Stepped>,
+    ) -> Result<(), TrainError> {
+        stepped.clear();
         let begun = Instant::now();
-        let left = self.settings.training.samples - self.position.samples;
-        let fits = |pass: &&Pass| pass.batch as u64 <= left;
-        let pass = self.steps.iter().find(fits).expect("the passes cover the run's images exactly").clone();
-        let elements = pass.images.len() * self.settings.training.size.pow(2);
-        let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
-        self.batches.fill(self.position.samples + pass.images.start as u64, input, target);
-        session.keep_states();
-        let loss = pass.train(session, input, target)?;
-        let lr = self.schedule.lr(self.position.step);
-        // All ranks have the same loss and gradients.
-        let skipped = if loss.is_finite() && session.gradients_are_finite() {
-            session.adamw(&self.optimizer, lr);
-            None
-        } else {
-            self.not_finite(session, &pass, loss)?
-        };
+        // Ranks must agree on the number of steps, and a clock does not.
+        let most = if self.ranks.count() == 1 { B::STEPS_AHEAD } else { 1 };
+        loop {
+            let pass = self.pass();
+            self.write_batch(session, &pass)?;
+            let lr = self.schedule.lr(self.position.step);
+            session.start_step(pass.plan, &self.optimizer, lr)?;
+            self.position.step += 1;
+            self.position.samples += pass.batch as u64;
+            let Position { step, samples, .. } = self.position;
+            let (batch, loss, took) = (pass.batch, f64::NAN, Duration::ZERO);
+            stepped.push(Stepped { step, samples, batch, loss, lr, took, skipped: None });
+            let is_full = stepped.len() == most || begun.elapsed() >= LONGEST_AHEAD;
+            let run = &self.settings.run;
+            if is_full || self.passed(run.validate_every) || self.passed(run.checkpoint_every) {
+                break;
+            }
+        }
+        // All ranks have the same losses and gradients.
+        let taken = session.finish_steps(&mut self.losses);
         let took = begun.elapsed();
         self.position.seconds += took.as_secs_f64();
-        self.position.step += 1;
-        self.position.samples += pass.batch as u64;
-        Ok(Stepped { batch: pass.batch, loss, lr, took, skipped })
+        stepped.truncate(self.losses.len());
+        for (step, &loss) in stepped.iter_mut().zip(&self.losses) {
+            (step.loss, step.took) = (loss, took / self.losses.len() as u32);
+        }
+        if let Some(failed) = stepped.pop_if(|_| !taken) {
+            (self.position.step, self.position.samples) = (failed.step - 1, failed.samples - failed.batch as u64);
+            let skipped = self.not_finite(session, failed.loss)?;
+            (self.position.step, self.position.samples) = (failed.step, failed.samples);
+            stepped.push(Stepped { skipped, ..failed });
+        }
+        Ok(())
     }
 
-    /// After a step whose loss or gradients are not finite: undoes what it did to the running statistics, and ends the run unless the
-    /// step is to be skipped. Returns what is to be told of that.
-    fn not_finite<B: Compute<Element = E>>(
+    /// The pass over the next batch.
+    fn pass(&self) -> Pass {
+        let left = self.settings.training.samples - self.position.samples;
+        let fits = |pass: &&Pass| pass.batch as u64 <= left;
+        self.steps.iter().find(fits).expect("the passes cover the run's images exactly").clone()
+    }
+
+    /// Writes the batch at this position.
+    fn write_batch<B: Compute<Element = E>>(
         &mut self,
         session: &mut Session<B>,
         pass: &Pass,
+    ) -> Result<(), TrainError> {
+        let elements = pass.images.len() * self.settings.training.size.pow(2);
+        let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
+        self.batches.fill(self.position.samples + pass.images.start as u64, input, target);
+        Ok(pass.write(session, input, target)?)
+    }
+
+    /// After a step from this position whose loss or gradients are not finite, and which changed nothing: ends the run unless the step is to
+    /// be skipped. Returns what is to be told of that.
+    fn not_finite<B: Compute<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
         loss: f64,
     ) -> Result<Option<String>, TrainError> {
-        session.restore_states();
         let skip = self.settings.run.on_nan == OnNan::Skip;
         // Once the count is large, one message in many is enough, and so is one search.
         if skip && self.position.skipped > 0 && !(self.position.skipped + 1).is_power_of_two() {
             self.position.skipped += 1;
             return Ok(None);
         }
+        let pass = self.pass();
+        // Later batches may have been written since.
+        self.write_batch(session, &pass)?;
         let origin = session.find_non_finite(pass.plan)?;
-        session.restore_states();
         let what = match loss.is_finite() {
             true => "a gradient became NaN or infinite".to_owned(),
             false => format!("the loss became {loss}"),
@@ -239,12 +293,19 @@ mod tests {
         });
     }
 
+    /// On several ranks, it is one step at a time.
+    fn take_steps(stepper: &mut Stepper<'_, f64>, session: &mut Session<Reference>, steps: usize) -> Vec<Stepped> {
+        let mut stepped = Vec::new();
+        for _ in 0..steps {
+            stepper.advance(session, &mut stepped).unwrap();
+        }
+        stepped
+    }
+
     #[test]
     fn ranks_that_have_drifted_apart_are_found() {
         on_three_ranks(1e-3, OnNan::Stop, |stepper, session| {
-            for _ in 0..3 {
-                stepper.step(session).unwrap();
-            }
+            take_steps(stepper, session, 3);
             stepper.check_ranks(session).unwrap();
             if stepper.ranks.rank() == 2 {
                 let name = "encoder.layer_1.conv.bias";
@@ -261,7 +322,9 @@ mod tests {
     #[test]
     fn a_loss_that_is_not_finite_ends_all_ranks_at_the_same_step() {
         on_three_ranks(1e300, OnNan::Stop, |stepper, session| {
-            let error = (0..10).find_map(|_| stepper.step(session).err()).expect("weights beyond all measure");
+            let error = (0..10)
+                .find_map(|_| stepper.advance(session, &mut Vec::new()).err())
+                .expect("weights beyond all measure");
             let steps = stepper.ranks.gather(stepper.position.step.to_le_bytes());
             assert!(steps.iter().all(|step| *step == steps[0]));
             assert!(matches!(error, TrainError::NotFinite(_)) && error.is_of_all_ranks(), "{error}");
@@ -271,14 +334,13 @@ mod tests {
     #[test]
     fn a_skipped_step_leaves_the_running_statistics_as_they_were() {
         on_three_ranks(1e-3, OnNan::Skip, |stepper, session| {
-            for _ in 0..3 {
-                stepper.step(session).unwrap();
-            }
+            take_steps(stepper, session, 3);
             let read = |session: &Session<Reference>| session.tensor("decoder.layer_1.bn.running_mean").unwrap();
             let before = read(session);
             assert!(before.iter().any(|mean| *mean != 0.0));
             session.set_tensor("encoder.layer_1.conv.bias", &[f64::NAN; 2]).unwrap();
-            assert!(stepper.step(session).unwrap().skipped.is_some());
+            let [step] = &take_steps(stepper, session, 1)[..] else { panic!("one step") };
+            assert!(step.skipped.is_some() && stepper.position.step == 4 && stepper.position.skipped == 1);
             assert_eq!(read(session), before);
         });
     }

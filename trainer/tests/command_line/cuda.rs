@@ -71,6 +71,33 @@ fn training_on_cuda_gives_the_losses_of_the_cpu() {
     }
 }
 
+/// Steps are started before it is known that one has failed. The run still ends at that step, or goes on without it, as on the CPU.
+#[test]
+fn a_step_that_fails_is_found_where_it_is() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let common =
+        ["--layers=1", "--channels=2", "--size=8", "--batch=4", "--samples=40", "--lr=1e25", "--schedule=constant"];
+    let arguments = |more: &[&'static str]| train(&[&common[..], more].concat());
+    let message = |output: &Output| failure(output).lines().next().unwrap_or_default().replace("stop-cuda", "stop-cpu");
+    let cpu = message(&place.run(&arguments(&["--device=cpu", "--out=stop-cpu"])));
+    assert!(cpu.contains("NaN") && cpu.contains("step"), "{cpu}");
+    let cuda = arguments(&["--device=cuda", "--out=stop-cuda"]);
+    assert_eq!(message(&run(&place, &emulator, Order::Forward, &cuda)), cpu);
+
+    let skipped =
+        |out: &str| out.lines().filter(|line| line.contains("skipping a step")).map(str::to_owned).collect::<Vec<_>>();
+    let cpu = skipped(&place.succeed(&arguments(&["--device=cpu", "--out=cpu", "--on-nan=skip"])));
+    assert!(cpu.len() > 1, "{cpu:?}");
+    let cuda = arguments(&["--device=cuda", "--out=cuda", "--on-nan=skip"]);
+    assert_eq!(skipped(&succeed(&place, &emulator, Order::Forward, &cuda)), cpu);
+    let [cpu, cuda] = ["cpu", "cuda"].map(|out| {
+        let table = place.read_text(&format!("{out}/metrics.csv"));
+        table.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect::<Vec<_>>()
+    });
+    assert_eq!(cuda, cpu, "steps, samples and learning rates");
+}
+
 /// Tensor cores multiply numbers of 10 bits of mantissa: nearly the same training, in any order of threads, but not the same.
 #[test]
 fn training_in_tf32_is_off_by_its_rounding() {
