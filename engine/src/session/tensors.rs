@@ -9,7 +9,8 @@ use kernels::{Backend, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
     /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets moments and
-    /// the optimizer's step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0.
+    /// the optimizer's step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0. Training steps
+    /// that have been started are forgotten.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);
@@ -20,7 +21,7 @@ impl<B: Backend> Session<B> {
             let all = Span::new(region, 0, self.layout.parameters);
             self.backend.fill(&mut self.memory, all, B::Element::from_f64(0.0));
         }
-        self.optimizer_step = 0;
+        self.set_optimizer_step(0);
         self.seed = seed;
     }
 
@@ -85,9 +86,11 @@ impl<B: Backend> Session<B> {
         self.optimizer_step
     }
 
-    /// Sets the number of optimizer steps taken, when training goes on from a checkpoint.
+    /// Sets the number of optimizer steps taken, when training goes on from a checkpoint. Training steps that have been started are
+    /// forgotten: [`finish_steps`](Self::finish_steps) says nothing of them.
     pub fn set_optimizer_step(&mut self, step: u64) {
         self.optimizer_step = step;
+        self.started = 0;
     }
 
     /// Changes every parameter by its gradient from the last run. One pass over all of them; it allocates nothing.

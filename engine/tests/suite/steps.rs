@@ -100,6 +100,27 @@ fn a_step_that_fails_and_those_after_it_change_nothing() {
     }
 }
 
+#[test]
+fn steps_from_before_a_new_beginning_are_forgotten() {
+    let network = network(1);
+    let mut session = session(&network);
+    for is_bad in [true, false] {
+        write(&mut session, &network, 0, is_bad);
+        session.start_step(PLAN, &ADAMW, lr(0)).unwrap();
+    }
+    session.initialize(1);
+    let mut losses = Vec::new();
+    assert!(session.finish_steps(&mut losses) && losses.is_empty());
+    assert_eq!(session.optimizer_step(), 0);
+    // and what they came to is not taken for that of later ones
+    write(&mut session, &network, 0, false);
+    session.start_step(PLAN, &ADAMW, lr(0)).unwrap();
+    assert!(session.finish_steps(&mut losses));
+    let (want, want_losses) = one_by_one(&network, 1);
+    assert_eq!(losses, want_losses);
+    assert_eq!(snapshot(&session), snapshot(&want));
+}
+
 /// The loss of a weight of 0 is finite, and its gradient, the product of two large numbers, is not.
 #[test]
 fn a_gradient_alone_can_fail_a_step() {
