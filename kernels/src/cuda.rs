@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 /// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
 ///
-/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an order that depends on the shapes
-/// alone, so the same calls give the same bits on one GPU.
+/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an order that depends
+/// on the shapes alone, so the same calls give the same bits on one GPU.
 ///
 /// [`Cuda::with_tf32`] computes convolutions on tensor cores, of operands with less precision.
 ///

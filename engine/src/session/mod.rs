@@ -326,20 +326,13 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// # Errors
-    /// If an input of the plan has never been written.
-    fn check_inputs(&self, plan: PlanId) -> Result<()> {
-        let ready = self.ready(plan)?;
-        match ready.written.iter().find(|(_, written)| !written) {
-            Some(&(missing, _)) => Err(Error::InputNotWritten { node: ready.input_name(missing), plan }),
-            None => Ok(()),
-        }
-    }
-
     /// Checks that a plan can run, and poisons the memory it begins with.
     fn begin(&mut self, plan: PlanId) -> Result<()> {
-        self.check_inputs(plan)?;
-        if self.plans[plan.0].plan.options.poison {
+        let ready = self.ready(plan)?;
+        if let Some(&(missing, _)) = ready.written.iter().find(|(_, written)| !written) {
+            return Err(Error::InputNotWritten { node: ready.input_name(missing), plan });
+        }
+        if ready.plan.options.poison {
             poison(&*self.backend, &mut self.memory, &[self.arena, self.workspace]);
         }
         self.last_run = Some(plan);

@@ -42,7 +42,6 @@ impl<B: Backend> Session<B> {
         if self.started == B::STEPS_AHEAD {
             return Err(Error::TooManySteps { limit: B::STEPS_AHEAD });
         }
-        self.check_inputs(plan)?;
         if self.started == 0 {
             self.backend.fill(&mut self.memory, FAILED, B::Element::from_f64(0.0));
         }
