@@ -1,7 +1,7 @@
-//! Every parser of outside bytes on the seeds of the fuzz targets and on what is left of them after damage: no panic, no memory for what
-//! a length only promises, and the properties of `fuzz/properties.rs`.
+//! Every parser of outside bytes on the seeds of the fuzz targets and on what is left of them after damage: no panic, no
+//! memory for what a length only promises, and the properties of `tests/fuzz/properties.rs`.
 
-#[path = "../../fuzz/properties.rs"]
+#[path = "../../tests/fuzz/properties.rs"]
 mod properties;
 
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ const SHORT: usize = 300;
 
 /// The seeds of a target, with their names.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut seeds: Vec<(String, Vec<u8>)> = entries
         .map(|entry| entry.unwrap())
