@@ -1,6 +1,6 @@
-//! The passes of convolutions with every algorithm, on one thread. `item/s` are floating-point operations of a direct convolution a
-//! second. `resconv profile conv` measures the same against the machine's peak; this one is for watching a kernel while it is
-//! changed.
+//! The passes of convolutions with every algorithm, on one thread. `item/s` are floating-point operations of a direct
+//! convolution a second. `resconv profile conv` measures the same against the machine's peak; this one is for watching
+//! a kernel while it is changed.
 //!
 //! ```text
 //! cargo bench -p benches --bench conv2d -- [FILTER]
@@ -9,9 +9,8 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kernels::conv2d::cpu::{Algo, Pass};
-use kernels::conv2d::{Affine, Conv2dParams, Forward, GradInput, GradWeight};
-use kernels::{Backend, Cpu, Region, Span, Write};
+use kernels::conv2d::{Affine, Algo, Conv2dParams, Forward, GradInput, GradWeight, PassKind};
+use kernels::{Backend, Call, Context, Cpu, Region, Span, Write};
 use std::fmt;
 
 fn main() {
@@ -63,45 +62,35 @@ fn paths() -> impl Iterator<Item = Path> {
 
 #[divan::bench(args = paths())]
 fn forward(bencher: Bencher, path: &Path) {
-    bench(bencher, path, Pass::Forward);
+    bench(bencher, path, PassKind::Forward);
 }
 
 #[divan::bench(args = paths())]
 fn grad_input(bencher: Bencher, path: &Path) {
-    bench(bencher, path, Pass::GradInput);
+    bench(bencher, path, PassKind::GradInput);
 }
 
 #[divan::bench(args = paths())]
 fn grad_weight(bencher: Bencher, path: &Path) {
-    bench(bencher, path, Pass::GradWeight);
+    bench(bencher, path, PassKind::GradWeight);
 }
 
-fn bench(bencher: Bencher, Path(layer, algo): &Path, pass: Pass) {
-    let cpu = Cpu::new(1).expect("an instruction set and a thread").with_conv2d_algo(*algo);
-    let p = layer.params();
-    let bytes = match pass {
-        Pass::Forward => cpu.conv2d_forward_workspace_bytes(&p, false),
-        Pass::GradInput => cpu.conv2d_grad_input_workspace_bytes(&p, false),
-        Pass::GradWeight => cpu.conv2d_grad_weight_workspace_bytes(&p, false),
+fn bench(bencher: Bencher, Path(layer, algo): &Path, kind: PassKind) {
+    let cpu = Cpu::new(1).expect("an instruction set and a thread");
+    let params = layer.params();
+    let lens = [params.input_len(), params.weight_len(), params.output_len()];
+    let [x, w, y] = [0, 1, 2].map(|i: u8| Span::new(Region(i), 0, lens[usize::from(i)]));
+    let (map, bias, write, algo) = (Affine::NONE, Span::EMPTY, Write::Set, Some(*algo));
+    let mut call: Call = match kind {
+        PassKind::Forward => Forward { params, x, x_map: map, w, bias, y, write, algo }.into(),
+        PassKind::GradInput => GradInput { params, dy: y, dy_map: map, w, bias, dx: x, write, algo }.into(),
+        PassKind::GradWeight => GradWeight { params, x, x_map: map, dy: y, dy_map: map, dw: w, write, algo }.into(),
     };
-    let lens = [p.input_len(), p.weight_len(), p.output_len(), bytes.div_ceil(size_of::<f32>())];
-    let mut memory = cpu.allocate(&lens).expect("some megabytes");
-    let region = |i: u8| Span::new(Region(i), 0, lens[usize::from(i)]);
-    let [x, w, y, workspace] = [0, 1, 2, 3].map(region);
+    let workspace = Span::new(Region(3), 0, cpu.prepare(&mut call));
+    let mut memory = cpu.allocate(&[lens[0], lens[1], lens[2], workspace.len]).expect("some megabytes");
     for span in [x, w, y] {
         cpu.fill(&mut memory, span, 0.5);
     }
-    let (map, bias, write) = (Affine::NONE, Span::EMPTY, Write::Set);
-    bencher.counter(ItemsCount::new(p.flops())).bench_local(|| match pass {
-        Pass::Forward => {
-            cpu.conv2d_forward(&mut memory, &p, Forward { x, x_map: map, w, bias, y, write, workspace });
-        }
-        Pass::GradInput => {
-            cpu.conv2d_grad_input(&mut memory, &p, GradInput { dy: y, dy_map: map, w, bias, dx: x, write, workspace });
-        }
-        Pass::GradWeight => {
-            let o = GradWeight { x, x_map: map, dy: y, dy_map: map, dw: w, write, workspace };
-            cpu.conv2d_grad_weight(&mut memory, &p, o);
-        }
-    });
+    let cx = Context::with_workspace(workspace);
+    bencher.counter(ItemsCount::new(params.flops())).bench_local(|| cpu.run(&mut memory, &call, cx));
 }

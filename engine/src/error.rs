@@ -1,7 +1,8 @@
 //! [`Error`]
 
-use crate::plan::mib;
-use crate::{PlanId, Shape};
+use crate::ids::PlanId;
+use crate::shape::Shape;
+use crate::units::mib;
 
 /// What went wrong, and where: the messages name the operation, node and argument, what was expected and what was got.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -41,33 +41,36 @@
 //! `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
 #![forbid(unsafe_code)]
 
+mod emit;
 mod error;
 pub mod gradcheck;
 mod graph;
+mod ids;
 mod init;
+mod mode;
 mod ops;
-mod optim;
 mod plan;
 mod regions;
-mod schedule;
 mod session;
 mod shape;
+mod units;
 
 pub use error::{Error, Result};
 pub use gradcheck::GradcheckOptions;
-pub use graph::{Graph, NodeId, TensorInfo};
+pub use graph::{Graph, TensorInfo};
+pub use ids::{NodeId, PlanId};
 pub use init::Init;
 pub use kernels::activation::Activation;
-pub use kernels::collective::{self, Part};
+pub use kernels::collective::{self, Distributed, Part};
 pub use kernels::loss::Loss;
-pub use kernels::{Backend, Cpu, Element, OutOfMemory, Reference};
+pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 #[cfg(feature = "cuda")]
 pub use kernels::{Cuda, CudaError};
+pub use mode::{Phase, Statistics};
 pub use ops::{
     BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CustomOp, NormConvAct, NormConvActNodes, View,
 };
-pub use optim::AdamW;
-pub use plan::{MemoryReport, Pass, Plan, PlanOptions, Statistics};
-pub use schedule::{Schedule, ScheduleKind};
-pub use session::{NonFinite, PlanId, Session, StepTime};
+pub use plan::{MemoryReport, Plan, PlanOptions};
+pub use session::{AdamW, NonFinite, Schedule, ScheduleKind, Session, StepTime};
 pub use shape::Shape;
+pub use units::mib;

@@ -1,16 +1,14 @@
 //! The regions of a session's memory.
 
-use crate::plan::arena::align;
-use crate::{Graph, TensorInfo};
 use kernels::{Region, Span};
 
-/// Trained values, all of them, one behind the other. Gradients and moments have the same layout.
+/// Trained values, all of them, one behind the other. Gradients and optimizer state have the same layout.
 pub(crate) const PARAMETERS: Region = Region(0);
 /// Gradients of the loss with respect to the parameters.
 pub(crate) const GRADIENTS: Region = Region(1);
-/// First moments of the optimizer.
+/// First moments of AdamW, `m`.
 pub(crate) const FIRST_MOMENTS: Region = Region(2);
-/// Second moments of the optimizer.
+/// Second moments of AdamW, `v`.
 pub(crate) const SECOND_MOMENTS: Region = Region(3);
 /// States, one behind the other.
 pub(crate) const STATES: Region = Region(4);
@@ -25,27 +23,14 @@ pub(crate) const KEPT_STATES: Region = Region(8);
 /// Whether steps have failed, and their losses.
 pub(crate) const FLAGS: Region = Region(9);
 
-/// Where the parameters and states of a graph lie. Every one begins at a cache line; the elements between them stay 0.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Layout {
-    /// The place of every tensor, in the order of [`Graph::tensors`].
-    pub(crate) spans: Vec<Span>,
-    /// Length of the parameters' region.
-    pub(crate) parameters: usize,
-    /// Length of the states' region.
-    pub(crate) states: usize,
-}
+/// Up once a loss or gradient is not finite.
+pub(crate) const FAILED: Span = Span::new(FLAGS, 0, 1);
+/// Up if values that are asked for are not finite.
+pub(crate) const ASKED: Span = Span::new(FLAGS, 1, 1);
+/// Where the results of steps begin in the flags' region: for each step whether one has failed by then, and then for each step its loss.
+pub(crate) const STEP_RESULTS: usize = 2;
 
-impl Layout {
-    pub(crate) fn of(graph: &Graph) -> Layout {
-        let (mut parameters, mut states) = (0, 0);
-        let mut place = |tensor: &TensorInfo| {
-            let (region, end) = if tensor.trained { (PARAMETERS, &mut parameters) } else { (STATES, &mut states) };
-            let span = Span::new(region, *end, tensor.shape.len());
-            *end += align(span.len);
-            span
-        };
-        let spans = graph.tensors().iter().map(&mut place).collect();
-        Layout { spans, parameters, states }
-    }
+/// Elements of the flags' region.
+pub(crate) const fn flags_len(steps_ahead: usize) -> usize {
+    STEP_RESULTS + 2 * steps_ahead
 }

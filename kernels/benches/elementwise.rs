@@ -3,9 +3,9 @@
 //! ```text
 //! cargo bench -p kernels --bench elementwise -- [FILTER]
 //! ```
-//! Runs every instruction set of the CPU (or the one that `KERNELS_ISA` forces) on 1 thread and on one a core. Prints the
-//! fastest and the median time of a pass, and the memory traffic that the median amounts to, operands read or written once
-//! each. Without `--bench`, as `cargo test` starts it, every pass runs once.
+//! Runs every instruction set of the CPU (or the one that `KERNELS_ISA` forces) on 1 thread and on one a core. Prints
+//! the fastest and the median time of a pass, and the memory traffic that the median amounts to. Without `--bench`, as
+//! `cargo test` starts it, every pass runs once.
 
 use kernels::activation::{self, Activation, Saved};
 use kernels::adamw::{self, AdamWParams};
@@ -14,24 +14,33 @@ use kernels::batch_norm::{self, BatchNormParams};
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
 use kernels::simd::Isa;
-use kernels::{Backend, Cpu, HostMemory, Region, Span, Write};
+use kernels::{Backend, Call, Context, Cpu, Region, Span, Write};
 use std::time::Instant;
 
 const ROWS: usize = 64 * 32 * 32;
 const CHANNELS: usize = 32;
 const LEN: usize = ROWS * CHANNELS;
 
-/// Three tensors, the vectors of a channel each, and scratch.
-struct Operands {
-    a: Span,
-    b: Span,
-    c: Span,
-    channels: [Span; 8],
-    workspace: Span,
+/// Tensors, each a region, and the vectors of a channel each, in the region after them.
+const TENSORS: [Span; 4] = [tensor(0), tensor(1), tensor(2), tensor(3)];
+const CHANNEL_VECTORS: Region = Region(4);
+const WORKSPACE: Region = Region(5);
+
+const fn tensor(region: u8) -> Span {
+    Span::new(Region(region), 0, LEN)
 }
 
-type Memory = HostMemory<f32>;
-type Call<'a> = Box<dyn Fn(&Cpu, &mut Memory) + Sync + 'a>;
+fn channel_vectors() -> [Span; 8] {
+    std::array::from_fn(|i| Span::new(CHANNEL_VECTORS, i * CHANNELS, CHANNELS))
+}
+
+/// A call to measure.
+struct Case {
+    name: String,
+    /// Tensors that it reads or writes, each counted as often as it does.
+    tensors: usize,
+    call: Call,
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -52,24 +61,16 @@ fn main() {
 }
 
 fn bench(cpu: &Cpu, filter: &str, measure: bool) {
-    let workspace_len = LEN;
-    let mut memory = cpu.allocate(&[LEN, LEN, LEN, 8 * CHANNELS, workspace_len]).expect("memory");
-    let span = |region, offset, len| Span::new(Region(region), offset, len);
-    let o = Operands {
-        a: span(0, 0, LEN),
-        b: span(1, 0, LEN),
-        c: span(2, 0, LEN),
-        channels: std::array::from_fn(|i| span(3, i * CHANNELS, CHANNELS)),
-        workspace: span(4, 0, workspace_len),
-    };
-    for (name, bytes, call) in passes(&o) {
-        if !name.contains(filter) {
-            continue;
+    let mut cases = cases();
+    cases.retain(|case| case.name.contains(filter));
+    let workspace_len = cases.iter_mut().map(|case| cpu.prepare(&mut case.call)).max().unwrap_or(0);
+    let mut memory = cpu.allocate(&[LEN, LEN, LEN, LEN, 8 * CHANNELS, workspace_len]).expect("memory");
+    let cx = Context::with_workspace(Span::new(WORKSPACE, 0, workspace_len));
+    for Case { name, tensors, call } in cases {
+        for (seed, tensor) in (1..).zip(&TENSORS[..3]) {
+            cpu.write(&mut memory, *tensor, &values(seed, LEN));
         }
-        for (seed, tensor) in [(1, o.a), (2, o.b), (3, o.c)] {
-            cpu.write(&mut memory, tensor, &values(seed, LEN));
-        }
-        for (value, channel) in [1.0, 0.5, 0.1, 1.5, 0.2, 1.2, 0.0, 0.0].into_iter().zip(o.channels) {
+        for (value, channel) in [1.0, 0.5, 0.1, 1.5, 0.2, 1.2, 0.0, 0.0].into_iter().zip(channel_vectors()) {
             cpu.fill(&mut memory, channel, value);
         }
         let mut times = Vec::new();
@@ -77,14 +78,14 @@ fn bench(cpu: &Cpu, filter: &str, measure: bool) {
             let runs = if measure { 60 } else { 1 };
             for _ in 0..runs {
                 let start = Instant::now();
-                call(cpu, &mut memory);
+                cpu.run(&mut memory, &call, cx);
                 times.push(start.elapsed().as_secs_f64());
             }
         });
         times.sort_by(f64::total_cmp);
         let (min, median) = (times[0], times[times.len() / 2]);
         let name = format!("{name}-{}", cpu.isa());
-        let rate = bytes as f64 / median / 1e9;
+        let rate = (tensors * LEN * size_of::<f32>()) as f64 / median / 1e9;
         println!("{name:<28} {:>9} {:>10.3} {:>10.3} {rate:>8.1}", cpu.threads(), min * 1e3, median * 1e3);
     }
 }
@@ -99,132 +100,62 @@ fn values(seed: u32, len: usize) -> Vec<f32> {
     (0..len).map(|_| (next() + next() + next() + next() - 2.0) * 2.0).collect()
 }
 
-/// Name, bytes of traffic and call of every pass.
-fn passes(o: &Operands) -> Vec<(String, usize, Call<'_>)> {
-    let tensor = LEN * size_of::<f32>();
-    let mut passes: Vec<(String, usize, Call<'_>)> = Vec::new();
-    for f in Activation::ALL {
-        let forward = move |cpu: &Cpu, memory: &mut Memory| {
-            cpu.activation_forward(memory, f, activation::Forward { x: o.a, y: o.b });
-        };
-        let saved = if f.saved() == Saved::Input { o.a } else { o.b };
-        let backward = move |cpu: &Cpu, memory: &mut Memory| {
-            let operands = activation::Backward { saved, dy: o.b, dx: o.c, write: Write::Set };
-            cpu.activation_backward(memory, f, operands);
-        };
-        passes.push((format!("{f}-forward"), 2 * tensor, Box::new(forward)));
-        passes.push((format!("{f}-backward"), 3 * tensor, Box::new(backward)));
+/// Every pass.
+fn cases() -> Vec<Case> {
+    let [a, b, c, d] = TENSORS;
+    let mut cases = Vec::new();
+    let mut case = |name: &str, tensors: usize, call: Call| cases.push(Case { name: name.to_owned(), tensors, call });
+    let write = Write::Set;
+    for activation in Activation::ALL {
+        let saved = if activation.saved() == Saved::Input { a } else { b };
+        let forward = activation::Forward { activation, x: a, y: b };
+        let backward = activation::Backward { activation, saved, dy: b, dx: c, write };
+        case(&format!("{activation}-forward"), 2, forward.into());
+        case(&format!("{activation}-backward"), 3, backward.into());
     }
-    let p = BatchNormParams { rows: ROWS, channels: CHANNELS, eps: 1e-5, momentum: 0.1 };
-    let [gamma, beta, running_mean, running_var, mean, rstd, dgamma, dbeta] = o.channels;
-    let (x, y, workspace) = (o.a, o.b, o.workspace);
-    let images = PadParams { n: 64, h0: 31, w0: 31, h1: 32, w1: 32, c: CHANNELS };
-    let cut = Span { len: 64 * 31 * 31 * CHANNELS, ..o.a };
-    let others: [(&str, usize, Call<'_>); 13] = [
-        ("copy", 2, Box::new(move |cpu, m| cpu.scale(m, 1.0, add::Scale { x, y, write: Write::Set }))),
-        ("scale-add", 3, Box::new(move |cpu, m| cpu.scale(m, 0.5, add::Scale { x, y, write: Write::Add }))),
-        ("add", 3, Box::new(move |cpu, m| cpu.add(m, 0.1, add::Add { a: x, b: y, y: o.c }))),
-        (
-            "batch_norm-forward",
-            3,
-            Box::new(move |cpu, m| {
-                let operands =
-                    batch_norm::Forward { x, gamma, beta, running_mean, running_var, mean, rstd, y, workspace };
-                cpu.batch_norm_forward(m, &p, operands);
-            }),
-        ),
-        (
-            "batch_norm-apply",
-            2,
-            Box::new(move |cpu, m| cpu.batch_norm_apply(m, &p, batch_norm::Apply { x, gamma, beta, mean, rstd, y })),
-        ),
-        (
-            "batch_norm-inference",
-            2,
-            Box::new(move |cpu, m| {
-                cpu.batch_norm_inference(m, &p, batch_norm::Inference { x, gamma, beta, running_mean, running_var, y });
-            }),
-        ),
-        (
-            "batch_norm-backward-sums",
-            2,
-            Box::new(move |cpu, m| {
-                let [dgamma_write, dbeta_write, dx_write] = [Write::Set; 3];
-                let (dy, dx) = (y, Span::EMPTY);
-                let operands = batch_norm::Backward {
-                    x,
-                    gamma,
-                    mean,
-                    rstd,
-                    dy,
-                    dgamma,
-                    dgamma_write,
-                    dbeta,
-                    dbeta_write,
-                    dx,
-                    dx_write,
-                    workspace,
-                };
-                cpu.batch_norm_backward(m, &p, operands);
-            }),
-        ),
-        (
-            "batch_norm-backward",
-            5,
-            Box::new(move |cpu, m| {
-                let [dgamma_write, dbeta_write, dx_write] = [Write::Set; 3];
-                let (dy, dx) = (y, o.c);
-                let operands = batch_norm::Backward {
-                    x,
-                    gamma,
-                    mean,
-                    rstd,
-                    dy,
-                    dgamma,
-                    dgamma_write,
-                    dbeta,
-                    dbeta_write,
-                    dx,
-                    dx_write,
-                    workspace,
-                };
-                cpu.batch_norm_backward(m, &p, operands);
-            }),
-        ),
-        ("pad-forward", 2, Box::new(move |cpu, m| cpu.pad_forward(m, &images, pad::Forward { x: cut, y }))),
-        (
-            "pad-backward-add",
-            3,
-            Box::new(move |cpu, m| {
-                cpu.pad_backward(m, &images, pad::Backward { dy: y, dx: cut, write: Write::Add });
-            }),
-        ),
-        (
-            "l1_loss-forward",
-            2,
-            Box::new(move |cpu, m| {
-                let operands = loss::Forward { prediction: x, target: y, loss: Span { len: 1, ..gamma }, workspace };
-                cpu.loss_forward(m, Loss::L1, operands);
-            }),
-        ),
-        (
-            "l1_loss-backward",
-            3,
-            Box::new(move |cpu, m| {
-                let dloss = Span { len: 1, ..gamma };
-                let operands = loss::Backward { prediction: x, target: y, dloss, dprediction: o.c, write: Write::Set };
-                cpu.loss_backward(m, Loss::L1, operands);
-            }),
-        ),
-        (
-            "adamw",
-            7,
-            Box::new(move |cpu, m| {
-                let p = AdamWParams { lr: 3e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 1000 };
-                cpu.adamw(m, &p, adamw::Step { param: x, grad: y, m: o.c, v: workspace, unless: Span::EMPTY });
-            }),
-        ),
-    ];
-    passes.extend(others.map(|(name, tensors, call)| (name.to_owned(), tensors * tensor, call)));
-    passes
+    case("copy", 2, add::Scale { weight: 1.0, x: a, y: b, write }.into());
+    case("scale-add", 3, add::Scale { weight: 0.5, x: a, y: b, write: Write::Add }.into());
+    case("add", 3, add::Add { weight: 0.1, a, b, y: c }.into());
+
+    let params = BatchNormParams { rows: ROWS, channels: CHANNELS, eps: 1e-5, momentum: 0.1 };
+    let [gamma, beta, running_mean, running_var, mean, rstd, dgamma, dbeta] = channel_vectors();
+    let (x, y) = (a, b);
+    let forward = batch_norm::Forward { params, x, gamma, beta, running_mean, running_var, mean, rstd, y };
+    case("batch_norm-forward", 3, forward.into());
+    case("batch_norm-apply", 2, batch_norm::Apply { params, x, gamma, beta, mean, rstd, y }.into());
+    let inference = batch_norm::Inference { params, x, gamma, beta, running_mean, running_var, y };
+    case("batch_norm-inference", 2, inference.into());
+    for (name, tensors, dx) in [("batch_norm-backward-sums", 2, Span::EMPTY), ("batch_norm-backward", 5, c)] {
+        let [dgamma_write, dbeta_write, dx_write] = [write; 3];
+        let backward = batch_norm::Backward {
+            params,
+            x,
+            gamma,
+            mean,
+            rstd,
+            dy: y,
+            dgamma,
+            dgamma_write,
+            dbeta,
+            dbeta_write,
+            dx,
+            dx_write,
+        };
+        case(name, tensors, backward.into());
+    }
+
+    let params = PadParams { n: 64, h0: 31, w0: 31, h1: 32, w1: 32, c: CHANNELS };
+    let cut = Span { len: 64 * 31 * 31 * CHANNELS, ..a };
+    case("pad-forward", 2, pad::Forward { params, x: cut, y }.into());
+    case("pad-backward-add", 3, pad::Backward { params, dy: y, dx: cut, write: Write::Add }.into());
+
+    let one = Span { len: 1, ..gamma };
+    let (loss, prediction, target) = (Loss::L1, a, b);
+    case("l1_loss-forward", 2, loss::Forward { loss, prediction, target, out: one }.into());
+    let backward = loss::Backward { loss, prediction, target, dloss: one, dprediction: c, write };
+    case("l1_loss-backward", 3, backward.into());
+
+    let params = AdamWParams { lr: 3e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 1000 };
+    case("adamw", 7, adamw::Step { params, param: a, grad: b, m: c, v: d, unless: Span::EMPTY }.into());
+    cases
 }

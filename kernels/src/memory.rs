@@ -158,6 +158,17 @@ impl<T: bytemuck::Pod> HostMemory<T> {
         &mut self.regions[span.region.0 as usize][span.offset..span.offset + span.len]
     }
 
+    /// Copies `from` to `to`, of the same length; nothing if they are the same span.
+    ///
+    /// # Panics
+    /// If they overlap otherwise, or a span is not inside its region.
+    pub fn copy(&mut self, from: Span, to: Span) {
+        if from != to {
+            let ([from], [to]) = self.views([from], [to]);
+            to.copy_from_slice(from);
+        }
+    }
+
     /// The operands of one pass: `reads` may overlap each other, every span of `writes` is disjoint from all others.
     ///
     /// # Panics

@@ -1,8 +1,9 @@
 //! Random numbers that depend on a key and a counter alone: Threefry-2x32 with 20 rounds.
 //!
-//! A pass that needs random numbers makes them from the place of each element, so they are the same on every backend, instruction
-//! set and number of threads, and a backward pass makes them once more instead of reading them. Keys are derived from keys: of a
-//! run's seed, then of its step, then of a node.
+//! A pass that needs random numbers computes each from the number of its element. So they are the same on every
+//! backend, with every instruction set, and on any number of threads. A backward pass computes them again instead of
+//! reading them. Keys are derived from keys: the seed of a run gives the first one, from which come those of its steps,
+//! from which come those of the streams ([`Draws`]).
 //!
 //! ```text
 //! words(key, counter): 5 times, four rounds with rotations 13 15 26 6 or, every other time, 17 29 16 24:
@@ -10,9 +11,9 @@
 //! before, between and after them, key words in turn are added, the third being k0 ^ k1 ^ 0x1BD11BDA
 //! ```
 //!
-//! Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011; the same function in their library Random123, whose
-//! known answers are tested, and in JAX, whose `fold_in` derives keys as here. Only sums, rotations and exclusive or of 32 bits: a
-//! loop over an array of counters is one over vectors, by the compiler.
+//! Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011; the same function in their library
+//! Random123, whose known answers are tested, and in JAX, whose `fold_in` derives keys as here. It takes only sums,
+//! rotations and exclusive or of 32 bits, so the compiler turns a loop over counters into one over vectors.
 
 /// The key of a stream of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,19 +22,23 @@ pub struct Key([u32; 2]);
 /// Rotations of the rounds, every four with the next key words.
 const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
 
-/// Makes the last key word; so that no key is all zeros.
+/// Part of the last key word: without it, a key of zeros would have three words of zeros.
 const PARITY: u32 = 0x1bd1_1bda;
 
 impl Key {
+    /// A key like any other. Passes that draw nothing get it.
+    pub(crate) const ZERO: Key = Key([0; 2]);
+
     /// The key of a seed.
     pub fn new(seed: u64) -> Key {
         Key(halves(seed))
     }
 
-    /// The key of a part of what this key is of: of a step, of a node.
+    /// Another key, derived from this one: from that of a run, the key of a step; from that of a step, the key of a
+    /// stream.
     #[must_use]
-    pub fn fold_in(self, part: u64) -> Key {
-        let [lo, hi] = halves(part);
+    pub fn fold_in(self, number: u64) -> Key {
+        let [lo, hi] = halves(number);
         Key(self.words(lo, hi))
     }
 
@@ -62,6 +67,22 @@ impl Key {
     }
 }
 
+/// The random numbers of a pass: those of a stream, from that of the first element on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draws {
+    /// Number of the stream. Every node has its own.
+    pub stream: u64,
+    /// Number of the pass's first element in the batch. It is above 0 where other ranks hold the elements before it.
+    pub first: u64,
+}
+
+impl Draws {
+    /// The key of the stream, in a step that has the key `step`.
+    pub(crate) fn key(self, step: Key) -> Key {
+        step.fold_in(self.stream)
+    }
+}
+
 /// The lower and the upper 32 bits.
 fn halves(x: u64) -> [u32; 2] {
     [x as u32, (x >> 32) as u32]
@@ -84,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_key_have_other_keys() {
+    fn keys_folded_in_differ() {
         let key = Key::new(1 << 32 | 2);
         assert_eq!(key, Key([2, 1]));
         let keys = [key, key.fold_in(0), key.fold_in(1), key.fold_in(1 << 32), key.fold_in(0).fold_in(1)];

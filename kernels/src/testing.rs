@@ -1,6 +1,6 @@
 //! What the tests of all passes share: one way to run a pass on any backend, and to compare backends.
 //!
-//! A test describes a pass once as a [`Pass`] and lists its operands; [`check`] then runs it on [`Reference`] and on every [`Path`]:
+//! A test says how a pass is made of its operands, and lists these; [`check`] then runs it on [`Reference`] and on every [`Path`]:
 //! every instruction set of this CPU with 1, 2 and 5 threads, and a GPU if there is a CUDA driver. It asserts that
 //! - results are within a bound of the reference's, and bit-equal for any number of threads, or in a second run;
 //! - outputs are written completely and never read: they are NaN before;
@@ -11,26 +11,13 @@
 
 #[cfg(feature = "cuda")]
 use crate::Cuda;
+use crate::random::Key;
 use crate::simd::Isa;
-use crate::{Backend, Cpu, Element, Reference, Region, Span};
+use crate::{Backend, Call, Context, Cpu, Element, Reference, Region, Span};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::OnceLock;
-
-/// One call of a backend.
-pub(crate) trait Pass {
-    /// What to call it in messages, with its parameters.
-    fn name(&self) -> String;
-
-    /// Scratch that the call needs.
-    fn workspace_bytes<B: Backend>(&self, _backend: &B) -> usize {
-        0
-    }
-
-    /// The call. `operands` are in the order of the test's list.
-    fn run<B: Backend>(&self, backend: &B, memory: &mut B::Memory, operands: &[Span], workspace: Span);
-}
 
 /// An operand of a pass. Values are f32, so that every backend gets the same.
 #[derive(Clone, Debug)]
@@ -113,6 +100,9 @@ impl Bound {
     }
 }
 
+/// Key of what passes draw.
+pub(crate) const KEY: Key = Key::ZERO;
+
 /// Elements between operands: no multiple of a vector, so that most operands are misaligned.
 const GUARD: usize = 19;
 
@@ -126,14 +116,25 @@ enum Layout {
     Apart,
 }
 
-/// Runs a pass and returns what every operand holds afterwards.
-pub(crate) fn run<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand]) -> Vec<Vec<f64>> {
-    run_in(backend, pass, operands, Layout::Together)
+/// Runs the pass that `make` makes of the operands' spans, and returns what every operand holds afterwards.
+pub(crate) fn run<B: Backend, P: Into<Call>>(
+    backend: &B,
+    make: &impl Fn(&[Span]) -> P,
+    operands: &[Operand],
+) -> Vec<Vec<f64>> {
+    run_in(backend, make, operands, Layout::Together)
 }
 
-fn run_in<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand], layout: Layout) -> Vec<Vec<f64>> {
+fn run_in<B: Backend, P: Into<Call>>(
+    backend: &B,
+    make: &impl Fn(&[Span]) -> P,
+    operands: &[Operand],
+    layout: Layout,
+) -> Vec<Vec<f64>> {
     let nan = B::Element::from_f64(f64::NAN);
-    let workspace_len = pass.workspace_bytes(backend).div_ceil(size_of::<B::Element>());
+    // How much scratch it needs does not depend on where the operands lie.
+    let anywhere: Vec<Span> = operands.iter().map(|operand| Span::new(Region(0), 0, operand.len())).collect();
+    let workspace_len = backend.prepare(&mut make(&anywhere).into());
     let lens = operands.iter().map(Operand::len).chain([workspace_len]);
     let mut spans = Vec::new();
     // The regions, whole.
@@ -154,7 +155,7 @@ fn run_in<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand], layou
     let lens: Vec<usize> = regions.iter().map(|region| region.len).collect();
     let mut memory = backend.allocate(&lens).expect("memory for a test");
     for region in &regions {
-        backend.fill(&mut memory, *region, nan);
+        backend.fill(&mut memory, *region, f64::NAN);
     }
     for (operand, span) in operands.iter().zip(&spans) {
         if let Operand::In(values) | Operand::InOut(values) = operand {
@@ -163,14 +164,16 @@ fn run_in<B: Backend>(backend: &B, pass: &impl Pass, operands: &[Operand], layou
         }
     }
     let workspace = spans.pop().expect("the last span");
-    pass.run(backend, &mut memory, &spans, workspace);
+    let mut call: Call = make(&spans).into();
+    assert_eq!(backend.prepare(&mut call), workspace_len);
+    backend.run(&mut memory, &call, Context { workspace, key: KEY });
 
     let read = |region: Span| -> Vec<f64> {
         let mut after = vec![nan; region.len];
         backend.read(&memory, region, &mut after);
         after.into_iter().map(Element::to_f64).collect()
     };
-    let what = format!("{} on {}", pass.name(), backend.name());
+    let what = format!("{call:?} on {}", backend.name());
     let values: Vec<_> = match layout {
         Layout::Together => {
             let after = read(regions[0]);
@@ -214,35 +217,48 @@ pub(crate) enum Path {
 
 impl Path {
     /// Runs a pass and returns what every operand holds afterwards.
-    pub(crate) fn run(&self, pass: &impl Pass, operands: &[Operand]) -> Vec<Vec<f64>> {
+    pub(crate) fn run<P: Into<Call>>(&self, make: &impl Fn(&[Span]) -> P, operands: &[Operand]) -> Vec<Vec<f64>> {
         match self {
-            Path::Cpu([one, ..]) => run(one, pass, operands),
+            Path::Cpu([one, ..]) => run(one, make, operands),
             #[cfg(feature = "cuda")]
-            Path::Cuda(cuda) => run(cuda, pass, operands),
+            Path::Cuda(cuda) => run(cuda, make, operands),
         }
     }
 
     /// As [`run`](Self::run); `assert` gets every result that may have other bits, with the name of the backend.
-    fn check(&self, pass: &impl Pass, operands: &[Operand], assert: impl Fn(&str, &[Vec<f64>])) -> Vec<Vec<f64>> {
-        let got = self.run(pass, operands);
+    fn check<P: Into<Call>>(
+        &self,
+        make: &impl Fn(&[Span]) -> P,
+        operands: &[Operand],
+        assert: impl Fn(&str, &[Vec<f64>]),
+    ) -> Vec<Vec<f64>> {
+        let name = name(make, operands);
+        let got = self.run(make, operands);
         match self {
             Path::Cpu([one, others @ ..]) => {
                 assert(&one.name(), &got);
                 for other in others {
-                    let what = format!("{} on {} with {} threads", pass.name(), other.name(), other.threads());
-                    assert_bits(&what, &run(other, pass, operands), &got);
+                    let what = format!("{name} on {} with {} threads", other.name(), other.threads());
+                    assert_bits(&what, &run(other, make, operands), &got);
                 }
             }
             #[cfg(feature = "cuda")]
             Path::Cuda(cuda) => {
                 assert(&cuda.name(), &got);
-                assert_bits(&format!("{} on {} again", pass.name(), cuda.name()), &self.run(pass, operands), &got);
+                assert_bits(&format!("{name} on {} again", cuda.name()), &self.run(make, operands), &got);
                 // aligned operands take other kernels
-                assert(&format!("{}, aligned", cuda.name()), &run_in(cuda, pass, operands, Layout::Apart));
+                assert(&format!("{}, aligned", cuda.name()), &run_in(cuda, make, operands, Layout::Apart));
             }
         }
         got
     }
+}
+
+/// The call, for messages.
+fn name<P: Into<Call>>(make: &impl Fn(&[Span]) -> P, operands: &[Operand]) -> String {
+    let anywhere: Vec<Span> = operands.iter().map(|operand| Span::new(Region(0), 0, operand.len())).collect();
+    let call: Call = make(&anywhere).into();
+    format!("{call:?}")
 }
 
 /// Whether `KERNELS_TEST_PATHS=cuda`.
@@ -277,16 +293,21 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
 
 /// Runs a pass on [`Reference`] and every [`Path`], and compares: `bounds` are those of the written operands, in order.
 /// Returns what the operands hold afterwards, for each path.
-pub(crate) fn check(pass: &impl Pass, operands: &[Operand], bounds: &[Bound]) -> Vec<Vec<Vec<f64>>> {
-    let want = run(&Reference, pass, operands);
+pub(crate) fn check<P: Into<Call>>(
+    make: &impl Fn(&[Span]) -> P,
+    operands: &[Operand],
+    bounds: &[Bound],
+) -> Vec<Vec<Vec<f64>>> {
+    let name = name(make, operands);
+    let want = run(&Reference, make, operands);
     let written: Vec<_> = (0..operands.len()).filter(|&i| !matches!(operands[i], Operand::In(_))).collect();
-    assert_eq!(written.len(), bounds.len(), "bounds of {}", pass.name());
+    assert_eq!(written.len(), bounds.len(), "bounds of {name}");
     let assert = |backend: &str, got: &[Vec<f64>]| {
         for (&i, bound) in written.iter().zip(bounds) {
-            bound.assert(&format!("{} on {backend}, operand {i}", pass.name()), &got[i], &want[i]);
+            bound.assert(&format!("{name} on {backend}, operand {i}"), &got[i], &want[i]);
         }
     };
-    paths().map(|path| path.check(pass, operands, assert)).collect()
+    paths().map(|path| path.check(make, operands, assert)).collect()
 }
 
 /// Asserts that two results are the same bits.

@@ -1,5 +1,5 @@
-//! The real CUDA kernels against the reference, on the driver emulator: this crate's other test programs, run again where it is the
-//! driver. Its README (`tests/cuda-emulator`) says what it finds and what it cannot; its times mean nothing.
+//! The real CUDA kernels against the reference, on the driver emulator: this crate's unit tests, run again where it is
+//! the driver. Its README (`tests/cuda-emulator`) says what it finds and what it cannot. Times on it mean nothing.
 #![cfg(feature = "cuda")]
 
 use cuda_emulator::{Emulator, Mode, Order, required, sources_in};
@@ -7,55 +7,56 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The test programs of this crate that know the GPU, and which of their tests: those whose names contain one of these words.
-const PROGRAMS: [(&str, &[&str]); 2] = [
-    (
-        "kernels",
-        &[
-            "cuda_rt::tests",
-            "activation::tests",
-            "adamw::tests",
-            "add::tests",
-            "batch_norm::tests",
-            "epilogue::tests",
-            "finite::tests",
-            "loss::tests",
-            "pad::tests",
-            "prelu::tests",
-            "rrelu::tests",
-        ],
-    ),
-    ("conv2d", &["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "empty_batch"]),
+/// The unit tests that know the GPU: those whose names contain one of these words.
+const ELEMENTWISE: &[&str] = &[
+    "gpu::tests",
+    "activation::tests",
+    "adamw::tests",
+    "add::tests",
+    "batch_norm::tests",
+    "epilogue::tests",
+    "finite::tests",
+    "loss::tests",
+    "pad::tests",
+    "prelu::tests",
+    "rrelu::tests",
 ];
 
-/// The newest test program of a target of this crate, beside this one. Cargo builds all of a crate's before it runs one, unless it is
-/// given a `--test`: then it is as old as it is.
-fn test_program(target: &str) -> PathBuf {
+/// Those of convolutions.
+const CONVOLUTIONS: &[&str] = &[
+    "conv2d::tests::whole_numbers_are_exact_in_every_case",
+    "conv2d::tests::real_numbers",
+    "conv2d::tests::nan_stays",
+    "conv2d::tests::an_empty_batch",
+];
+
+/// The newest program of this crate's unit tests, beside this one. Cargo builds all of a crate's tests before it runs
+/// one. Given a `--test`, it builds only that one, and the unit tests may be older than their sources.
+fn unit_tests() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let programs = std::fs::read_dir(here.parent().unwrap()).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();
-        let name = path.file_name()?.to_str()?;
-        let hash = name.strip_prefix(target)?.strip_prefix('-')?;
+        let hash = path.file_name()?.to_str()?.strip_prefix("kernels-")?;
         let is_program = !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit());
         is_program.then(|| (path.metadata().unwrap().modified().unwrap(), path.clone()))
     });
     programs.max().expect("the crate's test programs: run `cargo test -p kernels emulated`, without --test").1
 }
 
-/// Runs the tests; all must pass, and launch every kernel that there is. With `largest`, a number of elements for each program, only
-/// the tables of cases, of up to so many, and no random ones.
+/// Runs the tests; all must pass, and launch every kernel that there is. With `largest`, the most elements of a case of
+/// [`ELEMENTWISE`] and of [`CONVOLUTIONS`], only the tables of cases run, and no random ones.
 fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
     let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
     let launched = cache.join(format!("launched-{mode:?}-{order}-{}", std::process::id()));
-    for (i, (target, filters)) in PROGRAMS.iter().enumerate() {
-        let mut command = emulator.command(test_program(target), order);
-        command.args(*filters).env("KERNELS_TEST_PATHS", "cuda").env("CUDA_EMULATOR_LAUNCHED", &launched);
+    for (i, filters) in [ELEMENTWISE, CONVOLUTIONS].into_iter().enumerate() {
+        let mut command = emulator.command(unit_tests(), order);
+        command.args(filters).env("KERNELS_TEST_PATHS", "cuda").env("CUDA_EMULATOR_LAUNCHED", &launched);
         if let Some(largest) = largest {
             command.args(["--skip", "any_"]).env("KERNELS_TEST_LARGEST", largest[i].to_string());
         }
-        succeed(command, &format!("{target}, {mode:?}, order {order}"));
+        succeed(command, &format!("{}, {mode:?}, order {order}", filters[0]));
     }
     let names = std::fs::read_to_string(&launched).unwrap();
     std::fs::remove_file(&launched).unwrap();
@@ -64,7 +65,7 @@ fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
     assert!(missed.is_empty(), "{mode:?}, order {order}: no test launched {missed:?}");
 }
 
-/// Runs tests, of which there must be some, and all pass.
+/// Runs tests: there must be some, and all must pass.
 fn succeed(mut command: Command, what: &str) {
     let output = command.output().unwrap();
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
@@ -83,13 +84,13 @@ fn emulated_kernels_stay_inside_their_operands() {
     run(Mode::AddressSanitizer, Order::Forward, Some([6_000; 2]));
 }
 
-/// On shapes that take two blocks, or two chunks of a sum, but hardly more.
+/// The shapes take two blocks, or two chunks of a sum, but hardly more.
 #[test]
 fn emulated_threads_do_not_race() {
     run(Mode::ThreadSanitizer, Order::Forward, Some([4_400, 1_030]));
 }
 
-/// Copies and recordings do not depend on when the device comes to do what it was told, nor on whether its driver makes graphs.
+/// Results do not depend on when the device does what it was told, nor on whether its driver makes graphs.
 #[test]
 fn the_emulated_runtime_waits_where_it_must() {
     let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
@@ -100,8 +101,8 @@ fn the_emulated_runtime_waits_where_it_must() {
         (Mode::Plain, "CAPTURE", "refuse"),
     ] {
         let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
-        let mut command = emulator.command(test_program("kernels"), Order::Forward);
-        command.arg("cuda_rt::tests").env("KERNELS_TEST_PATHS", "cuda");
+        let mut command = emulator.command(unit_tests(), Order::Forward);
+        command.arg("gpu::tests").env("KERNELS_TEST_PATHS", "cuda");
         command.env(format!("CUDA_EMULATOR_{variable}"), value);
         succeed(command, &format!("{mode:?}, {variable} {value}"));
     }

@@ -22,7 +22,7 @@ use cuda_emulator::Order;
 use engine::{
     AdamW, Backend, Cpu, Plan, PlanId, PlanOptions, Reference, Schedule, ScheduleKind, Session, Statistics, TensorInfo,
 };
-use kernels::conv2d::cpu::Algo;
+use kernels::conv2d::Algo;
 use kernels::simd::Isa;
 use std::sync::LazyLock;
 use tests::compare::{Comparison, F32_ROUNDOFF, largest};
@@ -87,7 +87,7 @@ fn replay<B: Backend>(backend: B, golden: &Golden) -> Trace {
         session.adamw(&adamw, lr);
         let correction = 1.0 - adamw.beta2.powf((step + 1) as f64);
         let root = |v: &f64| (v / correction).sqrt();
-        let second_moment = |tensor: &&TensorInfo| to_f64(&session.moments(&tensor.name).unwrap()[1]);
+        let second_moment = |tensor: &&TensorInfo| to_f64(&session.optimizer_state(&tensor.name).unwrap()[1]);
         scales.push((lr, trained.iter().map(|tensor| second_moment(tensor).iter().map(root).collect()).collect()));
     }
     let finals = tensors.iter().map(|tensor| to_f64(&session.tensor(&tensor.name).unwrap())).collect();

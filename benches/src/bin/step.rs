@@ -130,7 +130,7 @@ fn profile(session: &mut Session<Cpu>) -> Result<()> {
     for step in 0..runs[0].len() {
         let mut seconds: Vec<f64> = runs.iter().map(|run| run[step].seconds).collect();
         seconds.sort_by(f64::total_cmp);
-        let name = format!("{} {}", runs[0][step].op, runs[0][step].pass);
+        let name = format!("{} {}", runs[0][step].op, runs[0][step].phase);
         match kinds.iter_mut().find(|kind| kind.0 == name) {
             Some(kind) => (kind.1, kind.2) = (kind.1 + seconds[RUNS / 2], kind.2 + 1),
             None => kinds.push((name, seconds[RUNS / 2], 1)),

@@ -2,11 +2,14 @@
 
 use super::report::{Report, Row, Worst};
 use super::values::Values;
-use super::{GradcheckOptions, Outcome};
-use crate::{Error, Graph, NodeId, Result};
+use super::options::GradcheckOptions;
+use super::outcome::Outcome;
+use crate::ids::NodeId;
+use crate::{Error, Graph, Result};
 use kernels::Backend;
 
-/// Checks that `<c, y> = sum <x, dx>` over each set of inputs and parameters in which `y` is linear: `c` is the cotangent, `dx` the gradient of `<c, y>` that the backend computes. For a convolution that is
+/// Checks that `<c, y> = sum <x, dx>` over each set of inputs and parameters in which `y` is linear: `c` is the
+/// cotangent, `dx` the gradient of `<c, y>` that the backend computes. For a convolution that is
 /// `<c, conv(x, w)> = <x, grad_input(c, w)> = <w, grad_weight(x, c)>`.
 ///
 /// The error is relative to the sum of the magnitudes of all terms, and may be

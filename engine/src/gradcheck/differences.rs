@@ -1,11 +1,12 @@
 //! Central differences.
 
 use super::report::{Row, Worst};
-use super::values::Values;
-use super::{GradcheckOptions, objective_plan};
+use super::values::{Values, objective_plan};
+use super::options::GradcheckOptions;
+use crate::ids::{NodeId, PlanId};
 use crate::init::Uniform;
-use crate::session::{PlanId, Session};
-use crate::{Graph, NodeId, Result};
+use crate::session::Session;
+use crate::{Graph, Result};
 use kernels::Reference;
 
 /// Share of the objective's magnitude that is added to a gradient's before errors are taken relative to it.

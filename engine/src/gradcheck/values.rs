@@ -1,10 +1,13 @@
 //! The numbers that gradients are checked at.
 
-use super::{GradcheckOptions, objective_plan};
+use super::options::GradcheckOptions;
+use crate::graph::Op;
+use crate::ids::{NodeId, PlanId};
 use crate::init::{Uniform, round_to_f32};
-use crate::ops::Op;
-use crate::session::{PlanId, Session};
-use crate::{Graph, Init, NodeId, Result, Shape};
+use crate::mode::Statistics;
+use crate::plan::Plan;
+use crate::session::Session;
+use crate::{Graph, Init, Result, Shape};
 use kernels::{Backend, Element};
 
 /// An input, parameter or state and its values.
@@ -22,6 +25,11 @@ pub(super) struct Values {
     pub(super) cotangent: Vec<f64>,
 }
 
+/// The plan that finite differences run: forward passes only.
+pub(super) fn objective_plan(graph: &Graph, output: NodeId) -> Result<Plan> {
+    Plan::inference(graph, &[output], Statistics::Batch)
+}
+
 /// Stream of the cotangent's random numbers; leaves have those of their nodes' indices.
 const COTANGENT: u64 = u64::MAX;
 
@@ -32,7 +40,7 @@ impl Values {
         let mut leaves = Vec::new();
         for node in graph.ids().filter(|&id| graph.get(id).op.is_leaf()) {
             let (op, shape) = (graph.get(node).op.clone(), graph.shape(node));
-            if op == Op::Input && plan.program.of_node[node.index()].is_none() {
+            if matches!(op, Op::Input) && plan.program.of_node[node.index()].is_none() {
                 continue;
             }
             let given = options.inputs.iter().find(|(input, _)| *input == node);

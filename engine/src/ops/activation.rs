@@ -1,9 +1,9 @@
 //! Element-wise activation functions.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::activation::{self, Activation, Saved};
 
@@ -13,7 +13,7 @@ impl Graph {
     /// # Errors
     /// If the node is not of this graph.
     pub fn activation(&mut self, x: NodeId, f: Activation) -> Result<NodeId> {
-        self.record("activation", Op::Activation(f), &[x])
+        self.record("activation", f, &[x])
     }
 }
 
@@ -26,23 +26,24 @@ impl Operation for Activation {
         Ok(arguments.shape(0))
     }
 
-    /// The output may take the place of `x`.
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    fn forward(&self, cx: &mut Emitter<'_>) {
         let (x, y) = (cx.input(0), cx.output());
-        cx.emit_over(Call::ActivationForward(*self, activation::Forward { x, y }), y, &[x]);
+        cx.emit(activation::Forward { activation: *self, x, y });
     }
 
-    /// Reads `x` or the output, as the function says; the gradient of `x` may take the place of `dy`.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    /// Reads `x` or the output, as the function says.
+    fn backward(&self, cx: &mut Emitter<'_>) {
         let saved = match self.saved() {
             Saved::Input => cx.input(0),
             Saved::Output => cx.output(),
         };
         let (dx, write) = cx.gradient(0);
         let dy = cx.dy();
-        cx.emit_over(Call::ActivationBackward(*self, activation::Backward { saved, dy, dx, write }), dx, &[dy]);
+        cx.emit(activation::Backward { activation: *self, saved, dy, dx, write });
     }
+}
 
+impl Cases for Activation {
     fn cases() -> Vec<Case> {
         Activation::ALL.map(|f| case(f, [2, 3, 5].into())).into()
     }

@@ -1,9 +1,9 @@
 //! Weighted addition.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::add;
 
@@ -19,7 +19,7 @@ impl Graph {
     /// # Errors
     /// If the shapes differ or the weight is not finite.
     pub fn add(&mut self, a: NodeId, b: NodeId, weight: f64) -> Result<NodeId> {
-        self.record("add", Op::Add(Add { weight }), &[a, b])
+        self.record("add", Add { weight }, &[a, b])
     }
 }
 
@@ -37,17 +37,19 @@ impl Operation for Add {
     }
 
     /// The output may take the place of either summand.
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    fn forward(&self, cx: &mut Emitter<'_>) {
         let (a, b, y) = (cx.input(0), cx.input(1), cx.output());
-        cx.emit_over(Call::Add(self.weight, add::Add { a, b, y }), y, &[a, b]);
+        cx.emit(add::Add { weight: self.weight, a, b, y });
     }
 
     /// Reads nothing but `dy`, which becomes the gradient of `a` where that has no other contribution yet.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    fn backward(&self, cx: &mut Emitter<'_>) {
         cx.pass_on(0, 1.0);
         cx.pass_on(1, self.weight);
     }
+}
 
+impl Cases for Add {
     fn cases() -> Vec<Case> {
         let twice = Case::new("add", "to itself", &[("a", [3, 2].into())], |graph, a| graph.add(a[0], a[0], 1.0));
         let mut cases: Vec<Case> = [1.0, -0.3, 0.0].map(|weight| case(weight, [2, 3, 2].into())).into();

@@ -1,9 +1,11 @@
 //! Batch normalization.
 
-use super::case::{Case, Random};
-use super::{Arguments, Conv2d, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Effort, Emitter, Mode, Statistics};
+use super::case::{Case, Cases, Random};
+use super::conv2d::Conv2d;
+use crate::emit::{Effort, Emitter, Fused};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::mode::{Mode, Statistics};
 use crate::{Init, Result, Shape};
 use kernels::Span;
 use kernels::batch_norm::{self, BatchNormParams};
@@ -48,7 +50,7 @@ impl Graph {
     /// If a node of `nodes` is not `[C]`, two are the same, or the running statistics are not states.
     pub fn batch_norm(&mut self, x: NodeId, nodes: BatchNormNodes, params: BatchNorm) -> Result<NodeId> {
         let BatchNormNodes { gamma, beta, running_mean, running_var } = nodes;
-        self.record("batch_norm", Op::BatchNorm(params), &[x, gamma, beta, running_mean, running_var])
+        self.record("batch_norm", params, &[x, gamma, beta, running_mean, running_var])
     }
 }
 
@@ -71,16 +73,16 @@ impl Operation for BatchNorm {
         let x = arguments.shape(0);
         for (i, argument) in ARGUMENTS.into_iter().enumerate().skip(1) {
             arguments.expect(i, argument, [x.channels()].into())?;
-            if arguments.ids[..i].contains(&arguments.ids[i]) {
-                let got = format!("`{}`, which is another argument too", arguments.nodes[i].name);
+            if arguments.list[..i].iter().any(|other| other.id == arguments.list[i].id) {
+                let got = format!("`{}`, which is another argument too", arguments.list[i].name);
                 return Err(arguments.wrong(argument, "a node of its own", got));
             }
-            if i >= 3 && arguments.nodes[i].op != Op::State {
-                let got = format!("the {} `{}`", arguments.nodes[i].op.kind(), arguments.nodes[i].name);
+            if i >= 3 && arguments.list[i].kind != "state" {
+                let got = format!("the {} `{}`", arguments.list[i].kind, arguments.list[i].name);
                 return Err(arguments.wrong(argument, "a state, as it is updated", got));
             }
         }
-        // written so that NaN is refused
+        // Written so that NaN is refused.
         if !(self.eps > 0.0 && self.eps.is_finite()) {
             return Err(arguments.wrong_params(format!("eps must be above 0, not {}", self.eps)));
         }
@@ -95,53 +97,62 @@ impl Operation for BatchNorm {
         2
     }
 
-    /// The output may take the place of `x`. The mean and reciprocal deviation of the batch are auxiliaries 0 and 1.
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    /// The mean and reciprocal deviation of the batch are auxiliaries 0 and 1.
+    fn forward(&self, cx: &mut Emitter<'_>) {
         let [x, gamma, beta, running_mean, running_var] = [0, 1, 2, 3, 4].map(|i| cx.input(i));
         let y = cx.output();
         let momentum = match cx.mode() {
             Mode::Training => self.momentum,
             Mode::Inference(Statistics::Batch) => 0.0,
             Mode::Inference(Statistics::Running) => {
-                let operands = batch_norm::Inference { x, gamma, beta, running_mean, running_var, y };
-                cx.emit_over(Call::BatchNormInference(self.params(cx.shape(0), 0.0), operands), y, &[x]);
+                let params = self.params(cx.shape(0), 0.0);
+                cx.emit(batch_norm::Inference { params, x, gamma, beta, running_mean, running_var, y });
                 return;
             }
         };
         let channels = cx.shape(1);
         let (mean, rstd) = (cx.new_auxiliary(channels), cx.new_auxiliary(channels));
-        let workspace = Span::EMPTY;
+        let params = self.params(cx.shape(0), momentum);
         if cx.part().is_some() {
-            // in parts, as the moments are taken over the ranks in between
-            let params = self.params(cx.shape(0), momentum);
+            // In several passes: in between, the statistics of the ranks' parts become those of the batch.
             let [var, scale, shift] = [(); 3].map(|()| cx.new_value(channels));
-            cx.emit(Call::BatchNormMoments(params, batch_norm::Moments { x, mean, var, workspace }));
-            cx.moments_over_ranks([mean, var]);
-            let operands = batch_norm::Fold { gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift };
-            cx.emit(Call::BatchNormFold(of_batch(params, cx.part()), operands));
-            let operands = batch_norm::Apply { x, gamma, beta, mean, rstd, y };
-            cx.emit_over(Call::BatchNormApply(params, operands), y, &[x]);
+            cx.emit(batch_norm::BatchStats { params, x, mean, var });
+            cx.batch_stats_over_ranks([mean, var]);
+            let params_of_batch = of_batch(params, cx.part());
+            cx.emit(batch_norm::Fold {
+                params: params_of_batch,
+                gamma,
+                beta,
+                mean,
+                var,
+                running_mean,
+                running_var,
+                rstd,
+                scale,
+                shift,
+            });
+            cx.emit(batch_norm::Apply { params, x, gamma, beta, mean, rstd, y });
             return;
         }
-        let operands = batch_norm::Forward { x, gamma, beta, running_mean, running_var, mean, rstd, y, workspace };
-        cx.emit_over(Call::BatchNormForward(self.params(cx.shape(0), momentum), operands), y, &[x]);
+        cx.emit(batch_norm::Forward { params, x, gamma, beta, running_mean, running_var, mean, rstd, y });
     }
 
-    /// Reads `x`, `gamma` and the auxiliaries, not the output; the gradient of `x` may take the place of `dy`.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    /// Reads `x`, `gamma` and the auxiliaries, not the output.
+    fn backward(&self, cx: &mut Emitter<'_>) {
         let (dy, params) = (cx.dy(), self.params(cx.shape(0), self.momentum));
         if cx.part().is_some() {
-            // in parts, as the coefficients are summed over the ranks in between
+            // In several passes: in between, the coefficients are summed over the ranks.
             let statistics = [cx.auxiliary(0), cx.auxiliary(1)];
             if let Some(gradient) = gradients(cx, params, 1, statistics, dy) {
-                cx.contribute_norm_at_once(0, gradient);
+                cx.contribute_norm_now(0, gradient);
             }
             return;
         }
         let (dgamma, dgamma_write) = cx.gradient(1);
         let (dbeta, dbeta_write) = cx.gradient(2);
         let (dx, dx_write) = cx.gradient(0);
-        let operands = batch_norm::Backward {
+        cx.emit(batch_norm::Backward {
+            params,
             x: cx.input(0),
             gamma: cx.input(1),
             mean: cx.auxiliary(0),
@@ -153,25 +164,25 @@ impl Operation for BatchNorm {
             dbeta_write,
             dx,
             dx_write,
-            workspace: Span::EMPTY,
-        };
-        cx.emit_over(Call::BatchNormBackward(params, operands), dx, &[dy]);
+        });
     }
 
     /// One pass over `x`, where keeping the output would cost a tensor as large as `x` until the backward pass.
-    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
+    fn recompute(&self, cx: &mut Emitter<'_>) {
         let [x, gamma, beta] = [0, 1, 2].map(|i| cx.input(i));
         let (mean, rstd) = (cx.auxiliary(0), cx.auxiliary(1));
         let params = self.params(cx.shape(0), self.momentum);
         let (output, shape) = (cx.output(), cx.output_shape());
         cx.recomputable(output, shape, Effort::Normalization, |y| {
-            Call::BatchNormApply(params, batch_norm::Apply { x, gamma, beta, mean, rstd, y })
+            batch_norm::Apply { params, x, gamma, beta, mean, rstd, y }
         });
     }
+}
 
+impl Cases for BatchNorm {
     fn cases() -> Vec<Case> {
         let default = BatchNorm::default();
-        // what the convolution behind it reads in the backward pass is computed again
+        // What the convolution behind it reads in the backward pass is computed again.
         let arguments =
             [("x", [1, 3, 3, 2].into()), ("gamma", [2].into()), ("beta", [2].into()), ("w", [2, 2, 2, 3].into())];
         let recomputed = Case::new("batch_norm", "before conv2d", &arguments, move |graph, a| {
@@ -188,7 +199,7 @@ impl Operation for BatchNorm {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         let channels = random.within(1..=19);
-        // of few rows, the variance can be so small that the gradients of all but eps are noise
+        // Of few rows, the variance can be so small that the gradients of all but eps are noise.
         let x = match random.within(0..=1) {
             0 => Shape::from([random.within(6..=60), channels]),
             _ => [random.within(2..=4), random.within(2..=5), random.within(2..=5), channels].into(),
@@ -202,7 +213,7 @@ impl Operation for BatchNorm {
 /// of the gradient of argument 0, which was normalized. That is over the whole batch if there are other ranks; none if it is not
 /// wanted.
 pub(super) fn gradients(
-    cx: &mut Emitter<'_, '_>,
+    cx: &mut Emitter<'_>,
     params: BatchNormParams,
     gamma: usize,
     [mean, rstd]: [Span; 2],
@@ -215,7 +226,8 @@ pub(super) fn gradients(
         true => cx.new_value([3, cx.shape(0).channels()].into()),
         false => Span::EMPTY,
     };
-    let operands = batch_norm::Gradients {
+    cx.emit(batch_norm::Gradients {
+        params,
         x,
         gamma: cx.input(gamma),
         mean,
@@ -226,9 +238,7 @@ pub(super) fn gradients(
         dbeta,
         dbeta_write,
         coefficients,
-        workspace: Span::EMPTY,
-    };
-    cx.emit(Call::BatchNormGradients(params, operands));
+    });
     cx.mean_over_ranks(coefficients);
     cx.wants(0).then_some(NormGradient { dy, x, mean, coefficients })
 }

@@ -1,12 +1,26 @@
 //! Gradient-check cases.
 
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, Operation};
+use crate::ids::NodeId;
 use crate::init::Uniform;
 use crate::{Init, Result, Shape};
 use std::fmt;
 use std::ops::RangeInclusive;
 
+/// The cases that an operation's gradients are checked with.
+pub(crate) trait Cases: Operation {
+    /// Every parameter, and sizes at which loops have edges.
+    fn cases() -> Vec<Case>;
+
+    /// Cases of random shapes and parameters, one of each kind that [`cases`](Self::cases) has, small enough for finite
+    /// differences.
+    fn random_cases(random: &mut Random) -> Vec<Case>;
+}
+
 type Build = Box<dyn Fn(&mut Graph, &[NodeId]) -> Result<NodeId>>;
+
+/// Most floating-point operations of a random case: it takes the oracle no more than a few milliseconds.
+pub(super) const MOST_FLOPS: usize = 2_000_000;
 
 /// One use of an operation, from which graphs to check are made.
 pub(crate) struct Case {

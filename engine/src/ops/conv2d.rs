@@ -1,10 +1,10 @@
 //! Convolution, and the linear layer: a convolution of images of one pixel.
 
-use super::case::{Case, Random};
-use super::convolution::Convolution;
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::Emitter;
+use super::case::{Case, Cases, MOST_FLOPS, Random};
+use super::conv_passes::ConvPasses;
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::conv2d::{self, Conv2dParams};
 
@@ -33,7 +33,7 @@ impl Graph {
     /// If the shapes do not fit each other, or the parameters.
     pub fn conv2d(&mut self, x: NodeId, w: NodeId, bias: Option<NodeId>, params: Conv2d) -> Result<NodeId> {
         let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
-        self.record("conv2d", Op::Conv2d(params), &inputs)
+        self.record("conv2d", params, &inputs)
     }
 
     /// Linear layer: `x [N, C]` times `w [C, K]`, plus `bias [K]`, giving `[N, K]`. It is recorded as a convolution of
@@ -43,10 +43,8 @@ impl Graph {
     /// If the shapes do not fit each other.
     pub fn linear(&mut self, x: NodeId, w: NodeId, bias: Option<NodeId>) -> Result<NodeId> {
         let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
-        inputs.iter().try_for_each(|&input| self.check(input))?;
-        let nodes: Vec<_> = inputs.iter().map(|&input| self.get(input)).collect();
         let name = format!("linear_{}", self.len());
-        let arguments = Arguments { op: "linear", node: &name, nodes: &nodes, ids: &inputs };
+        let arguments = Arguments { op: "linear", node: &name, list: &self.arguments(&inputs)? };
         let [_, c] = arguments.dims(0, "x", "[N, C]")?;
         let [rows, k] = arguments.dims(1, "w", "[C, K]")?;
         if rows != c {
@@ -55,19 +53,25 @@ impl Graph {
         if bias.is_some() {
             arguments.expect(2, "bias", [k].into())?;
         }
-        self.record("linear", Op::Conv2d(Conv2d::default()), &inputs)
+        self.record("linear", Conv2d::default(), &inputs)
     }
 }
 
 impl Conv2d {
     /// The kernels' parameters for an image and a weight of four dimensions, or a vector and a matrix of two.
-    pub(super) fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
+    fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
         let (x, kernel) = match (x.dims(), w.dims()) {
             (&[n, c], _) => ([n, 1, 1, c], [1, 1]),
             (&[n, h, w, c], &[r, s, _, _]) => ([n, h, w, c], [r, s]),
             dims => unreachable!("the shape rule admits no {dims:?}"),
         };
         Conv2dParams::new(x, w.channels(), kernel, self.stride, self.padding, self.groups)
+    }
+
+    /// The passes for an image and a weight whose shapes are checked.
+    pub(super) fn passes(&self, x: Shape, w: Shape) -> ConvPasses {
+        let params = self.params(x, w).expect("checked when it was recorded");
+        ConvPasses { params, transposed: false }
     }
 }
 
@@ -95,20 +99,22 @@ impl Operation for Conv2d {
                 format!("{expected} ([R, S, C / groups, K]), as x is {x} and groups {}", p.groups),
             ));
         }
-        if arguments.nodes.len() > 2 {
+        if arguments.len() > 2 {
             arguments.expect(2, "bias", [p.k].into())?;
         }
         Ok([p.n, p.p, p.q, p.k].into())
     }
 
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
-        Convolution::Conv2d(*self).emit_forward(cx);
+    fn forward(&self, cx: &mut Emitter<'_>) {
+        self.passes(cx.shape(0), cx.shape(1)).emit_forward(cx);
     }
 
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        Convolution::Conv2d(*self).emit_backward(cx);
+    fn backward(&self, cx: &mut Emitter<'_>) {
+        self.passes(cx.shape(0), cx.shape(1)).emit_backward(cx);
     }
+}
 
+impl Cases for Conv2d {
     fn cases() -> Vec<Case> {
         let default = Conv2d::default();
         let same = Conv2d { padding: [1, 1], ..default };
@@ -159,9 +165,6 @@ impl Operation for Conv2d {
         vec![conv, linear_case([random.within(1..=9), random.within(1..=40)], random.within(1..=20))]
     }
 }
-
-/// A random case takes the oracle no more than a few milliseconds.
-pub(super) const MOST_FLOPS: usize = 2_000_000;
 
 fn case(x: [usize; 4], w: [usize; 4], params: Conv2d) -> Case {
     let Conv2d { stride, padding, groups } = params;

@@ -1,11 +1,10 @@
 //! Transposed convolution.
 
-use super::case::{Case, Random};
-use super::conv2d::MOST_FLOPS;
-use super::convolution::Convolution;
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::Emitter;
+use super::case::{Case, Cases, MOST_FLOPS, Random};
+use super::conv_passes::ConvPasses;
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::conv2d::{self, Conv2dParams};
 
@@ -45,18 +44,24 @@ impl Graph {
         params: ConvTranspose2d,
     ) -> Result<NodeId> {
         let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
-        self.record("conv_transpose2d", Op::ConvTranspose2d(params), &inputs)
+        self.record("conv_transpose2d", params, &inputs)
     }
 }
 
 impl ConvTranspose2d {
     /// The kernels' parameters of the convolution that this is the adjoint of.
-    pub(super) fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
+    fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
         let (&[n, p, q, k], &[r, s, group, _]) = (x.dims(), w.dims()) else {
             unreachable!("the shape rule admits no {x} and {w}");
         };
         let c = group * self.groups;
         Conv2dParams::transposed([n, p, q, k], c, [r, s], self.stride, self.padding, self.output_padding, self.groups)
+    }
+
+    /// The passes for an image and a weight whose shapes are checked.
+    pub(super) fn passes(&self, x: Shape, w: Shape) -> ConvPasses {
+        let params = self.params(x, w).expect("checked when it was recorded");
+        ConvPasses { params, transposed: true }
     }
 }
 
@@ -74,20 +79,22 @@ impl Operation for ConvTranspose2d {
             return Err(arguments.wrong_shape(1, "w", format!("{expected} ([R, S, Cout / groups, Cin]), as x is {x}")));
         }
         let p = self.params(x, w).map_err(|error| arguments.wrong_params(error))?;
-        if arguments.nodes.len() > 2 {
+        if arguments.len() > 2 {
             arguments.expect(2, "bias", [p.c].into())?;
         }
         Ok([p.n, p.h, p.w, p.c].into())
     }
 
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
-        Convolution::Transposed(*self).emit_forward(cx);
+    fn forward(&self, cx: &mut Emitter<'_>) {
+        self.passes(cx.shape(0), cx.shape(1)).emit_forward(cx);
     }
 
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        Convolution::Transposed(*self).emit_backward(cx);
+    fn backward(&self, cx: &mut Emitter<'_>) {
+        self.passes(cx.shape(0), cx.shape(1)).emit_backward(cx);
     }
+}
 
+impl Cases for ConvTranspose2d {
     fn cases() -> Vec<Case> {
         let default = ConvTranspose2d::default();
         let padded = ConvTranspose2d { padding: [1, 1], ..default };

@@ -1,11 +1,11 @@
 //! Operations that users define.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Error, Result, Shape};
-use kernels::custom::{self, MAX_OPERANDS};
+use kernels::custom::{self, Function, MAX_OPERANDS};
 use kernels::{Element, Span, Write, add};
 use std::fmt;
 use std::sync::Arc;
@@ -138,16 +138,9 @@ impl<O: CustomOp> Erased for O {
 #[derive(Clone, Debug)]
 pub(crate) struct Custom(Arc<dyn Erased>);
 
-/// Whether both are the same object.
-impl PartialEq for Custom {
-    fn eq(&self, other: &Custom) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
 /// A pass of a user's operation on inputs of known shapes.
 #[derive(Clone, Debug)]
-pub(crate) struct CustomPass {
+struct CustomPass {
     op: Custom,
     shapes: Vec<Shape>,
     direction: Direction,
@@ -166,14 +159,6 @@ const OUTPUT: usize = MAX_INPUTS;
 const DY: usize = MAX_INPUTS + 1;
 
 impl CustomPass {
-    /// Name of the pass, in reports.
-    pub(crate) fn name(&self) -> &'static str {
-        match self.direction {
-            Direction::Forward => "custom.forward",
-            Direction::Backward => "custom.backward",
-        }
-    }
-
     /// The inputs with their shapes, and empty views behind them.
     fn views<'a, T>(&self, reads: [&'a [T]; MAX_OPERANDS]) -> [View<'a, T>; MAX_INPUTS] {
         std::array::from_fn(|i| View { shape: self.shapes.get(i).copied().unwrap_or([1].into()), data: reads[i] })
@@ -185,7 +170,14 @@ fn wanted<T>(writes: [&mut [T]; MAX_OPERANDS]) -> [Option<&mut [T]>; MAX_OPERAND
     writes.map(|gradient| (!gradient.is_empty()).then_some(gradient))
 }
 
-impl custom::Pass for CustomPass {
+impl Function for CustomPass {
+    fn name(&self) -> &'static str {
+        match self.direction {
+            Direction::Forward => "custom.forward",
+            Direction::Backward => "custom.backward",
+        }
+    }
+
     fn run_f32(&self, reads: [&[f32]; MAX_OPERANDS], writes: [&mut [f32]; MAX_OPERANDS]) {
         let inputs = &self.views(reads)[..self.shapes.len()];
         match self.direction {
@@ -218,14 +210,16 @@ impl Graph {
             let message = format!("a custom operation has 1 to {MAX_INPUTS} inputs, not {}", inputs.len());
             return Err(Error::Params { op: name, node: format!("{name}_{}", self.len()), message });
         }
-        self.record(name, Op::Custom(Custom(Arc::new(op))), inputs)
+        self.record(name, Custom(Arc::new(op)), inputs)
     }
 }
 
 impl Custom {
-    fn pass(&self, cx: &Emitter<'_, '_>, direction: Direction) -> CustomPass {
+    /// The call of a pass, with no operands yet.
+    fn call(&self, cx: &Emitter<'_>, direction: Direction) -> custom::Custom {
         let shapes = (0..cx.inputs()).map(|i| cx.shape(i)).collect();
-        CustomPass { op: self.clone(), shapes, direction }
+        let function = Arc::new(CustomPass { op: self.clone(), shapes, direction });
+        custom::Custom { function, reads: [Span::EMPTY; MAX_OPERANDS], writes: [Span::EMPTY; MAX_OPERANDS] }
     }
 }
 
@@ -235,40 +229,42 @@ impl Operation for Custom {
     }
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
-        let shapes: Vec<Shape> = arguments.nodes.iter().map(|node| node.shape).collect();
+        let shapes: Vec<Shape> = arguments.list.iter().map(|argument| argument.shape).collect();
         self.0.shape(&shapes).map_err(|message| arguments.wrong_params(message))
     }
 
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
-        let mut operands = custom::Operands { reads: [Span::EMPTY; MAX_OPERANDS], writes: [Span::EMPTY; MAX_OPERANDS] };
-        (0..cx.inputs()).for_each(|i| operands.reads[i] = cx.input(i));
-        operands.writes[0] = cx.output();
-        cx.emit(Call::Custom(self.pass(cx, Direction::Forward), operands));
+    fn forward(&self, cx: &mut Emitter<'_>) {
+        let mut call = self.call(cx, Direction::Forward);
+        (0..cx.inputs()).for_each(|i| call.reads[i] = cx.input(i));
+        call.writes[0] = cx.output();
+        cx.emit(call);
     }
 
     /// Reads all inputs, the output and its gradient. It always sets: what is to be added to a gradient goes to a value of
     /// its own first, so that users cannot confuse the two.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        let mut operands = custom::Operands { reads: [Span::EMPTY; MAX_OPERANDS], writes: [Span::EMPTY; MAX_OPERANDS] };
+    fn backward(&self, cx: &mut Emitter<'_>) {
+        let mut call = self.call(cx, Direction::Backward);
         let mut added = Vec::new();
         for i in 0..cx.inputs() {
-            operands.reads[i] = cx.input(i);
+            call.reads[i] = cx.input(i);
             let (dx, write) = cx.gradient(i);
-            operands.writes[i] = dx;
+            call.writes[i] = dx;
             if write == Write::Add {
-                let value = cx.temporary(cx.shape(i));
-                operands.writes[i] = value;
+                let value = cx.new_value(cx.shape(i));
+                call.writes[i] = value;
                 added.push((value, dx));
             }
         }
-        operands.reads[OUTPUT] = cx.output();
-        operands.reads[DY] = cx.dy();
-        cx.emit(Call::Custom(self.pass(cx, Direction::Backward), operands));
+        call.reads[OUTPUT] = cx.output();
+        call.reads[DY] = cx.dy();
+        cx.emit(call);
         for (x, y) in added {
-            cx.emit(Call::Scale(1.0, add::Scale { x, y, write: Write::Add }));
+            cx.emit(add::Scale { weight: 1.0, x, y, write: Write::Add });
         }
     }
+}
 
+impl Cases for Custom {
     fn cases() -> Vec<Case> {
         let arguments = [("a", [2, 3].into()), ("b", [3].into())];
         let product =

@@ -1,11 +1,10 @@
 //! Mean losses.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Result, Shape};
-use kernels::Span;
 use kernels::loss::{self, Loss};
 
 impl Graph {
@@ -15,7 +14,7 @@ impl Graph {
     /// # Errors
     /// If the shapes differ.
     pub fn loss(&mut self, loss: Loss, prediction: NodeId, target: NodeId) -> Result<NodeId> {
-        self.record(&loss.to_string(), Op::Loss(loss), &[prediction, target])
+        self.record(&loss.to_string(), loss, &[prediction, target])
     }
 
     /// Mean absolute error.
@@ -48,24 +47,26 @@ impl Operation for Loss {
         Ok([1].into())
     }
 
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    fn forward(&self, cx: &mut Emitter<'_>) {
         let (prediction, target, loss) = (cx.input(0), cx.input(1), cx.output());
-        cx.emit(Call::LossForward(*self, loss::Forward { prediction, target, loss, workspace: Span::EMPTY }));
+        cx.emit(loss::Forward { loss: *self, prediction, target, out: loss });
     }
 
     /// Reads both inputs. The losses are symmetric, so the gradient of the target is that of the prediction with both
     /// exchanged.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    fn backward(&self, cx: &mut Emitter<'_>) {
         for (i, j) in [(0, 1), (1, 0)] {
             if cx.wants(i) {
                 let (dprediction, write) = cx.gradient(i);
                 let (prediction, target) = (cx.input(i), cx.input(j));
-                let operands = loss::Backward { prediction, target, dloss: cx.dy(), dprediction, write };
-                cx.emit(Call::LossBackward(*self, operands));
+                let dloss = cx.dy();
+                cx.emit(loss::Backward { loss: *self, prediction, target, dloss, dprediction, write });
             }
         }
     }
+}
 
+impl Cases for Loss {
     fn cases() -> Vec<Case> {
         let itself = Case::new("mse_loss", "of itself", &[("x", [4].into())], |graph, a| graph.mse_loss(a[0], a[0]));
         vec![case(Loss::L1, [2, 3, 2, 2].into()), case(Loss::Mse, [2, 3, 2, 2].into()), itself]

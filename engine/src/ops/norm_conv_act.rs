@@ -4,20 +4,24 @@
 //!
 //! | unfused | fused |
 //! | --- | --- |
-//! | moments of x; normalize | moments are taken where x is made; the convolution normalizes as it reads |
-//! | activation; add the skip | one pass, with the moments that the next layer needs |
+//! | batch statistics of x; normalize | the statistics are taken where x is made; the convolution normalizes as it reads |
+//! | activation; add the skip | one pass, with the batch statistics that the next layer needs |
 //! | normalization backward: sums; input gradient | sums; the input gradient is made where the layer below reads it |
 //! | activation backward; bias gradient | the same pass |
 //! | the normalized x again for the weight gradient | the weight gradient normalizes as it reads |
 //!
 //! The unfused nodes are its oracle, and the general form: here the batch normalization comes before the convolution.
 
-use super::case::{Case, Random};
-use super::conv2d::MOST_FLOPS;
+use super::case::{Case, Cases, MOST_FLOPS, Random};
+use super::batch_norm::{self as norm_op, BatchNorm, BatchNormNodes};
+use super::conv_passes::ConvPasses;
+use super::conv_transpose2d::ConvTranspose2d;
+use super::conv2d::Conv2d;
 use super::convolution::Convolution;
-use super::{Arguments, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Effort, Emitter, Gradient, Mode, Statistics};
+use crate::emit::{Effort, Emitter, Fused, Gradient};
+use crate::graph::{Argument, Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::mode::{Mode, Statistics};
 use crate::{Init, Result, Shape};
 use kernels::activation::{self, Activation, Saved};
 use kernels::batch_norm::{self, BatchNormParams};
@@ -73,7 +77,7 @@ impl Graph {
         let inputs = [Some(x), Some(w), bias, skip].into_iter().flatten().chain(norm_inputs.into_iter().flatten());
         let inputs: Vec<NodeId> = inputs.collect();
         let op = NormConvActOp { params, has_norm: norm.is_some(), has_bias: bias.is_some(), has_skip: skip.is_some() };
-        self.record("norm_conv_act", Op::NormConvActOp(op), &inputs)
+        self.record("norm_conv_act", op, &inputs)
     }
 }
 
@@ -132,7 +136,7 @@ impl NormConvActOp {
     }
 
     /// The map that the convolution reads its input through, from the forward passes.
-    fn map(&self, cx: &Emitter<'_, '_>) -> Affine {
+    fn map(&self, cx: &Emitter<'_>) -> Affine {
         match self.has_norm {
             true => Affine { scale: cx.auxiliary(SCALE), shift: cx.auxiliary(SHIFT) },
             false => Affine::NONE,
@@ -140,17 +144,16 @@ impl NormConvActOp {
     }
 
     /// Emits what makes the affine map of the batch normalization.
-    fn fold(&self, cx: &mut Emitter<'_, '_>, gamma: usize) {
+    fn fold(&self, cx: &mut Emitter<'_>, gamma: usize) {
         let [gamma, beta, running_mean, running_var] = [0, 1, 2, 3].map(|i| cx.input(gamma + i));
         let channels = [cx.shape(0).channels()].into();
         let (mode, params) = (cx.mode(), self.norm_params(cx.shape(0), cx.mode()));
         let [mean, var] = match mode {
             Mode::Inference(Statistics::Running) => [running_mean, running_var],
-            Mode::Training | Mode::Inference(Statistics::Batch) => cx.moments(0).unwrap_or_else(|| {
-                let [mean, var] = cx.new_moments(0);
-                let operands = batch_norm::Moments { x: cx.input(0), mean, var, workspace: Span::EMPTY };
-                cx.emit(Call::BatchNormMoments(params, operands));
-                cx.moments_over_ranks([mean, var]);
+            Mode::Training | Mode::Inference(Statistics::Batch) => cx.batch_stats(0).unwrap_or_else(|| {
+                let [mean, var] = cx.new_batch_stats(0);
+                cx.emit(batch_norm::BatchStats { params, x: cx.input(0), mean, var });
+                cx.batch_stats_over_ranks([mean, var]);
                 [mean, var]
             }),
         };
@@ -159,16 +162,36 @@ impl NormConvActOp {
             Mode::Training => [running_mean, running_var, rstd],
             Mode::Inference(_) => [Span::EMPTY; 3],
         };
-        let operands = batch_norm::Fold { gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift };
-        cx.emit(Call::BatchNormFold(super::batch_norm::of_batch(params, cx.part()), operands));
+        let params = norm_op::of_batch(params, cx.part());
+        cx.emit(batch_norm::Fold {
+            params,
+            gamma,
+            beta,
+            mean,
+            var,
+            running_mean,
+            running_var,
+            rstd,
+            scale,
+            shift,
+        });
     }
 
     /// The pass over the output of the convolution, or of its separate activation.
-    fn epilogue(&self, cx: &Emitter<'_, '_>, y: Span, [mean, var]: [Span; 2]) -> Call {
+    fn epilogue(&self, cx: &Emitter<'_>, y: Span, [mean, var]: [Span; 2]) -> epilogue::Forward {
         let z = cx.auxiliary(self.saved());
         let skip = self.skip().map_or(Span::EMPTY, |i| cx.input(i));
-        let operands = epilogue::Forward { z, skip, y, mean, var, workspace: Span::EMPTY };
-        Call::EpilogueForward(self.epilogue_params(cx.output_shape(), 1.0), operands)
+        epilogue::Forward { params: self.epilogue_params(cx.output_shape(), 1.0), z, skip, y, mean, var }
+    }
+
+    /// The passes of the convolution.
+    fn conv(&self, cx: &Emitter<'_>) -> ConvPasses {
+        self.params.conv.passes(cx.shape(0), cx.shape(1))
+    }
+
+    /// What the convolution reads: input, weight and bias.
+    fn conv_operands(&self, cx: &Emitter<'_>) -> [Span; 3] {
+        [cx.input(0), cx.input(1), self.bias().map_or(Span::EMPTY, |i| cx.input(i))]
     }
 }
 
@@ -178,19 +201,12 @@ impl Operation for NormConvActOp {
     }
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
-        let part = |indices: Vec<usize>| -> (Vec<_>, Vec<NodeId>) {
-            indices.into_iter().map(|i| (arguments.nodes[i], arguments.ids[i])).unzip()
-        };
         if let Some(gamma) = self.gamma() {
-            let (nodes, ids) = part([0].into_iter().chain(gamma..gamma + 4).collect());
-            self.params.norm.shape(&Arguments { nodes: &nodes, ids: &ids, ..*arguments })?;
+            let list: Vec<Argument<'_>> = arguments.list[..1].iter().chain(&arguments.list[gamma..gamma + 4]).cloned().collect();
+            self.params.norm.shape(&Arguments { list: &list, ..*arguments })?;
         }
-        let (nodes, ids) = part((0..2 + usize::from(self.has_bias)).collect());
-        let of_conv = Arguments { nodes: &nodes, ids: &ids, ..*arguments };
-        let y = match self.params.conv {
-            Convolution::Conv2d(conv) => conv.shape(&of_conv),
-            Convolution::Transposed(conv) => conv.shape(&of_conv),
-        }?;
+        let of_conv = &arguments.list[..2 + usize::from(self.has_bias)];
+        let y = self.params.conv.shape(&Arguments { list: of_conv, ..*arguments })?;
         if let Some(skip) = self.skip() {
             arguments.expect(skip, "skip", y)?;
             if !self.params.skip_weight.is_finite() {
@@ -202,7 +218,7 @@ impl Operation for NormConvActOp {
         Ok(y)
     }
 
-    fn reads_moments(&self) -> bool {
+    fn reads_batch_stats(&self) -> bool {
         self.has_norm
     }
 
@@ -217,53 +233,52 @@ impl Operation for NormConvActOp {
 
     /// Auxiliaries 0 to 2 are the affine map of the batch normalization and the reciprocal deviation, if there is one; the next
     /// one is the input of the activation, or its output where the backward pass reads that and it is not the node's.
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    fn forward(&self, cx: &mut Emitter<'_>) {
         if let Some(gamma) = self.gamma() {
             self.fold(cx, gamma);
         }
-        let (p, map, y) = (self.params.conv.params(cx.shape(0), cx.shape(1)), self.map(cx), cx.output());
-        let operands = [cx.input(0), cx.input(1), self.bias().map_or(Span::EMPTY, |i| cx.input(i))];
+        let (conv, operands, map, y) = (self.conv(cx), self.conv_operands(cx), self.map(cx), cx.output());
         if !self.has_epilogue() {
-            cx.emit(self.params.conv.forward(p, operands, map, y));
+            cx.emit(conv.forward(operands, map, y));
             return;
         }
         let shape = cx.output_shape();
         match self.separate_activation() {
             None => {
                 let z = cx.new_auxiliary(shape);
-                cx.emit(self.params.conv.forward(p, operands, map, z));
+                cx.emit(conv.forward(operands, map, z));
             }
             Some(f) => {
                 let z = cx.new_value(shape);
-                cx.emit(self.params.conv.forward(p, operands, map, z));
+                cx.emit(conv.forward(operands, map, z));
                 let saved = cx.new_auxiliary(shape);
-                cx.emit_over(Call::ActivationForward(f, activation::Forward { x: z, y: saved }), saved, &[z]);
+                cx.emit(activation::Forward { activation: f, x: z, y: saved });
             }
         }
-        let moments = if cx.norm_reads_output() { cx.new_output_moments() } else { [Span::EMPTY; 2] };
-        cx.emit_over(self.epilogue(cx, y, moments), y, &[cx.auxiliary(self.saved())]);
-        if !moments[0].is_empty() {
-            cx.moments_over_ranks(moments);
+        let stats = if cx.norm_reads_output() { cx.new_output_batch_stats() } else { [Span::EMPTY; 2] };
+        cx.emit(self.epilogue(cx, y, stats));
+        if !stats[0].is_empty() {
+            cx.batch_stats_over_ranks(stats);
         }
     }
 
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
-        let (p, map) = (self.params.conv.params(cx.shape(0), cx.shape(1)), self.map(cx));
+    fn backward(&self, cx: &mut Emitter<'_>) {
+        let (conv, map) = (self.conv(cx), self.map(cx));
         let (x, w) = (cx.input(0), cx.input(1));
         let (dz, total) = self.backward_epilogue(cx);
         if cx.wants(1) {
             let gradient = cx.gradient(1);
-            cx.emit(self.params.conv.grad_weight(p, x, map, dz, gradient));
+            cx.emit(conv.grad_weight(x, map, dz, gradient));
         }
         match self.gamma() {
             Some(gamma) if cx.wants(0) || cx.wants(gamma) || cx.wants(gamma + 1) => {
                 let g = cx.new_value(cx.shape(0));
-                cx.emit(self.params.conv.grad_input(p, dz, w, g, Write::Set));
+                cx.emit(conv.grad_input(dz, w, g, Write::Set));
                 self.backward_norm(cx, gamma, g);
             }
             None if cx.wants(0) => {
                 let (dx, write) = cx.gradient(0);
-                cx.emit(self.params.conv.grad_input(p, dz, w, dx, write));
+                cx.emit(conv.grad_input(dz, w, dx, write));
             }
             _ => {}
         }
@@ -273,26 +288,21 @@ impl Operation for NormConvActOp {
     }
 
     /// The output is a pass over the convolution's output; that is a convolution.
-    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
+    fn recompute(&self, cx: &mut Emitter<'_>) {
         if !self.has_epilogue() {
             return;
         }
         let (shape, z) = (cx.output_shape(), cx.auxiliary(self.saved()));
         if self.separate_activation().is_none() {
-            let (p, map) = (self.params.conv.params(cx.shape(0), cx.shape(1)), self.map(cx));
-            let operands = [cx.input(0), cx.input(1), self.bias().map_or(Span::EMPTY, |i| cx.input(i))];
-            let conv = self.params.conv;
-            cx.recomputable(z, shape, Effort::Convolution, |copy| conv.forward(p, operands, map, copy));
+            let (conv, operands, map) = (self.conv(cx), self.conv_operands(cx), self.map(cx));
+            cx.recomputable(z, shape, Effort::Convolution, |copy| conv.forward(operands, map, copy));
         }
-        let Call::EpilogueForward(params, operands) = self.epilogue(cx, cx.output(), [Span::EMPTY; 2]) else {
-            unreachable!("that is the call of the epilogue");
-        };
-        let output = cx.output();
-        cx.recomputable(output, shape, Effort::Pass, |y| {
-            Call::EpilogueForward(params, epilogue::Forward { y, ..operands })
-        });
+        let (output, epilogue) = (cx.output(), self.epilogue(cx, cx.output(), [Span::EMPTY; 2]));
+        cx.recomputable(output, shape, Effort::Pass, |y| epilogue::Forward { y, ..epilogue });
     }
+}
 
+impl Cases for NormConvActOp {
     fn cases() -> Vec<Case> {
         let conv = Convolution::Conv2d(Conv2d { padding: [1, 1], ..Conv2d::default() });
         let transposed = Convolution::Transposed(ConvTranspose2d { padding: [1, 1], ..ConvTranspose2d::default() });
@@ -305,7 +315,7 @@ impl Operation for NormConvActOp {
             }
         }
         cases.push(chain(conv, transposed));
-        // larger kernels have algorithms of their own
+        // Larger kernels have algorithms of their own.
         let conv = Convolution::Conv2d(Conv2d { padding: [2, 2], ..Conv2d::default() });
         let transposed = Convolution::Transposed(ConvTranspose2d { padding: [3, 3], ..ConvTranspose2d::default() });
         cases.push(one_layer([2, 6, 5, 3], [5, 5], 4, conv, Some(Activation::Gelu), 7));
@@ -315,7 +325,7 @@ impl Operation for NormConvActOp {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         loop {
-            // every other one has a shape that all algorithms take
+            // Every other one has a shape that all algorithms take.
             let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
             let (stride, padding) = match kernel {
                 [3, 3] => ([1, 1], random.pair(0..=2)),
@@ -342,7 +352,7 @@ impl Operation for NormConvActOp {
 impl NormConvActOp {
     /// From the gradient of the output to that of the convolution's output, and the bias gradient. Also gives the gradient of the
     /// output itself, if the skip wants it.
-    fn backward_epilogue(&self, cx: &mut Emitter<'_, '_>) -> (Span, Span) {
+    fn backward_epilogue(&self, cx: &mut Emitter<'_>) -> (Span, Span) {
         let Gradient { norm, dy, weight } = cx.output_gradient();
         let shape = cx.output_shape();
         let params = self.epilogue_params(shape, weight);
@@ -368,33 +378,30 @@ impl NormConvActOp {
                 Some(bias) if fused_bias => cx.gradient(bias),
                 _ => (Span::EMPTY, Write::Set),
             };
-            let over = if norm.dy.is_empty() { dy } else { norm.dy };
-            let workspace = Span::EMPTY;
-            let operands = epilogue::Backward { saved, norm, dy, total, dz, db, db_write, workspace };
-            cx.emit_over(Call::EpilogueBackward(params, operands), dz, &[over]);
+            cx.emit(epilogue::Backward { params, saved, norm, dy, total, dz, db, db_write });
         }
         if total.is_empty() {
             total = dz;
         }
         if let Some(f) = separate {
             let dx = cx.new_value(shape);
-            let operands = activation::Backward { saved: cx.auxiliary(self.saved()), dy: dz, dx, write: Write::Set };
-            cx.emit_over(Call::ActivationBackward(f, operands), dx, &[dz]);
+            let saved = cx.auxiliary(self.saved());
+            cx.emit(activation::Backward { activation: f, saved, dy: dz, dx, write: Write::Set });
             dz = dx;
         }
         if let Some(bias) = self.bias().filter(|_| wants_bias && !fused_bias) {
             let (db, write) = cx.gradient(bias);
-            cx.emit(Call::Conv2dGradBias(conv2d::GradBias { dy: dz, db, write, workspace: Span::EMPTY }));
+            cx.emit(conv2d::GradBias { dy: dz, db, write });
         }
         (dz, total)
     }
 
     /// From the gradient `g` of the normalized values to those of the normalization's parameters and input.
-    fn backward_norm(&self, cx: &mut Emitter<'_, '_>, gamma: usize, g: Span) {
-        let [mean, _] = cx.moments(0).expect("the forward passes took them");
+    fn backward_norm(&self, cx: &mut Emitter<'_>, gamma: usize, g: Span) {
+        let [mean, _] = cx.batch_stats(0).expect("the forward passes took them");
         let params = self.norm_params(cx.shape(0), Mode::Training);
         let statistics = [mean, cx.auxiliary(RSTD)];
-        if let Some(gradient) = super::batch_norm::gradients(cx, params, gamma, statistics, g) {
+        if let Some(gradient) = norm_op::gradients(cx, params, gamma, statistics, g) {
             cx.contribute_norm(0, gradient);
         }
     }
@@ -428,7 +435,7 @@ fn one_layer(
         Convolution::Conv2d(_) => ("conv2d", [r, s, c, k]),
         Convolution::Transposed(_) => ("conv_transpose2d", [r, s, k, c]),
     };
-    let p = conv.params(x.into(), w.into());
+    let p = conv.passes(x.into(), w.into()).params;
     let y = match conv {
         Convolution::Conv2d(_) => [p.n, p.p, p.q, p.k],
         Convolution::Transposed(_) => [p.n, p.h, p.w, p.c],
@@ -456,7 +463,7 @@ fn one_layer(
     })
 }
 
-/// Layers on layers. Moments and gradients of a normalization go from one node to the other; an output is read by two normalizations,
+/// Layers on layers. Batch statistics and gradients of a normalization go from one node to the other; an output is read by two normalizations,
 /// by one and a skip, by one and another operation; a skip is also the input.
 fn chain(conv: Convolution, transposed: Convolution) -> Case {
     let channels = Shape::from([2]);

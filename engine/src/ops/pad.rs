@@ -1,9 +1,9 @@
 //! Zeros at the bottom and right.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Emitter};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::pad::{self, PadParams};
 
@@ -20,7 +20,7 @@ impl Graph {
     /// # Errors
     /// If `x` is higher or wider than that.
     pub fn pad(&mut self, x: NodeId, height: usize, width: usize) -> Result<NodeId> {
-        self.record("pad", Op::Pad(Pad { height, width }), &[x])
+        self.record("pad", Pad { height, width }, &[x])
     }
 }
 
@@ -45,17 +45,18 @@ impl Operation for Pad {
         Ok([n, height, width, c].into())
     }
 
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
-        let operands = pad::Forward { x: cx.input(0), y: cx.output() };
-        cx.emit(Call::PadForward(self.params(cx.shape(0)), operands));
+    fn forward(&self, cx: &mut Emitter<'_>) {
+        cx.emit(pad::Forward { params: self.params(cx.shape(0)), x: cx.input(0), y: cx.output() });
     }
 
     /// Reads nothing but `dy`.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    fn backward(&self, cx: &mut Emitter<'_>) {
         let (dx, write) = cx.gradient(0);
-        cx.emit(Call::PadBackward(self.params(cx.shape(0)), pad::Backward { dy: cx.dy(), dx, write }));
+        cx.emit(pad::Backward { params: self.params(cx.shape(0)), dy: cx.dy(), dx, write });
     }
+}
 
+impl Cases for Pad {
     fn cases() -> Vec<Case> {
         [[3, 5], [2, 4], [2, 3]].map(|to| case([2, 2, 3, 2], to)).into()
     }

@@ -1,11 +1,11 @@
 //! Rectifier with a trained slope.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Effort, Emitter};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::{Effort, Emitter};
 use crate::{Result, Shape};
-use kernels::{Span, prelu};
+use kernels::prelu;
 
 impl Graph {
     /// PReLU, `x` where it is above 0 and `slope x` elsewhere, of any shape, with one slope `[1]` for all elements:
@@ -14,7 +14,7 @@ impl Graph {
     /// # Errors
     /// If the slope has another shape, or is `x` itself.
     pub fn prelu(&mut self, x: NodeId, slope: NodeId) -> Result<NodeId> {
-        self.record("prelu", Op::Prelu(Prelu), &[x, slope])
+        self.record("prelu", Prelu, &[x, slope])
     }
 }
 
@@ -29,35 +29,34 @@ impl Operation for Prelu {
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
         arguments.expect(1, "slope", [1].into())?;
-        if arguments.ids[0] == arguments.ids[1] {
-            let got = format!("`{}`, which is argument `x` too", arguments.nodes[1].name);
+        if arguments.list[0].id == arguments.list[1].id {
+            let got = format!("`{}`, which is argument `x` too", arguments.list[1].name);
             return Err(arguments.wrong("slope", "a node of its own", got));
         }
         Ok(arguments.shape(0))
     }
 
-    /// The output may take the place of `x`.
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    fn forward(&self, cx: &mut Emitter<'_>) {
         let (x, slope, y) = (cx.input(0), cx.input(1), cx.output());
-        cx.emit_over(Call::PreluForward(prelu::Forward { x, slope, y }), y, &[x]);
+        cx.emit(prelu::Forward { x, slope, y });
     }
 
-    /// Reads both inputs; the gradient of `x` may take the place of `dy`.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    /// Reads both inputs.
+    fn backward(&self, cx: &mut Emitter<'_>) {
         let (dslope, dslope_write) = cx.gradient(1);
         let (dx, dx_write) = cx.gradient(0);
         let (x, slope, dy) = (cx.input(0), cx.input(1), cx.dy());
-        let workspace = Span::EMPTY;
-        let operands = prelu::Backward { x, slope, dy, dx, dx_write, dslope, dslope_write, workspace };
-        cx.emit_over(Call::PreluBackward(operands), dx, &[dy]);
+        cx.emit(prelu::Backward { x, slope, dy, dx, dx_write, dslope, dslope_write });
     }
 
     /// One pass over `x`, which the backward pass keeps alive.
-    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
+    fn recompute(&self, cx: &mut Emitter<'_>) {
         let (x, slope, output, shape) = (cx.input(0), cx.input(1), cx.output(), cx.output_shape());
-        cx.recomputable(output, shape, Effort::Pass, |y| Call::PreluForward(prelu::Forward { x, slope, y }));
+        cx.recomputable(output, shape, Effort::Pass, |y| prelu::Forward { x, slope, y });
     }
+}
 
+impl Cases for Prelu {
     fn cases() -> Vec<Case> {
         vec![case([2, 3, 5].into()), case([1].into())]
     }

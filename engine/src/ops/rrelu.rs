@@ -1,10 +1,12 @@
 //! Rectifier with random slopes.
 
-use super::case::{Case, Random};
-use super::{Arguments, Op, Operation};
-use crate::graph::{Graph, NodeId};
-use crate::plan::{Call, Draws, Effort, Emitter, Mode, Statistics};
+use super::case::{Case, Cases, Random};
+use crate::graph::{Arguments, Graph, Operation};
+use crate::ids::NodeId;
+use crate::emit::{Effort, Emitter};
+use crate::mode::{Mode, Statistics};
 use crate::{Result, Shape};
+use kernels::random::Draws;
 use kernels::rrelu;
 
 impl Graph {
@@ -21,10 +23,13 @@ impl Graph {
     /// # Errors
     /// If the node is not of this graph.
     pub fn rrelu(&mut self, x: NodeId) -> Result<NodeId> {
-        let stream = self.ids().filter(|&id| matches!(self.get(id).op, Op::Rrelu(_))).count() as u64;
-        self.record("rrelu", Op::Rrelu(Rrelu { stream }), &[x])
+        let stream = self.ids().filter(|&id| self.get(id).op.kind() == KIND).count() as u64;
+        self.record(KIND, Rrelu { stream }, &[x])
     }
 }
+
+/// Its name.
+const KIND: &str = "rrelu";
 
 /// [`Graph::rrelu`]
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +40,7 @@ pub(crate) struct Rrelu {
 
 impl Rrelu {
     /// What its passes draw.
-    fn draws(self, cx: &Emitter<'_, '_>) -> Draws {
+    fn draws(self, cx: &Emitter<'_>) -> Draws {
         let x = cx.shape(0);
         let before = cx.part().map_or(0, |part| part.images().start);
         Draws { stream: self.stream, first: (before * (x.len() / x.dims()[0])) as u64 }
@@ -44,35 +49,36 @@ impl Rrelu {
 
 impl Operation for Rrelu {
     fn kind(&self) -> &'static str {
-        "rrelu"
+        KIND
     }
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
         Ok(arguments.shape(0))
     }
 
-    /// The output may take the place of `x`.
-    fn forward(&self, cx: &mut Emitter<'_, '_>) {
+    fn forward(&self, cx: &mut Emitter<'_>) {
         let (x, y) = (cx.input(0), cx.output());
         let draws = (cx.mode() != Mode::Inference(Statistics::Running)).then_some(self.draws(cx));
-        cx.emit_over(Call::RreluForward(draws, rrelu::Forward { x, y }), y, &[x]);
+        cx.emit(rrelu::Forward { draws, x, y });
     }
 
-    /// Reads `x`, and draws what the forward pass drew; the gradient of `x` may take the place of `dy`.
-    fn backward(&self, cx: &mut Emitter<'_, '_>) {
+    /// Reads `x`, and draws what the forward pass drew.
+    fn backward(&self, cx: &mut Emitter<'_>) {
         let (dx, write) = cx.gradient(0);
         let (x, dy) = (cx.input(0), cx.dy());
-        let draws = self.draws(cx);
-        cx.emit_over(Call::RreluBackward(draws, rrelu::Backward { x, dy, dx, write }), dx, &[dy]);
+        let draws = Some(self.draws(cx));
+        cx.emit(rrelu::Backward { draws, x, dy, dx, write });
     }
 
     /// One pass over `x`, which the backward pass keeps alive.
-    fn recompute(&self, cx: &mut Emitter<'_, '_>) {
+    fn recompute(&self, cx: &mut Emitter<'_>) {
         let (x, output, shape) = (cx.input(0), cx.output(), cx.output_shape());
         let draws = Some(self.draws(cx));
-        cx.recomputable(output, shape, Effort::Pass, |y| Call::RreluForward(draws, rrelu::Forward { x, y }));
+        cx.recomputable(output, shape, Effort::Pass, |y| rrelu::Forward { draws, x, y });
     }
+}
 
+impl Cases for Rrelu {
     fn cases() -> Vec<Case> {
         // more than a block of the random numbers
         vec![case([2, 3, 5].into()), case([131].into())]

@@ -1,9 +1,9 @@
 //! The printed plan.
 
-use super::memory::mib;
-use super::{Access, Plan, Purpose};
+use super::{Plan, Purpose};
 use crate::regions;
-use kernels::{Region, Span};
+use crate::units::mib;
+use kernels::{Access, Region, Span};
 use std::fmt;
 
 /// A table of the steps, each with what it writes: shape, whether it is set or added to, and where; then the memory,
@@ -19,11 +19,11 @@ impl fmt::Display for Plan {
         writeln!(f, "{purpose} plan of {}: {} steps", outputs.join(", "), self.len())?;
         let names = self.program.steps.iter().map(|step| self.graph.name(step.node).len());
         let width = names.max().unwrap_or(0).max(4);
-        writeln!(f, "{:>4}  {:<9}  {:<20}  {:<width$}  writes", "step", "pass", "call", "node")?;
+        writeln!(f, "{:>4}  {:<9}  {:<20}  {:<width$}  writes", "step", "phase", "pass", "node")?;
         for (i, step) in self.program.steps.iter().enumerate() {
             let name = self.graph.name(step.node);
-            write!(f, "{i:>4}  {:<9}  {:<20}  {name:<width$}  ", step.pass, step.call.name())?;
-            let operands = step.call.operands();
+            write!(f, "{i:>4}  {:<9}  {:<20}  {name:<width$}  ", step.phase, step.action.name())?;
+            let operands = step.action.operands();
             let written = operands.iter().filter(|(_, access)| *access != Access::Read);
             for (j, &(value, access)) in written.enumerate() {
                 let separator = if j > 0 { ", " } else { "" };
@@ -32,7 +32,7 @@ impl fmt::Display for Plan {
             writeln!(f)?;
         }
         let f32s = |len: usize| mib(len * size_of::<f32>());
-        writeln!(f, "parameters {:.2} MiB, as much for gradients, twice for moments", f32s(self.layout.parameters))?;
+        writeln!(f, "parameters {:.2} MiB, as much for gradients, twice for the optimizer", f32s(self.layout.parameters))?;
         writeln!(f, "states {:.2} MiB, inputs {:.2} MiB", f32s(self.layout.states), f32s(self.program.inputs_len))?;
         let (arena, peak) = (f32s(self.placement.arena), f32s(self.arena_peak()));
         write!(f, "arena {arena:.2} MiB; {peak:.2} MiB of it in use at the peak")

@@ -1,139 +1,29 @@
 //! [`Plan`]: how a graph is computed, and where its values lie.
 
 pub(crate) mod arena;
-mod call;
+mod build;
 mod display;
-mod emit;
+mod layout;
 mod memory;
 mod place;
+mod purpose;
 mod recompute;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use call::{Access, Call, Draws};
-pub(crate) use emit::{Effort, Emitter, Gradient, Step, VALUE};
+pub(crate) use layout::Layout;
 pub use memory::MemoryReport;
-pub(crate) use memory::mib;
+pub use purpose::PlanOptions;
+pub(crate) use purpose::Purpose;
 
-use crate::graph::{Graph, NodeId};
-use crate::ops::Op;
-use crate::regions::Layout;
+use crate::emit::{Action, Program, Step, VALUE};
+use crate::graph::{Graph, Op};
+use crate::ids::NodeId;
+use crate::mode::{Phase, Statistics};
 use crate::{Error, Result};
-use emit::Program;
 use kernels::collective::Part;
 use kernels::{Backend, Span};
 use place::Placement;
-use std::fmt;
-
-/// What batch normalization normalizes with in an inference plan, and what the slopes of [`Graph::rrelu`] are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Statistics {
-    /// The running statistics, and the mean slope: evaluation mode.
-    Running,
-    /// Those of the batch and random slopes, as in training, but the running statistics stay as they are.
-    Batch,
-}
-
-/// What a plan is for, as far as operations care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Training,
-    Inference(Statistics),
-}
-
-/// How a plan uses memory. None of it changes a bit of the results.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanOptions {
-    /// Whether values share memory when their lifetimes allow. Default true; false is for finding out whether a wrong
-    /// result comes from there.
-    pub reuse: bool,
-    /// Whether outputs of batch normalizations are computed again in the backward pass instead of being kept. Default
-    /// true.
-    pub recompute: bool,
-    /// Elements that the arena should need at most: if it would need more, outputs of [`Graph::norm_conv_act`] are computed again in
-    /// the backward pass, as few as will do, and if that is not enough, convolutions too (gradient checkpointing). If it cannot be
-    /// reached, the plan is the smallest there is; [`Plan::memory`] tells. Default: no limit.
-    pub arena_limit: Option<usize>,
-    /// Nodes that can be read after the run, beside the outputs.
-    pub keep: Vec<NodeId>,
-    /// Whether memory is filled with NaN before the run, and again when the value in it is no longer needed, so that
-    /// a read of what is not there shows. Default: in builds with debug assertions.
-    pub poison: bool,
-}
-
-impl Default for PlanOptions {
-    fn default() -> PlanOptions {
-        PlanOptions {
-            reuse: true,
-            recompute: true,
-            arena_limit: None,
-            keep: Vec::new(),
-            poison: cfg!(debug_assertions),
-        }
-    }
-}
-
-/// Part of a plan that a step belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pass {
-    /// Computes the value of a node.
-    Forward,
-    /// Computes it once more, for a backward step.
-    Recompute,
-    /// Computes gradients.
-    Backward,
-}
-
-impl fmt::Display for Pass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Pass::Forward => "forward",
-            Pass::Recompute => "recompute",
-            Pass::Backward => "backward",
-        })
-    }
-}
-
-/// What a plan computes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Training {
-        loss: NodeId,
-        /// What this rank has of the batch, if there are others.
-        part: Option<Part>,
-    },
-    Gradients {
-        output: NodeId,
-        wrt_inputs: bool,
-    },
-    Inference {
-        outputs: Vec<NodeId>,
-        statistics: Statistics,
-    },
-}
-
-impl Purpose {
-    pub(crate) fn outputs(&self) -> &[NodeId] {
-        match self {
-            Purpose::Training { loss: output, .. } | Purpose::Gradients { output, .. } => std::slice::from_ref(output),
-            Purpose::Inference { outputs, .. } => outputs,
-        }
-    }
-
-    pub(crate) fn part(&self) -> Option<Part> {
-        match self {
-            Purpose::Training { part, .. } => *part,
-            Purpose::Gradients { .. } | Purpose::Inference { .. } => None,
-        }
-    }
-
-    pub(crate) fn mode(&self) -> Mode {
-        match self {
-            Purpose::Training { .. } | Purpose::Gradients { .. } => Mode::Training,
-            Purpose::Inference { statistics, .. } => Mode::Inference(*statistics),
-        }
-    }
-}
 
 /// The steps that compute outputs of a [`Graph`], and their gradients, and the place in memory of every value.
 ///
@@ -192,7 +82,7 @@ impl Plan {
             return Err(Error::Part { rank, ranks, batch });
         }
         let images = part.images().len();
-        for id in graph.ids().filter(|&id| graph.get(id).op == Op::Input) {
+        for id in graph.ids().filter(|&id| matches!(graph.get(id).op, Op::Input)) {
             let node = graph.get(id);
             if node.shape.dims().first() != Some(&images) {
                 return Err(Error::PartOfInput { node: node.name.clone(), shape: node.shape, images });
@@ -237,7 +127,7 @@ impl Plan {
 
     fn new(graph: &Graph, purpose: Purpose, options: &PlanOptions) -> Result<Plan> {
         let layout = Layout::of(graph);
-        let mut program = emit::emit(graph, &layout, &purpose, &options.keep)?;
+        let mut program = build::build(graph, &layout, &purpose, &options.keep)?;
         let recomputable = std::mem::take(&mut program.recomputable);
         let program = recompute::choose(&program, &recomputable, options);
         let placement = place::place(&program, &place::lifetimes(&program), options.reuse);
@@ -251,7 +141,7 @@ impl Plan {
     /// [`Error::MemoryLimit`] if even the smallest plan needs more.
     pub fn within<B: Backend>(&self, backend: &B, limit: usize) -> Result<Plan> {
         let mut plan = self.clone();
-        // what else it needs may change with the steps
+        // What else it needs may change with the steps.
         for _ in 0..2 {
             let memory = plan.memory(backend);
             if memory.total() <= limit {
@@ -268,9 +158,10 @@ impl Plan {
     /// Steps that compute again what was not kept for the backward pass, and their floating-point operations in convolutions as a
     /// share of the plan's: what a small arena costs.
     pub fn recomputed(&self) -> (usize, f64) {
-        let steps = || self.program.steps.iter().filter(|step| step.pass == Pass::Recompute);
-        let total: usize = self.program.steps.iter().map(|step| step.call.flops()).sum();
-        let again: usize = steps().map(|step| step.call.flops()).sum();
+        let flops = |step: &Step| step.action.call().map_or(0, |call| call.pass().flops());
+        let steps = || self.program.steps.iter().filter(|step| step.phase == Phase::Recompute);
+        let total: usize = self.program.steps.iter().map(flops).sum();
+        let again: usize = steps().map(flops).sum();
         (steps().count(), again as f64 / total.max(1) as f64)
     }
 
@@ -300,12 +191,33 @@ impl Plan {
         self.placement.spans[value.offset]
     }
 
-    /// The steps' calls with places for operands.
-    pub(crate) fn calls(&self) -> impl Iterator<Item = (&Step, Call)> {
+    /// The steps' actions with places for operands.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = (&Step, Action)> {
         self.program.steps.iter().map(|step| {
-            let mut call = step.call.clone();
-            call.operands_mut(&mut |span, _| *span = self.place_of(*span));
-            (step, call)
+            let mut action = step.action.clone();
+            action.operands_mut(&mut |span, _| *span = self.place_of(*span));
+            (step, action)
         })
+    }
+
+    /// What a session that runs this plan alone allocates on the backend. Plans that run in one session share all but
+    /// the inputs: of arena and workspace the session has the largest.
+    pub fn memory<B: Backend>(&self, backend: &B) -> MemoryReport {
+        let size = size_of::<B::Element>();
+        let parameters = self.layout.parameters * size;
+        MemoryReport {
+            parameters,
+            gradients: parameters,
+            optimizer_state: 2 * parameters,
+            state: 2 * self.layout.states * size,
+            inputs: self.program.inputs_len * size,
+            arena: self.placement.arena * size,
+            workspace: self.workspace_len(backend) * size,
+        }
+    }
+
+    /// Elements of scratch that the neediest step takes.
+    pub(crate) fn workspace_len<B: Backend>(&self, backend: &B) -> usize {
+        self.program.steps.iter().map(|step| step.action.clone().prepare(backend)).max().unwrap_or(0)
     }
 }

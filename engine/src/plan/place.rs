@@ -1,10 +1,9 @@
 //! Where values lie: lifetimes, passes that write in place, and the arena.
 
 use super::arena::{self, Buffer};
-use super::call::Access;
-use super::emit::{Program, Step, Value};
+use crate::emit::{Program, Step, Value};
 use crate::regions::ARENA;
-use kernels::Span;
+use kernels::{Access, Span};
 
 /// Where every value lies.
 #[derive(Clone, Debug)]
@@ -30,7 +29,7 @@ pub(crate) struct Lifetime {
 pub(crate) fn lifetimes(program: &Program) -> Vec<Option<Lifetime>> {
     let mut lifetimes: Vec<Option<Lifetime>> = vec![None; program.values.len()];
     for (i, step) in program.steps.iter().enumerate() {
-        for (span, access) in step.call.operands() {
+        for (span, access) in step.action.operands() {
             let value = &program.values[span.offset];
             if value.fixed.is_some() {
                 continue;
@@ -52,7 +51,7 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
     let mut buffer_of: Vec<Option<usize>> = vec![None; program.values.len()];
     let mut buffers: Vec<Buffer> = Vec::new();
     for (i, step) in program.steps.iter().enumerate() {
-        for (span, _) in step.call.operands() {
+        for (span, _) in step.action.operands() {
             let value = span.offset;
             let Some(lifetime) = lifetimes[value].filter(|_| buffer_of[value].is_none()) else { continue };
             let in_place = if reuse { overwritten(program, lifetimes, i, step, span) } else { None };
@@ -68,7 +67,7 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
     let (offsets, arena) = if reuse {
         arena::pack(&buffers)
     } else {
-        // buffers that are in use all the time share nothing
+        // Buffers that are in use all the time share nothing.
         let always: Vec<Buffer> = buffers.iter().map(|buffer| Buffer { first: 0, last: steps, ..*buffer }).collect();
         arena::pack(&always)
     };
@@ -85,9 +84,9 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
 /// The operand whose place `y`, which step `i` is the first to use, takes: the pass allows it, reads it once, and
 /// nothing uses it later.
 fn overwritten(program: &Program, lifetimes: &[Option<Lifetime>], i: usize, step: &Step, y: Span) -> Option<Span> {
-    let (_, candidates) = step.over.as_ref().filter(|(output, _)| *output == y)?;
-    let operands = step.call.operands();
-    candidates.iter().copied().find(|candidate| {
+    let (_, candidates) = step.action.call()?.in_place().filter(|(output, _)| *output == y)?;
+    let operands = step.action.operands();
+    candidates.into_iter().find(|candidate| {
         let dies_here = lifetimes[candidate.offset].is_some_and(|lifetime| lifetime.last == i);
         let uses = operands.iter().filter(|(span, _)| span == candidate).count();
         let fits = program.values[candidate.offset].shape.len() == y.len;

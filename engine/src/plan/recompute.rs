@@ -12,15 +12,17 @@
 //!    cost", 2016): when the backward pass comes to the last of `k` layers, the convolutions of all of them run again, one after the
 //!    other. The smallest `k` that will do costs the fewest convolutions.
 
-use super::emit::{Effort, Program, Recomputable, Step};
-use super::{Access, Call, Pass, PlanOptions, place};
-use kernels::Span;
+use super::place;
+use super::purpose::PlanOptions;
+use crate::emit::{Action, Effort, Program, Recomputable, Step};
+use crate::mode::Phase;
+use kernels::{Access, Call, Span};
 
 /// The program with what the options want recomputed.
 pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &PlanOptions) -> Program {
     let with = |dropped: &dyn Fn(&Recomputable, usize) -> bool| {
         let mut program = program.clone();
-        // passes and convolutions are numbered from the last one on
+        // Passes and convolutions are numbered from the last one on.
         let mut numbers = [0; 3];
         for candidate in candidates.iter().rev() {
             let number = &mut numbers[candidate.effort as usize];
@@ -35,7 +37,7 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     let is_free = |candidate: &Recomputable| candidate.effort == Effort::Normalization && options.recompute;
     let fewest = with(&|candidate, _| is_free(candidate));
     let Some(limit) = options.arena_limit else { return fewest };
-    // placing is most of the work: once a program
+    // Placing is most of the work: it is done once a program.
     let arena = |program: &Program| place::place(program, &place::lifetimes(program), options.reuse).arena;
     if arena(&fewest) <= limit {
         return fewest;
@@ -88,7 +90,7 @@ fn insert(program: &mut Program, candidate: &Recomputable) {
         return;
     }
     let mut readers = uses(program, value);
-    readers.retain(|&i| program.steps[i].pass != Pass::Forward);
+    readers.retain(|&i| program.steps[i].phase != Phase::Forward);
     // The last ones first, so that the others stay where they are. All are far from the one before.
     while let Some(&first) = readers.first() {
         let is_far = |pair: &[usize]| pair[1] - pair[0] > FAR;
@@ -102,13 +104,13 @@ fn insert(program: &mut Program, candidate: &Recomputable) {
             }
         });
         for step in &mut program.steps[at..] {
-            step.call.operands_mut(&mut |span, _| {
+            step.action.operands_mut(&mut |span, _| {
                 if *span == value {
                     *span = new;
                 }
             });
         }
-        program.steps.insert(at, Step { node, pass: Pass::Recompute, call: again, over: None });
+        program.steps.insert(at, Step { node, phase: Phase::Recompute, action: Action::Call(again) });
         readers.retain(|&i| i < at);
     }
 }
@@ -124,6 +126,6 @@ fn can_run(program: &Program, call: &Call, at: usize) -> bool {
 
 /// The steps that read or write a value.
 fn uses(program: &Program, value: Span) -> Vec<usize> {
-    let has = |step: &Step| step.call.operands().iter().any(|(span, _)| *span == value);
+    let has = |step: &Step| step.action.operands().iter().any(|(span, _)| *span == value);
     (0..program.steps.len()).filter(|&i| has(&program.steps[i])).collect()
 }

@@ -1,24 +1,24 @@
 //! What plans look like: which passes, what they set, add to and overwrite, and how much memory they take.
 
-use super::call::{Access, Call};
 use super::place::{self, Lifetime};
-use super::{Pass, Plan, PlanOptions, Statistics};
+use super::{Plan, PlanOptions};
+use crate::emit::Action;
 use crate::regions::{ARENA, GRADIENTS};
 use crate::*;
-use kernels::Span;
+use kernels::{Access, Call, Span};
 
 /// Accesses of every step that writes the final gradient of a node, in order.
 fn writes_of_gradient(plan: &Plan, node: NodeId) -> Vec<(&'static str, Access)> {
     let gradient = plan.place_of(plan.program.gradients[node.index()].expect("it has a gradient"));
-    let writes = |call: &Call| {
-        let operands = call.operands().into_iter();
+    let writes = |action: &Action| {
+        let operands = action.operands().into_iter();
         operands.filter(|(span, access)| *span == gradient && *access != Access::Read).collect::<Vec<_>>()
     };
-    plan.calls().flat_map(|(_, call)| writes(&call).into_iter().map(move |(_, access)| (call.name(), access))).collect()
+    plan.actions().flat_map(|(_, action)| writes(&action).into_iter().map(move |(_, access)| (action.name(), access))).collect()
 }
 
 fn count(plan: &Plan, name: &str) -> usize {
-    plan.calls().filter(|(_, call)| call.name() == name).count()
+    plan.actions().filter(|(_, action)| action.name() == name).count()
 }
 
 /// Nothing shares a place, so that places identify values.
@@ -92,8 +92,8 @@ fn a_shared_gradient_is_copied_before_another_contribution_is_added() {
         "{plan}"
     );
     let cotangent = plan.place_of(plan.program.cotangent.unwrap());
-    let written = plan.calls().any(|(_, call)| {
-        call.operands().iter().any(|(span, access)| span.overlaps(&cotangent) && *access != Access::Read)
+    let written = plan.actions().any(|(_, action)| {
+        action.operands().iter().any(|(span, access)| span.overlaps(&cotangent) && *access != Access::Read)
     });
     assert!(!written, "the caller's cotangent is not written\n{plan}");
 }
@@ -106,8 +106,8 @@ fn a_parameter_that_the_loss_does_not_depend_on_has_its_gradient_zeroed() {
     let target = graph.input("target", [3]).unwrap();
     let loss = graph.mse_loss(x, target).unwrap();
     let plan = Plan::training(&graph, loss).unwrap();
-    let zeroed = plan.calls().find_map(|(_, call)| match call {
-        Call::Fill(0.0, span) => Some(span),
+    let zeroed = plan.actions().find_map(|(_, action)| match action.call() {
+        Some(Call::Fill(fill)) if fill.value == 0.0 => Some(fill.out),
         _ => None,
     });
     assert_eq!(zeroed, Some(Span::new(GRADIENTS, 16, 5)), "{plan}");
@@ -147,12 +147,13 @@ fn every_value_is_set_before_it_is_used_and_passes_overlap_only_as_allowed() {
     for (graph, loss) in [autoencoder(3, 2, 8, 4, 0.1), autoencoder(4, 1, 8, 4, 1.0)] {
         for recompute in [true, false] {
             let plan = Plan::training_with(&graph, loss, &PlanOptions { recompute, ..Default::default() }).unwrap();
-            for (step, call) in plan.calls() {
-                let operands = call.operands();
+            for (_, action) in plan.actions() {
+                let in_place = action.call().and_then(Call::in_place);
+                let operands = action.operands();
                 for (i, (written, access)) in operands.iter().enumerate().filter(|(_, o)| o.1 != Access::Read) {
                     for (j, (other, _)) in operands.iter().enumerate().filter(|(j, _)| *j != i) {
-                        let allowed = written == other && *access == Access::Set && step.over.is_some();
-                        assert!(allowed || !written.overlaps(other), "operands {i} and {j} of {call:?}");
+                        let allowed = written == other && *access == Access::Set && in_place.is_some();
+                        assert!(allowed || !written.overlaps(other), "operands {i} and {j} of {action:?}");
                     }
                 }
             }
@@ -185,7 +186,7 @@ fn poison_finds_a_lifetime_that_ends_too_early() {
     let mut shortened = 0;
     for (value, lifetime) in lifetimes.iter().enumerate() {
         let Some(Lifetime { first, last }) = *lifetime else { continue };
-        let read_later = |step: usize| good.program.steps[step].call.operands().iter().any(|(s, _)| s.offset == value);
+        let read_later = |step: usize| good.program.steps[step].action.operands().iter().any(|(s, _)| s.offset == value);
         let Some(earlier) = (first..last).rev().find(|&step| read_later(step)) else { continue };
         let mut lifetimes = lifetimes.clone();
         lifetimes[value] = Some(Lifetime { first, last: earlier });
@@ -203,7 +204,7 @@ fn recomputed_values_are_not_kept() {
     let plan =
         |recompute| Plan::training_with(&graph, loss, &PlanOptions { recompute, ..PlanOptions::default() }).unwrap();
     let (with, without) = (plan(true), plan(false));
-    let recomputed = with.program.steps.iter().filter(|step| step.pass == Pass::Recompute).count();
+    let recomputed = with.program.steps.iter().filter(|step| step.phase == Phase::Recompute).count();
     assert_eq!((recomputed, count(&with, "batch_norm.apply")), (8, 8), "{with}");
     assert_eq!(count(&without, "batch_norm.apply"), 0);
     assert!(with.placement.arena < without.placement.arena, "{with}\n{without}");
@@ -221,7 +222,7 @@ fn a_normalization_of_a_normalization_is_recomputed_from_it() {
     let recomputed = |keep: Vec<NodeId>| {
         let options = PlanOptions { keep, ..PlanOptions::default() };
         let plan = Plan::gradients(&graph, y, false, &options).unwrap();
-        let steps = plan.program.steps.iter().filter(|step| step.pass == Pass::Recompute);
+        let steps = plan.program.steps.iter().filter(|step| step.phase == Phase::Recompute);
         steps.map(|step| step.node).collect::<Vec<NodeId>>()
     };
     assert_eq!(recomputed(vec![]), [inner, outer]);
@@ -278,7 +279,7 @@ fn a_printed_plan_shows_steps_writes_and_memory() {
     let plan = Plan::training(&graph, loss).unwrap();
     let want = "\
 training plan of l1_loss_5: 7 steps
-step  pass       call                  node          writes
+step  phase      pass                  node          writes
    0  forward    conv2d.forward        head          [2, 5] set arena+0
    1  forward    activation.forward    activation_4  [2, 5] set arena+0 in place
    2  forward    loss.forward          l1_loss_5     [1] set inputs+32
@@ -286,7 +287,7 @@ step  pass       call                  node          writes
    4  backward   loss.backward         l1_loss_5     [2, 5] set arena+16
    5  backward   activation.backward   activation_4  [2, 5] set arena+16 in place
    6  backward   conv2d.grad_weight    head          [3, 5] set gradients+0
-parameters 0.00 MiB, as much for gradients, twice for moments
+parameters 0.00 MiB, as much for gradients, twice for the optimizer
 states 0.00 MiB, inputs 0.00 MiB
 arena 0.00 MiB; 0.00 MiB of it in use at the peak";
     assert_eq!(plan.to_string(), want);

@@ -1,44 +1,10 @@
 //! Finding which pass was the first to compute what is NaN or infinite.
 
-use super::Session;
-use super::step::ASKED;
-use crate::plan::{Access, Pass};
+use super::{NonFinite, Session};
+use crate::regions::ASKED;
 use crate::{PlanId, Result};
 use kernels::finite::Find;
-use kernels::{Backend, Element, Span};
-use std::fmt;
-
-/// Where the first value that is NaN or infinite came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NonFinite {
-    /// It was there before the run: an input, parameter or state has it.
-    Given {
-        /// Name of the input, parameter or state.
-        name: String,
-    },
-    /// A pass computed it from finite values.
-    Computed {
-        /// Place of the step in the plan.
-        step: usize,
-        /// The pass: `conv2d.forward`.
-        op: &'static str,
-        /// Name of the node that it belongs to.
-        node: String,
-        /// Part of the plan.
-        pass: Pass,
-    },
-}
-
-impl fmt::Display for NonFinite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NonFinite::Given { name } => write!(f, "given with `{name}`"),
-            NonFinite::Computed { step, op, node, pass } => {
-                write!(f, "in {op} of node `{node}` ({pass}, step {step} of the plan)")
-            }
-        }
-    }
-}
+use kernels::{Access, Backend, Context, Element, Span};
 
 impl<B: Backend> Session<B> {
     /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no such
@@ -52,7 +18,7 @@ impl<B: Backend> Session<B> {
     pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
         self.begin(plan)?;
         self.keep_states();
-        let (ready, random) = (&self.plans[plan.0], self.random(plan));
+        let (ready, key) = (&self.plans[plan.0], self.key(plan));
         let finite = |memory: &mut B::Memory, place: Span| is_finite(&*self.backend, memory, place);
         let input = ready.written.iter().find(|(place, _)| !finite(&mut self.memory, *place));
         let mut given = input.map(|&(place, _)| ready.input_name(place));
@@ -63,18 +29,18 @@ impl<B: Backend> Session<B> {
         }
         let mut found = given.map(|name| NonFinite::Given { name });
         let is_awaited = ready.plan.purpose.part().is_some();
-        for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
+        for (i, (action, step)) in ready.actions.iter().zip(&ready.plan.program.steps).enumerate() {
             if found.is_some() && !is_awaited {
                 break;
             }
-            call.run(&*self.backend, &*self.ranks, &mut self.memory, random);
+            action.run(&*self.backend, &*self.ranks, &mut self.memory, ready.context(i, key));
             if found.is_some() {
                 continue;
             }
-            let mut written = call.operands().into_iter().filter(|(_, access)| *access != Access::Read);
+            let mut written = action.operands().into_iter().filter(|(_, access)| *access != Access::Read);
             if written.any(|(place, _)| !finite(&mut self.memory, place)) {
                 let node = ready.plan.graph.name(step.node).to_owned();
-                found = Some(NonFinite::Computed { step: i, op: call.name(), node, pass: step.pass });
+                found = Some(NonFinite::Computed { step: i, op: action.name(), node, phase: step.phase });
             }
         }
         self.restore_states();
@@ -85,8 +51,8 @@ impl<B: Backend> Session<B> {
 /// Whether none of the values is NaN or infinite. Nothing but the answer leaves the backend's memory.
 fn is_finite<B: Backend>(backend: &B, memory: &mut B::Memory, values: Span) -> bool {
     let mut flag = [B::Element::from_f64(0.0)];
-    backend.fill(memory, ASKED, flag[0]);
-    backend.find_non_finite(memory, Find { values, flag: ASKED });
+    backend.fill(memory, ASKED, 0.0);
+    backend.run(memory, &Find { values, flag: ASKED }.into(), Context::NONE);
     backend.read(memory, ASKED, &mut flag);
     flag[0].to_f64() == 0.0
 }

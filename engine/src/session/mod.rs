@@ -1,25 +1,29 @@
 //! [`Session`]: memory, and plans that run in it.
 
 mod finite;
+mod non_finite;
+mod optimizer;
+mod ready;
+mod schedule;
 mod step;
 mod tensors;
 
-pub use finite::NonFinite;
+pub use non_finite::NonFinite;
+pub use optimizer::AdamW;
+pub use schedule::{Schedule, ScheduleKind};
 
-use crate::graph::{NodeId, TensorInfo};
-use crate::ops::Op;
-use crate::plan::{Call, MemoryReport, Mode, Pass, Plan};
-use crate::regions::{ARENA, INPUTS, Layout, WORKSPACE};
+use crate::graph::{Op, TensorInfo};
+use crate::ids::{NodeId, PlanId};
+use crate::mode::{Mode, Phase};
+use crate::plan::{Layout, MemoryReport, Plan};
+use crate::regions::{ARENA, WORKSPACE, flags_len};
 use crate::{Error, Result};
 use kernels::collective::{Alone, Collective};
 use kernels::random::Key;
 use kernels::{Backend, Element, Span};
+use ready::{Ready, check_len, check_plan};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Names a plan of a [`Session`] by its place in the list that [`Session::new`] was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PlanId(pub usize);
 
 /// What one step of a plan took.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +34,8 @@ pub struct StepTime {
     pub op: &'static str,
     /// Name of the node that it belongs to.
     pub node: String,
-    /// Part of the plan.
-    pub pass: Pass,
+    /// Phase of the plan.
+    pub phase: Phase,
     /// Time that it took.
     pub seconds: f64,
     /// Floating-point operations of convolutions (see [`kernels::conv2d::Conv2dParams::flops`]); 0 for passes whose
@@ -41,19 +45,7 @@ pub struct StepTime {
     pub bytes: usize,
 }
 
-/// A plan whose steps have their operands in memory.
-struct Ready {
-    plan: Plan,
-    calls: Vec<Call>,
-    /// What is poisoned after each step; empty if nothing is.
-    freed: Vec<Vec<Span>>,
-    /// Where the inputs' region of the plan begins.
-    inputs: usize,
-    /// The places that the caller has to write before the first run, and whether it has.
-    written: Vec<(Span, bool)>,
-}
-
-/// A backend, its memory, and plans that share the parameters, gradients, moments and states in it.
+/// A backend, its memory, and plans that share the parameters, gradients, optimizer state and states in it.
 ///
 /// Plans of different graphs (another batch size, a part of the network) go together if their graphs have the same
 /// parameters and states in the same order. They also share one arena, so what a run computes can be read until
@@ -100,9 +92,7 @@ impl<B: Backend> Session<B> {
     pub fn distributed(backend: B, ranks: Arc<dyn Collective<B>>, plans: Vec<Plan>) -> Result<Session<B>> {
         let first = plans.first().ok_or(Error::NoPlans)?;
         for (i, plan) in plans.iter().enumerate() {
-            check_tensors(i, first.graph.tensors(), plan.graph.tensors())?;
-            check_custom(&backend, plan)?;
-            check_rank(i, plan, [ranks.rank(), ranks.ranks()])?;
+            check_plan(&backend, i, plan, first, [ranks.rank(), ranks.ranks()])?;
         }
         let (tensors, layout) = (first.graph.tensors().to_vec(), first.layout.clone());
         let arena = plans.iter().map(|plan| plan.placement.arena).max().unwrap_or(0);
@@ -115,9 +105,9 @@ impl<B: Backend> Session<B> {
         };
         let plans = plans.into_iter().map(ready).collect();
         let parameters = layout.parameters;
-        // in the order of the regions' numbers
         let states = layout.states;
-        let flags = step::flags_len(B::STEPS_AHEAD);
+        let flags = flags_len(B::STEPS_AHEAD);
+        // In the order of the regions' numbers.
         let lens = [parameters, parameters, parameters, parameters, states, inputs, arena, workspace, states, flags];
         Ok(Session {
             memory: backend.allocate(&lens)?,
@@ -156,7 +146,7 @@ impl<B: Backend> Session<B> {
         MemoryReport {
             parameters,
             gradients: parameters,
-            moments: 2 * parameters,
+            optimizer_state: 2 * parameters,
             state: 2 * self.layout.states * size,
             inputs: self.plans.iter().map(|ready| ready.plan.program.inputs_len * size).sum(),
             arena: self.arena.len * size,
@@ -208,17 +198,17 @@ impl<B: Backend> Session<B> {
     /// If there is no such plan, or one of its inputs has never been written.
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
         self.begin(plan)?;
-        let (ready, random) = (&self.plans[plan.0], self.random(plan));
+        let (ready, key) = (&self.plans[plan.0], self.key(plan));
         let (backend, ranks) = (&*self.backend, &*self.ranks);
         let mut passes = |memory: &mut B::Memory| {
-            for (i, call) in ready.calls.iter().enumerate() {
-                call.run(backend, ranks, memory, random);
+            for (i, action) in ready.actions.iter().enumerate() {
+                action.run(backend, ranks, memory, ready.context(i, key));
                 if let Some(freed) = ready.freed.get(i) {
                     poison(backend, memory, freed);
                 }
             }
         };
-        if ready.calls.iter().all(Call::is_repeatable) {
+        if ready.is_repeatable {
             backend.replay(&mut self.memory, plan.0, &mut passes);
         } else {
             passes(&mut self.memory);
@@ -232,21 +222,21 @@ impl<B: Backend> Session<B> {
     /// As [`run`](Session::run).
     pub fn run_timed(&mut self, plan: PlanId) -> Result<Vec<StepTime>> {
         self.begin(plan)?;
-        let (ready, random) = (&self.plans[plan.0], self.random(plan));
-        let mut times = Vec::with_capacity(ready.calls.len());
-        for (i, (call, step)) in ready.calls.iter().zip(&ready.plan.program.steps).enumerate() {
+        let (ready, key) = (&self.plans[plan.0], self.key(plan));
+        let mut times = Vec::with_capacity(ready.actions.len());
+        for (i, (action, step)) in ready.actions.iter().zip(&ready.plan.program.steps).enumerate() {
             let start = Instant::now();
-            call.run(&*self.backend, &*self.ranks, &mut self.memory, random);
+            action.run(&*self.backend, &*self.ranks, &mut self.memory, ready.context(i, key));
             self.backend.synchronize();
             let seconds = start.elapsed().as_secs_f64();
             times.push(StepTime {
                 step: i,
-                op: call.name(),
+                op: action.name(),
                 node: ready.plan.graph.name(step.node).to_owned(),
-                pass: step.pass,
+                phase: step.phase,
                 seconds,
-                flops: call.flops(),
-                bytes: call.elements_moved() * size_of::<B::Element>(),
+                flops: action.call().map_or(0, |call| call.pass().flops()),
+                bytes: action.elements_moved() * size_of::<B::Element>(),
             });
             if let Some(freed) = ready.freed.get(i) {
                 poison(&*self.backend, &mut self.memory, freed);
@@ -341,7 +331,7 @@ impl<B: Backend> Session<B> {
 
     /// The key of what a run of a plan draws now: of the seed and the optimizer's step, so that a run that is resumed or repeated
     /// draws the same. Inference draws the same at any time, for its results to follow from the parameters alone.
-    fn random(&self, plan: PlanId) -> Key {
+    fn key(&self, plan: PlanId) -> Key {
         match self.plans[plan.0].plan.purpose.mode() {
             Mode::Training => Key::new(self.seed).fold_in(self.optimizer_step),
             Mode::Inference(_) => Key::new(0).fold_in(0),
@@ -359,99 +349,9 @@ impl<B: Backend> Session<B> {
     }
 }
 
-impl Ready {
-    fn new<B: Backend>(backend: &B, plan: Plan, inputs: usize) -> Ready {
-        let mut ready = Ready { calls: Vec::new(), freed: Vec::new(), inputs, written: Vec::new(), plan };
-        ready.calls = ready.plan.calls().map(|(_, call)| ready.locate(backend, call)).collect();
-        if ready.plan.options.poison {
-            ready.freed.clone_from(&ready.plan.placement.freed);
-        }
-        let graph = &ready.plan.graph;
-        let inputs = graph.ids().filter(|&id| graph.get(id).op == Op::Input);
-        let values = inputs.filter_map(|id| ready.plan.program.of_node[id.index()]);
-        ready.written =
-            values.chain(ready.plan.program.cotangent).map(|value| (ready.place_of(value), false)).collect();
-        ready
-    }
-
-    /// A call of the plan with its inputs where this session has them, and with its workspace.
-    fn locate<B: Backend>(&self, backend: &B, mut call: Call) -> Call {
-        call.operands_mut(&mut |span, _| *span = self.shift(*span));
-        let bytes = call.workspace_bytes(backend);
-        call.set_workspace(Span::new(WORKSPACE, 0, bytes.div_ceil(size_of::<B::Element>())));
-        call
-    }
-
-    /// Where a value lies in this session.
-    fn place_of(&self, value: Span) -> Span {
-        self.shift(self.plan.place_of(value))
-    }
-
-    fn shift(&self, place: Span) -> Span {
-        if place.region == INPUTS { Span { offset: place.offset + self.inputs, ..place } } else { place }
-    }
-
-    /// Name of what the caller writes at a place.
-    fn input_name(&self, place: Span) -> String {
-        let graph = &self.plan.graph;
-        let at = |id: &NodeId| {
-            let value = self.plan.program.of_node[id.index()];
-            graph.get(*id).op == Op::Input && value.is_some_and(|value| self.place_of(value) == place)
-        };
-        match graph.ids().find(at) {
-            Some(id) => graph.name(id).to_owned(),
-            None => format!("cotangent of {}", graph.name(self.plan.purpose.outputs()[0])),
-        }
-    }
-}
-
 /// Fills memory with NaN.
 fn poison<B: Backend>(backend: &B, memory: &mut B::Memory, spans: &[Span]) {
     for span in spans {
-        backend.fill(memory, *span, B::Element::from_f64(f64::NAN));
+        backend.fill(memory, *span, f64::NAN);
     }
-}
-
-/// # Errors
-/// If `got` is not the number of elements of the shape.
-fn check_len(name: &str, shape: crate::Shape, got: usize) -> Result<()> {
-    match got == shape.len() {
-        true => Ok(()),
-        false => Err(Error::Length { name: name.to_owned(), shape, expected: shape.len(), got }),
-    }
-}
-
-/// # Errors
-/// If the plan has a custom operation, and the backend's memory is not the host's.
-fn check_custom<B: Backend>(backend: &B, plan: &Plan) -> Result<()> {
-    let custom = plan.program.steps.iter().find(|step| matches!(step.call, Call::Custom(..)));
-    match custom.filter(|_| !backend.runs_custom()) {
-        None => Ok(()),
-        Some(step) => {
-            let node = plan.graph.get(step.node);
-            Err(Error::NoCustom { op: node.op.kind(), node: node.name.clone(), backend: backend.name() })
-        }
-    }
-}
-
-/// # Errors
-/// If the plan is for a part of the batch, and that of another rank.
-fn check_rank(plan: usize, checked: &Plan, got: [usize; 2]) -> Result<()> {
-    match checked.purpose.part().map(|part| [part.rank, part.ranks]) {
-        Some(expected) if expected != got => Err(Error::OtherRank { plan, expected, got }),
-        _ => Ok(()),
-    }
-}
-
-/// # Errors
-/// If the tensors of plan `plan` are not those of the first.
-fn check_tensors(plan: usize, first: &[TensorInfo], tensors: &[TensorInfo]) -> Result<()> {
-    let show = |tensor: Option<&TensorInfo>| tensor.map_or("no tensor".to_owned(), TensorInfo::to_string);
-    for i in 0..first.len().max(tensors.len()) {
-        let (expected, got) = (first.get(i), tensors.get(i));
-        if !matches!((expected, got), (Some(a), Some(b)) if a.matches(b)) {
-            return Err(Error::TensorsDiffer { plan, expected: show(expected), got: show(got) });
-        }
-    }
-    Ok(())
 }

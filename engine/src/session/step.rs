@@ -1,36 +1,22 @@
 //! Training steps, which the host may start before it knows what came of the ones before.
 
-use super::Session;
+use super::{AdamW, Session};
 use crate::plan::Purpose;
-use crate::regions::{FLAGS, GRADIENTS, KEPT_STATES, STATES};
-use crate::{AdamW, Error, PlanId, Result};
+use crate::regions::{FAILED, FLAGS, GRADIENTS, KEPT_STATES, STATES, STEP_RESULTS};
+use crate::{Error, PlanId, Result};
 use kernels::add::Scale;
 use kernels::finite::{CopyIf, Find};
-use kernels::{Backend, Element, Region, Span, Write};
-
-/// Up once a loss or gradient is not finite.
-const FAILED: Span = Span::new(FLAGS, 0, 1);
-
-/// Up if values that are asked for are not finite.
-pub(super) const ASKED: Span = Span::new(FLAGS, 1, 1);
-
-/// Where the flags' region has what came of the steps: for each of them whether one has failed by then, and then for each its loss.
-const STEPS: usize = 2;
-
-/// Elements of the flags' region.
-pub(super) const fn flags_len(steps_ahead: usize) -> usize {
-    STEPS + 2 * steps_ahead
-}
+use kernels::{Backend, Context, Element, Region, Span, Write};
 
 impl<B: Backend> Session<B> {
     /// Starts a training step: a run of the plan, and one of the optimizer with learning rate `lr`. Up to [`STEPS_AHEAD`] of them can be
     /// started before [`finish_steps`](Self::finish_steps) says what came of them: a GPU then computes without a break.
     ///
-    /// If the loss or a gradient is NaN or infinite, the step has failed: it changes neither parameters nor moments nor states, and nor do
-    /// those that have been started after it. So `finish_steps` finds the session as it was before the first step that failed.
+    /// If the loss or a gradient is NaN or infinite, the step has failed: it changes no parameter, optimizer state or state, and neither do the
+    /// steps that have been started after it. So `finish_steps` finds the session as it was before the first step that failed.
     ///
     /// # Errors
-    /// As [`run`](Self::run); also if the plan is none of training, or too many steps have been started.
+    /// As [`run`](Self::run); also if the plan is not a training plan, or too many steps have been started.
     ///
     /// [`STEPS_AHEAD`]: Backend::STEPS_AHEAD
     pub fn start_step(&mut self, plan: PlanId, params: &AdamW, lr: f64) -> Result<()> {
@@ -43,17 +29,17 @@ impl<B: Backend> Session<B> {
             return Err(Error::TooManySteps { limit: B::STEPS_AHEAD });
         }
         if self.started == 0 {
-            self.backend.fill(&mut self.memory, FAILED, B::Element::from_f64(0.0));
+            self.backend.fill(&mut self.memory, FAILED, 0.0);
         }
         self.keep_states();
         self.run(plan)?;
         for values in [loss, Span::new(GRADIENTS, 0, self.layout.parameters)] {
-            self.backend.find_non_finite(&mut self.memory, Find { values, flag: FAILED });
+            self.backend.run(&mut self.memory, &Find { values, flag: FAILED }.into(), Context::NONE);
         }
         self.optimize(params, lr, FAILED);
         let [from, to] = [KEPT_STATES, STATES].map(|region| Span::new(region, 0, self.layout.states));
-        self.backend.copy_if_raised(&mut self.memory, CopyIf { flag: FAILED, from, to });
-        let [failed, loss_of_step] = [STEPS, STEPS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.started, 1));
+        self.backend.run(&mut self.memory, &CopyIf { flag: FAILED, from, to }.into(), Context::NONE);
+        let [failed, loss_of_step] = [STEP_RESULTS, STEP_RESULTS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.started, 1));
         self.copy(FAILED, failed);
         self.copy(loss, loss_of_step);
         self.started += 1;
@@ -72,7 +58,7 @@ impl<B: Backend> Session<B> {
         let steps = std::mem::take(&mut self.started);
         let read = Span::new(FLAGS, 0, self.flags.len());
         self.backend.read(&self.memory, read, &mut self.flags);
-        let (failed, all) = self.flags[STEPS..].split_at(B::STEPS_AHEAD);
+        let (failed, all) = self.flags[STEP_RESULTS..].split_at(B::STEPS_AHEAD);
         let first_failed = failed[..steps].iter().position(|flag| flag.to_f64() != 0.0);
         losses.extend(all[..first_failed.map_or(steps, |step| step + 1)].iter().map(|loss| loss.to_f64()));
         if let Some(first_failed) = first_failed {
@@ -97,6 +83,7 @@ impl<B: Backend> Session<B> {
     }
 
     fn copy(&mut self, from: Span, to: Span) {
-        self.backend.scale(&mut self.memory, 1.0, Scale { x: from, y: to, write: Write::Set });
+        let copy = Scale { weight: 1.0, x: from, y: to, write: Write::Set };
+        self.backend.run(&mut self.memory, &copy.into(), Context::NONE);
     }
 }

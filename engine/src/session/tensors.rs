@@ -1,15 +1,16 @@
-//! Parameters, states, gradients and moments of a session, and the optimizer's step.
+//! Parameters, states, gradients and optimizer state of a session, and the optimizer's step.
 
-use super::{Session, check_len};
+use super::ready::check_len;
+use super::{AdamW, Session};
 use crate::graph::TensorInfo;
 use crate::regions::{FIRST_MOMENTS, GRADIENTS, PARAMETERS, SECOND_MOMENTS};
-use crate::{AdamW, Error, Result};
+use crate::{Error, Result};
 use kernels::adamw::{self, AdamWParams};
-use kernels::{Backend, Element, Region, Span};
+use kernels::{Backend, Context, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
-    /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets moments and
-    /// the optimizer's step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0. Training steps
+    /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets the optimizer's
+    /// state and step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0. Training steps
     /// that have been started are forgotten.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
@@ -19,7 +20,7 @@ impl<B: Backend> Session<B> {
         }
         for region in [FIRST_MOMENTS, SECOND_MOMENTS] {
             let all = Span::new(region, 0, self.layout.parameters);
-            self.backend.fill(&mut self.memory, all, B::Element::from_f64(0.0));
+            self.backend.fill(&mut self.memory, all, 0.0);
         }
         self.set_optimizer_step(0);
         self.seed = seed;
@@ -57,20 +58,20 @@ impl<B: Backend> Session<B> {
         Ok(self.fetch(self.find_parameter(name, GRADIENTS)?.1))
     }
 
-    /// First and second moments of a parameter.
+    /// Optimizer state of a parameter: the first and second moments of AdamW.
     ///
     /// # Errors
     /// If there is no parameter of this name.
-    pub fn moments(&self, name: &str) -> Result<[Vec<B::Element>; 2]> {
+    pub fn optimizer_state(&self, name: &str) -> Result<[Vec<B::Element>; 2]> {
         let [first, second] = [FIRST_MOMENTS, SECOND_MOMENTS].map(|region| self.find_parameter(name, region));
         Ok([self.fetch(first?.1), self.fetch(second?.1)])
     }
 
-    /// Sets the first and second moments of a parameter.
+    /// Sets the optimizer state of a parameter: the first and second moments of AdamW.
     ///
     /// # Errors
     /// If there is no parameter of this name, or it has another number of elements.
-    pub fn set_moments(&mut self, name: &str, moments: [&[B::Element]; 2]) -> Result<()> {
+    pub fn set_optimizer_state(&mut self, name: &str, moments: [&[B::Element]; 2]) -> Result<()> {
         for data in moments {
             check_len(name, self.find_parameter(name, FIRST_MOMENTS)?.0.shape, data.len())?;
         }
@@ -108,8 +109,8 @@ impl<B: Backend> Session<B> {
         let all = |region| Span::new(region, 0, self.layout.parameters);
         let [param, grad] = [PARAMETERS, GRADIENTS].map(all);
         let [m, v] = [FIRST_MOMENTS, SECOND_MOMENTS].map(all);
-        let operands = adamw::Step { param, grad, m, v, unless };
-        self.backend.adamw(&mut self.memory, &params, operands);
+        let step = adamw::Step { params, param, grad, m, v, unless };
+        self.backend.run(&mut self.memory, &step.into(), Context::NONE);
     }
 
     fn fetch(&self, place: Span) -> Vec<B::Element> {

@@ -168,7 +168,7 @@ fn what_does_not_fit_is_an_error_that_says_why() {
 fn a_backend_without_host_memory_refuses_it_when_the_session_is_made() {
     let (graph, y) = network(Softmax { wrong: false });
     let plan = Plan::gradients(&graph, y, true, &PlanOptions::default()).unwrap();
-    let error = Session::new(crate::faulty::Faulty(None), vec![plan]).err().unwrap();
+    let error = Session::new(crate::device::Device, vec![plan]).err().unwrap();
     assert!(matches!(&error, Error::NoCustom { op: "difference", .. }), "{error}");
     assert!(error.to_string().contains("`difference_4`"), "{error}");
 }

@@ -83,7 +83,7 @@ fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
     }
 }
 
-/// Fused layers: a skip connection, moments from a convolution and from a layer below, an output that two normalizations read.
+/// Fused layers: a skip connection, batch statistics from a convolution and from a layer below, an output that two normalizations read.
 fn fused(images: usize) -> (Graph, NodeId) {
     let mut graph = Graph::new();
     let g = &mut graph;
@@ -210,7 +210,7 @@ fn a_rank_with_nan_does_not_leave_the_others_waiting() {
     assert_eq!(found[1], Some(NonFinite::Given { name: "x".to_owned() }));
     for rank in [0, 2] {
         let Some(NonFinite::Computed { op, .. }) = &found[rank] else { panic!("{found:?}") };
-        assert_eq!(*op, "collective.moments", "it came from another rank");
+        assert_eq!(*op, "collective.batch_stats", "it came from another rank");
     }
 }
 
@@ -222,8 +222,8 @@ fn the_printed_plan_shows_where_ranks_wait() {
     assert_eq!(count(&plan, "collective."), 0);
     let part = Part { rank: 1, ranks: 3, batch: 6 };
     let plan = Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap();
-    // moments are taken once of what two normalizations read; the first one's input has no gradient
-    assert_eq!(count(&plan, "collective.moments"), 4, "{plan}");
+    // Statistics are taken once of what two normalizations read; the first one's input has no gradient
+    assert_eq!(count(&plan, "collective.batch_stats"), 4, "{plan}");
     assert_eq!(count(&plan, "collective.sum"), 4 + 2, "{plan}");
 }
 

@@ -274,7 +274,7 @@ fn sessions() {
     );
     assert_eq!(message(session.set_tensor("up.bias", &[0.0; 2])), "`up.bias` has 1 elements (shape [1]), got 2");
     assert_eq!(
-        message(session.set_moments("up.bias", [&[0.0], &[0.0; 2]])),
+        message(session.set_optimizer_state("up.bias", [&[0.0], &[0.0; 2]])),
         "`up.bias` has 1 elements (shape [1]), got 2"
     );
 }

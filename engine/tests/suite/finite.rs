@@ -44,10 +44,10 @@ fn the_first_pass_that_overflows_is_named() {
     // The stem's convolution is the first to multiply by them: 1e300 * 1e300 is out of range only in the next one.
     session.set_tensor("stem.conv.weight", &numbers(72, 3).iter().map(|w| w * 1e300).collect::<Vec<_>>()).unwrap();
     session.set_tensor("gate.weight", &[1e300; 16]).unwrap();
-    let Some(NonFinite::Computed { op, node, pass, .. }) = session.find_non_finite(PLAN).unwrap() else {
+    let Some(NonFinite::Computed { op, node, phase, .. }) = session.find_non_finite(PLAN).unwrap() else {
         panic!("a pass overflows");
     };
-    assert_eq!((op, pass), ("conv2d.forward", Pass::Forward));
+    assert_eq!((op, phase), ("conv2d.forward", Phase::Forward));
     assert_eq!(node, "gate.conv", "not the convolutions before and after it");
 }
 

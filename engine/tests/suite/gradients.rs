@@ -1,9 +1,10 @@
 //! Gradients against finite differences: of every operation and of networks; and that wrong ones are found.
 
 use crate::common::{Network, network, norm_nodes};
-use crate::faulty::{Fault, Faulty};
+use crate::device::Device;
 use engine::gradcheck::{self, Report, check, check_backend, check_on};
 use engine::*;
+use kernels::faults::{Fault, Faulty};
 use kernels::simd::Isa;
 use std::collections::BTreeSet;
 
@@ -96,14 +97,14 @@ fn a_network_with_every_operation() {
 fn wrong_gradients_are_found() {
     let Network { graph, output, loss, .. } = network(2);
     let options = GradcheckOptions::default();
-    assert_passed("no fault", &check_on(Faulty(None), &graph, loss, &options).unwrap());
-    for fault in Fault::IN_GRADIENTS {
+    assert_passed("no fault", &check_on(Device, &graph, loss, &options).unwrap());
+    for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::StaleRunningStatistic) {
         let node = if fault == Fault::LossGradientNotAveraged { loss } else { output };
-        let report = check_on(Faulty(Some(fault)), &graph, node, &options).unwrap();
+        let report = check_on(Faulty::new(Reference, fault), &graph, node, &options).unwrap();
         assert!(!report.passed(), "{fault:?} was not found\n{report}");
         let failed: Vec<&str> = report.rows.iter().filter(|row| !row.passed()).map(|row| row.tensor.as_str()).collect();
         match fault {
-            Fault::BiasGradientScaled => assert_eq!(failed, ["stem.conv.bias", "up.bias"], "{report}"),
+            Fault::ScaledBiasGradient => assert_eq!(failed, ["stem.conv.bias", "up.bias"], "{report}"),
             Fault::WeightGradientOverwrites => assert_eq!(failed, ["shared.weight"], "{report}"),
             _ => {}
         }
@@ -115,13 +116,13 @@ fn wrong_gradients_are_found() {
 fn another_backend_is_compared_in_its_values_gradients_and_states() {
     let Network { graph, output, loss, .. } = network(2);
     let options = GradcheckOptions::default();
-    assert_passed("no fault", &check_backend(Faulty(None), &graph, output, &options).unwrap());
+    assert_passed("no fault", &check_backend(Device, &graph, output, &options).unwrap());
     let tight = GradcheckOptions { backend_tolerance: 1e-6, ..options };
-    for fault in Fault::IN_GRADIENTS.into_iter().chain([Fault::RunningStatisticsStale]) {
+    for fault in Fault::ALL {
         let node = if fault == Fault::LossGradientNotAveraged { loss } else { output };
-        let report = check_backend(Faulty(Some(fault)), &graph, node, &tight).unwrap();
+        let report = check_backend(Faulty::new(Reference, fault), &graph, node, &tight).unwrap();
         assert!(!report.passed(), "{fault:?} was not found\n{report}");
-        if fault == Fault::RunningStatisticsStale {
+        if fault == Fault::StaleRunningStatistic {
             assert!(report.rows.iter().all(|row| row.passed() != (row.kind == "state")), "{report}");
         }
     }

@@ -2,9 +2,9 @@
 
 mod common;
 mod custom;
+mod device;
 mod distributed;
 mod errors;
-mod faulty;
 mod finite;
 mod gradients;
 mod random_graphs;

@@ -1,7 +1,7 @@
 //! What sessions compute: the same bits however memory is used, statistics, shared parameters, the optimizer.
 
 use crate::common::{Network, network, norm_nodes, numbers};
-use crate::faulty::Faulty;
+use crate::device::{Device, WORKSPACE_LEN};
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
@@ -21,7 +21,7 @@ fn everything(session: &Session<Reference>) -> Vec<f64> {
         all.extend(session.tensor(&tensor.name).unwrap());
         if tensor.trained {
             all.extend(session.gradient(&tensor.name).unwrap());
-            all.extend(session.moments(&tensor.name).unwrap().concat());
+            all.extend(session.optimizer_state(&tensor.name).unwrap().concat());
         }
     }
     all
@@ -93,10 +93,10 @@ fn the_workspace_is_that_of_the_neediest_pass() {
     let network = network(1);
     let plan = Plan::training(&network.graph, network.loss).unwrap();
     assert_eq!(plan.memory(&Reference).workspace, 0);
-    assert_eq!(plan.memory(&Faulty(None)).workspace, 32, "25 bytes, in whole elements");
-    let report = plan.memory(&Faulty(None));
+    assert_eq!(plan.memory(&Device).workspace, 8 * WORKSPACE_LEN);
+    let report = plan.memory(&Device);
     assert_eq!(report.total() - report.workspace, plan.memory(&Reference).total());
-    let total = format!("total {:>15.2} MiB", report.total() as f64 / f64::from(1 << 20));
+    let total = format!("total {:>20.2} MiB", report.total() as f64 / f64::from(1 << 20));
     assert!(report.to_string().ends_with(&total), "{report}");
 }
 
@@ -194,7 +194,7 @@ fn adamw_follows_its_equations() {
     let mut step = |lr: f64| {
         session.run(PLAN).unwrap();
         session.adamw(&params, lr);
-        let [m, v] = session.moments("x").unwrap();
+        let [m, v] = session.optimizer_state("x").unwrap();
         (session.loss(PLAN), session.tensor("x").unwrap()[0], m[0], v[0], session.optimizer_step())
     };
     // gradient 2, m = 0.5 * 2, v = 0.25 * 4, corrected 2 and 4: x = 2 (1 - 0.05) - 0.5 * 2 / 2
@@ -205,13 +205,13 @@ fn adamw_follows_its_equations() {
     let close = |a: f64, b: f64| (a - b).abs() < 1e-15;
     assert!(close(loss, 0.16) && close(m, 0.9) && close(v, 0.91) && close(x, want) && steps == 2, "{loss} {x} {m} {v}");
 
-    session.set_moments("x", [&[0.25], &[0.5]]).unwrap();
+    session.set_optimizer_state("x", [&[0.25], &[0.5]]).unwrap();
     session.set_optimizer_step(41);
-    assert_eq!(session.moments("x").unwrap(), [vec![0.25], vec![0.5]]);
+    assert_eq!(session.optimizer_state("x").unwrap(), [vec![0.25], vec![0.5]]);
     session.adamw(&params, 0.0);
     assert_eq!(session.optimizer_step(), 42);
     session.initialize(0);
-    assert_eq!(session.moments("x").unwrap(), [vec![0.0], vec![0.0]]);
+    assert_eq!(session.optimizer_state("x").unwrap(), [vec![0.0], vec![0.0]]);
     assert_eq!((session.optimizer_step(), session.tensor("x").unwrap()), (0, vec![2.0]));
 }
 
@@ -357,7 +357,7 @@ fn profiles_have_a_line_for_every_step() {
     assert!(times.iter().enumerate().all(|(i, time)| time.step == i && time.seconds >= 0.0 && time.bytes > 0));
     let stem = network.graph.shape(network.x).len() / 2 * 4;
     let forward = times.iter().find(|time| time.op == "conv2d.forward").unwrap();
-    assert_eq!((forward.pass, forward.flops), (Pass::Forward, 2 * stem * 9 * 2));
+    assert_eq!((forward.phase, forward.flops), (Phase::Forward, 2 * stem * 9 * 2));
     // x and y of f64, the weight and the bias
     assert_eq!(forward.bytes, 8 * (stem / 2 + stem + 9 * 2 * 4 + 4));
     assert_eq!(times.iter().find(|time| time.node == "output").unwrap().op, "activation.forward");

@@ -1,25 +1,22 @@
 //! Training steps that are started before it is known what came of the ones before.
 
 use super::common::{Network, network, numbers, snapshot};
-use super::faulty::Faulty;
+use super::device::Device;
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
 const ADAMW: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
 
-/// A backend without fault, three steps of which can be under way.
-const AHEAD: Faulty = Faulty(None);
-
-fn session(network: &Network) -> Session<Faulty> {
+fn session(network: &Network) -> Session<Device> {
     let training = Plan::training(&network.graph, network.loss).unwrap();
     let inference = Plan::inference(&network.graph, &[network.output], Statistics::Running).unwrap();
-    let mut session = Session::new(AHEAD, vec![training, inference]).unwrap();
+    let mut session = Session::new(Device, vec![training, inference]).unwrap();
     session.initialize(1);
     session
 }
 
 /// Writes the inputs of a step; it fails if `is_bad`.
-fn write(session: &mut Session<Faulty>, network: &Network, step: u64, is_bad: bool) {
+fn write(session: &mut Session<Device>, network: &Network, step: u64, is_bad: bool) {
     let mut x = numbers(60, step);
     if is_bad {
         x[59] = f64::NAN;
@@ -33,7 +30,7 @@ fn lr(step: u64) -> f64 {
 }
 
 /// What steps without a break come to, one at a time.
-fn one_by_one(network: &Network, steps: u64) -> (Session<Faulty>, Vec<f64>) {
+fn one_by_one(network: &Network, steps: u64) -> (Session<Device>, Vec<f64>) {
     let mut session = session(network);
     let losses = (0..steps).map(|step| {
         write(&mut session, network, step, false);

@@ -1,11 +1,15 @@
 //! Sums over ranks by way of the host.
 
-use super::{Collective, Communicator, Moments, Part};
-use crate::{Backend, Element, Span};
+use super::communicator::Communicator;
+use super::operations::{BatchStats, Collective};
+use super::part::Part;
+use crate::backend::Backend;
+use crate::element::Element;
+use crate::memory::Span;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Elements of all ranks up to which every rank is sent all of them and sums for itself. It takes one message less than the other way, in
-/// which a rank sums a piece of the elements for all.
+/// Up to this many elements of all ranks together, every rank is sent all of them and sums for itself. Above, every
+/// rank sums one piece of the elements for all, which moves less, but takes one exchange more.
 const FEW: usize = 1 << 14;
 
 /// Sums over the ranks of a communicator, for every backend: operands are copied to the host, and results back.
@@ -14,7 +18,7 @@ pub struct Staged<E> {
     buffers: Mutex<Buffers<E>>,
 }
 
-/// Kept from call to call, so that a training step allocates nothing.
+/// Memory on the host, kept from call to call, so that a training step allocates nothing.
 struct Buffers<E> {
     values: Vec<E>,
     sent: Vec<E>,
@@ -28,7 +32,8 @@ impl<E: Element> Staged<E> {
         Staged { communicator, buffers: Mutex::new(buffers) }
     }
 
-    /// Calls `f` with the number of ranks and the buffers. A pass that panicked left nothing in these that counts.
+    /// Calls `f` with the number of ranks and the buffers. A panic in an earlier call does no harm: no call reads what
+    /// others left.
     fn with_buffers<R>(&self, f: impl FnOnce(&dyn Communicator, usize, &mut Buffers<E>) -> R) -> R {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         f(&*self.communicator, self.communicator.ranks(), &mut buffers)
@@ -92,7 +97,7 @@ impl<B: Backend> Collective<B> for Staged<B::Element> {
         });
     }
 
-    fn moments(&self, backend: &B, memory: &mut B::Memory, part: &Part, o: Moments) {
+    fn batch_stats(&self, backend: &B, memory: &mut B::Memory, part: &Part, o: BatchStats) {
         let channels = o.mean.len;
         assert_eq!(o.var.len, channels, "{o:?}");
         self.with_buffers(|communicator, ranks, Buffers { values, received, .. }| {

@@ -1,13 +1,14 @@
 //! Ranks in threads, against what one has alone.
 
-use super::{Alone, Collective, Moments, Part, Staged, Threads};
+use super::{Alone, BatchStats, Collective, Part, RankStep, Staged, Threads};
 use crate::batch_norm::reference;
-use crate::{Backend, Reference, Region, Span};
+use crate::{Access, Backend, Reference, Region, Span};
 use std::panic::catch_unwind;
 
 const X: Span = Span::new(Region(0), 0, 0);
 
-/// Calls `f` on every rank with its staged sums and memory that holds `values(rank)`; returns what is in it then.
+/// Calls `f` on every rank with its staged sums and memory that holds `values(rank)`. Returns what the memory holds
+/// afterwards.
 fn run(
     ranks: usize,
     values: impl Fn(usize) -> Vec<f64> + Sync,
@@ -41,7 +42,7 @@ fn parts_cover_the_batch_and_differ_by_an_image_at_most() {
     }
 }
 
-/// Whole numbers have exact sums. The lengths are on both sides of the one from which ranks sum pieces for all.
+/// Whole numbers have exact sums. The lengths are on both sides of the one above which every rank sums a piece for all.
 #[test]
 fn sums_are_weighted_and_leave_the_rest_of_memory_alone() {
     for ranks in 1..=4 {
@@ -64,7 +65,7 @@ fn sums_are_weighted_and_leave_the_rest_of_memory_alone() {
     }
 }
 
-/// The sum of 1, 1e16 and -1e16 is 0 or 1, as one begins.
+/// The sum of 1, 1e16 and -1e16 is 0 or 1: it depends on which one comes first.
 #[test]
 fn sums_have_the_order_of_the_ranks() {
     for len in [1, 20_000] {
@@ -77,28 +78,28 @@ fn sums_have_the_order_of_the_ranks() {
     }
 }
 
-/// A mean that is many times the deviation, as sums of squares would lose.
+/// The mean is many times the deviation: sums of squares would lose it.
 #[test]
-fn moments_of_parts_are_those_of_the_batch() {
+fn batch_stats_of_parts_are_those_of_the_batch() {
     let (channels, pixels) = (3, 5);
     for (ranks, batch) in [(1, 2), (2, 4), (2, 5), (3, 3), (4, 7)] {
         let image = channels * pixels;
         let x: Vec<f64> = (0..batch * image).map(|i| 1e6 + ((i * 37) % 29) as f64 / 29.0).collect();
         let (mut mean, mut var) = (vec![0.0; channels], vec![0.0; channels]);
-        reference::moments(&x, &mut mean, &mut var);
+        reference::batch_stats(&x, &mut mean, &mut var);
         let part = |rank| Part { rank, ranks, batch };
         let got = run(
             ranks,
             |rank| {
                 let images = part(rank).images();
-                let mut moments = vec![0.0; 2 * channels];
-                let (mean, var) = moments.split_at_mut(channels);
-                reference::moments(&x[images.start * image..images.end * image], mean, var);
-                moments
+                let mut stats = vec![0.0; 2 * channels];
+                let (mean, var) = stats.split_at_mut(channels);
+                reference::batch_stats(&x[images.start * image..images.end * image], mean, var);
+                stats
             },
             |staged, rank, memory| {
                 let [mean, var] = [0, channels].map(|offset| Span { offset, len: channels, ..X });
-                staged.moments(&Reference, memory, &part(rank), Moments { mean, var });
+                staged.batch_stats(&Reference, memory, &part(rank), BatchStats { mean, var });
             },
         );
         for got in got {
@@ -150,8 +151,32 @@ fn one_rank_keeps_what_it_has() {
     Alone.sum(&Reference, &mut memory, 0.5, all);
     let part = Part { rank: 0, ranks: 1, batch: 4 };
     let [mean, var] = [0, 1].map(|offset| Span { offset, len: 1, ..X });
-    Alone.moments(&Reference, &mut memory, &part, Moments { mean, var });
+    Alone.batch_stats(&Reference, &mut memory, &part, BatchStats { mean, var });
     let mut got = [0.0; 2];
     Reference.read(&memory, all, &mut got);
     assert_eq!(got, [1.5, 2.0]);
+}
+
+#[test]
+fn steps_do_what_they_say() {
+    let [mean, var] = [0, 1].map(|offset| Span { offset, len: 1, ..X });
+    let sum = RankStep::Sum { weight: 3.0, x: mean };
+    let stats =
+        |rank| RankStep::BatchStats { part: Part { rank, ranks: 2, batch: 4 }, operands: BatchStats { mean, var } };
+    for (mut step, name, want) in
+        [(sum, "collective.sum", vec![mean]), (stats(0), "collective.batch_stats", vec![mean, var])]
+    {
+        let mut operands = Vec::new();
+        step.operands_mut(&mut |span, access| {
+            assert_eq!(access, Access::Update);
+            operands.push(*span);
+        });
+        assert_eq!((step.name(), operands), (name, want));
+    }
+    let values = |rank: usize| vec![[2.0, 4.0][rank], 1.0];
+    let summed = run(2, values, |staged, _, memory| sum.run(staged, &Reference, memory));
+    assert_eq!(summed, [[18.0, 1.0]; 2]);
+    // Each rank has half of the batch: its mean is 1 from that of the batch.
+    let merged = run(2, values, |staged, rank, memory| stats(rank).run(staged, &Reference, memory));
+    assert_eq!(merged, [[3.0, 2.0]; 2]);
 }

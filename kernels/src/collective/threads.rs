@@ -1,14 +1,15 @@
 //! Ranks that are threads of one process.
 
-use super::{Communicator, check_all_gather, check_all_to_all};
+use super::communicator::{Communicator, check_all_gather, check_all_to_all};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Ranks that are threads of one process: for tests, and for trying out what several ranks compute.
+/// Ranks that are threads of one process: for tests, and to try out what several ranks compute.
 #[derive(Debug)]
 pub struct Threads;
 
 impl Threads {
-    /// Runs `f` once for each of `ranks` ranks, in a thread of its own; returns what they return, in the order of the ranks.
+    /// Runs `f` once for each of `ranks` ranks, in a thread of its own; returns what they return, in the order of the
+    /// ranks.
     ///
     /// # Panics
     /// If there are no ranks, or one panics, which makes the others panic where they wait for it.
@@ -49,16 +50,16 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// What each rank has given to the exchange that is going on.
+    /// What each rank has given to the current exchange.
     given: Vec<Option<Vec<u8>>>,
-    /// Ranks that have taken what they want of it.
+    /// Ranks that have taken from it what they want.
     taken: usize,
     /// Whether a rank has panicked.
     is_broken: bool,
 }
 
 impl Shared {
-    /// Waits until `ready`, or panics if a rank has.
+    /// Waits until `ready`, or panics if a rank has panicked.
     fn wait_until(&self, ready: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.is_broken && !ready(&state) {
@@ -83,7 +84,7 @@ impl Drop for BreakOnPanic {
 impl Thread {
     /// Gives `data` to all ranks, and calls `take` with what they give.
     fn exchange(&self, data: &[u8], take: impl FnOnce(&[Option<Vec<u8>>])) {
-        // the exchange before has ended when the last rank has taken
+        // The last rank that takes ends an exchange. Until then, the next one must not begin.
         let mut state = self.shared.wait_until(|state| state.given[self.rank].is_none());
         state.given[self.rank] = Some(data.to_vec());
         drop(state);

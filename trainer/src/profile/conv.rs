@@ -9,8 +9,7 @@ pub use presets::{Layer, Preset, parse_shape};
 pub use roofline::Roofline;
 
 use crate::table::Table;
-use kernels::conv2d::Conv2dParams;
-use kernels::conv2d::cpu::{Algo, Pass};
+use kernels::conv2d::{Algo, Conv2dParams, PassKind};
 use kernels::simd::Isa;
 use serde_json::{Value, json};
 use std::fmt;
@@ -25,7 +24,7 @@ pub struct Request {
     /// Algorithms; those that do not take a shape are left out there.
     pub algos: Vec<Algo>,
     /// Passes.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<PassKind>,
     /// Threads; 0 for one a core.
     pub threads: usize,
     /// Turns of every algorithm.
@@ -65,7 +64,7 @@ pub struct Row {
     /// Its shape.
     pub shape: Conv2dParams,
     /// The pass.
-    pub pass: Pass,
+    pub pass: PassKind,
     /// The algorithm.
     pub algo: Algo,
     /// Median time of a pass.
@@ -231,7 +230,7 @@ mod tests {
             layers: shapes.map(|shape| parse_shape(shape).unwrap()).into(),
             isa: Isa::best(),
             algos: Algo::ALL.to_vec(),
-            passes: Pass::ALL.to_vec(),
+            passes: PassKind::ALL.to_vec(),
             threads: 2,
             rounds: 3,
             clock: Clock::Wall,
@@ -302,7 +301,7 @@ mod tests {
             assert!(svg.contains(&format!(">\n{text}\n</text>")), "{text} is not in the picture");
         }
         // a circle for every forward pass, and in the legend for every algorithm and the pass
-        let forward = profile.rows.iter().filter(|row| row.pass == Pass::Forward).count();
+        let forward = profile.rows.iter().filter(|row| row.pass == PassKind::Forward).count();
         let algos = Algo::ALL.iter().filter(|&&algo| profile.rows.iter().any(|row| row.algo == algo)).count();
         assert_eq!(svg.matches("<circle").count(), forward + algos + 1);
         assert_eq!(plot.render().unwrap().dimensions(), (1800, 1080));

@@ -3,12 +3,9 @@
 use super::{ConvProfile, Layer, Request, Row};
 use crate::profile::quantile;
 use cpu_time::ProcessTime;
-use kernels::conv2d::cpu::{self, Algo, Pass};
-use kernels::conv2d::reference;
-use kernels::conv2d::{Conv2dParams, Mapped};
-use kernels::memory::AlignedBuffer;
+use kernels::conv2d::{Affine, Algo, Conv2dParams, Forward, GradInput, GradWeight, PassKind};
 use kernels::parallel::Pool;
-use kernels::{Backend, Cpu, OutOfMemory, Region, Span, Write, add, peak};
+use kernels::{Backend, Call, Context, Cpu, Element, OutOfMemory, Reference, Region, Span, Write, add, peak};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -49,7 +46,7 @@ pub enum MeasureError {
 /// the machine's load meets all of them. `tell` gets a line for every convolution.
 ///
 /// # Errors
-/// [`MeasureError`] if the instruction set is not to be had, memory does not suffice or nothing is left to measure.
+/// [`MeasureError`] if the CPU lacks the instruction set, memory does not suffice or nothing is left to measure.
 pub fn profile(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<ConvProfile, MeasureError> {
     let cpu = Cpu::with_isa(request.isa, request.threads).map_err(|error| MeasureError::Cpu(error.to_string()))?;
     let pool = Pool::new(request.threads).map_err(|error| MeasureError::Cpu(error.to_string()))?;
@@ -58,35 +55,29 @@ pub fn profile(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<ConvProf
     for Layer { name, shape } in &request.layers {
         tell(&format!("{name} {}", super::presets::shape_text(shape)));
         let algos: Vec<Algo> = request.algos.iter().copied().filter(|algo| algo.supports(shape)).collect();
-        let mut operands = Operands::new(shape)?;
-        for &pass in &request.passes {
-            let mut jobs = Vec::new();
-            for &algo in &algos {
-                jobs.push(Job::new(
-                    cpu.clone().with_conv2d_algo(algo),
-                    algo,
-                    pass,
-                    shape,
-                    &mut operands,
-                    request.clock,
-                )?);
-            }
+        for &kind in &request.passes {
+            let prepared: Vec<Prepared> = algos.iter().map(|&algo| Prepared::new(&cpu, algo, kind, shape)).collect();
+            let workspace_len = prepared.iter().map(|prepared| prepared.workspace_len).max().unwrap_or(0);
+            let mut operands = cpu.allocate(&Operands::lens(shape, workspace_len))?;
+            Operands::write(&cpu, &mut operands, shape);
+            let mut jobs: Vec<Job> =
+                prepared.into_iter().map(|prepared| Job::new(prepared, &mut operands, request.clock)).collect();
             for _ in 0..request.rounds.max(1) {
                 jobs.iter_mut().for_each(|job| job.take_turn(&mut operands, request.clock));
                 roofs.take_turn(request.clock);
             }
-            let chosen = Algo::choose(shape, pass, request.isa);
+            let chosen = Algo::choose(shape, kind);
             let fastest = jobs.iter().map(Job::ms).fold(f64::INFINITY, f64::min);
             for job in &jobs {
                 rows.push(Row {
                     layer: name.clone(),
                     shape: *shape,
-                    pass,
-                    algo: job.algo,
+                    pass: kind,
+                    algo: job.prepared.algo,
                     ms: job.ms(),
                     spread_ms: [0.1, 0.9].map(|share| quantile(&job.ms, share)),
-                    error: request.errors.then(|| error(&job.cpu, shape, pass)).transpose()?,
-                    chosen: job.algo == chosen,
+                    error: request.errors.then(|| error(&cpu, job.prepared.algo, shape, kind)).transpose()?,
+                    chosen: job.prepared.algo == chosen,
                     best: job.ms() == fastest,
                 });
             }
@@ -119,39 +110,79 @@ fn timed(clock: Clock, threads: usize, f: impl FnOnce()) -> f64 {
     }
 }
 
-/// Input, weight and output of a convolution. Every pass overwrites one of them with what it computes of the others: over the
-/// three passes numbers grow, but stay far from the largest.
-struct Operands {
-    x: AlignedBuffer<f32>,
-    w: AlignedBuffer<f32>,
-    y: AlignedBuffer<f32>,
-}
+/// Where input, weight, output and workspace of a convolution lie. Every pass overwrites one of them with what it computes of the
+/// others: numbers grow, but stay far from the largest.
+struct Operands;
 
 impl Operands {
-    fn new(p: &Conv2dParams) -> Result<Operands, OutOfMemory> {
-        Ok(Operands { x: values(p.input_len(), 1)?, w: values(p.weight_len(), 2)?, y: values(p.output_len(), 3)? })
+    fn lens(p: &Conv2dParams, workspace_len: usize) -> [usize; 4] {
+        [p.input_len(), p.weight_len(), p.output_len(), workspace_len]
+    }
+
+    /// Input, weight and output.
+    fn spans(p: &Conv2dParams) -> [Span; 3] {
+        let [x, w, y, _] = Operands::lens(p, 0);
+        [Span::new(Region(0), 0, x), Span::new(Region(1), 0, w), Span::new(Region(2), 0, y)]
+    }
+
+    /// Gives all of them values.
+    fn write<B: Backend>(backend: &B, memory: &mut B::Memory, p: &Conv2dParams) {
+        for (seed, span) in (1..).zip(Operands::spans(p)) {
+            backend.write(memory, span, &values(span.len, seed));
+        }
+    }
+
+    /// The call of a pass, and what it writes.
+    fn call(kind: PassKind, params: &Conv2dParams) -> (Call, Span) {
+        let ([x, w, y], none) = (Operands::spans(params), Affine::NONE);
+        let (params, bias, write, algo) = (*params, Span::EMPTY, Write::Set, None);
+        match kind {
+            PassKind::Forward => (Forward { params, x, x_map: none, w, bias, y, write, algo }.into(), y),
+            PassKind::GradInput => (GradInput { params, dy: y, dy_map: none, w, bias, dx: x, write, algo }.into(), x),
+            PassKind::GradWeight => {
+                (GradWeight { params, x, x_map: none, dy: y, dy_map: none, dw: w, write, algo }.into(), w)
+            }
+        }
     }
 }
 
 /// Numbers in [-1, 1) that look random: the top bits of multiples of an odd number.
-fn values(len: usize, seed: u32) -> Result<AlignedBuffer<f32>, OutOfMemory> {
-    let mut values = AlignedBuffer::<f32>::zeroed(len)?;
+fn values<T: Element>(len: usize, seed: u32) -> Vec<T> {
     let mut state = seed;
-    for value in values.iter_mut() {
-        // constants of "Numerical Recipes"
+    let next = |_| {
+        // Constants of "Numerical Recipes".
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        *value = (state >> 8) as f32 / (1 << 23) as f32 - 1.0;
-    }
-    Ok(values)
+        T::from_f64(f64::from(state >> 8) / f64::from(1 << 23) - 1.0)
+    };
+    (0..len).map(next).collect()
 }
 
-/// A pass with an algorithm.
-struct Job<'a> {
+/// A pass that is prepared for an algorithm.
+struct Prepared {
     cpu: Cpu,
     algo: Algo,
-    pass: Pass,
-    shape: &'a Conv2dParams,
-    workspace: AlignedBuffer<f32>,
+    call: Call,
+    out: Span,
+    workspace_len: usize,
+}
+
+impl Prepared {
+    fn new(cpu: &Cpu, algo: Algo, kind: PassKind, shape: &Conv2dParams) -> Prepared {
+        let cpu = cpu.clone().with_conv2d_algo(algo);
+        let (mut call, out) = Operands::call(kind, shape);
+        let workspace_len = cpu.prepare(&mut call);
+        Prepared { cpu, algo, call, out, workspace_len }
+    }
+
+    fn run(&self, memory: &mut kernels::HostMemory<f32>) {
+        let workspace = Span::new(Region(3), 0, self.workspace_len);
+        self.cpu.run(memory, &self.call, Context::with_workspace(workspace));
+    }
+}
+
+/// A pass that is timed.
+struct Job {
+    prepared: Prepared,
     /// Calls of a turn: so many that a turn is not much shorter than a millisecond.
     calls: usize,
     ms: Vec<f64>,
@@ -160,42 +191,21 @@ struct Job<'a> {
 const TURN_MS: f64 = 1.0;
 const MOST_CALLS: usize = 200;
 
-impl<'a> Job<'a> {
-    fn new(
-        cpu: Cpu,
-        algo: Algo,
-        pass: Pass,
-        shape: &'a Conv2dParams,
-        operands: &mut Operands,
-        clock: Clock,
-    ) -> Result<Job<'a>, OutOfMemory> {
-        let workspace = AlignedBuffer::zeroed(workspace_len(&cpu, shape, pass))?;
-        let mut job = Job { cpu, algo, pass, shape, workspace, calls: 1, ms: Vec::new() };
-        // the first touches memory, the second tells how long one takes
-        job.take_turn(operands, clock);
-        job.take_turn(operands, clock);
+impl Job {
+    fn new(prepared: Prepared, memory: &mut kernels::HostMemory<f32>, clock: Clock) -> Job {
+        let mut job = Job { prepared, calls: 1, ms: Vec::new() };
+        // The first turn touches memory, the second tells how long one call takes.
+        job.take_turn(memory, clock);
+        job.take_turn(memory, clock);
         job.calls = ((TURN_MS / job.ms[1].max(1e-6)).ceil() as usize).clamp(1, MOST_CALLS);
         job.ms.clear();
-        Ok(job)
+        job
     }
 
-    fn take_turn(&mut self, operands: &mut Operands, clock: Clock) {
-        let Job { cpu, pass, shape, workspace, calls, .. } = self;
-        let run = || {
-            timed(clock, cpu.threads(), || {
-                for _ in 0..*calls {
-                    let Operands { x, w, y } = operands;
-                    match pass {
-                        Pass::Forward => cpu::forward(cpu, shape, (&**x).into(), w, &[], y, Write::Set, workspace),
-                        Pass::GradInput => cpu::grad_input(cpu, shape, (&**y).into(), w, &[], x, Write::Set, workspace),
-                        Pass::GradWeight => {
-                            cpu::grad_weight(cpu, shape, (&**x).into(), (&**y).into(), w, Write::Set, workspace)
-                        }
-                    }
-                }
-            })
-        };
-        let ms = cpu.enter(run) / *calls as f64;
+    fn take_turn(&mut self, memory: &mut kernels::HostMemory<f32>, clock: Clock) {
+        let Job { prepared, calls, .. } = self;
+        let run = || timed(clock, prepared.cpu.threads(), || (0..*calls).for_each(|_| prepared.run(memory)));
+        let ms = prepared.cpu.enter(run) / *calls as f64;
         self.ms.push(ms);
     }
 
@@ -204,51 +214,26 @@ impl<'a> Job<'a> {
     }
 }
 
-fn workspace_len(cpu: &Cpu, p: &Conv2dParams, pass: Pass) -> usize {
-    match pass {
-        Pass::Forward => cpu::forward_workspace_len(cpu, p, false),
-        Pass::GradInput => cpu::grad_input_workspace_len(cpu, p, false),
-        Pass::GradWeight => cpu::grad_weight_workspace_len(cpu, p, false),
-    }
-}
-
 /// Rows of the one image that errors are taken of: the reference takes a nanosecond a product.
 const ERROR_ROWS: usize = 32;
 
 /// The largest error of a pass over the largest element of the result, on the top rows of one image.
-fn error(cpu: &Cpu, p: &Conv2dParams, pass: Pass) -> Result<f64, OutOfMemory> {
+fn error(cpu: &Cpu, algo: Algo, p: &Conv2dParams, kind: PassKind) -> Result<f64, OutOfMemory> {
     let h = p.h.min(ERROR_ROWS.max(p.r));
     let stride = [p.stride_h, p.stride_w];
     let small = Conv2dParams::new([1, h, p.w, p.c], p.k, [p.r, p.s], stride, [p.pad_h, p.pad_w], p.groups)
         .expect("an image as high as the kernel has an output");
-    let Operands { x, w, y } = Operands::new(&small)?;
-    let mut workspace = AlignedBuffer::<f32>::zeroed(workspace_len(cpu, &small, pass))?;
-    let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
-    let [x64, w64, y64] = [&x, &w, &y].map(|values| wide(values));
-    let ([x, y], [x64, y64]) = ([&*x, &*y].map(Mapped::from), [&*x64, &*y64].map(Mapped::from));
-    let mut got = match pass {
-        Pass::Forward => AlignedBuffer::<f32>::zeroed(small.output_len())?,
-        Pass::GradInput => AlignedBuffer::zeroed(small.input_len())?,
-        Pass::GradWeight => AlignedBuffer::zeroed(small.weight_len())?,
-    };
-    let mut want = vec![0.0; got.len()];
-    match pass {
-        Pass::Forward => {
-            cpu::forward(cpu, &small, x, &w, &[], &mut got, Write::Set, &mut workspace);
-            reference::forward(&small, x64, &w64, &[], &mut want, Write::Set);
-        }
-        Pass::GradInput => {
-            cpu::grad_input(cpu, &small, y, &w, &[], &mut got, Write::Set, &mut workspace);
-            reference::grad_input(&small, y64, &w64, &[], &mut want, Write::Set);
-        }
-        Pass::GradWeight => {
-            cpu::grad_weight(cpu, &small, x, y, &mut got, Write::Set, &mut workspace);
-            reference::grad_weight(&small, x64, y64, &mut want, Write::Set);
-        }
-    }
+    let prepared = Prepared::new(cpu, algo, kind, &small);
+    let mut memory = cpu.allocate(&Operands::lens(&small, prepared.workspace_len))?;
+    Operands::write(cpu, &mut memory, &small);
+    prepared.run(&mut memory);
+    let mut exact = Reference.allocate(&Operands::lens(&small, 0))?;
+    Operands::write(&Reference, &mut exact, &small);
+    Reference.run(&mut exact, &prepared.call, Context::NONE);
+    let (got, want) = (memory.get(prepared.out), exact.get(prepared.out));
     let largest = want.iter().fold(f64::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
-    let errors = got.iter().zip(&want).map(|(&got, want)| (f64::from(got) - want).abs() / largest);
-    // the larger one, or NaN if there is one
+    let errors = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs() / largest);
+    // The larger one, or NaN if there is one.
     Ok(errors.fold(0.0, |worst, error| if error <= worst { worst } else { error }))
 }
 
@@ -268,7 +253,7 @@ impl<'a> Roofs<'a> {
     fn new(cpu: &'a Cpu, pool: &'a Pool) -> Result<Roofs<'a>, OutOfMemory> {
         let mut roofs =
             Roofs { cpu, pool, memory: cpu.allocate(&[3 * ARRAY])?, gflops: Vec::new(), gb_per_s: Vec::new() };
-        // the first touches memory
+        // The first turn touches memory.
         roofs.add(Clock::Wall);
         roofs.gb_per_s.clear();
         Ok(roofs)
@@ -288,7 +273,7 @@ impl<'a> Roofs<'a> {
     fn add(&mut self, clock: Clock) {
         let Roofs { cpu, memory, gb_per_s, .. } = self;
         let [a, b, y] = [0, 1, 2].map(|i| Span::new(Region(0), i * ARRAY, ARRAY));
-        let ms = cpu.enter(|| timed(clock, cpu.threads(), || cpu.add(memory, 0.5, add::Add { a, b, y })));
+        let ms = cpu.enter(|| timed(clock, cpu.threads(), || cpu.run(memory, &add::Add { weight: 0.5, a, b, y }.into(), Context::NONE)));
         gb_per_s.push((3 * ARRAY * size_of::<f32>()) as f64 / ms / 1e6);
     }
 

@@ -2,7 +2,7 @@
 
 use super::ConvProfile;
 use crate::plot::{Canvas, Figure, GRID, PlotError, TEXT};
-use kernels::conv2d::cpu::{Algo, Pass};
+use kernels::conv2d::{Algo, PassKind};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
@@ -113,27 +113,27 @@ impl Figure for Roofline<'_> {
             let points = |pass| of_algo().filter(move |(of, _)| *of == pass).map(|(_, point)| point);
             let size = 4 * unit;
             chart
-                .draw_series(points(Pass::Forward).map(|point| Circle::new(point, size, color.filled())))
+                .draw_series(points(PassKind::Forward).map(|point| Circle::new(point, size, color.filled())))
                 .map_err(failed)?
                 .label(algo.name())
                 .legend(move |(x, y)| Circle::new((x + 11 * unit as i32, y), size, color.filled()));
             chart
                 .draw_series(
-                    points(Pass::GradInput).map(|point| TriangleMarker::new(point, size + unit, color.filled())),
+                    points(PassKind::GradInput).map(|point| TriangleMarker::new(point, size + unit, color.filled())),
                 )
                 .map_err(failed)?;
             let thick = color.stroke_width(2 * unit);
-            chart.draw_series(points(Pass::GradWeight).map(|point| Cross::new(point, size, thick))).map_err(failed)?;
+            chart.draw_series(points(PassKind::GradWeight).map(|point| Cross::new(point, size, thick))).map_err(failed)?;
         }
         // the legend of the marks belongs to no points
         let none = || -> [Circle<(f64, f64), u32>; 0] { [] };
         let (size, center) = (4 * unit, move |(x, y)| (x + 11 * unit as i32, y));
         let mark = move |at| Circle::new(center(at), size, TEXT.filled());
-        chart.draw_series(none()).map_err(failed)?.label(Pass::Forward.name()).legend(mark);
+        chart.draw_series(none()).map_err(failed)?.label(PassKind::Forward.name()).legend(mark);
         let mark = move |at| TriangleMarker::new(center(at), size + unit, TEXT.filled());
-        chart.draw_series(none()).map_err(failed)?.label(Pass::GradInput.name()).legend(mark);
+        chart.draw_series(none()).map_err(failed)?.label(PassKind::GradInput.name()).legend(mark);
         let mark = move |at| Cross::new(center(at), size, TEXT.stroke_width(2 * unit));
-        chart.draw_series(none()).map_err(failed)?.label(Pass::GradWeight.name()).legend(mark);
+        chart.draw_series(none()).map_err(failed)?.label(PassKind::GradWeight.name()).legend(mark);
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)

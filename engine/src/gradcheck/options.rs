@@ -1,0 +1,44 @@
+//! [`GradcheckOptions`]
+
+use crate::ids::NodeId;
+use crate::plan::PlanOptions;
+
+/// How gradients are checked.
+#[derive(Clone, Debug)]
+pub struct GradcheckOptions {
+    /// Seed of parameters, inputs, cotangent and of the choice of elements. Default 0.
+    pub seed: u64,
+    /// Half the distance `h` of central differences. Default 1e-5: their error is `h^2 f''' / 6`, and rounding errors
+    /// of `f` over `h`.
+    pub step: f64,
+    /// Largest error of a gradient against finite differences, as the [module](super) defines it. Default 1e-6.
+    pub tolerance: f64,
+    /// Largest error of a backend's result against [`Reference`](crate::Reference), relative to the tensor's largest element. Default
+    /// 1e-4, for f32.
+    pub backend_tolerance: f64,
+    /// Least magnitude that the error of a backend is taken relative to. Default 0. Where values are of order 1, some tenths
+    /// keep tensors of few elements, all of which happen to be near 0, from failing.
+    pub backend_floor: f64,
+    /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
+    /// default.
+    pub samples: Option<usize>,
+    /// Values of inputs; those not listed are uniform in `[-1, 1)`.
+    pub inputs: Vec<(NodeId, Vec<f64>)>,
+    /// How the plan uses memory. By default it poisons it.
+    pub plan: PlanOptions,
+}
+
+impl Default for GradcheckOptions {
+    fn default() -> GradcheckOptions {
+        GradcheckOptions {
+            seed: 0,
+            step: 1e-5,
+            tolerance: 1e-6,
+            backend_tolerance: 1e-4,
+            backend_floor: 0.0,
+            samples: None,
+            inputs: Vec::new(),
+            plan: PlanOptions { poison: true, ..PlanOptions::default() },
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! [`Outcome`]: what a run of a gradient plan gives.
+
+use super::options::GradcheckOptions;
+use super::values::Values;
+use crate::ids::{NodeId, PlanId};
+use crate::plan::Plan;
+use crate::session::Session;
+use crate::{Graph, Result};
+use kernels::{Backend, Element};
+
+/// What a run of a gradient plan gives.
+pub(super) struct Outcome {
+    pub(super) output: Vec<f64>,
+    /// The gradient of each leaf that has one.
+    pub(super) gradients: Vec<Option<Vec<f64>>>,
+    /// Each leaf that is a state, after the run.
+    pub(super) states: Vec<Option<Vec<f64>>>,
+}
+
+impl Outcome {
+    /// Runs the plan twice, so that what is wrongly left over from the first run shows in the second.
+    pub(super) fn of<B: Backend>(
+        backend: B,
+        graph: &Graph,
+        output: NodeId,
+        options: &GradcheckOptions,
+        values: &Values,
+    ) -> Result<Outcome> {
+        let plan = Plan::gradients(graph, output, true, &options.plan)?;
+        let mut session = Session::new(backend, vec![plan])?;
+        let id = PlanId(0);
+        session.write_cotangent(id, &convert::<f64, B::Element>(&values.cotangent))?;
+        for leaf in &values.leaves {
+            leaf.write(&mut session, &leaf.values)?;
+        }
+        session.run(id)?;
+        session.run(id)?;
+        let mut of_output = vec![B::Element::from_f64(0.0); graph.shape(output).len()];
+        session.read(id, output, &mut of_output)?;
+        let (mut gradients, mut states) = (Vec::new(), Vec::new());
+        for leaf in &values.leaves {
+            let (gradient, state) = match leaf.kind() {
+                "parameter" => (Some(session.gradient(&leaf.name)?), None),
+                "state" => (None, Some(session.tensor(&leaf.name)?)),
+                _ => {
+                    let mut gradient = vec![B::Element::from_f64(0.0); leaf.values.len()];
+                    session.read_gradient(id, leaf.node, &mut gradient)?;
+                    (Some(gradient), None)
+                }
+            };
+            gradients.push(gradient.map(|gradient| convert(&gradient)));
+            states.push(state.map(|state| convert(&state)));
+        }
+        Ok(Outcome { output: convert(&of_output), gradients, states })
+    }
+}
+
+/// Numbers of one type as numbers of another.
+fn convert<A: Element, B: Element>(values: &[A]) -> Vec<B> {
+    values.iter().map(|x| B::from_f64(x.to_f64())).collect()
+}

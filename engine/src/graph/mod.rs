@@ -1,0 +1,174 @@
+//! [`Graph`]: what is computed.
+
+mod node;
+mod operation;
+
+pub use node::TensorInfo;
+pub(crate) use node::{Node, Op};
+pub(crate) use operation::{Argument, Arguments, Operation};
+
+use crate::ids::NodeId;
+use crate::{Error, Init, Result, Shape};
+use std::sync::Arc;
+
+/// A network as a list of nodes, each an operation on earlier ones.
+///
+/// Methods only record, and check shapes; a [`Plan`](crate::Plan) decides how to compute, and a
+/// [`Session`](crate::Session) does. Shapes are fixed, batch size included: for another batch size, record another
+/// graph with the same parameters, and give the plans of both to one session.
+///
+/// The methods that record an operation are documented with it:
+/// [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear),
+/// [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation), [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu),
+/// [`add`](Graph::add), [`pad`](Graph::pad), [`loss`](Graph::loss), and operations of your own, [`custom`](Graph::custom).
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    tensors: Vec<TensorInfo>,
+}
+
+impl Graph {
+    /// A graph of no nodes.
+    pub fn new() -> Graph {
+        Graph::default()
+    }
+
+    /// A value that the caller writes before every run: images, targets.
+    ///
+    /// # Errors
+    /// If the name is taken or the shape has no elements.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<NodeId> {
+        self.leaf(Op::Input, name, shape.into())
+    }
+
+    /// A value that the optimizer trains.
+    ///
+    /// # Errors
+    /// If the name is taken or the shape has no elements.
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<NodeId> {
+        self.tensor(Op::Parameter, name, shape.into(), init)
+    }
+
+    /// A value that is kept and saved as parameters are, but not trained: running statistics.
+    ///
+    /// # Errors
+    /// If the name is taken or the shape has no elements.
+    pub fn state(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<NodeId> {
+        self.tensor(Op::State, name, shape.into(), init)
+    }
+
+    /// Names the result of an operation, for messages, the printed plan and profiles. Without it the name is that of
+    /// the operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were
+    /// recorded with.
+    ///
+    /// # Panics
+    /// If the node is not of this graph.
+    pub fn set_name(&mut self, node: NodeId, name: &str) {
+        let node = &mut self.nodes[node.index()];
+        if !node.op.is_leaf() {
+            node.name = name.to_owned();
+        }
+    }
+
+    /// Shape of a node.
+    ///
+    /// # Panics
+    /// If the node is not of this graph.
+    pub fn shape(&self, node: NodeId) -> Shape {
+        self.get(node).shape
+    }
+
+    /// Name of a node.
+    ///
+    /// # Panics
+    /// If the node is not of this graph.
+    pub fn name(&self, node: NodeId) -> &str {
+        &self.get(node).name
+    }
+
+    /// The first node of this name.
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.ids().find(|&id| self.get(id).name == name)
+    }
+
+    /// Parameters and states in the order of recording.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Every node, each after all that it depends on.
+    pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    pub(crate) fn get(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// # Errors
+    /// If the node is not of this graph.
+    pub(crate) fn check(&self, id: NodeId) -> Result<()> {
+        match id.index() < self.nodes.len() {
+            true => Ok(()),
+            false => Err(Error::UnknownNode { index: id.index(), len: self.nodes.len() }),
+        }
+    }
+
+    /// Records an operation on `inputs`, under the name `prefix_index`, after checking its shape rule.
+    pub(crate) fn record(
+        &mut self,
+        prefix: &str,
+        operation: impl Operation + 'static,
+        inputs: &[NodeId],
+    ) -> Result<NodeId> {
+        let name = format!("{prefix}_{}", self.nodes.len());
+        let list = self.arguments(inputs)?;
+        let shape = operation.shape(&Arguments { op: operation.kind(), node: &name, list: &list })?;
+        self.push(Node { op: Op::Computed(Arc::new(operation)), inputs: inputs.to_vec(), shape, name })
+    }
+
+    /// What an operation sees of its arguments.
+    ///
+    /// # Errors
+    /// If one is not of this graph.
+    pub(crate) fn arguments(&self, ids: &[NodeId]) -> Result<Vec<Argument<'_>>> {
+        let argument = |&id: &NodeId| {
+            self.check(id)?;
+            let Node { op, name, shape, .. } = self.get(id);
+            Ok(Argument { id, name, kind: op.kind(), shape: *shape })
+        };
+        ids.iter().map(argument).collect()
+    }
+
+    fn leaf(&mut self, op: Op, name: &str, shape: Shape) -> Result<NodeId> {
+        if self.nodes.iter().any(|node| node.op.is_leaf() && node.name == name) {
+            return Err(Error::DuplicateName { name: name.to_owned() });
+        }
+        self.push(Node { op, inputs: Vec::new(), shape, name: name.to_owned() })
+    }
+
+    fn tensor(&mut self, op: Op, name: &str, shape: Shape, init: Init) -> Result<NodeId> {
+        let trained = matches!(op, Op::Parameter);
+        let node = self.leaf(op, name, shape)?;
+        self.tensors.push(TensorInfo { name: name.to_owned(), shape, trained, init, node });
+        Ok(node)
+    }
+
+    fn push(&mut self, node: Node) -> Result<NodeId> {
+        if !node.shape.is_valid() {
+            return Err(Error::Size { op: node.op.kind(), node: node.name, shape: node.shape });
+        }
+        self.nodes.push(node);
+        Ok(NodeId(self.nodes.len() as u32 - 1))
+    }
+}

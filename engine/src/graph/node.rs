@@ -1,0 +1,84 @@
+//! Nodes of a graph.
+
+use super::operation::Operation;
+use crate::ids::NodeId;
+use crate::{Init, Shape};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// Written by the caller.
+    Input,
+    /// Trained.
+    Parameter,
+    /// Kept, not trained.
+    State,
+    /// The result of an operation on other nodes.
+    Computed(Arc<dyn Operation>),
+}
+
+impl Op {
+    /// What computes the node, or nothing if it is given.
+    pub(crate) fn operation(&self) -> Option<&dyn Operation> {
+        match self {
+            Op::Computed(operation) => Some(&**operation),
+            Op::Input | Op::Parameter | Op::State => None,
+        }
+    }
+
+    /// Its name in messages: `conv2d`, `input`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Parameter => "parameter",
+            Op::State => "state",
+            Op::Computed(operation) => operation.kind(),
+        }
+    }
+
+    /// Whether the value is given, not computed.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.operation().is_none()
+    }
+}
+
+/// One value, and how it comes about.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<NodeId>,
+    pub(crate) shape: Shape,
+    pub(crate) name: String,
+}
+
+/// A parameter or state: what a network consists of between two runs, and what a checkpoint holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    /// Its unique name: `encoder.layer_1.conv.weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// Whether the optimizer changes it: true for parameters, false for states.
+    pub trained: bool,
+    /// How it begins.
+    pub init: Init,
+    /// Its node in the graph.
+    pub node: NodeId,
+}
+
+impl TensorInfo {
+    /// Whether both are the same tensor, maybe of two graphs.
+    pub(crate) fn matches(&self, other: &TensorInfo) -> bool {
+        self.name == other.name && self.shape == other.shape && self.trained == other.trained && self.init == other.init
+    }
+}
+
+/// `parameter x [3, 3]`
+impl fmt::Display for TensorInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.trained { "parameter" } else { "state" };
+        write!(f, "{kind} `{}` {} ({:?})", self.name, self.shape, self.init)
+    }
+}

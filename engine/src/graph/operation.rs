@@ -1,0 +1,100 @@
+//! [`Operation`]: what a graph and a plan know of an operation.
+
+use crate::emit::Emitter;
+use crate::ids::NodeId;
+use crate::{Error, Result, Shape};
+use std::fmt;
+
+/// What the engine knows of an operation. Everything about one is in its file in `ops`.
+pub(crate) trait Operation: fmt::Debug + Send + Sync {
+    /// Its name in messages: `conv2d`.
+    fn kind(&self) -> &'static str;
+
+    /// Checks the arguments, and gives the shape of the output.
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape>;
+
+    /// Emits the passes that compute the output.
+    fn forward(&self, cx: &mut Emitter<'_>);
+
+    /// Emits the passes that compute the gradients of the inputs that want one. What they read is kept for them.
+    fn backward(&self, cx: &mut Emitter<'_>);
+
+    /// Lists the values of the forward passes that could be computed once more instead of being kept for the backward passes
+    /// ([`Emitter::recomputable`]), in the order in which they were made. Only asked of training plans.
+    fn recompute(&self, _cx: &mut Emitter<'_>) {}
+
+    /// Whether the passes use the batch statistics of the first input's channels, if they can have them from whatever makes that
+    /// input ([`Fused::batch_stats`](crate::emit::Fused::batch_stats)).
+    fn reads_batch_stats(&self) -> bool {
+        false
+    }
+
+    /// Whether the backward passes take the gradient of the output in parts
+    /// ([`Fused::output_gradient`](crate::emit::Fused::output_gradient)).
+    fn takes_gradient_in_parts(&self) -> bool {
+        false
+    }
+
+    /// How many of the last inputs are states that a training plan updates.
+    fn updates(&self) -> usize {
+        0
+    }
+}
+
+/// An argument of an operation that is being recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Argument<'a> {
+    pub(crate) id: NodeId,
+    pub(crate) name: &'a str,
+    /// Name of what it is: `state`, `conv2d`.
+    pub(crate) kind: &'static str,
+    pub(crate) shape: Shape,
+}
+
+/// The arguments of an operation that is being recorded.
+pub(crate) struct Arguments<'a> {
+    pub(crate) op: &'static str,
+    /// Name of the node that is being recorded.
+    pub(crate) node: &'a str,
+    pub(crate) list: &'a [Argument<'a>],
+}
+
+impl Arguments<'_> {
+    /// Shape of argument `i`.
+    pub(crate) fn shape(&self, i: usize) -> Shape {
+        self.list[i].shape
+    }
+
+    /// Number of arguments.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The sizes of argument `i`, which must have `N` dimensions, as in `expected`.
+    pub(crate) fn dims<const N: usize>(&self, i: usize, argument: &'static str, expected: &str) -> Result<[usize; N]> {
+        self.shape(i).dims().try_into().map_err(|_| self.wrong_shape(i, argument, expected))
+    }
+
+    /// An error unless argument `i` has the shape `expected`.
+    pub(crate) fn expect(&self, i: usize, argument: &'static str, expected: Shape) -> Result<()> {
+        match self.shape(i) == expected {
+            true => Ok(()),
+            false => Err(self.wrong_shape(i, argument, expected)),
+        }
+    }
+
+    /// Argument `i` has the wrong shape.
+    pub(crate) fn wrong_shape(&self, i: usize, argument: &'static str, expected: impl ToString) -> Error {
+        self.wrong(argument, expected, format!("`{}` {}", self.list[i].name, self.list[i].shape))
+    }
+
+    /// An argument is not what it should be.
+    pub(crate) fn wrong(&self, argument: &'static str, expected: impl ToString, got: String) -> Error {
+        Error::Argument { op: self.op, node: self.node.to_owned(), argument, expected: expected.to_string(), got }
+    }
+
+    /// The operation's parameters are not what they should be.
+    pub(crate) fn wrong_params(&self, message: impl ToString) -> Error {
+        Error::Params { op: self.op, node: self.node.to_owned(), message: message.to_string() }
+    }
+}

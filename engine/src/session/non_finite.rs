@@ -1,0 +1,36 @@
+//! [`NonFinite`]: where a value that is NaN or infinite came from.
+
+use crate::mode::Phase;
+use std::fmt;
+
+/// Where the first value that is NaN or infinite came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NonFinite {
+    /// It was there before the run: an input, parameter or state has it.
+    Given {
+        /// Name of the input, parameter or state.
+        name: String,
+    },
+    /// A pass computed it from finite values.
+    Computed {
+        /// Place of the step in the plan.
+        step: usize,
+        /// The pass: `conv2d.forward`.
+        op: &'static str,
+        /// Name of the node that it belongs to.
+        node: String,
+        /// Phase of the plan.
+        phase: Phase,
+    },
+}
+
+impl fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NonFinite::Given { name } => write!(f, "given with `{name}`"),
+            NonFinite::Computed { step, op, node, phase } => {
+                write!(f, "in {op} of node `{node}` ({phase}, step {step} of the plan)")
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The GPU backend: hand-written CUDA kernels, launched through the NVIDIA driver.
+
+use crate::backend::Backend;
+use crate::collective::Distributed;
+#[cfg(feature = "nccl")]
+use crate::collective::{Collective, CollectiveError, Communicator};
+use crate::gpu::{self, CudaError, CudaMemory, Gpu};
+use crate::memory::{OutOfMemory, Span};
+use crate::ops::conv2d;
+use crate::pass::Context;
+use crate::passes::{Call, load_kernels};
+use std::fmt;
+use std::sync::Arc;
+
+/// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
+///
+/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an order that depends
+/// on the shapes alone, so the same calls give the same bits on one GPU.
+///
+/// [`Cuda::with_tf32`] computes convolutions on tensor cores, of operands with less precision.
+///
+/// **No GPU has run this backend yet**: see the README for how it has been checked.
+///
+/// # Panics
+/// Passes panic if the driver fails, as it does when a GPU is lost.
+#[derive(Clone)]
+pub struct Cuda {
+    gpu: Arc<Gpu>,
+    graphs: bool,
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cuda").field("gpu", &self.gpu.ordinal).field("name", &self.gpu_name()).finish()
+    }
+}
+
+impl Cuda {
+    /// Number of GPUs, which may be 0.
+    ///
+    /// # Errors
+    /// [`CudaError::NoDriver`] if there is no driver, [`CudaError::Driver`] if it does not start.
+    pub fn gpu_count() -> Result<usize, CudaError> {
+        gpu::device_count()
+    }
+
+    /// Whether there is a driver, and a GPU `ordinal`.
+    ///
+    /// # Errors
+    /// [`CudaError`] if not.
+    pub fn check(ordinal: usize) -> Result<(), CudaError> {
+        gpu::check_gpu(ordinal)
+    }
+
+    /// GPU `ordinal`, counted from 0. The driver compiles the kernels for it, which takes seconds the first time and is cached.
+    ///
+    /// # Errors
+    /// [`CudaError`] if there is no driver or no such GPU, the GPU is too old, or the driver fails.
+    pub fn new(ordinal: usize) -> Result<Cuda, CudaError> {
+        Cuda::load(Gpu::new(ordinal)?)
+    }
+
+    /// As [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of mantissa in place of
+    /// 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude, so a result by that of the sum of its
+    /// products' magnitudes, and by f32's rounding; whole numbers up to 2048 are multiplied exactly. Shapes that the tensor cores'
+    /// kernels do not take, those with channels (of a group) not in fours, stay in f32.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`CudaError::NoTf32`] if the GPU's compute capability is less than 8.0 (2020).
+    pub fn with_tf32(ordinal: usize) -> Result<Cuda, CudaError> {
+        let mut gpu = Gpu::new(ordinal)?;
+        let (major, minor) = gpu.device.capability;
+        if major < 8 {
+            return Err(CudaError::NoTf32 { ordinal, name: gpu.device.name.clone(), major, minor });
+        }
+        gpu.load::<conv2d::cuda::tf32::Kernels>()?;
+        Cuda::load(gpu)
+    }
+
+    fn load(mut gpu: Gpu) -> Result<Cuda, CudaError> {
+        load_kernels(&mut gpu)?;
+        Ok(Cuda { graphs: true, gpu: Arc::new(gpu) })
+    }
+
+    /// The same without CUDA graphs: every kernel is launched by itself. It gives the same bits; to see which launch fails, or what graphs
+    /// are worth.
+    pub fn without_graphs(self) -> Cuda {
+        Cuda { graphs: false, ..self }
+    }
+
+    /// What the driver calls the GPU.
+    pub fn gpu_name(&self) -> &str {
+        &self.gpu.device.name
+    }
+
+    /// Its number.
+    pub fn ordinal(&self) -> usize {
+        self.gpu.ordinal
+    }
+
+    /// Whether it is [`with_tf32`](Self::with_tf32).
+    pub fn uses_tf32(&self) -> bool {
+        self.gpu.find::<conv2d::cuda::tf32::Kernels>().is_some()
+    }
+}
+
+impl Backend for Cuda {
+    type Element = f32;
+    type Memory = CudaMemory;
+
+    /// A few hundred milliseconds of small networks.
+    const STEPS_AHEAD: usize = 32;
+
+    fn name(&self) -> String {
+        let (major, minor) = self.gpu.device.capability;
+        format!("cuda-sm_{major}{minor}{}", if self.uses_tf32() { "-tf32" } else { "" })
+    }
+
+    /// One: the one that starts the passes.
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn synchronize(&self) {
+        self.gpu.device.synchronize();
+    }
+
+    /// As a CUDA graph, if the driver makes one.
+    fn replay(&self, memory: &mut CudaMemory, number: usize, passes: &mut dyn FnMut(&mut CudaMemory)) {
+        if self.graphs {
+            memory.replay(number, passes);
+        } else {
+            passes(memory);
+        }
+    }
+
+    fn allocate(&self, lens: &[usize]) -> Result<CudaMemory, OutOfMemory> {
+        CudaMemory::new(&self.gpu.device, lens)
+    }
+
+    fn write(&self, memory: &mut CudaMemory, dst: Span, src: &[f32]) {
+        memory.write(dst, src);
+    }
+
+    fn read(&self, memory: &CudaMemory, src: Span, dst: &mut [f32]) {
+        memory.read(src, dst);
+    }
+
+    fn supports(&self, call: &Call) -> bool {
+        !call.pass().is_host_only()
+    }
+
+    fn prepare(&self, call: &mut Call) -> usize {
+        call.pass().cuda_workspace_len()
+    }
+
+    fn run(&self, memory: &mut CudaMemory, call: &Call, cx: Context) {
+        call.check();
+        call.pass().cuda(&self.gpu, memory, cx);
+    }
+}
+
+impl Distributed for Cuda {
+    #[cfg(feature = "nccl")]
+    fn collective(&self, communicator: Arc<dyn Communicator>) -> Result<Arc<dyn Collective<Cuda>>, CollectiveError> {
+        Ok(Arc::new(super::nccl::Nccl::new(&self.gpu.device, communicator)?))
+    }
+}

@@ -1,0 +1,46 @@
+//! [`Communicator`]: how bytes get from rank to rank.
+
+/// Moves bytes between ranks. All ranks call the same methods in the same order. A method returns when it has what it
+/// waits for.
+///
+/// No method returns an error: a rank that has gone, or that cannot communicate, ends the others.
+pub trait Communicator: Send + Sync {
+    /// Number of this rank, from 0.
+    fn rank(&self) -> usize;
+
+    /// Number of ranks.
+    fn ranks(&self) -> usize;
+
+    /// Number of this rank among those on the same machine, from 0.
+    fn local_rank(&self) -> usize;
+
+    /// Writes what every rank gives to `to`, in the order of the ranks. `from` has the same length everywhere.
+    ///
+    /// # Panics
+    /// If `to` has not `ranks` times the length of `from`.
+    fn all_gather(&self, from: &[u8], to: &mut [u8]);
+
+    /// Sends each rank its piece of `from`, and writes the pieces that this rank is sent to `to`, in the order of the
+    /// ranks. `from` has as many pieces of equal length as there are ranks.
+    ///
+    /// # Panics
+    /// If the lengths differ, or are no multiple of the number of ranks.
+    fn all_to_all(&self, from: &[u8], to: &mut [u8]);
+
+    /// Overwrites `data` with that of rank 0. It has the same length everywhere.
+    fn broadcast(&self, data: &mut [u8]);
+
+    /// Ends every rank; its process exits with `code`.
+    fn abort(&self, code: u8) -> !;
+}
+
+/// Asserts the lengths of [`Communicator::all_gather`].
+pub(super) fn check_all_gather(ranks: usize, from: &[u8], to: &[u8]) {
+    assert_eq!(to.len(), ranks * from.len(), "bytes of {ranks} ranks that give {} each", from.len());
+}
+
+/// Asserts the lengths of [`Communicator::all_to_all`].
+pub(super) fn check_all_to_all(ranks: usize, from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len(), "bytes sent and received");
+    assert!(from.len().is_multiple_of(ranks), "{} bytes in {ranks} equal pieces", from.len());
+}

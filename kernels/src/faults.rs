@@ -1,0 +1,330 @@
+//! Backends that are wrong on purpose: tests make one mistake at a time, and the checks must find it.
+//!
+//! [`Faulty`] runs every call on a backend of the host, and tampers with what one kind of pass reads, or with what it has written.
+
+use crate::activation::Activation;
+use crate::backend::Backend;
+use crate::conv2d::Conv2dParams;
+use crate::element::Element;
+use crate::memory::{HostMemory, OutOfMemory, Span};
+use crate::pass::{Access, Context};
+use crate::passes::Call;
+use std::fmt;
+use std::str::FromStr;
+
+/// Defines [`Fault`] from one list.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident => $name:literal,)*) => {
+        /// A mistake that has been made in real libraries.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// Every fault.
+            pub const ALL: [Fault; [$($name),*].len()] = [$(Fault::$fault),*];
+
+            /// Its name on the command line.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Fault::$fault => $name,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The input gradient of a convolution is that of a padding larger by one column.
+    OffByOnePadding => "off-by-one-padding",
+    /// The weight gradient of a convolution lacks the last tile of 4x4 pixels of every image.
+    MissedBoundaryTile => "missed-boundary-tile",
+    /// The input gradient of a convolution reads every tap of the weight as its transpose.
+    TransposedWeight => "transposed-weight",
+    /// Gradients that should be added replace what was there, in every pass.
+    OverwriteInsteadOfAdd => "overwrite-instead-of-add",
+    /// The same in the input gradient of convolutions alone.
+    InputGradientOverwrites => "input-gradient-overwrites",
+    /// The same in the weight gradient of convolutions alone.
+    WeightGradientOverwrites => "weight-gradient-overwrites",
+    /// The same in the backward pass of batch normalizations alone.
+    NormGradientOverwrites => "norm-gradient-overwrites",
+    /// The same in the backward passes of activations alone.
+    ActivationGradientOverwrites => "activation-gradient-overwrites",
+    /// The same where a gradient is multiplied by a weight alone.
+    ScaleOverwrites => "scale-overwrites",
+    /// A weight gradient that should be set is added to what the last run left.
+    WeightGradientNeverReset => "weight-gradient-never-reset",
+    /// One tap of a weight gradient is off by one part in a hundred thousand.
+    WeightGradientSlightlyOff => "weight-gradient-slightly-off",
+    /// The bias gradient is half of what it should be.
+    ScaledBiasGradient => "scaled-bias-gradient",
+    /// Batch normalization does not update its running statistics.
+    StaleRunningStatistic => "stale-running-statistic",
+    /// Batch normalization is differentiated as if its statistics were constants.
+    StatisticsAreConstants => "statistics-are-constants",
+    /// The slope of PReLU gets a gradient from elements above 0, too.
+    SlopeGradientIgnoresSigns => "slope-gradient-ignores-signs",
+    /// The gradient of RReLU is that of other slopes than those of the forward pass.
+    SlopesDrawnAgain => "slopes-drawn-again",
+    /// The derivative of GELU is that of its tanh approximation.
+    GeluDerivativeApproximate => "gelu-derivative-approximate",
+    /// The margin is cut off at the top and left.
+    PadCutsOffTheWrongSide => "pad-cuts-off-the-wrong-side",
+    /// The mean over all elements is forgotten in the gradient of a loss.
+    LossGradientNotAveraged => "loss-gradient-not-averaged",
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The name is not that of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown fault `{0}`: expected one of {names}", names = Fault::ALL.map(Fault::name).join(", "))]
+pub struct UnknownFault(String);
+
+impl FromStr for Fault {
+    type Err = UnknownFault;
+    fn from_str(name: &str) -> Result<Fault, UnknownFault> {
+        Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| UnknownFault(name.to_owned()))
+    }
+}
+
+impl Fault {
+    /// Whether the call should add to a gradient and overwrites it instead.
+    fn overwrites(self, call: &Call) -> bool {
+        match self {
+            // All others update running statistics, the optimizer's state or a flag.
+            Fault::OverwriteInsteadOfAdd => !matches!(
+                call,
+                Call::BatchNormForward(_) | Call::BatchNormFold(_) | Call::AdamWStep(_) | Call::FindNonFinite(_)
+            ),
+            Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),
+            Fault::WeightGradientOverwrites => matches!(call, Call::Conv2dGradWeight(_)),
+            Fault::NormGradientOverwrites => matches!(call, Call::BatchNormBackward(_)),
+            Fault::ActivationGradientOverwrites => {
+                matches!(call, Call::ActivationBackward(_) | Call::PreluBackward(_) | Call::RreluBackward(_))
+            }
+            Fault::ScaleOverwrites => matches!(call, Call::Scale(_)),
+            _ => false,
+        }
+    }
+}
+
+/// A backend of the host with one fault.
+#[derive(Clone, Debug)]
+pub struct Faulty<B> {
+    inner: B,
+    fault: Fault,
+}
+
+/// Memory of a backend of the host.
+type Memory<B> = HostMemory<<B as Backend>::Element>;
+
+impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
+    /// The backend with a fault.
+    pub fn new(inner: B, fault: Fault) -> Faulty<B> {
+        Faulty { inner, fault }
+    }
+
+    /// Runs a call, and passes what it wrote to `out` through `distort` before that is set or added.
+    fn distorted(
+        &self,
+        memory: &mut Memory<B>,
+        call: &Call,
+        cx: Context,
+        out: Span,
+        distort: impl FnOnce(&Memory<B>, &mut [f64]),
+    ) {
+        let is_added = call.operands().contains(&(out, Access::Update));
+        let before = values(memory, out);
+        if is_added {
+            fill(memory, out, 0.0);
+        }
+        self.inner.run(memory, call, cx);
+        let mut after = values(memory, out);
+        distort(memory, &mut after);
+        if is_added {
+            after.iter_mut().zip(before).for_each(|(after, before)| *after += before);
+        }
+        write(memory, out, &after);
+    }
+
+    /// Runs a call while an operand of it has other values.
+    fn with_operand(&self, memory: &mut Memory<B>, call: &Call, cx: Context, operand: Span, of_call: &[f64]) {
+        let before = values(memory, operand);
+        write(memory, operand, of_call);
+        self.inner.run(memory, call, cx);
+        write(memory, operand, &before);
+    }
+}
+
+fn values<T: Element>(memory: &HostMemory<T>, span: Span) -> Vec<f64> {
+    memory.get(span).iter().map(|x| x.to_f64()).collect()
+}
+
+fn write<T: Element>(memory: &mut HostMemory<T>, span: Span, values: &[f64]) {
+    memory.get_mut(span).iter_mut().zip(values).for_each(|(out, x)| *out = T::from_f64(*x));
+}
+
+fn fill<T: Element>(memory: &mut HostMemory<T>, span: Span, value: f64) {
+    memory.get_mut(span).fill(T::from_f64(value));
+}
+
+impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
+    type Element = B::Element;
+    type Memory = Memory<B>;
+
+    fn name(&self) -> String {
+        format!("{} with {}", self.inner.name(), self.fault)
+    }
+
+    fn threads(&self) -> usize {
+        self.inner.threads()
+    }
+
+    fn allocate(&self, lens: &[usize]) -> Result<Memory<B>, OutOfMemory> {
+        self.inner.allocate(lens)
+    }
+
+    fn write(&self, memory: &mut Memory<B>, dst: Span, src: &[B::Element]) {
+        self.inner.write(memory, dst, src);
+    }
+
+    fn read(&self, memory: &Memory<B>, src: Span, dst: &mut [B::Element]) {
+        self.inner.read(memory, src, dst);
+    }
+
+    fn supports(&self, call: &Call) -> bool {
+        self.inner.supports(call)
+    }
+
+    fn prepare(&self, call: &mut Call) -> usize {
+        self.inner.prepare(call)
+    }
+
+    fn run(&self, memory: &mut Memory<B>, call: &Call, cx: Context) {
+        if self.fault.overwrites(call) {
+            for (span, access) in call.operands() {
+                if access == Access::Update {
+                    fill(memory, span, 0.0);
+                }
+            }
+        }
+        match (self.fault, call) {
+            (Fault::OffByOnePadding, Call::Conv2dGradInput(o)) => {
+                self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(&o.params, dx));
+            }
+            (Fault::MissedBoundaryTile, Call::Conv2dGradWeight(o)) => {
+                let dy = without_last_tile(&o.params, &values(memory, o.dy));
+                self.with_operand(memory, call, cx, o.dy, &dy);
+            }
+            (Fault::TransposedWeight, Call::Conv2dGradInput(o)) => {
+                let w = transposed(&o.params, &values(memory, o.w));
+                self.with_operand(memory, call, cx, o.w, &w);
+            }
+            (Fault::WeightGradientNeverReset, Call::Conv2dGradWeight(o)) => {
+                let before = values(memory, o.dw);
+                self.distorted(memory, call, cx, o.dw, |_, dw| {
+                    dw.iter_mut().zip(before).for_each(|(dw, before)| *dw += before);
+                });
+            }
+            (Fault::WeightGradientSlightlyOff, Call::Conv2dGradWeight(o)) => {
+                self.distorted(memory, call, cx, o.dw, |_, dw| dw[0] *= 1.0 + 1e-5);
+            }
+            (Fault::ScaledBiasGradient, Call::Conv2dGradBias(o)) => {
+                self.distorted(memory, call, cx, o.db, |_, db| halve(db));
+            }
+            (Fault::ScaledBiasGradient, Call::EpilogueBackward(o)) => {
+                self.distorted(memory, call, cx, o.db, |_, db| halve(db));
+            }
+            (Fault::StaleRunningStatistic, Call::BatchNormForward(o)) => {
+                let mut stale = *o;
+                stale.params.momentum = 0.0;
+                self.inner.run(memory, &stale.into(), cx);
+            }
+            (Fault::StaleRunningStatistic, Call::BatchNormFold(o)) => {
+                let mut stale = *o;
+                stale.params.momentum = 0.0;
+                self.inner.run(memory, &stale.into(), cx);
+            }
+            (Fault::StatisticsAreConstants, Call::BatchNormBackward(o)) => {
+                let dy = values(memory, o.dy);
+                self.distorted(memory, call, cx, o.dx, |memory, dx| {
+                    let [gamma, rstd] = [o.gamma, o.rstd].map(|span| values(memory, span));
+                    let channel = |i: usize| i % o.params.channels;
+                    dx.iter_mut().enumerate().for_each(|(i, dx)| *dx = dy[i] * gamma[channel(i)] * rstd[channel(i)]);
+                });
+            }
+            (Fault::SlopeGradientIgnoresSigns, Call::PreluBackward(o)) => {
+                let dy = values(memory, o.dy);
+                self.distorted(memory, call, cx, o.dslope, |memory, dslope| {
+                    let sum = values(memory, o.x).iter().zip(dy).map(|(x, dy)| x * dy).sum();
+                    dslope.fill(sum);
+                });
+            }
+            (Fault::SlopesDrawnAgain, Call::RreluBackward(_)) => {
+                self.inner.run(memory, call, Context { key: cx.key.fold_in(1), ..cx });
+            }
+            (Fault::GeluDerivativeApproximate, Call::ActivationBackward(o)) if o.activation == Activation::Gelu => {
+                let dy = values(memory, o.dy);
+                self.distorted(memory, call, cx, o.dx, |memory, dx| {
+                    let saved = values(memory, o.saved);
+                    dx.iter_mut().enumerate().for_each(|(i, dx)| *dx = dy[i] * derivative_of_approximate_gelu(saved[i]));
+                });
+            }
+            (Fault::PadCutsOffTheWrongSide, Call::PadBackward(o)) => {
+                self.distorted(memory, call, cx, o.dx, |memory, dx| {
+                    let (p, dy) = (o.params, values(memory, o.dy));
+                    let skipped = ((p.h1 - p.h0) * p.w1 + p.w1 - p.w0) * p.c;
+                    for (i, dx) in dx.iter_mut().enumerate() {
+                        let (n, h, rest) = (i / (p.h0 * p.w0 * p.c), i / (p.w0 * p.c) % p.h0, i % (p.w0 * p.c));
+                        *dx = dy[(n * p.h1 + h) * p.w1 * p.c + rest + skipped];
+                    }
+                });
+            }
+            (Fault::LossGradientNotAveraged, Call::LossBackward(o)) => {
+                let elements = o.target.len as f64;
+                self.distorted(memory, call, cx, o.dprediction, |_, dx| dx.iter_mut().for_each(|dx| *dx *= elements));
+            }
+            _ => self.inner.run(memory, call, cx),
+        }
+    }
+}
+
+fn halve(values: &mut [f64]) {
+    values.iter_mut().for_each(|x| *x *= 0.5);
+}
+
+/// Moves the columns of images `[n,h,w,c]` one to the left; the last becomes 0.
+fn shift_columns(p: &Conv2dParams, images: &mut [f64]) {
+    for row in images.chunks_exact_mut(p.w * p.c) {
+        row.copy_within(p.c.., 0);
+        row[(p.w - 1) * p.c..].fill(0.0);
+    }
+}
+
+/// Images `[n,p,q,k]` with zeros in the last tile of 4x4 pixels.
+fn without_last_tile(p: &Conv2dParams, images: &[f64]) -> Vec<f64> {
+    let (first_row, first_column) = ((p.p - 1) / 4 * 4, (p.q - 1) / 4 * 4);
+    let in_tile = |i: usize| i / (p.q * p.k) % p.p >= first_row && i / p.k % p.q >= first_column;
+    images.iter().enumerate().map(|(i, &x)| if in_tile(i) { 0.0 } else { x }).collect()
+}
+
+/// A weight `[r,s,c,k]` as it looks to code that takes it for `[r,s,k,c]`.
+fn transposed(p: &Conv2dParams, weight: &[f64]) -> Vec<f64> {
+    let (rows, columns) = (p.c / p.groups, p.k);
+    let tap = |tap: &[f64]| (0..rows * columns).map(|i| tap[i % columns * rows + i / columns]).collect::<Vec<_>>();
+    weight.chunks_exact(rows * columns).flat_map(tap).collect()
+}
+
+/// The derivative of `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+fn derivative_of_approximate_gelu(x: f64) -> f64 {
+    let a = (2.0 / std::f64::consts::PI).sqrt();
+    let t = (a * (x + 0.044715 * x.powi(3))).tanh();
+    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * 0.044715 * x * x)
+}

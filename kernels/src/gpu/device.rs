@@ -1,0 +1,220 @@
+//! One GPU: its context, its memory, and the stream that all passes run on, one after the other.
+
+use crate::OutOfMemory;
+use cudarc::driver::CudaContext;
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+/// Why a GPU cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CudaError {
+    /// There is no driver library.
+    #[error(
+        "no NVIDIA driver found (libcuda.so.1): CUDA needs an NVIDIA GPU and its driver, version 525 or later, and nothing else"
+    )]
+    NoDriver,
+    /// The driver has no GPU.
+    #[error("the NVIDIA driver finds no GPU")]
+    NoGpu,
+    /// There is no GPU of this number.
+    #[error("there is no GPU {ordinal}: the driver finds {count}, and counts from 0")]
+    UnknownGpu {
+        /// Number asked for.
+        ordinal: usize,
+        /// Number of GPUs.
+        count: usize,
+    },
+    /// The GPU is older than what the kernels are compiled for.
+    #[error("GPU {ordinal} ({name}) is too old: its compute capability is {major}.{minor}, and 7.0 is needed")]
+    OldGpu {
+        /// Its number.
+        ordinal: usize,
+        /// Its name.
+        name: String,
+        /// Compute capability.
+        major: i32,
+        /// Compute capability.
+        minor: i32,
+    },
+    /// The GPU is older than what convolutions in TF32 are compiled for.
+    #[error("GPU {ordinal} ({name}) has no TF32: its compute capability is {major}.{minor}, and 8.0 is needed")]
+    NoTf32 {
+        /// Its number.
+        ordinal: usize,
+        /// Its name.
+        name: String,
+        /// Compute capability.
+        major: i32,
+        /// Compute capability.
+        minor: i32,
+    },
+    /// A driver call failed.
+    #[error("the NVIDIA driver failed in {call}: {error}")]
+    Driver {
+        /// What was called.
+        call: &'static str,
+        /// The driver's name of the error.
+        error: String,
+    },
+}
+
+/// The driver's name of an error.
+fn error_name(error: DriverError) -> String {
+    match error.error_name() {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => format!("error {}", error.0 as u32),
+    }
+}
+
+/// Turns a driver's error into ours.
+pub(super) fn check<T>(call: &'static str, result: Result<T, DriverError>) -> Result<T, CudaError> {
+    result.map_err(|error| CudaError::Driver { call, error: error_name(error) })
+}
+
+/// The value of a call that fails only if the GPU or its driver does. A pass has no way to report that, and no way to go on.
+pub(super) fn expect<T>(call: &'static str, result: Result<T, DriverError>) -> T {
+    check(call, result)
+        .unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
+}
+
+/// Whether there is a driver, and a GPU `ordinal`.
+pub(crate) fn check_gpu(ordinal: usize) -> Result<(), CudaError> {
+    match device_count()? {
+        0 => Err(CudaError::NoGpu),
+        count if ordinal < count => Ok(()),
+        count => Err(CudaError::UnknownGpu { ordinal, count }),
+    }
+}
+
+/// GPUs that the driver finds; may be 0.
+pub(crate) fn device_count() -> Result<usize, CudaError> {
+    // SAFETY: loads the driver library; its initialisers are NVIDIA's concern. Without this question, cudarc would panic where
+    // there is none.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    match result::init().and_then(|()| result::device::get_count()) {
+        Ok(count) => Ok(count.max(0) as usize),
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        Err(error) => check("cuInit", Err(error)),
+    }
+}
+
+/// A GPU with a context and a stream.
+pub(crate) struct Device {
+    /// Before the context, without which it cannot be destroyed.
+    pub(crate) stream: OwnedStream,
+    context: Arc<CudaContext>,
+    modules: Vec<sys::CUmodule>,
+    pub(crate) name: String,
+    pub(crate) capability: (i32, i32),
+}
+
+/// A stream, which does not wait for others. Its device is bound when it is made, and when it is dropped.
+pub(crate) struct OwnedStream(pub(crate) sys::CUstream);
+
+// SAFETY: the driver may be called from any thread; the handle is only handed to it.
+unsafe impl Send for OwnedStream {}
+// SAFETY: as above; the driver locks.
+unsafe impl Sync for OwnedStream {}
+
+impl OwnedStream {
+    pub(super) fn new() -> OwnedStream {
+        expect("cuStreamCreate", OwnedStream::try_new())
+    }
+
+    fn try_new() -> Result<OwnedStream, DriverError> {
+        result::stream::create(result::stream::StreamKind::NonBlocking).map(OwnedStream)
+    }
+}
+
+impl Drop for OwnedStream {
+    fn drop(&mut self) {
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: the stream is alive, and not used again.
+        let _ = unsafe { result::stream::destroy(self.0) };
+    }
+}
+
+/// Memory of the device that is bound, not initialised.
+///
+/// # Errors
+/// [`OutOfMemory`] if there is not enough.
+pub(super) fn allocate(bytes: usize) -> Result<CUdeviceptr, OutOfMemory> {
+    // SAFETY: only an address on the device is returned; to read there is for kernels and copies, whose callers answer for it.
+    match unsafe { result::malloc_sync(bytes) } {
+        Ok(address) => Ok(address),
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(OutOfMemory { bytes, device: "the GPU" }),
+        Err(error) => expect("cuMemAlloc", Err(error)),
+    }
+}
+
+// SAFETY: the driver may be called from any thread; the handles are only handed to it.
+unsafe impl Send for Device {}
+// SAFETY: as above; the driver locks.
+unsafe impl Sync for Device {}
+
+impl Device {
+    pub(crate) fn new(ordinal: usize) -> Result<Device, CudaError> {
+        check_gpu(ordinal)?;
+        let context = check("cuDevicePrimaryCtxRetain", CudaContext::new(ordinal))?;
+        let name = check("cuDeviceGetName", context.name())?;
+        let capability = check("cuDeviceGetAttribute", context.compute_capability())?;
+        let (major, minor) = capability;
+        if major < 7 {
+            return Err(CudaError::OldGpu { ordinal, name, major, minor });
+        }
+        let stream = check("cuStreamCreate", OwnedStream::try_new())?;
+        Ok(Device { context, stream, modules: Vec::new(), name, capability })
+    }
+
+    /// Makes this device the one that this thread's driver calls mean.
+    pub(crate) fn bind(&self) {
+        expect("cuCtxSetCurrent", self.context.bind_to_thread());
+    }
+
+    /// Compiles a module for this GPU and loads it.
+    pub(crate) fn load(&mut self, ptx: &'static str) -> Result<Module, CudaError> {
+        let ptx = CStr::from_bytes_with_nul(ptx.as_bytes()).expect("PTX that ends with its only zero byte");
+        // SAFETY: the image is text that ends with a zero byte.
+        let module = check("cuModuleLoadData", unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
+        self.modules.push(module);
+        Ok(Module(module))
+    }
+
+    /// Waits until everything that was started has ended.
+    pub(crate) fn synchronize(&self) {
+        self.bind();
+        // SAFETY: the stream is alive.
+        expect("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream.0) });
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: stream and modules are alive, and the modules not used again.
+        unsafe {
+            let _ = self.context.bind_to_thread();
+            let _ = result::stream::synchronize(self.stream.0);
+            for &module in &self.modules {
+                let _ = result::module::unload(module);
+            }
+        }
+    }
+}
+
+/// A loaded module, as long as its [`Device`] lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Module(sys::CUmodule);
+
+impl Module {
+    /// A kernel by name.
+    pub(super) fn function(self, name: &str) -> Result<sys::CUfunction, CudaError> {
+        let name = CString::new(name).expect("names of kernels have no zero byte");
+        // SAFETY: the module is loaded.
+        check("cuModuleGetFunction", unsafe { result::module::get_function(self.0, name) })
+    }
+}

@@ -1,0 +1,178 @@
+//! Device memory: an allocation for each region, the way to it from the host, and what is recorded of the passes in it.
+
+use super::device::{Device, allocate, expect};
+use super::graph::{Graph, Recording};
+use super::upload::Uploads;
+use crate::{OutOfMemory, Span};
+use cudarc::driver::result;
+use cudarc::driver::sys::CUdeviceptr;
+use std::sync::Arc;
+
+/// Address of f32 values on the device, as kernels take it. 0 for an operand that is absent.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ptr(CUdeviceptr);
+
+/// f32 values on the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) ptr: Ptr,
+    pub(crate) len: usize,
+}
+
+#[cfg(feature = "nccl")]
+impl Ptr {
+    /// As libraries other than the driver take it.
+    pub(crate) fn as_mut_ptr(self) -> *mut std::ffi::c_void {
+        std::ptr::without_provenance_mut(self.0 as usize)
+    }
+}
+
+impl Slice {
+    /// An operand that is absent.
+    pub(crate) const EMPTY: Slice = Slice { ptr: Ptr(0), len: 0 };
+
+    /// Whether 16 bytes can be read at once, at every multiple of 4 elements.
+    pub(crate) fn is_aligned(self) -> bool {
+        self.ptr.0.is_multiple_of(16)
+    }
+
+    /// The part from `offset` on.
+    pub(crate) fn from(self, offset: usize) -> Slice {
+        assert!(offset <= self.len, "{offset} of {}", self.len);
+        Slice { ptr: Ptr(self.ptr.0 + (offset * size_of::<f32>()) as u64), len: self.len - offset }
+    }
+
+    /// Asserts that a workspace has so many elements.
+    pub(crate) fn scratch(self, len: usize) -> Slice {
+        assert!(self.len >= len, "workspace of {} elements, {len} needed", self.len);
+        self
+    }
+}
+
+/// The regions of a [`Cuda`](crate::Cuda) backend's memory.
+pub struct CudaMemory {
+    device: Arc<Device>,
+    /// Address and elements of each region. The address is 0 if there are none: the driver refuses to allocate nothing.
+    regions: Vec<(CUdeviceptr, usize)>,
+    /// Copies from the host; none if there is nothing to copy to.
+    uploads: Option<Uploads>,
+    /// What is known of the passes of each number.
+    recordings: Vec<Recording>,
+}
+
+impl CudaMemory {
+    pub(crate) fn new(device: &Arc<Device>, lens: &[usize]) -> Result<CudaMemory, OutOfMemory> {
+        device.bind();
+        let regions = Vec::with_capacity(lens.len());
+        let mut memory = CudaMemory { device: Arc::clone(device), regions, uploads: None, recordings: Vec::new() };
+        for &len in lens {
+            let bytes = len.saturating_mul(size_of::<f32>());
+            if len == 0 {
+                memory.regions.push((0, 0));
+                continue;
+            }
+            let address = allocate(bytes)?;
+            memory.regions.push((address, len));
+            // SAFETY: the allocation has so many bytes.
+            expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream.0) });
+        }
+        let longest = lens.iter().copied().max().unwrap_or(0);
+        memory.uploads = if longest > 0 { Some(Uploads::new(longest)?) } else { None };
+        Ok(memory)
+    }
+
+    /// The elements of a span.
+    ///
+    /// # Panics
+    /// If the span is not inside its region.
+    fn slice(&self, span: Span) -> Slice {
+        if span.is_empty() {
+            return Slice::EMPTY;
+        }
+        let (address, len) = self.regions[span.region.0 as usize];
+        assert!(span.offset <= len && span.len <= len - span.offset, "{span:?} exceeds its region of {len} elements");
+        // Kernels index the elements of an operand with 32 bits.
+        assert!(span.len <= i32::MAX as usize, "{span:?} is too long for a CUDA kernel");
+        Slice { ptr: Ptr(address + (span.offset * size_of::<f32>()) as u64), len: span.len }
+    }
+
+    /// The operands of one pass, whose contract has been checked.
+    ///
+    /// # Panics
+    /// If a span is not inside its region.
+    pub(crate) fn slices<const N: usize>(&self, spans: [Span; N]) -> [Slice; N] {
+        spans.map(|span| self.slice(span))
+    }
+
+    /// Copies to the device. Returns when `src` has been read, often before the copy begins.
+    pub(crate) fn write(&mut self, dst: Span, src: &[f32]) {
+        let to = self.slice(dst);
+        assert_eq!(to.len, src.len(), "{dst:?}");
+        if let Some(uploads) = self.uploads.as_mut().filter(|_| to.len > 0) {
+            self.device.bind();
+            // SAFETY: the slice is inside its allocation, which holds f32.
+            unsafe { uploads.write(&self.device, to.ptr.0, src) };
+        }
+    }
+
+    /// Copies from the device, and waits until it has arrived.
+    pub(crate) fn read(&self, src: Span, dst: &mut [f32]) {
+        let from = self.slice(src);
+        assert_eq!(from.len, dst.len(), "{src:?}");
+        if from.len > 0 {
+            self.device.bind();
+            // SAFETY: the slice is inside its allocation, which holds f32; `dst` is borrowed until the copy has ended.
+            expect("cuMemcpyDtoHAsync", unsafe { result::memcpy_dtoh_async(dst, from.ptr.0, self.device.stream.0) });
+            self.device.synchronize();
+        }
+    }
+
+    /// Starts passes that are the same ones, in this memory, whenever they have this number: as a graph if the driver can make one of them,
+    /// else one by one.
+    pub(crate) fn replay(&mut self, number: usize, passes: &mut dyn FnMut(&mut CudaMemory)) {
+        if self.recordings.len() <= number {
+            self.recordings.resize_with(number + 1, Recording::default);
+        }
+        let device = Arc::clone(&self.device);
+        device.bind();
+        let recording = match &self.recordings[number] {
+            Recording::Graph(graph) => return graph.launch(&device),
+            Recording::Refused => return passes(self),
+            Recording::New => {
+                passes(self);
+                Recording::Run
+            }
+            Recording::Run => match Graph::record(&device, || passes(self)) {
+                Some(graph) => {
+                    graph.launch(&device);
+                    Recording::Graph(graph)
+                }
+                None => {
+                    passes(self);
+                    Recording::Refused
+                }
+            },
+        };
+        self.recordings[number] = recording;
+    }
+}
+
+impl Drop for CudaMemory {
+    fn drop(&mut self) {
+        self.device.bind();
+        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // SAFETY: the allocations are alive, and not used again: what uses them has ended, and copies from the host are ordered
+        // before what the stream of the passes does with them.
+        unsafe {
+            let _ = result::stream::synchronize(self.device.stream.0);
+            for (address, len) in self.regions.drain(..) {
+                if len > 0 {
+                    let _ = result::free_sync(address);
+                }
+            }
+        }
+        self.recordings.clear();
+        self.uploads = None;
+    }
+}

@@ -1,0 +1,129 @@
+//! Tests of copies and recordings, on a GPU or the driver emulator. The emulator runs them with a device that is early
+//! or late, and with a driver that records nothing.
+
+use crate::add::Scale;
+use crate::testing::{Path, is_tested, normal, paths};
+use crate::{Backend, Context, Cuda, CudaMemory, Region, Span, Write};
+
+/// The GPU, if there is one.
+fn cuda() -> Option<Cuda> {
+    paths().find_map(|path| match path {
+        Path::Cuda(cuda) => Some(cuda.clone()),
+        Path::Cpu(_) => None,
+    })
+}
+
+/// `y (+)= weight x`
+fn scale(cuda: &Cuda, memory: &mut CudaMemory, weight: f64, [x, y]: [Span; 2], write: Write) {
+    cuda.run(memory, &Scale { weight, x, y, write }.into(), Context::NONE);
+}
+
+const fn all(region: u8, len: usize) -> Span {
+    Span::new(Region(region), 0, len)
+}
+
+/// More copies than there is pinned memory for. The host overwrites each one's source as soon as the call returns, and
+/// a pass after each reads what it wrote. Some are longer than a piece of pinned memory.
+#[test]
+fn copies_arrive_in_turn_with_the_passes() {
+    let Some(cuda) = cuda() else { return };
+    let cases = [(1, 40), (1000, 40), ((1 << 18) + 1, 5), ((1 << 20) + 3, 3)];
+    for (len, copies) in cases.into_iter().filter(|(len, _)| is_tested(*len)) {
+        let mut memory = cuda.allocate(&[len, len, len]).unwrap();
+        let [x, sum] = [0, 1].map(|region| all(region, len));
+        let mut values = vec![0.0f32; len];
+        let mut want = vec![0.0f32; len];
+        for copy in 0..copies {
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = ((i * 7 + copy * 13) % 101) as f32);
+            want.iter_mut().zip(&values).for_each(|(want, value)| *want += (copy + 1) as f32 * value);
+            cuda.write(&mut memory, x, &values);
+            values.fill(f32::NAN);
+            scale(&cuda, &mut memory, (copy + 1) as f64, [x, sum], Write::Add);
+        }
+        let mut got = vec![0.0f32; len];
+        cuda.read(&memory, sum, &mut got);
+        assert!(got == want, "{copies} copies of {len} elements");
+    }
+}
+
+/// The span is inside a region, at an offset that no vector divides. The rest of the region stays as it is.
+#[test]
+fn a_copy_writes_its_span_and_no_more() {
+    let Some(cuda) = cuda() else { return };
+    let mut memory = cuda.allocate(&[9]).unwrap();
+    cuda.write(&mut memory, Span::new(Region(0), 3, 2), &[1.0, 2.0]);
+    cuda.write(&mut memory, Span::EMPTY, &[]);
+    let mut got = [f32::NAN; 9];
+    cuda.read(&memory, all(0, 9), &mut got);
+    assert_eq!(got, [0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+/// The passes of two numbers in turn, with copies between them. A recording reads what memory holds when it is
+/// launched, not what it held when it was made.
+#[test]
+fn recorded_passes_do_what_they_did() {
+    let Some(cuda) = cuda() else { return };
+    let len = 1000;
+    let [x, a, b] = [0, 1, 2].map(|region| all(region, len));
+    let run = |cuda: &Cuda, expected_calls: usize| {
+        let mut memory = cuda.allocate(&[len; 3]).unwrap();
+        let mut calls = [0; 2];
+        for round in 0..5 {
+            cuda.write(&mut memory, x, &normal(round, len));
+            for (number, y) in [a, b].into_iter().enumerate() {
+                cuda.replay(&mut memory, number, &mut |memory| {
+                    calls[number] += 1;
+                    scale(cuda, memory, 0.1, [x, y], Write::Add);
+                    scale(cuda, memory, 3.0 + number as f64, [y, y], Write::Set);
+                });
+            }
+        }
+        assert_eq!(calls, [expected_calls; 2]);
+        [a, b].map(|y| {
+            let mut got = vec![0.0f32; len];
+            cuda.read(&memory, y, &mut got);
+            got.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        })
+    };
+    // They run the first time, and are recorded the second time.
+    let recorded = run(&cuda, if makes_graphs() { 2 } else { 5 });
+    let plain = run(&cuda.clone().without_graphs(), 5);
+    assert!(recorded == plain, "other bits than without graphs");
+    assert!(recorded[0] != recorded[1], "the two numbers' passes differ");
+}
+
+/// While one thread records, another one computes on the same device, in memory of its own.
+#[test]
+fn a_recording_has_nothing_of_other_threads() {
+    let Some(cuda) = cuda() else { return };
+    let len = 100;
+    let [x, y] = [0, 1].map(|region| all(region, len));
+    let [mut memory, mut others] = [(); 2].map(|()| cuda.allocate(&[len; 2]).unwrap());
+    cuda.fill(&mut memory, x, 1.0);
+    cuda.fill(&mut others, x, 1.0);
+    let read = |memory: &_| {
+        let mut got = vec![0.0f32; len];
+        cuda.read(memory, y, &mut got);
+        got
+    };
+    let most = if makes_graphs() { 2 } else { 4 };
+    for round in 1..=4 {
+        cuda.replay(&mut memory, 0, &mut |memory| {
+            scale(&cuda, memory, 1.0, [x, y], Write::Add);
+            let other = std::thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    scale(&cuda, &mut others, 1.0, [x, y], Write::Add);
+                    read(&others)
+                });
+                other.join().unwrap()
+            });
+            assert!(round <= most && other == vec![round as f32; len], "in round {round}");
+        });
+        assert!(read(&memory) == vec![round as f32; len], "after round {round}");
+    }
+}
+
+/// Whether the driver records passes: the emulator may be told not to.
+fn makes_graphs() -> bool {
+    std::env::var_os("CUDA_EMULATOR_CAPTURE").is_none_or(|value| value != "refuse")
+}

@@ -1,0 +1,7 @@
+//! What the CPU's implementations of all passes stand on: instruction set, threads and scratch.
+
+mod cpu;
+mod scratch;
+
+pub use cpu::{Cpu, CpuError};
+pub(crate) use scratch::{as_f64, distinct, f64_workspace_len, scratch};

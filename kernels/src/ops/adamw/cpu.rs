@@ -1,0 +1,80 @@
+//! SIMD implementation of the [module documentation](super)'s equations.
+
+use super::params::{AdamWParams, Constants};
+use crate::host::Cpu;
+use crate::loops::TASK_LEN;
+use crate::parallel::SharedSlice;
+use crate::simd::{Kernel, Simd};
+
+/// One step.
+pub(super) fn step(cpu: &Cpu, p: &AdamWParams, param: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+    let len = grad.len();
+    let constants = Constants::new(p);
+    let [param, m, v] = [param, m, v].map(SharedSlice::new);
+    cpu.pool.for_each(len.div_ceil(TASK_LEN), |task| {
+        let start = task * TASK_LEN;
+        let len = TASK_LEN.min(len - start);
+        // SAFETY: tasks do not overlap.
+        let [param, m, v] = [param, m, v].map(|shared| unsafe { shared.slice(start, len) });
+        cpu.isa.dispatch(Step { constants, param, grad: &grad[start..start + len], m, v });
+    });
+}
+
+struct Step<'a> {
+    constants: Constants,
+    param: &'a mut [f32],
+    grad: &'a [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+}
+
+impl Kernel for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let len = self.grad.len();
+        assert!(self.param.len() == len && self.m.len() == len && self.v.len() == len);
+        let (param, grad) = (self.param.as_mut_ptr(), self.grad.as_ptr());
+        let (m, v) = (self.m.as_mut_ptr(), self.v.as_mut_ptr());
+        let mut i = 0;
+        while i + S::LANES <= len {
+            // SAFETY: LANES elements at `i` are inside all four.
+            unsafe {
+                let state = [s.load(param.add(i)), s.load(grad.add(i)), s.load(m.add(i)), s.load(v.add(i))];
+                let [new_param, new_m, new_v] = update(s, &self.constants, state);
+                s.store(param.add(i), new_param);
+                s.store(m.add(i), new_m);
+                s.store(v.add(i), new_v);
+            }
+            i += S::LANES;
+        }
+        let rest = len - i;
+        if rest > 0 {
+            // SAFETY: as above, with `rest` elements.
+            unsafe {
+                let load = [param.cast_const(), grad, m.cast_const(), v.cast_const()];
+                let mut state = [s.splat(0.0); 4];
+                for (value, pointer) in state.iter_mut().zip(load) {
+                    *value = s.load_partial(pointer.add(i), rest);
+                }
+                let [new_param, new_m, new_v] = update(s, &self.constants, state);
+                s.store_partial(param.add(i), new_param, rest);
+                s.store_partial(m.add(i), new_m, rest);
+                s.store_partial(v.add(i), new_v, rest);
+            }
+        }
+    }
+}
+
+/// The new `[param, m, v]`. `m` moves the fraction `1 - beta1` of its distance from the gradient, and `v` likewise from
+/// its square, since `1 - beta` is precise in f32. `beta` is not: 0.999 is off by 1e-5 of `1 - beta`, which would be
+/// the relative error of a settled `v`.
+#[inline(always)]
+fn update<S: Simd>(s: S, c: &Constants, [param, grad, m, v]: [S::F32; 4]) -> [S::F32; 3] {
+    let m = s.mul_add(s.splat(c.new_m), s.sub(grad, m), m);
+    let v = s.mul_add(s.splat(c.new_v), s.sub(s.mul(grad, grad), v), v);
+    let denominator = s.mul_add(s.sqrt(v), s.splat(c.correction), s.splat(c.eps));
+    let change = s.div(s.mul(s.splat(c.rate), m), denominator);
+    [s.sub(s.mul(s.splat(c.decay), param), change), m, v]
+}

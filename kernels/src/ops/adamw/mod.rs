@@ -1,0 +1,82 @@
+//! One step of AdamW over flat arrays of parameters. At step `t` (the first is 1):
+//!
+//! ```text
+//! param -= lr weight_decay param
+//! m = beta1 m + (1 - beta1) grad          v = beta2 v + (1 - beta2) grad^2
+//! param -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
+//! ```
+//!
+//! `m` and `v` are the optimizer's state. Aliasing: all operands are disjoint.
+//! Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, in the order of PyTorch's `AdamW`.
+
+mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+mod params;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use params::AdamWParams;
+
+#[cfg(feature = "cuda")]
+use crate::gpu::{CudaMemory, Gpu};
+use crate::host::Cpu;
+use crate::memory::{HostMemory, Span};
+use crate::ops::finite;
+use crate::pass::{Context, Operands, Pass};
+
+/// One step, or none if a flag is up. All operands but the flag have the same length.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Constants.
+    pub params: AdamWParams,
+    /// Parameters, updated.
+    pub param: Span,
+    /// Their gradients.
+    pub grad: Span,
+    /// Mean of recent gradients, updated.
+    pub m: Span,
+    /// Mean of the squares of recent gradients, updated.
+    pub v: Span,
+    /// A [flag](crate::finite) that, if it is up, leaves everything as it is; may be absent.
+    pub unless: Span,
+}
+
+impl Pass for Step {
+    fn name(&self) -> &'static str {
+        "adamw.step"
+    }
+
+    fn operands(&mut self, visit: &mut Operands<'_>) {
+        visit.read([&mut self.grad, &mut self.unless]);
+        visit.update([&mut self.param, &mut self.m, &mut self.v]);
+    }
+
+    fn check(&self) {
+        let len = self.grad.len;
+        assert!(self.param.len == len && self.m.len == len && self.v.len == len, "lengths of {self:?}");
+        assert!(self.unless.len <= 1, "lengths of {self:?}");
+    }
+
+    fn reference(&self, memory: &mut HostMemory<f64>, _: Context) {
+        let ([grad, unless], [param, m, v]) = memory.views([self.grad, self.unless], [self.param, self.m, self.v]);
+        if !finite::is_raised(unless) {
+            reference::step(&self.params, param, grad, m, v);
+        }
+    }
+
+    fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, _: Context) {
+        let ([grad, unless], [param, m, v]) = memory.views([self.grad, self.unless], [self.param, self.m, self.v]);
+        if !finite::is_raised(unless) {
+            cpu::step(cpu, &self.params, param, grad, m, v);
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Gpu, memory: &mut CudaMemory, _: Context) {
+        let operands = memory.slices([self.param, self.grad, self.m, self.v]);
+        let [unless] = memory.slices([self.unless]);
+        gpu.kernels::<cuda::Kernels>().step(&gpu.device, &self.params, operands, unless);
+    }
+}

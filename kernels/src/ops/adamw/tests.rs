@@ -1,0 +1,81 @@
+//! Every path against the reference.
+
+use super::{AdamWParams, Step};
+use crate::Span;
+use crate::testing::{Bound, Operand, check, lengths, normal};
+
+/// Operands: param, grad, m, v and, if it is there, the flag.
+fn step(params: AdamWParams) -> impl Fn(&[Span]) -> Step {
+    move |o| {
+        let unless = o.get(4).copied().unwrap_or(Span::EMPTY);
+        Step { params, param: o[0], grad: o[1], m: o[2], v: o[3], unless }
+    }
+}
+
+const PARAMS: AdamWParams = AdamWParams { lr: 3e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 1 };
+
+#[test]
+fn a_step_equals_the_reference() {
+    for number in [1, 2, 1000, 1_000_000] {
+        for weight_decay in [0.0, 0.01] {
+            for len in lengths() {
+                let p = AdamWParams { step: number, weight_decay, ..PARAMS };
+                let (param, grad, m) = (normal(1, len), normal(2, len), normal(3, len));
+                let v: Vec<f32> = normal(4, len).iter().map(|x| x * x).collect();
+                let of = |x: &[f32]| x.iter().map(|x| f64::from(x.abs())).collect::<Vec<_>>();
+                let sum = |a: &[f32], b: &[f32]| of(a).iter().zip(of(b)).map(|(a, b)| a + b).collect::<Vec<_>>();
+                let squares: Vec<f32> = grad.iter().map(|g| g * g).collect();
+                // The change of a parameter is off by a few roundings. Its size is at most lr (|m| + |g|) / sqrt(v') /
+                // c1, with the `v'` after the step: much less than the parameter, unless that is tiny.
+                let (c1, c2) = p.bias_corrections();
+                let change = |i: usize| {
+                    let (m, v) = (m[i].abs() + grad[i].abs(), 0.999 * v[i] + 0.001 * squares[i]);
+                    f64::from(param[i].abs()) + p.lr / c1 * f64::from(m) / ((f64::from(v) / c2).sqrt() + p.eps)
+                };
+                let bounds = [
+                    Bound::each(12.0, (0..len).map(change).collect()),
+                    Bound::each(4.0, sum(&m, &grad)),
+                    Bound::each(5.0, sum(&v, &squares)),
+                ];
+                let operands = [Operand::InOut(param), Operand::In(grad), Operand::InOut(m), Operand::InOut(v)];
+                check(&step(p), &operands, &bounds);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flag_that_is_up_leaves_all_as_it_is() {
+    for len in lengths() {
+        let after = |flag: Option<f32>| {
+            let [param, grad, m, v] = [1, 2, 3, 4].map(|seed| normal(seed, len));
+            let v = v.iter().map(|x| x * x).collect();
+            let mut operands = vec![Operand::InOut(param), Operand::In(grad), Operand::InOut(m), Operand::InOut(v)];
+            operands.extend(flag.map(|flag| Operand::In(vec![flag])));
+            let bound = || Bound::absolute(1e9, 1.0);
+            let results = check(&step(PARAMS), &operands, &[bound(), bound(), bound()]);
+            results.into_iter().map(|operands| [0, 2, 3].map(|i| operands[i].clone())).collect::<Vec<_>>()
+        };
+        let before = [1, 3, 4].map(|seed| normal(seed, len).iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+        for up in [1.0, f32::NAN] {
+            for [param, m, v] in after(Some(up)) {
+                assert_eq!([&param, &m], [&before[0], &before[1]]);
+                assert!(v.iter().zip(&before[2]).all(|(v, x)| *v == f64::from((x * x) as f32)));
+            }
+        }
+        assert_eq!(after(Some(0.0)), after(None), "one that is down");
+    }
+}
+
+#[test]
+fn a_settled_optimizer_state_stays() {
+    // m = g and v = g^2 are a fixed point. With beta rounded to f32, v would move by 1e-5 of itself in the long run.
+    let operands = [vec![0.0; 5], vec![0.5; 5], vec![0.5; 5], vec![0.25; 5]];
+    let [param, grad, m, v] = operands;
+    let operands = [Operand::InOut(param), Operand::In(grad), Operand::InOut(m), Operand::InOut(v)];
+    let p = AdamWParams { step: 100_000, ..PARAMS };
+    for result in check(&step(p), &operands, &[Bound::relative(8.0), Bound::relative(0.0), Bound::relative(0.0)]) {
+        assert_eq!(result[2], [0.5; 5]);
+        assert_eq!(result[3], [0.25; 5]);
+    }
+}

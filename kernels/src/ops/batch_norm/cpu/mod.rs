@@ -1,0 +1,16 @@
+//! The passes on the CPU, with SIMD.
+//!
+//! Sums over rows are in f32 within a block of 256 rows, and in f64 from block to block, in the order of the rows. Each
+//! task leaves its sums in the workspace. They are then added up in the order of the tasks, so threads do not change a
+//! bit.
+
+mod backward;
+mod batch_stats;
+mod forward;
+mod sums;
+
+pub(super) use backward::{backward_input, backward_sums, coefficients, put_sums};
+pub(super) use batch_stats::{ForwardStats, batch_stats, forward_stats, update_running};
+pub(crate) use batch_stats::{finish_batch_stats, merge};
+pub(super) use forward::{apply, fold, inference};
+pub(super) use sums::workspace_len;

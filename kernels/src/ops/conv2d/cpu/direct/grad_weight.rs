@@ -1,0 +1,308 @@
+//! Weight gradient.
+//!
+//! The strips of all images are divided into a fixed number of shares. Each share sums into an array of its own, and at
+//! the end these are added to each other in their order, so the result does not depend on the threads. There may be too
+//! few strips to go round, or a weight so large that the arrays would take too much memory: then tasks share the
+//! weight, too.
+
+use super::axis::{Axis, Inputs, Segment};
+use super::outer::{OuterOperands, run_rows, run_vectors};
+use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
+use super::strip::{Image, Strip};
+use crate::host::Cpu;
+use crate::ops::conv2d::affine::Mapped;
+use crate::ops::conv2d::cpu::operands::WeightGradient;
+use crate::ops::conv2d::cpu::tasks::share;
+use crate::ops::conv2d::params::Conv2dParams;
+use crate::parallel::{Pool, SharedSlice};
+use crate::pass::Write;
+use crate::simd::{Isa, Kernel, Simd};
+
+/// Elements of the input and of `dy` of a strip, 128 KiB. Half and twice as many change the time by 3 % at most. In
+/// strips that stay in the first-level cache there are too few pixels: the sums' way to memory costs more than the
+/// second-level cache.
+const STRIP_LEN: usize = 32 * 1024;
+
+/// Elements of the sums of all shares.
+const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
+
+/// `dw (+)= x^T dy` for every tap
+pub(in super::super) fn grad_weight(cpu: &Cpu, gradient: WeightGradient<'_>, workspace: &mut [f32]) {
+    Plan::new(gradient.params, cpu.isa).run(cpu, gradient, workspace);
+}
+
+/// Scratch of [`grad_weight`], in elements.
+pub(in super::super) fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
+    Plan::new(p, cpu.isa).workspace_len(cpu)
+}
+
+/// How the pass is cut up. It depends on the shape and the instruction set alone.
+struct Plan {
+    p: Conv2dParams,
+    isa: Isa,
+    lanes: usize,
+    axes: [Axis; 2],
+    /// Channels of a group.
+    inputs: usize,
+    outputs: usize,
+    /// Strips of rows and of columns.
+    strips: [usize; 2],
+    /// Shares of the strips, each with sums of its own.
+    strip_shares: usize,
+    /// Tasks that share the pieces of the weight.
+    weight_shares: usize,
+    /// Elements of a strip's input and of its `dy`.
+    x_len: usize,
+    dy_len: usize,
+}
+
+impl Plan {
+    fn new(p: &Conv2dParams, isa: Isa) -> Plan {
+        let p = flattened(p);
+        let axes = [Axis::forward(p.p, p.r, p.stride_h, p.pad_h), Axis::forward(p.q, p.s, p.stride_w, p.pad_w)];
+        let outputs = p.k / p.groups;
+        let isa = isa_for(isa, outputs);
+        let mut plan = Plan {
+            p,
+            isa,
+            lanes: isa.lanes(),
+            axes,
+            inputs: p.c / p.groups,
+            outputs,
+            strips: [1; 2],
+            strip_shares: 1,
+            weight_shares: 1,
+            x_len: 0,
+            dy_len: 0,
+        };
+        let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
+        plan.strips = strips(&axes, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
+        let wanted = wanted_tasks(p.flops());
+        plan.strip_shares = wanted.min(plan.image_strips()).min(MAX_SUMS_LEN / plan.sums_len()).max(1);
+        plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());
+        let [rows, columns] = [0, 1].map(|dim| axes[dim].count.div_ceil(plan.strips[dim]));
+        // Vectors of a narrow register block reach behind the last pixel.
+        let x_len = axes[0].in_len(rows) * axes[1].in_len(columns) * plan.inputs + plan.lanes;
+        plan.x_len = x_len.next_multiple_of(LINE);
+        plan.dy_len = (rows * columns * dy_pixel).next_multiple_of(LINE);
+        plan
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.outputs <= MAX_NARROW
+    }
+
+    /// Values of the input that a row of taps meets.
+    fn depth(&self) -> usize {
+        self.p.s * self.inputs
+    }
+
+    /// `[from a tap row's sums to those of the next, from a row of a register block to the next]`
+    fn sums_strides(&self) -> [usize; 2] {
+        if self.is_narrow() {
+            let depth = self.depth().next_multiple_of(self.lanes);
+            [depth, self.p.r * depth]
+        } else {
+            let outputs = self.outputs.next_multiple_of(self.lanes);
+            [self.depth() * outputs, outputs]
+        }
+    }
+
+    /// Elements of the sums of a group: `[tap row][tap column][input channel][output channel]`, or if there are few
+    /// outputs `[output channel][tap row][tap column][input channel]`, the last dimension in whole vectors.
+    fn group_sums_len(&self) -> usize {
+        let [tap_row, row] = self.sums_strides();
+        if self.is_narrow() { self.outputs * row } else { self.p.r * tap_row }
+    }
+
+    /// Elements of the sums of a share.
+    fn sums_len(&self) -> usize {
+        (self.p.groups * self.group_sums_len()).next_multiple_of(LINE)
+    }
+
+    fn image_strips(&self) -> usize {
+        self.p.n * self.strips[0] * self.strips[1]
+    }
+
+    /// Pieces of the weight that tasks can share: one for each tap row and panel of output channels.
+    fn weight_pieces(&self) -> usize {
+        self.p.r * if self.is_narrow() { 1 } else { self.outputs.div_ceil(PANEL_VECTORS * self.lanes) }
+    }
+
+    fn workspace_len(&self, cpu: &Cpu) -> usize {
+        LINE + self.strip_shares * self.sums_len() + cpu.pool.threads() * (self.x_len + self.dy_len)
+    }
+
+    fn run(&self, cpu: &Cpu, gradient: WeightGradient<'_>, workspace: &mut [f32]) {
+        let WeightGradient { x, dy, dw, write, .. } = gradient;
+        let (sums, rest) = aligned(workspace).split_at_mut(self.strip_shares * self.sums_len());
+        let scratch = &mut rest[..cpu.pool.threads() * (self.x_len + self.dy_len)];
+        if self.image_strips() == 0 {
+            sums.fill(0.0);
+        }
+        let shared = SharedSlice::new(sums);
+        cpu.pool.for_each_with_scratch(self.strip_shares * self.weight_shares, scratch, |task, scratch| {
+            let (strip_share, weight_share) = (task / self.weight_shares, task % self.weight_shares);
+            let sums = shared.as_mut_ptr().wrapping_add(strip_share * self.sums_len());
+            self.isa.dispatch(Task { plan: self, x, dy, sums, strip_share, weight_share, scratch });
+        });
+        self.reduce(&cpu.pool, sums, dw, write);
+    }
+
+    /// `dw (+)= sum of the sums of all shares`, in their order.
+    fn reduce(&self, pool: &Pool, sums: &[f32], dw: &mut [f32], write: Write) {
+        /// Rows of a task.
+        const ROWS: usize = 64;
+        let (rows, k) = (self.p.r * self.depth(), self.p.k);
+        let [tap_row, sums_row] = self.sums_strides();
+        let shared = SharedSlice::new(dw);
+        pool.for_each(rows.div_ceil(ROWS), |task| {
+            for row in task * ROWS..rows.min((task + 1) * ROWS) {
+                // SAFETY: every task has its own rows.
+                let dw = unsafe { shared.slice(row * k, k) };
+                if write == Write::Set {
+                    dw.fill(0.0);
+                }
+                let (r, i) = (row / self.depth(), row % self.depth());
+                for (group, dw) in dw.chunks_exact_mut(self.outputs).enumerate() {
+                    for sums in sums.chunks_exact(self.sums_len()) {
+                        let sums = &sums[group * self.group_sums_len() + r * tap_row..];
+                        if self.is_narrow() {
+                            let sums = sums[i..].iter().step_by(sums_row);
+                            dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw += sum);
+                        } else {
+                            dw.iter_mut().zip(&sums[i * sums_row..]).for_each(|(dw, sum)| *dw += sum);
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// A share of the strips, for a share of the weight.
+struct Task<'a> {
+    plan: &'a Plan,
+    x: Mapped<&'a [f32]>,
+    dy: Mapped<&'a [f32]>,
+    /// The sums of the share of the strips, of which other tasks may write other pieces.
+    sums: *mut f32,
+    strip_share: usize,
+    weight_share: usize,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let plan = self.plan;
+        let p = &plan.p;
+        let (x_scratch, dy_scratch) = self.scratch.split_at_mut(plan.x_len);
+        let strips = share(plan.image_strips(), plan.strip_shares, self.strip_share);
+        for strip in strips.clone() {
+            let n = strip / (plan.strips[0] * plan.strips[1]);
+            let index = [strip / plan.strips[1] % plan.strips[0], strip % plan.strips[1]];
+            let segments = [0, 1].map(|dim| plan.axes[dim].segment(plan.strips[dim], index[dim]));
+            let x = Image::new(self.x, n, [p.h, p.w], p.c);
+            let dy = Image::new(self.dy, n, [p.p, p.q], p.k);
+            for group in 0..p.groups {
+                let x = plan.x_strip(s, &x, &segments, group, x_scratch);
+                let dy = plan.dy_strip(s, &dy, &segments, group, dy_scratch);
+                // SAFETY: the group's sums are inside the share's.
+                let sums = unsafe { self.sums.add(group * plan.group_sums_len()) };
+                for piece in share(plan.weight_pieces(), plan.weight_shares, self.weight_share) {
+                    // SAFETY: `x` and `dy` are the strips of `segments`; no other task has this share's sums of this
+                    // piece.
+                    unsafe { plan.run_piece(s, piece, x, dy, &segments, sums, strip > strips.start) };
+                }
+            }
+        }
+    }
+}
+
+impl Plan {
+    #[inline(always)]
+    fn x_strip<S: Simd>(&self, s: S, x: &Image, segments: &[Segment; 2], group: usize, scratch: &mut [f32]) -> Strip {
+        let channels = group * self.inputs..(group + 1) * self.inputs;
+        let inputs = segments.each_ref().map(|segment| segment.inputs);
+        // A row of taps must be contiguous, and vectors of a narrow register block reach behind the last pixel.
+        let in_place = (self.p.groups == 1 || self.p.s == 1) && !self.is_narrow();
+        (in_place.then(|| x.strip(inputs, channels.clone())).flatten())
+            .unwrap_or_else(|| x.copy_strip(s, inputs, channels.clone(), self.inputs, scratch))
+    }
+
+    #[inline(always)]
+    fn dy_strip<S: Simd>(&self, s: S, dy: &Image, segments: &[Segment; 2], group: usize, scratch: &mut [f32]) -> Strip {
+        let channels = group * self.outputs..(group + 1) * self.outputs;
+        let outputs = segments
+            .each_ref()
+            .map(|segment| Inputs { first: segment.outputs.start as isize, len: segment.outputs.len() });
+        // Outputs are rows of a register block that is narrow, and whole vectors of one that is not.
+        let pixel = if self.is_narrow() { self.outputs } else { self.outputs.next_multiple_of(self.lanes) };
+        let in_place = if pixel == self.outputs { dy.strip(outputs, channels.clone()) } else { None };
+        match in_place {
+            Some(strip) => strip,
+            None => dy.copy_strip(s, outputs, channels, pixel, scratch),
+        }
+    }
+
+    /// Adds up a piece of a group's weight over the pixels of a strip.
+    ///
+    /// # Safety
+    /// `x` and `dy` must hold the inputs and outputs of the segments, `x` a vector more if the outputs are few, and
+    /// `sums` a group's sums, of which no one else reads or writes this piece's.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    unsafe fn run_piece<S: Simd>(
+        &self,
+        s: S,
+        piece: usize,
+        x: Strip,
+        dy: Strip,
+        segments: &[Segment; 2],
+        sums: *mut f32,
+        add: bool,
+    ) {
+        let (r, vector) = (piece % self.p.r, piece / self.p.r * PANEL_VECTORS);
+        let pixels = segments.each_ref().map(|segment| segment.outputs.len());
+        let [tap_row, sums_row] = self.sums_strides();
+        let (x_start, x_row, x_pixel) =
+            (x.start.wrapping_add(r * x.row), self.p.stride_h * x.row, self.p.stride_w * x.pixel);
+        // SAFETY: the strip of `x` has all taps of every output; the piece is one of the group's sums; the caller
+        // promised the rest.
+        unsafe {
+            let sums = sums.add(r * tap_row + vector * S::LANES);
+            if self.is_narrow() {
+                let operands = OuterOperands {
+                    a: dy.start,
+                    a_row: dy.row,
+                    a_pixel: dy.pixel,
+                    b: x_start,
+                    b_row: x_row,
+                    b_pixel: x_pixel,
+                    pixels,
+                    sums,
+                    sums_row,
+                    add,
+                };
+                run_vectors(s, operands, self.outputs, self.depth().div_ceil(S::LANES));
+            } else {
+                let operands = OuterOperands {
+                    a: x_start,
+                    a_row: x_row,
+                    a_pixel: x_pixel,
+                    b: dy.start.add(vector * S::LANES),
+                    b_row: dy.row,
+                    b_pixel: dy.pixel,
+                    pixels,
+                    sums,
+                    sums_row,
+                    add,
+                };
+                let vectors = (self.outputs.div_ceil(S::LANES) - vector).min(PANEL_VECTORS);
+                run_rows(s, operands, self.depth(), vectors);
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Weights in the order in which the register blocks use them.
+
+use super::axis::Axis;
+
+/// Where the weight `w[r,s,in,out]` of a correlation's kernel is, for one group.
+#[derive(Clone, Copy)]
+pub(super) struct KernelLayout {
+    /// Taps of a kernel row.
+    pub(super) kernel_columns: usize,
+    /// From a tap to the next.
+    pub(super) tap: usize,
+    /// From an input channel to the next.
+    pub(super) input: usize,
+    /// From an output channel to the next.
+    pub(super) output: usize,
+    /// Input channels of the group.
+    pub(super) inputs: usize,
+}
+
+/// Packs the weights of a panel of `outputs` channels, of which `weight` begins with the first:
+/// `[tap row][tap column][input channel][vectors of outputs]`, with zeros in the lanes behind the last output.
+pub(super) fn pack(axes: &[Axis; 2], layout: KernelLayout, outputs: usize, weight: &[f32], packed: &mut [f32]) {
+    if packed.is_empty() {
+        return;
+    }
+    let width = packed.len() / (axes[0].taps * axes[1].taps * layout.inputs);
+    let mut packed = packed.chunks_exact_mut(width);
+    for (row, column) in (0..axes[0].taps).flat_map(|r| (0..axes[1].taps).map(move |s| (r, s))) {
+        let tap = axes[0].kernel_tap(row) * layout.kernel_columns + axes[1].kernel_tap(column);
+        for input in 0..layout.inputs {
+            let weight = &weight[tap * layout.tap + input * layout.input..];
+            let packed = packed.next().expect("one vector for each tap and input");
+            let (packed, zeros) = packed.split_at_mut(outputs);
+            if layout.output == 1 {
+                packed.copy_from_slice(&weight[..outputs]);
+            } else {
+                packed.iter_mut().zip(weight.iter().step_by(layout.output)).for_each(|(packed, w)| *packed = *w);
+            }
+            zeros.fill(0.0);
+        }
+    }
+}
+
+/// Packs the weights of `outputs` channels that are too few to be lanes:
+/// `[tap row][output][tap column][input channel]`, each row of taps a whole number of vectors with zeros behind the
+/// last tap.
+pub(super) fn pack_narrow(axes: &[Axis; 2], layout: KernelLayout, outputs: usize, weight: &[f32], packed: &mut [f32]) {
+    if packed.is_empty() {
+        return;
+    }
+    let width = packed.len() / (axes[0].taps * outputs);
+    let mut packed = packed.chunks_exact_mut(width);
+    for (row, output) in (0..axes[0].taps).flat_map(|r| (0..outputs).map(move |k| (r, k))) {
+        let packed = packed.next().expect("one row for each tap row and output");
+        let (packed, zeros) = packed.split_at_mut(axes[1].taps * layout.inputs);
+        for (column, packed) in packed.chunks_exact_mut(layout.inputs).enumerate() {
+            let tap = axes[0].kernel_tap(row) * layout.kernel_columns + axes[1].kernel_tap(column);
+            let weight = &weight[tap * layout.tap + output * layout.output..];
+            packed.iter_mut().zip(weight.iter().step_by(layout.input)).for_each(|(packed, w)| *packed = *w);
+        }
+        zeros.fill(0.0);
+    }
+}

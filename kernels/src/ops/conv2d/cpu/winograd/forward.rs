@@ -1,0 +1,160 @@
+//! The forward pass of one block; with flipped taps, the input gradient's.
+
+use super::columns::{input_columns, input_tiles, load_channels};
+use super::gemm::{Matrix, Prefetch, multiply, steps};
+use super::geometry::{Block, Geometry, Scratch, skewed};
+use super::transform::Transform;
+use crate::ops::conv2d::affine::Mapped;
+use crate::ops::conv2d::tile::MAX_PARTS;
+use crate::parallel::SharedSlice;
+use crate::pass::Write;
+use crate::simd::{Kernel, Simd};
+use std::marker::PhantomData;
+
+/// Forward pass of one block.
+pub(super) struct ForwardTask<'a, T, const N: usize, const M: usize, const R: usize> {
+    pub(super) g: &'a Geometry,
+    /// Index of the block.
+    pub(super) index: usize,
+    pub(super) x: Mapped<&'a [f32]>,
+    pub(super) u: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) y: SharedSlice<'a, f32>,
+    pub(super) write: Write,
+    pub(super) scratch: Scratch<'a>,
+    pub(super) transform: PhantomData<T>,
+}
+
+impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kernel for ForwardTask<'_, T, N, M, R> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ForwardTask { g, index, x, u, bias, y, write, scratch, .. } = self;
+        let b = g.block(index);
+        let (c, k) = (g.c_padded(), g.k_padded());
+        let (tiles, width) = (b.rows * b.cols, M * b.cols);
+        let [in_rows, in_cols] = g.in_tiles(&b);
+        let in_stride = skewed(in_rows * (M * in_cols + R - 1) * c);
+        let (v_stride, m_stride) = (skewed(in_rows * in_cols * c), skewed(tiles * k));
+        let out_stride = skewed(b.rows * width * k);
+        let u_stride = skewed(g.depth() * k);
+        // Where the tiles that meet each part of the kernel are, from those that meet the first.
+        let mut offsets = [0; MAX_PARTS * MAX_PARTS];
+        let offsets = &mut offsets[..g.parts[0] * g.parts[1]];
+        for (part, offset) in offsets.iter_mut().enumerate() {
+            *offset = (part / g.parts[1] * in_cols + part % g.parts[1]) * c;
+        }
+        // A row of tiles is contiguous, and all of them are if there are no others between.
+        let runs = if in_cols == b.cols { 1 } else { b.rows };
+        let run = tiles / runs;
+        // Fetched on the way: what the next block reads, and what this one overwrites at its end.
+        let (reads, writes) = (g.new_input(index + 1, N, M), g.output(&b, M));
+        let steps = steps::<S>(run, g.depth(), g.k_vectors);
+        input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
+        for i in 0..N {
+            input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);
+            for j in 0..N {
+                let left = &scratch.in_tiles[j * v_stride..][..in_rows * in_cols * c];
+                let right = &u[(i * N + j) * u_stride..][..g.depth() * k];
+                let out = &mut scratch.out_tiles[j * m_stride..][..tiles * k];
+                for row in 0..runs {
+                    let left = Matrix { ptr: left[row * in_cols * c..].as_ptr(), stride: c };
+                    let out = Matrix { ptr: out[row * run * k..].as_mut_ptr(), stride: k };
+                    let product = [(i * N + j) * runs + row, N * N * runs];
+                    let prefetch = [
+                        Prefetch::new(x.values.as_ptr(), &reads, product, steps),
+                        Prefetch::new(y.as_mut_ptr(), &writes, product, steps),
+                    ];
+                    // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with the
+                    // last of the input tiles.
+                    unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
+                }
+            }
+            let out = &mut scratch.out_columns[i * out_stride..][..b.rows * width * k];
+            for tile in 0..tiles {
+                for v in (0..k).step_by(S::LANES) {
+                    let mut m = [s.splat(0.0); N];
+                    for (j, m) in m.iter_mut().enumerate() {
+                        // SAFETY: `multiply` wrote `tiles x k` values of each frequency.
+                        *m = unsafe { s.load(scratch.out_tiles.as_ptr().add(j * m_stride + tile * k + v)) };
+                    }
+                    for (j, m) in T::output(s, m).into_iter().enumerate() {
+                        // SAFETY: `(tile M + j) k + v + LANES` is at most `rows width k`.
+                        unsafe { s.store(out.as_mut_ptr().add((tile * M + j) * k + v), m) };
+                    }
+                }
+            }
+        }
+        let output = Output { g, bias, y, write, frequencies: scratch.out_columns, stride: out_stride };
+        output.store::<S, T, N, M, R>(s, &b);
+    }
+}
+
+/// What stores the pixels of a block. The frequencies are those of that block, and no other block has its pixels: only
+/// [`ForwardTask`] makes one.
+struct Output<'a> {
+    g: &'a Geometry,
+    bias: &'a [f32],
+    y: SharedSlice<'a, f32>,
+    write: Write,
+    /// Vertical frequencies of the block's columns, one `stride` elements behind the other.
+    frequencies: &'a [f32],
+    stride: usize,
+}
+
+impl Output<'_> {
+    /// Stores the vertical inverse transform of every column, and adds the bias.
+    #[inline(always)]
+    fn store<S: Simd, T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize>(self, s: S, b: &Block) {
+        let Output { g, bias, y, write, frequencies, stride } = self;
+        let (k, width) = (g.k_padded(), M * b.cols);
+        for row in 0..b.rows {
+            let (image, tile) = g.tile_row(b, row);
+            let height = M.min(g.p - tile * M);
+            let columns = width.min(g.q - b.col * M);
+            let mut rows: [*mut f32; M] = [std::ptr::null_mut(); M];
+            for (m, out) in rows.iter_mut().enumerate().take(height) {
+                let at = ((image * g.p + tile * M + m) * g.q + b.col * M) * g.k;
+                // SAFETY: no other block stores these pixels.
+                *out = unsafe { y.slice(at, columns * g.k) }.as_mut_ptr();
+            }
+            let from = frequencies[row * width * k..].as_ptr();
+            for column in 0..columns {
+                for v in 0..g.k_vectors {
+                    let mut f = [s.splat(0.0); N];
+                    for (i, f) in f.iter_mut().enumerate() {
+                        // SAFETY: there are `N` frequencies of `b.rows` rows of `width` padded pixels.
+                        *f = unsafe { s.load(from.add(i * stride + column * k + v * S::LANES)) };
+                    }
+                    let mut value = T::output(s, f);
+                    if !bias.is_empty() {
+                        // SAFETY: the bias has `k` values.
+                        let bias = unsafe { load_channels(s, bias.as_ptr(), v, g.k) };
+                        value = value.map(
+                            #[inline(always)]
+                            |value| s.add(value, bias),
+                        );
+                    }
+                    let at = column * g.k + v * S::LANES;
+                    // Whole tiles of whole vectors apart: the compiler unrolls them.
+                    if height == M && write == Write::Set && (v + 1) * S::LANES <= g.k {
+                        for (row, value) in rows.into_iter().zip(value) {
+                            // SAFETY: the row has `columns` pixels of `k` values.
+                            unsafe { s.store(row.add(at), value) };
+                        }
+                        continue;
+                    }
+                    let count = S::LANES.min(g.k - v * S::LANES);
+                    for (row, value) in rows.into_iter().zip(value).take(height) {
+                        // SAFETY: as above.
+                        unsafe {
+                            let old =
+                                if write == Write::Add { s.load_partial(row.add(at), count) } else { s.splat(0.0) };
+                            s.store_partial(row.add(at), s.add(old, value), count);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Micro-kernels of the products in the frequency domain.
+//!
+//! Both hold a register block of `ROWS x VECS` vectors: 12 x 2 on AVX-512 (24 of 32 registers, 2 for the right operand,
+//! the left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). They are compiled out of line, on their own. Inlined
+//! into the loop over blocks of tiles, LLVM keeps addresses in registers and spills accumulators, which halves the
+//! speed.
+//!
+//! Products leave most of the memory's bandwidth idle, so they also fetch what the next block of tiles reads: see
+//! [`Prefetch`].
+
+use crate::simd::{Isa, Kernel, Simd};
+use std::ops::Range;
+
+/// Rows of a register block.
+const fn max_rows(isa: Isa) -> usize {
+    match isa {
+        Isa::Portable => 3,
+        Isa::Avx2 => 6,
+        Isa::Avx512 => 12,
+    }
+}
+
+/// A `rows x columns` matrix of f32 whose rows are `stride` elements apart.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<P> {
+    pub(super) ptr: P,
+    pub(super) stride: usize,
+}
+
+/// Values in a cache line.
+const LINE: usize = 16;
+
+/// Values that are used soon after a product, brought into L2 while it runs: `step` values, a cache line at most, each
+/// time its inner loop goes round. (All at once before each product, the weight gradient takes 4 % longer, the other
+/// passes the same.)
+#[derive(Clone, Copy)]
+pub(super) struct Prefetch {
+    ptr: *const f32,
+    step: usize,
+}
+
+impl Prefetch {
+    /// What product `index` of `products` fetches of `range` of the values at `values`. Each goes round `steps` times.
+    pub(super) fn new(
+        values: *const f32,
+        range: &Range<usize>,
+        [index, products]: [usize; 2],
+        steps: usize,
+    ) -> Prefetch {
+        let ptr = values.wrapping_add(range.start + range.len() * index / products);
+        Prefetch { ptr, step: range.len().div_ceil(products * steps).min(LINE) }
+    }
+
+    /// What is left after `steps` steps.
+    #[inline(always)]
+    fn after(self, steps: usize) -> Prefetch {
+        Prefetch { ptr: self.ptr.wrapping_add(self.step * steps), ..self }
+    }
+
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, s: S) {
+        s.prefetch(self.ptr);
+        *self = self.after(1);
+    }
+}
+
+/// How often the inner loop of [`multiply`] or [`accumulate`] goes round.
+pub(super) fn steps<S: Simd>(rows: usize, depth: usize, vectors: usize) -> usize {
+    rows.div_ceil(max_rows(S::ISA)) * depth * vectors.div_ceil(2)
+}
+
+/// `out[t][k] = sum_{o,c} left[t][offsets[o] + c] right[o depth + c][k]`, with `right` packed by [`packed_offset`] and
+/// `vectors` vectors of `k`.
+///
+/// # Safety
+/// `left` is valid for `rows x depth` from each of the offsets, `right` for `offsets depth x vectors LANES`, and `out`
+/// for writing `rows x vectors LANES` values.
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Simd>(
+    s: S,
+    left: Matrix<*const f32>,
+    offsets: &[usize],
+    right: *const f32,
+    out: Matrix<*mut f32>,
+    [rows, depth, vectors]: [usize; 3],
+    prefetch: [Prefetch; 2],
+) {
+    let blocks = rows.div_ceil(max_rows(S::ISA));
+    let mut row = 0;
+    for block in 0..blocks {
+        // Register blocks of equal height: 14 rows are 5 + 5 + 4, not 6 + 6 + 2, so none is too low to hide the
+        // latency.
+        let end = rows * (block + 1) / blocks;
+        let prefetch = prefetch.map(|p| p.after(block * offsets.len() * depth * vectors.div_ceil(2)));
+        // SAFETY: rows `row..end` are inside both matrices.
+        let (left, out) = unsafe {
+            (
+                Matrix { ptr: left.ptr.add(row * left.stride), ..left },
+                Matrix { ptr: out.ptr.add(row * out.stride), ..out },
+            )
+        };
+        macro_rules! block_of {
+            ($($rows:literal)*) => {
+                match end - row {
+                    $($rows => s.outline(Multiply::<$rows> { left, offsets, right, out, depth, vectors, prefetch }),)*
+                    _ => unreachable!(),
+                }
+            };
+        }
+        match S::ISA {
+            Isa::Portable => block_of!(1 2 3),
+            Isa::Avx2 => block_of!(1 2 3 4 5 6),
+            Isa::Avx512 => block_of!(1 2 3 4 5 6 7 8 9 10 11 12),
+        }
+        row = end;
+    }
+}
+
+/// `out[c][k] += sum_{u,t} left[u][t][c] right[u][t][k]`, with `vectors` vectors of `k`; the `u` of either side are
+/// `outer` apart.
+///
+/// # Safety
+/// `left` is valid for `depth[0] x depth[1] x rows`, `right` for `depth[0] x depth[1] x vectors LANES`, `out` for
+/// updating `rows x vectors LANES` values.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) unsafe fn accumulate<S: Simd>(
+    s: S,
+    left: Matrix<*const f32>,
+    right: Matrix<*const f32>,
+    outer: [usize; 2],
+    out: Matrix<*mut f32>,
+    depth: [usize; 2],
+    [rows, vectors]: [usize; 2],
+    prefetch: [Prefetch; 2],
+) {
+    let blocks = rows.div_ceil(max_rows(S::ISA));
+    let mut row = 0;
+    for block in 0..blocks {
+        let end = rows * (block + 1) / blocks;
+        let prefetch = prefetch.map(|p| p.after(block * depth[0] * depth[1] * vectors.div_ceil(2)));
+        // SAFETY: rows `row..end` are columns of `left` and rows of `out`.
+        let (left, out) = unsafe {
+            (Matrix { ptr: left.ptr.add(row), ..left }, Matrix { ptr: out.ptr.add(row * out.stride), ..out })
+        };
+        macro_rules! block_of {
+            ($($rows:literal)*) => {
+                match end - row {
+                    $($rows => s.outline(Accumulate::<$rows> { left, right, outer, out, depth, vectors, prefetch }),)*
+                    _ => unreachable!(),
+                }
+            };
+        }
+        match S::ISA {
+            Isa::Portable => block_of!(1 2 3),
+            Isa::Avx2 => block_of!(1 2 3 4 5 6),
+            Isa::Avx512 => block_of!(1 2 3 4 5 6 7 8 9 10 11 12),
+        }
+        row = end;
+    }
+}
+
+/// Where the columns from vector `vector` on begin in a packed right operand of `depth` rows. Columns are packed in
+/// pairs of vectors, each pair `depth` rows of two vectors; an odd last one is `depth` rows of one.
+pub(super) const fn packed_offset(vector: usize, depth: usize, lanes: usize) -> usize {
+    vector * lanes * depth
+}
+
+/// Index in a packed right operand of row `row`, column `column`, of `vectors` vectors.
+pub(super) const fn packed_index(row: usize, column: usize, depth: usize, vectors: usize, lanes: usize) -> usize {
+    let pair = column / lanes / 2 * 2;
+    let width = if pair + 1 < vectors { 2 * lanes } else { lanes };
+    packed_offset(pair, depth, lanes) + row * width + (column - pair * lanes)
+}
+
+/// [`multiply`] for one row of register blocks.
+struct Multiply<'a, const ROWS: usize> {
+    left: Matrix<*const f32>,
+    offsets: &'a [usize],
+    right: *const f32,
+    out: Matrix<*mut f32>,
+    depth: usize,
+    vectors: usize,
+    prefetch: [Prefetch; 2],
+}
+
+impl<const ROWS: usize> Multiply<'_, ROWS> {
+    /// # Safety
+    /// As [`multiply`], for the `VECS` vectors from `vector` on.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const VECS: usize>(&self, s: S, vector: usize) {
+        // SAFETY: the caller's duty; every access is inside `ROWS x depth`, `depth x VECS` or `ROWS x VECS`.
+        unsafe {
+            let mut acc = [[s.splat(0.0); VECS]; ROWS];
+            let mut right = self.right.add(packed_offset(vector, self.offsets.len() * self.depth, S::LANES));
+            let steps = vector / 2 * self.offsets.len() * self.depth;
+            let [mut first, mut second] = self.prefetch.map(|p| p.after(steps));
+            for &offset in self.offsets {
+                let mut left = self.left.ptr.add(offset);
+                for _ in 0..self.depth {
+                    first.step(s);
+                    second.step(s);
+                    let mut b = [s.splat(0.0); VECS];
+                    for (v, b) in b.iter_mut().enumerate() {
+                        *b = s.load(right.add(v * S::LANES));
+                    }
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let a = s.splat(*left.add(r * self.left.stride));
+                        for (acc, b) in acc.iter_mut().zip(b) {
+                            *acc = s.mul_add(a, b, *acc);
+                        }
+                    }
+                    right = right.add(VECS * S::LANES);
+                    left = left.add(1);
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for (v, acc) in acc.iter().enumerate() {
+                    s.store(self.out.ptr.add(r * self.out.stride + (vector + v) * S::LANES), *acc);
+                }
+            }
+        }
+    }
+}
+
+impl<const ROWS: usize> Kernel for Multiply<'_, ROWS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut vector = 0;
+        while vector + 2 <= self.vectors {
+            // SAFETY: `multiply` passes on its caller's promise.
+            unsafe { self.block::<S, 2>(s, vector) };
+            vector += 2;
+        }
+        if vector < self.vectors {
+            // SAFETY: as above.
+            unsafe { self.block::<S, 1>(s, vector) };
+        }
+    }
+}
+
+/// [`accumulate`] for one row of register blocks.
+struct Accumulate<const ROWS: usize> {
+    left: Matrix<*const f32>,
+    right: Matrix<*const f32>,
+    outer: [usize; 2],
+    out: Matrix<*mut f32>,
+    depth: [usize; 2],
+    vectors: usize,
+    prefetch: [Prefetch; 2],
+}
+
+impl<const ROWS: usize> Accumulate<ROWS> {
+    /// # Safety
+    /// As [`accumulate`], for the `VECS` vectors from `vector` on.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const VECS: usize>(&self, s: S, vector: usize) {
+        // SAFETY: the caller's duty; every access is inside `depth x ROWS`, `depth x VECS` or `ROWS x VECS`.
+        unsafe {
+            let out = self.out.ptr.add(vector * S::LANES);
+            let mut acc = [[s.splat(0.0); VECS]; ROWS];
+            let steps = vector / 2 * self.depth[0] * self.depth[1];
+            let [mut first, mut second] = self.prefetch.map(|p| p.after(steps));
+            for row in 0..self.depth[0] {
+                let mut right = self.right.ptr.add(row * self.outer[1] + vector * S::LANES);
+                let mut left = self.left.ptr.add(row * self.outer[0]);
+                for _ in 0..self.depth[1] {
+                    first.step(s);
+                    second.step(s);
+                    let mut b = [s.splat(0.0); VECS];
+                    for (v, b) in b.iter_mut().enumerate() {
+                        *b = s.load(right.add(v * S::LANES));
+                    }
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let a = s.splat(*left.add(r));
+                        for (acc, b) in acc.iter_mut().zip(b) {
+                            *acc = s.mul_add(a, b, *acc);
+                        }
+                    }
+                    right = right.add(self.right.stride);
+                    left = left.add(self.left.stride);
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for (v, acc) in acc.iter().enumerate() {
+                    let out = out.add(r * self.out.stride + v * S::LANES);
+                    s.store(out, s.add(s.load(out), *acc));
+                }
+            }
+        }
+    }
+}
+
+impl<const ROWS: usize> Kernel for Accumulate<ROWS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut vector = 0;
+        while vector + 2 <= self.vectors {
+            // SAFETY: `accumulate` passes on its caller's promise.
+            unsafe { self.block::<S, 2>(s, vector) };
+            vector += 2;
+        }
+        if vector < self.vectors {
+            // SAFETY: as above.
+            unsafe { self.block::<S, 1>(s, vector) };
+        }
+    }
+}

@@ -1,0 +1,273 @@
+// What the convolution kernels share, those of the FP32 units (conv2d.cu) and those of the tensor cores (conv2d_tf32.cu): shapes,
+// windows, loads through an affine map, and which values a thread loads in each step. How the values are laid out in shared memory
+// and multiplied is what the two differ in.
+#pragma once
+#include "../../../gpu/common.cuh"
+
+#define THREADS 128
+#define TILE_ROWS 128
+#define DEPTH 16
+// Rows of the weight gradient's tile.
+#define TILE_TAPS 64
+
+// `Shape` in conv2d/cuda/mod.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose neighbours it reads.
+struct Conv {
+    u32 pixels, out_h, out_w, out_channels; // of all images
+    u32 in_h, in_w, in_channels;
+    u32 group_in, group_out; // channels a group
+    u32 r, s, stride_h, stride_w, pad_h, pad_w;
+    u32 depth;         // r s group_in: length of the sum
+    u32 weight_stride; // elements of w between neighbours in its last but one index
+    u32 split_pixels;  // pixels that a block of the weight gradient sums, a multiple of DEPTH
+    u32 add;
+};
+static_assert(sizeof(Conv) == 76, "as in Rust");
+
+// Where the window of a pixel begins: index of its image's first pixel, and row and column, which may be outside.
+struct Window {
+    int base;
+    short row, column;
+};
+
+// The window of `pixel`; for the adjoint, its last row and column. Outside of everything if there is no such pixel.
+template <bool ADJOINT> __device__ __forceinline__ Window window(const Conv &p, u32 pixel, u32 end) {
+    if (pixel >= end) {
+        return {0, -32768, -32768};
+    }
+    const int column = pixel % p.out_w, line = pixel / p.out_w;
+    const int row = line % p.out_h, image = line / p.out_h;
+    const int base = image * p.in_h * p.in_w;
+    if (ADJOINT) {
+        return {base, static_cast<short>(row + p.pad_h), static_cast<short>(column + p.pad_w)};
+    }
+    return {base, static_cast<short>(row * p.stride_h - p.pad_h), static_cast<short>(column * p.stride_w - p.pad_w)};
+}
+
+// Index of the pixel that tap (r, s) of a window reads, or -1 if it is outside, or falls between the strides.
+template <bool ADJOINT> __device__ __forceinline__ int neighbour(const Conv &p, Window at, int r, int s) {
+    int row, column;
+    if (ADJOINT) {
+        row = at.row - r;
+        column = at.column - s;
+        if (row < 0 || column < 0) {
+            return -1;
+        }
+        if (p.stride_h != 1 || p.stride_w != 1) {
+            const int up = row / p.stride_h, left = column / p.stride_w;
+            if (up * p.stride_h != row || left * p.stride_w != column) {
+                return -1;
+            }
+            row = up;
+            column = left;
+        }
+    } else {
+        row = at.row + r;
+        column = at.column + s;
+        if (row < 0 || column < 0) {
+            return -1;
+        }
+    }
+    return row < p.in_h && column < p.in_w ? at.base + row * static_cast<int>(p.in_w) + column : -1;
+}
+
+// VEC consecutive values.
+template <int VEC> struct Vec {
+    float v[VEC];
+};
+
+template <int VEC> __device__ __forceinline__ Vec<VEC> load(const float *from, bool inside) {
+    Vec<VEC> out;
+    if constexpr (VEC == 4) {
+        const float4 value = inside ? __ldg(reinterpret_cast<const float4 *>(from)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        out.v[0] = value.x;
+        out.v[1] = value.y;
+        out.v[2] = value.z;
+        out.v[3] = value.w;
+    } else {
+        out.v[0] = inside ? __ldg(from) : 0.0f;
+    }
+    return out;
+}
+
+// `Map` in conv2d/cuda/mod.rs: scale[c] a + shift[c] in channel c, or a itself if there is no scale.
+struct Map {
+    const float *scale, *shift;
+};
+static_assert(sizeof(Map) == 16, "as in Rust");
+
+// The map of VEC consecutive channels, to be applied to many pixels.
+template <int VEC> struct Affine {
+    Vec<VEC> scale, shift;
+
+    __device__ __forceinline__ void of(const Map &map, u32 channel, bool inside) {
+        scale = load<VEC>(map.scale + (inside ? channel : 0), inside);
+        shift = load<VEC>(map.shift + (inside ? channel : 0), inside);
+    }
+
+    __device__ __forceinline__ void apply(Vec<VEC> &value) const {
+#pragma unroll
+        for (u32 v = 0; v < VEC; ++v) {
+            value.v[v] = fmaf(scale.v[v], value.v[v], shift.v[v]);
+        }
+    }
+};
+
+// A position in the sum: tap (r, s), channel c of the group.
+struct Cursor {
+    u32 r, s, c;
+
+    // Carries c over to the taps.
+    __device__ __forceinline__ void carry(const Conv &p) {
+        while (c >= p.group_in) {
+            c -= p.group_in;
+            if (++s == p.s) {
+                s = 0;
+                ++r;
+            }
+        }
+    }
+};
+
+// What a thread of a gathering kernel loads in a step: VEC depths of every A_STEP-th pixel of the tile, and as many values of the
+// weight. That of an ADJOINT is loaded along the sum, too, the other along the columns.
+template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
+    static constexpr u32 VECS = DEPTH / VEC;                       // vectors of a pixel in a step
+    static constexpr u32 A_STEP = THREADS / VECS;                  // pixels that the block loads at once
+    static constexpr u32 A_LOADS = TILE_ROWS / A_STEP;             // vectors of the image that a thread loads in a step
+    static constexpr u32 B_LOADS = DEPTH * COLUMNS / VEC / THREADS; // and of the weight
+
+    const Conv &p;
+    const Map &map;
+    const float *source, *w;
+    const Window *windows;
+    const u32 column0, group, vec, row0;
+    Cursor at;
+    Vec<VEC> image[A_LOADS], weight[B_LOADS];
+
+    // `windows`: those of the tile's pixels, in shared memory.
+    __device__ __forceinline__ GatherLoads(const Conv &p, const Map &map, const float *in, const float *w, const Window *windows)
+        : p(p), map(map), source(in + blockIdx.z * p.group_in), w(w), windows(windows), column0(blockIdx.y * COLUMNS),
+          group(blockIdx.z), vec(threadIdx.x % VECS), row0(threadIdx.x / VECS), at{0, 0, vec * VEC} {
+        at.carry(p);
+    }
+
+    // Loads the values of the depths from `depth0` on, those after the last ones.
+    __device__ __forceinline__ void fetch(u32 depth0) {
+        Affine<VEC> affine;
+        if (map.scale) {
+            affine.of(map, group * p.group_in + at.c, at.r < p.r);
+        }
+#pragma unroll
+        for (u32 i = 0; i < A_LOADS; ++i) {
+            const int pixel = at.r < p.r ? neighbour<ADJOINT>(p, windows[row0 + i * A_STEP], at.r, at.s) : -1;
+            const u32 index = static_cast<u32>(pixel) * p.in_channels + at.c;
+            image[i] = load<VEC>(source + (pixel >= 0 ? index : 0), pixel >= 0);
+            if (map.scale && pixel >= 0) {
+                affine.apply(image[i]);
+            }
+        }
+#pragma unroll
+        for (u32 i = 0; i < B_LOADS; ++i) {
+            u32 index;
+            bool inside;
+            if (ADJOINT) {
+                const u32 column = column0 + row0 + i * A_STEP;
+                inside = at.r < p.r && column < p.group_out;
+                index = ((at.r * p.s + at.s) * p.group_out + column) * p.weight_stride + group * p.group_in + at.c;
+            } else {
+                const u32 depth = depth0 + weight_depth(i), column = column0 + weight_column(i);
+                inside = depth < p.depth && column < p.group_out;
+                index = depth * p.weight_stride + group * p.group_out + column;
+            }
+            weight[i] = load<VEC>(w + (inside ? index : 0), inside);
+        }
+        at.c += DEPTH;
+        at.carry(p);
+    }
+
+    // Row of the tile that image[i] is of; its depths are vec * VEC and those that follow.
+    __device__ __forceinline__ u32 row(u32 i) const { return row0 + i * A_STEP; }
+
+    // First depth and first column of the tile that weight[i] is of; the adjoint's is of VEC depths of a column.
+    __device__ __forceinline__ u32 weight_depth(u32 i) const {
+        return ADJOINT ? vec * VEC : (threadIdx.x + i * THREADS) / (COLUMNS / VEC);
+    }
+    __device__ __forceinline__ u32 weight_column(u32 i) const {
+        return ADJOINT ? row0 + i * A_STEP : (threadIdx.x + i * THREADS) % (COLUMNS / VEC) * VEC;
+    }
+};
+
+// What a thread of a weight gradient loads in a step: the same VA taps and channels of x of every A_STEP-th pixel of the step, and the
+// same VB channels of dy of every B_STEP-th.
+template <int VA, int VB, int COLUMNS> struct ReduceLoads {
+    static constexpr u32 A_VECS = TILE_TAPS / VA, B_VECS = COLUMNS / VB;       // vectors of a pixel
+    static constexpr u32 A_STEP = THREADS / A_VECS, B_STEP = THREADS / B_VECS; // pixels that the block loads at once
+    static constexpr u32 A_LOADS = DEPTH / A_STEP, B_LOADS = DEPTH / B_STEP;
+
+    const Conv &p;
+    const Map &in_map, &dy_map;
+    const float *source, *dy, *gradient;
+    Window *windows;
+    const u32 split, group, row0, column0; // of the block
+    const u32 begin, end;                  // its pixels
+    const u32 a_row, b_column;             // what the thread loads of the tile
+    const bool a_inside, b_inside;
+    Cursor at;
+    Affine<VA> image_affine;
+    Affine<VB> gradient_affine;
+    Vec<VA> image[A_LOADS];
+    Vec<VB> grad[B_LOADS];
+
+    // `windows`: places for those of two steps, in shared memory.
+    __device__ __forceinline__ ReduceLoads(const Conv &p, u32 splits, const Map &in_map, const float *in, const Map &dy_map,
+                                           const float *dy, Window *windows)
+        : p(p), in_map(in_map), dy_map(dy_map), dy(dy), windows(windows), split(blockIdx.z % splits), group(blockIdx.z / splits),
+          row0(blockIdx.x * TILE_TAPS), column0(blockIdx.y * COLUMNS), begin(split * p.split_pixels),
+          end(begin + p.split_pixels < p.pixels ? begin + p.split_pixels : p.pixels), a_row(threadIdx.x % A_VECS * VA),
+          b_column(threadIdx.x % B_VECS * VB), a_inside(row0 + a_row < p.depth), b_inside(column0 + b_column < p.group_out),
+          at{0, 0, a_inside ? row0 + a_row : 0} {
+        at.carry(p);
+        source = in + group * p.group_in + at.c;
+        gradient = dy + group * p.group_out + column0 + b_column;
+        if (in_map.scale) {
+            image_affine.of(in_map, group * p.group_in + at.c, a_inside);
+        }
+        if (dy_map.scale) {
+            gradient_affine.of(dy_map, group * p.group_out + column0 + b_column, b_inside);
+        }
+    }
+
+    __device__ __forceinline__ u32 steps() const { return end > begin ? (end - begin + DEPTH - 1) / DEPTH : 0; }
+
+    // Finds the windows of a step's pixels, for `fetch` after the next barrier.
+    __device__ __forceinline__ void prepare(u32 step) {
+        if (threadIdx.x < DEPTH) {
+            windows[step % 2 * DEPTH + threadIdx.x] = window<false>(p, begin + step * DEPTH + threadIdx.x, end);
+        }
+    }
+
+    __device__ __forceinline__ void fetch(u32 step) {
+#pragma unroll
+        for (u32 i = 0; i < A_LOADS; ++i) {
+            const int pixel = neighbour<false>(p, windows[step % 2 * DEPTH + a_pixel(i)], at.r, at.s);
+            const bool inside = a_inside && pixel >= 0;
+            image[i] = load<VA>(source + (inside ? static_cast<u32>(pixel) * p.in_channels : 0), inside);
+            if (in_map.scale && inside) {
+                image_affine.apply(image[i]);
+            }
+        }
+#pragma unroll
+        for (u32 i = 0; i < B_LOADS; ++i) {
+            const u32 pixel = begin + step * DEPTH + b_pixel(i);
+            const bool inside = b_inside && pixel < end;
+            grad[i] = load<VB>(inside ? gradient + pixel * p.out_channels : dy, inside);
+            if (dy_map.scale && inside) {
+                gradient_affine.apply(grad[i]);
+            }
+        }
+    }
+
+    // Pixel of the step that image[i] and grad[i] are of.
+    __device__ __forceinline__ u32 a_pixel(u32 i) const { return threadIdx.x / A_VECS + i * A_STEP; }
+    __device__ __forceinline__ u32 b_pixel(u32 i) const { return threadIdx.x / B_VECS + i * B_STEP; }
+};

@@ -1,0 +1,168 @@
+//! Launches the convolution kernels of `conv2d.cu`, and those on tensor cores of `conv2d_tf32.cu`; their first comments
+//! tell how they work.
+
+mod args;
+pub(crate) mod tf32;
+
+use super::affine::Mapped;
+use super::operands;
+use super::params::{Conv2dParams, Direction};
+use crate::gpu::columns::Columns;
+use crate::gpu::{Device, Gpu, Ptr, Slice, kernels};
+use crate::pass::Write;
+use args::{CudaConv, Map};
+
+kernels!("conv2d" with "conv2d.cuh" {
+    conv2d_forward_1x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_4x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_4x64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_1x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_4x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_4x64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_to_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_to_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_weight_1x1x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_1x4x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_4x4x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_4x4x64: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_sum_splits: 256 (u32, u32, Ptr, Ptr, u32),
+    conv2d_bias_sums: 256 (Columns, Ptr, Ptr),
+    conv2d_bias: 256 (Columns, Ptr, Ptr, u32),
+});
+
+// Constants of conv2d.cuh and conv2d.cu.
+const TILE_ROWS: usize = 128;
+const TILE_TAPS: usize = 64;
+const DEPTH: usize = 16;
+const ONE_PIXELS: usize = 4;
+const BIAS_ROWS: usize = 32;
+
+/// Blocks that a weight gradient is cut into, at least, if there are pixels enough: four for each multiprocessor of a
+/// large GPU.
+const WEIGHT_BLOCKS: usize = 512;
+
+/// Pixels that are worth a split of a weight gradient's sum.
+const MIN_SPLIT_PIXELS: usize = 256;
+
+type Convolution<'a> = operands::Convolution<'a, Slice, Slice>;
+type WeightGradient<'a> = operands::WeightGradient<'a, Slice, Slice>;
+
+impl Mapped<Slice> {
+    fn map(&self) -> Map {
+        Map { scale: self.scale.ptr, shift: self.shift.ptr }
+    }
+
+    fn is_aligned(&self) -> bool {
+        self.values.is_aligned() && self.scale.is_aligned() && self.shift.is_aligned()
+    }
+}
+
+/// Elements of scratch for a weight gradient.
+pub(super) fn grad_weight_workspace_len(p: &Conv2dParams) -> usize {
+    splits(p) * p.weight_len()
+}
+
+/// How many splits a weight gradient's sum is cut into. They depend on the shape alone, not on the GPU: it would be
+/// other bits.
+fn splits(p: &Conv2dParams) -> usize {
+    let (taps, k) = (p.r * p.s * p.c / p.groups, p.k / p.groups);
+    let tiles = taps.div_ceil(TILE_TAPS) * k.div_ceil(columns(k)) * p.groups;
+    let pixels = p.n * p.p * p.q;
+    WEIGHT_BLOCKS.div_ceil(tiles).min(pixels.div_ceil(MIN_SPLIT_PIXELS)).max(1)
+}
+
+/// Channels that a block computes.
+fn columns(channels: usize) -> usize {
+    if channels >= 64 { 64 } else { 32 }
+}
+
+/// Elements of scratch for a bias gradient.
+pub(super) fn grad_bias_workspace_len(rows: usize, channels: usize) -> usize {
+    Columns::new(rows, channels, BIAS_ROWS).cells()
+}
+
+/// `y (+)= conv(x, w) + bias`, or `dx (+)= conv^T(dy, w) + bias`. On tensor cores, if their kernels are loaded and
+/// there is one for the shape.
+pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
+    let Convolution { direction, params: p, ref input, w, bias, out, write } = *convolution;
+    let (kernels, tf32) = (gpu.kernels::<Kernels>(), gpu.find::<tf32::Kernels>());
+    let conv = CudaConv::new(p, direction, write);
+    let pixels = conv.pixels as usize;
+    let [group_in, group_out] = [conv.group_in, conv.group_out].map(|channels| channels as usize);
+    let in_aligned = input.is_aligned();
+    let [w_aligned, out_aligned] = [w, out].map(Slice::is_aligned);
+    let pick = |forward, adjoint| match direction {
+        Direction::Forward => forward,
+        Direction::Adjoint => adjoint,
+    };
+    let (kernel, grid) = if p.groups == 1 && group_out == 1 && group_in.is_multiple_of(4) && in_aligned && w_aligned {
+        let blocks = pixels.div_ceil(ONE_PIXELS * 256 / 8);
+        (pick(&kernels.conv2d_forward_to_one, &kernels.conv2d_adjoint_to_one), [blocks, 1, 1])
+    } else if p.groups == 1 && group_in == 1 && group_out.is_multiple_of(4) && w_aligned && out_aligned {
+        let threads = group_out / 4 * pixels.div_ceil(ONE_PIXELS);
+        (pick(&kernels.conv2d_forward_from_one, &kernels.conv2d_adjoint_from_one), [threads.div_ceil(256), 1, 1])
+    } else {
+        let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
+        let wide = wide && in_aligned && w_aligned && out_aligned;
+        let (kernel, columns) = match (wide, columns(group_out), tf32) {
+            (true, columns, Some(tf32)) => (tf32.convolve(direction, columns), columns),
+            (true, 64, None) => (pick(&kernels.conv2d_forward_4x64, &kernels.conv2d_adjoint_4x64), 64),
+            (true, _, None) => (pick(&kernels.conv2d_forward_4x32, &kernels.conv2d_adjoint_4x32), 32),
+            (false, _, _) => (pick(&kernels.conv2d_forward_1x32, &kernels.conv2d_adjoint_1x32), 32),
+        };
+        (kernel, [pixels.div_ceil(TILE_ROWS), group_out.div_ceil(columns), p.groups])
+    };
+    // SAFETY: `Pass::check` has asserted the lengths against `p`, which is where all indices come from.
+    unsafe { kernel.launch(&gpu.device, grid, (conv, input.map(), input.values.ptr, w.ptr, bias.ptr, out.ptr)) }
+}
+
+/// `dw (+)= x^T dy` for every tap; on tensor cores as [`convolve`].
+pub(super) fn grad_weight(gpu: &Gpu, gradient: &WeightGradient<'_>, workspace: Slice) {
+    let WeightGradient { params: p, ref x, ref dy, dw, write } = *gradient;
+    let (kernels, tf32) = (gpu.kernels::<Kernels>(), gpu.find::<tf32::Kernels>());
+    let mut conv = CudaConv::new(p, Direction::Forward, write);
+    let splits = splits(p);
+    let partial = workspace.scratch(splits * dw.len).ptr;
+    conv.split_pixels = (conv.pixels as usize).div_ceil(splits).next_multiple_of(DEPTH) as u32;
+    let [group_in, group_out] = [conv.group_in, conv.group_out].map(|channels| channels as usize);
+    let x_wide = group_in.is_multiple_of(4) && x.is_aligned();
+    let dy_wide = group_out.is_multiple_of(4) && dy.is_aligned();
+    let (kernel, columns) = match (x_wide, dy_wide, columns(group_out), tf32) {
+        (true, true, columns, Some(tf32)) => (tf32.grad_weight(columns), columns),
+        (true, true, 64, None) => (&kernels.conv2d_weight_4x4x64, 64),
+        (true, true, _, None) => (&kernels.conv2d_weight_4x4x32, 32),
+        (false, true, _, _) => (&kernels.conv2d_weight_1x4x32, 32),
+        (_, false, _, _) => (&kernels.conv2d_weight_1x1x32, 32),
+    };
+    let grid = [(conv.depth as usize).div_ceil(TILE_TAPS), group_out.div_ceil(columns), splits * p.groups];
+    let (len, splits) = (dw.len as u32, splits as u32);
+    // SAFETY: `Pass::check` has asserted the lengths against `p`, which is where all indices come from; the workspace
+    // has a weight for each split.
+    unsafe {
+        kernel.launch(&gpu.device, grid, (conv, splits, x.map(), x.values.ptr, dy.map(), dy.values.ptr, partial));
+        let grid = [dw.len.div_ceil(32), 1, 1];
+        kernels.conv2d_sum_splits.launch(&gpu.device, grid, (len, splits, partial, dw.ptr, conv.add));
+    }
+}
+
+/// `db (+)= sum of the rows of dy`
+pub(super) fn grad_bias(gpu: &Gpu, dy: Slice, db: Slice, write: Write, workspace: Slice) {
+    let kernels = gpu.kernels::<Kernels>();
+    let columns = Columns::new(dy.len / db.len, db.len, BIAS_ROWS);
+    let partial = workspace.scratch(columns.cells());
+    // SAFETY: `columns` describes dy, whose last index is that of db; the workspace has a value for each of its chunks.
+    unsafe { kernels.conv2d_bias_sums.launch(&gpu.device, columns.grid(), (columns, dy.ptr, partial.ptr)) }
+    kernels.finish_bias(&gpu.device, columns, partial, db, write);
+}
+
+impl Kernels {
+    /// `db (+)= sum of the chunks' sums`, of which `partial` has one for each.
+    pub(crate) fn finish_bias(&self, device: &Device, columns: Columns, partial: Slice, db: Slice, write: Write) {
+        let partial = partial.scratch(columns.cells());
+        let add = u32::from(write == Write::Add);
+        // SAFETY: `db` has as many elements as `columns` has channels, `partial` one for each chunk.
+        unsafe { self.conv2d_bias.launch(device, columns.grid_of_channels(), (columns, partial.ptr, db.ptr, add)) }
+    }
+}

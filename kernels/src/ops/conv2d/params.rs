@@ -1,0 +1,176 @@
+//! [`Conv2dParams`]: the shape of a convolution.
+
+use crate::memory::Span;
+
+/// Shape of a convolution from `[n,h,w,c]` to `[n,p,q,k]`. Made by [`Conv2dParams::new`] or
+/// [`Conv2dParams::transposed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2dParams {
+    /// Images.
+    pub n: usize,
+    /// Height of the input.
+    pub h: usize,
+    /// Width of the input.
+    pub w: usize,
+    /// Channels of the input.
+    pub c: usize,
+    /// Height of the output.
+    pub p: usize,
+    /// Width of the output.
+    pub q: usize,
+    /// Channels of the output.
+    pub k: usize,
+    /// Height of the kernel.
+    pub r: usize,
+    /// Width of the kernel.
+    pub s: usize,
+    /// Rows between neighbouring windows.
+    pub stride_h: usize,
+    /// Columns between neighbouring windows.
+    pub stride_w: usize,
+    /// Rows of zeros above and below the input.
+    pub pad_h: usize,
+    /// Columns of zeros left and right of the input.
+    pub pad_w: usize,
+    /// Groups that the channels are divided into.
+    pub groups: usize,
+}
+
+/// Why a convolution has no valid shape. The message says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ShapeError(String);
+
+/// Whether a pass computes a convolution or its adjoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// The forward pass: reads `x`, writes `y`.
+    Forward,
+    /// The input gradient, which is also the forward pass of a transposed convolution: reads `dy`, writes `dx`.
+    Adjoint,
+}
+
+impl Conv2dParams {
+    /// The convolution of an input `[n,h,w,c]` with `k` kernels of `kernel` = `[r,s]` taps.
+    ///
+    /// # Errors
+    /// If a size is 0, the groups do not divide the channels, or the kernel is larger than the padded input.
+    pub fn new(
+        [n, h, w, c]: [usize; 4],
+        k: usize,
+        [r, s]: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        groups: usize,
+    ) -> Result<Conv2dParams, ShapeError> {
+        check_sizes(c, k, [r, s], stride, groups)?;
+        let out = |axis: &str, size: usize, taps: usize, stride: usize, pad: usize| {
+            let padded = size + 2 * pad;
+            if padded < taps {
+                return Err(ShapeError(format!(
+                    "the kernel's {axis} {taps} exceeds the padded input's {padded} ({size} + 2 * {pad})"
+                )));
+            }
+            Ok((padded - taps) / stride + 1)
+        };
+        let p = out("height", h, r, stride[0], padding[0])?;
+        let q = out("width", w, s, stride[1], padding[1])?;
+        let [stride_h, stride_w] = stride;
+        let [pad_h, pad_w] = padding;
+        Ok(Conv2dParams { n, h, w, c, p, q, k, r, s, stride_h, stride_w, pad_h, pad_w, groups })
+    }
+
+    /// The convolution whose adjoint is the transposed convolution of an input `[n,p,q,k]` to `c` output channels. Its
+    /// output is `h = (p - 1) stride - 2 padding + r + output_padding` high, and `w` wide likewise.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); also if the output would be empty, or `output_padding` is not below the stride.
+    pub fn transposed(
+        [n, p, q, k]: [usize; 4],
+        c: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        output_padding: [usize; 2],
+        groups: usize,
+    ) -> Result<Conv2dParams, ShapeError> {
+        check_sizes(c, k, kernel, stride, groups)?;
+        let size = |i: usize, axis: &str, len: usize| {
+            if output_padding[i] >= stride[i] {
+                return Err(ShapeError(format!(
+                    "the output padding's {axis} {} must be below the stride {}",
+                    output_padding[i], stride[i]
+                )));
+            }
+            let full = len.saturating_sub(1) * stride[i] + kernel[i] + output_padding[i];
+            if len == 0 || full <= 2 * padding[i] {
+                return Err(ShapeError(format!(
+                    "the output has no {axis}: (input {len} - 1) * stride {} + kernel {} + output padding {} - 2 * padding {}",
+                    stride[i], kernel[i], output_padding[i], padding[i]
+                )));
+            }
+            Ok(full - 2 * padding[i])
+        };
+        let (h, w) = (size(0, "height", p)?, size(1, "width", q)?);
+        let params = Conv2dParams::new([n, h, w, c], k, kernel, stride, padding, groups)?;
+        assert_eq!((params.p, params.q), (p, q), "the adjoint has the input's size");
+        Ok(params)
+    }
+
+    /// Elements of the input `x[n,h,w,c]`.
+    pub fn input_len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Elements of the output `y[n,p,q,k]`.
+    pub fn output_len(&self) -> usize {
+        self.n * self.p * self.q * self.k
+    }
+
+    /// Elements of the weight `w[r,s,c/groups,k]`.
+    pub fn weight_len(&self) -> usize {
+        self.r * self.s * (self.c / self.groups) * self.k
+    }
+
+    /// Floating-point operations of one pass (forward, input or weight gradient) of a direct convolution: two for every
+    /// multiplication and addition, those with padding included.
+    pub fn flops(&self) -> usize {
+        2 * self.output_len() * self.r * self.s * (self.c / self.groups)
+    }
+
+    /// `[height, width, channels]` of the images that are read in a direction, and of those that are written.
+    pub(super) fn images(&self, direction: Direction) -> [[usize; 3]; 2] {
+        let (x, y) = ([self.h, self.w, self.c], [self.p, self.q, self.k]);
+        match direction {
+            Direction::Forward => [x, y],
+            Direction::Adjoint => [y, x],
+        }
+    }
+
+    /// Asserts the lengths of an input, a weight and an output, or of their gradients.
+    pub(super) fn check(&self, x: Span, w: Span, y: Span) {
+        assert_eq!(x.len, self.input_len(), "input of {self:?}");
+        assert_eq!(w.len, self.weight_len(), "weight of {self:?}");
+        assert_eq!(y.len, self.output_len(), "output of {self:?}");
+    }
+}
+
+fn check_sizes(c: usize, k: usize, kernel: [usize; 2], stride: [usize; 2], groups: usize) -> Result<(), ShapeError> {
+    for (name, value) in [
+        ("input channels", c),
+        ("output channels", k),
+        ("kernel height", kernel[0]),
+        ("kernel width", kernel[1]),
+        ("vertical stride", stride[0]),
+        ("horizontal stride", stride[1]),
+        ("groups", groups),
+    ] {
+        if value == 0 {
+            return Err(ShapeError(format!("{name} must be at least 1, not 0")));
+        }
+    }
+    if !c.is_multiple_of(groups) || !k.is_multiple_of(groups) {
+        return Err(ShapeError(format!("{groups} groups must divide the channels, {c} and {k}")));
+    }
+    Ok(())
+}

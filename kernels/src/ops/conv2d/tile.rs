@@ -1,0 +1,34 @@
+//! [`Tile`]: the tiles of Winograd's algorithm.
+
+use super::params::Conv2dParams;
+use std::ops::RangeInclusive;
+
+/// Parts in one direction that Winograd's algorithm cuts a large kernel into, at most.
+pub(super) const MAX_PARTS: usize = 3;
+
+/// Taps in each direction that `F(4x4,5x5)` is used for. Of fewer it would waste most frequencies; more would be more
+/// than [`MAX_PARTS`]: all have 4 taps, but the last one up to 5.
+const F4X5_TAPS: RangeInclusive<usize> = 4..=5 + 4 * (MAX_PARTS - 1);
+
+/// How many outputs Winograd's algorithm computes at a time, and of how many taps: `F(outputs,taps)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// `F(2x2,3x3)`: 2.25 times fewer multiplications than direct, as accurate as direct.
+    F2x3,
+    /// `F(4x4,3x3)`: 4 times fewer multiplications, rounding errors some four times as large.
+    F4x3,
+    /// `F(4x4,5x5)`, for kernels with 4 to 13 taps in each direction; those of more than 5 are cut into parts. 6.25
+    /// times fewer multiplications for 5x5, 3 for 7x7, 5 for 9x9. Rounding errors as of `F4x3`, and up to twice that.
+    F4x5,
+}
+
+impl Tile {
+    /// Whether the tiles can compute a convolution of this shape: one of stride 1, without groups.
+    pub fn supports(self, p: &Conv2dParams) -> bool {
+        let fits = match self {
+            Tile::F2x3 | Tile::F4x3 => p.r == 3 && p.s == 3,
+            Tile::F4x5 => F4X5_TAPS.contains(&p.r) && F4X5_TAPS.contains(&p.s),
+        };
+        fits && p.stride_h == 1 && p.stride_w == 1 && p.groups == 1
+    }
+}

@@ -1,0 +1,78 @@
+// Mean losses in two stages: blocks sum their elements, then one block sums the sums.
+#include "../../../gpu/common.cuh"
+
+// Elements that a thread of the first stage sums.
+#define LOSS_PER_THREAD 16
+
+// Numbers of `Loss`.
+#define L1 0
+
+__device__ __forceinline__ float term(u32 loss, float error) {
+    return loss == L1 ? fabsf(error) : error * error;
+}
+
+// Sum over the block; thread 0 gets it. `shared` has a place for every warp.
+__device__ __forceinline__ Wide block_sum(Wide value, Wide *shared) {
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) {
+        shared[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (u32 i = 1; i < BLOCK / 32; ++i) {
+            value = add(value, shared[i]);
+        }
+    }
+    return value;
+}
+
+// partial[block] = sum of the block's terms
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    loss_sums(u32 loss, u32 len, const float *__restrict__ prediction, const float *__restrict__ target, float *__restrict__ partial) {
+    __shared__ Wide shared[BLOCK / 32];
+    const u32 first = blockIdx.x * BLOCK * LOSS_PER_THREAD + threadIdx.x;
+    float sum = 0.0f;
+#pragma unroll
+    for (u32 k = 0; k < LOSS_PER_THREAD; ++k) {
+        const u32 i = first + k * BLOCK;
+        if (i < len) {
+            sum += term(loss, prediction[i] - target[i]);
+        }
+    }
+    const Wide total = block_sum({sum, 0.0f}, shared);
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = total.hi;
+    }
+}
+
+// out = sum of partial / len; one block
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    loss_mean(u32 partials, u32 len, const float *__restrict__ partial, float *__restrict__ out) {
+    __shared__ Wide shared[BLOCK / 32];
+    Wide sum = {0.0f, 0.0f};
+    for (u32 i = threadIdx.x; i < partials; i += BLOCK) {
+        sum = add(sum, {partial[i], 0.0f});
+    }
+    sum = block_sum(sum, shared);
+    if (threadIdx.x == 0) {
+        *out = (sum.hi + sum.lo) / static_cast<float>(len);
+    }
+}
+
+// dprediction (+)= dloss l'(prediction)
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    loss_backward(u32 loss, u32 len, const float *__restrict__ prediction, const float *__restrict__ target,
+                  const float *__restrict__ dloss, float *__restrict__ dprediction, u32 add) {
+    const float scale = *dloss / static_cast<float>(len);
+    const u32 first = blockIdx.x * BLOCK * PER_THREAD + threadIdx.x;
+#pragma unroll
+    for (u32 k = 0; k < PER_THREAD; ++k) {
+        const u32 i = first + k * BLOCK;
+        if (i < len) {
+            const float error = prediction[i] - target[i];
+            // 0 and NaN are their own sign
+            const float sign = error > 0.0f ? 1.0f : error < 0.0f ? -1.0f : error;
+            put(&dprediction[i], scale * (loss == L1 ? sign : 2.0f * error), add);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! [`Loss`]: which function a pass computes.
+
+use std::fmt;
+
+/// A loss function. Kernels on a GPU know it by its number, which `loss.cu` has too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// Mean absolute error.
+    L1,
+    /// Mean squared error.
+    Mse,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Loss::L1 => "l1_loss",
+            Loss::Mse => "mse_loss",
+        })
+    }
+}

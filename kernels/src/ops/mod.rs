@@ -1,0 +1,16 @@
+//! The operations, a folder each: `mod.rs` opens with the equations and says everything about its passes; beside it are their
+//! implementations, `reference.rs`, `cpu.rs` (or `cpu/`) and `cuda/`, and their tests.
+
+pub mod activation;
+pub mod adamw;
+pub mod add;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod custom;
+pub mod epilogue;
+pub mod fill;
+pub mod finite;
+pub mod loss;
+pub mod pad;
+pub mod prelu;
+pub mod rrelu;

@@ -1,0 +1,171 @@
+//! The list of all passes: the table of contents of this crate.
+//!
+//! A new operation is a folder in `ops` and a line here. From the list come [`Call`] and what a GPU loads.
+
+use crate::ops;
+use crate::pass::{Access, Aliasing, Operands, Pass};
+use crate::memory::Span;
+
+/// Makes [`Call`] and what goes with it of the list: what an operation does, its name, and its passes, each with its name in [`Call`].
+macro_rules! passes {
+    (
+        with CUDA kernels: [$(#[doc = $what:literal] $op:ident { $($name:ident($pass:ident)),* })*]
+        on the host alone: [$(#[doc = $host_what:literal] $host_op:ident { $($host_name:ident($host_pass:ident)),* })*]
+    ) => {
+        /// A call of any pass: the table of contents of this crate.
+        ///
+        /// | operation | what its passes compute |
+        /// | --- | --- |
+        $(#[doc = concat!("| [`", stringify!($op), "`](crate::", stringify!($op), ") |", $what, " |")])*
+        $(#[doc = concat!("| [`", stringify!($host_op), "`](crate::", stringify!($host_op), ") |", $host_what, " |")])*
+        #[derive(Clone, Debug)]
+        pub enum Call {
+            $($(#[allow(missing_docs)] $name(ops::$op::$pass),)*)*
+            $($(#[allow(missing_docs)] $host_name(ops::$host_op::$host_pass),)*)*
+        }
+
+        $($(
+            impl From<ops::$op::$pass> for Call {
+                fn from(pass: ops::$op::$pass) -> Call {
+                    Call::$name(pass)
+                }
+            }
+        )*)*
+        $($(
+            impl From<ops::$host_op::$host_pass> for Call {
+                fn from(pass: ops::$host_op::$host_pass) -> Call {
+                    Call::$host_name(pass)
+                }
+            }
+        )*)*
+
+        impl Call {
+            /// The pass that is called.
+            pub fn pass(&self) -> &dyn Pass {
+                match self {
+                    $($(Call::$name(pass) => pass,)*)*
+                    $($(Call::$host_name(pass) => pass,)*)*
+                }
+            }
+
+            fn pass_mut(&mut self) -> &mut dyn Pass {
+                match self {
+                    $($(Call::$name(pass) => pass,)*)*
+                    $($(Call::$host_name(pass) => pass,)*)*
+                }
+            }
+        }
+
+        /// Loads the kernels of every operation onto a GPU.
+        #[cfg(feature = "cuda")]
+        pub(crate) fn load_kernels(gpu: &mut crate::gpu::Gpu) -> Result<(), crate::gpu::CudaError> {
+            $(gpu.load::<ops::$op::cuda::Kernels>()?;)*
+            Ok(())
+        }
+
+        /// What is compiled for GPUs, of every operation.
+        #[cfg(all(test, feature = "cuda"))]
+        pub(crate) fn kernel_files() -> Vec<crate::gpu::KernelFile> {
+            use crate::gpu::KernelSet;
+            vec![$(ops::$op::cuda::Kernels::FILE,)* ops::conv2d::cuda::tf32::Kernels::FILE]
+        }
+    };
+}
+
+passes! {
+    with CUDA kernels: [
+        /// convolution and transposed convolution: forward, input, weight and bias gradient
+        conv2d {
+            Conv2dForward(Forward), Conv2dGradInput(GradInput), Conv2dGradWeight(GradWeight), Conv2dGradBias(GradBias)
+        }
+        /// batch normalization: training and inference forward, backward; the same in parts, for fused layers
+        batch_norm {
+            BatchNormForward(Forward), BatchNormApply(Apply), BatchNormInference(Inference),
+            BatchNormBackward(Backward), BatchNormBatchStats(BatchStats), BatchNormFold(Fold),
+            BatchNormGradients(Gradients)
+        }
+        /// what follows a convolution in a fused layer: forward, backward
+        epilogue { EpilogueForward(Forward), EpilogueBackward(Backward) }
+        /// GELU, sigmoid, ReLU and others: forward, backward
+        activation { ActivationForward(Forward), ActivationBackward(Backward) }
+        /// rectifier with a trained slope: forward, backward
+        prelu { PreluForward(Forward), PreluBackward(Backward) }
+        /// rectifier with random slopes: forward, backward
+        rrelu { RreluForward(Forward), RreluBackward(Backward) }
+        /// weighted addition, scaled copy
+        add { Add(Add), Scale(Scale) }
+        /// zeros at the bottom and right, and cutting them off
+        pad { PadForward(Forward), PadBackward(Backward) }
+        /// L1 and mean squared error: forward, backward
+        loss { LossForward(Forward), LossBackward(Backward) }
+        /// one optimizer step over flat arrays
+        adamw { AdamWStep(Step) }
+        /// whether any value is NaN or infinite, and undoing a step if so
+        finite { FindNonFinite(Find), CopyIf(CopyIf) }
+        /// one value everywhere
+        fill { Fill(Fill) }
+    ]
+    on the host alone: [
+        /// a pass of the caller's own, on host memory
+        custom { Custom(Custom) }
+    ]
+}
+
+/// Most operands of a pass: those of a custom one.
+const MAX_OPERANDS: usize = 2 * ops::custom::MAX_OPERANDS;
+
+impl Call {
+    /// Visits every operand but the workspace, to read or to change it; those that are absent are skipped.
+    pub fn operands_mut(&mut self, visit: &mut dyn FnMut(&mut Span, Access)) {
+        self.pass_mut().operands(&mut Operands::new(&mut |span, access, _| visit(span, access)));
+    }
+
+    /// Every operand but the workspace, in the order of the documentation.
+    pub fn operands(&self) -> Vec<(Span, Access)> {
+        let mut operands = Vec::new();
+        self.clone().operands_mut(&mut |span, access| operands.push((*span, access)));
+        operands
+    }
+
+    /// The output that may take the place of another operand, and those whose place it may take.
+    pub fn in_place(&self) -> Option<(Span, Vec<Span>)> {
+        let (mut output, mut candidates) = (None, Vec::new());
+        self.clone().pass_mut().operands(&mut Operands::new(&mut |span, access, aliasing| match aliasing {
+            Aliasing::Output if access == Access::Set => output = Some(*span),
+            Aliasing::Overwritable => candidates.push(*span),
+            Aliasing::Output | Aliasing::Disjoint => {}
+        }));
+        output.map(|output| (output, candidates))
+    }
+
+    /// Makes the choices that depend on the CPU.
+    pub(crate) fn prepare_cpu(&mut self, cpu: &crate::Cpu) {
+        self.pass_mut().prepare_cpu(cpu);
+    }
+
+    /// Asserts the contract: the lengths of the operands, and what may overlap. Allocates nothing.
+    pub(crate) fn check(&self) {
+        self.pass().check();
+        let mut operands = [(Span::EMPTY, Access::Read, Aliasing::Disjoint); MAX_OPERANDS];
+        let mut len = 0;
+        self.clone().pass_mut().operands(&mut Operands::new(&mut |span, access, aliasing| {
+            operands[len] = (*span, access, aliasing);
+            len += 1;
+        }));
+        let operands = &operands[..len];
+        for (i, &(written, access, aliasing)) in operands.iter().enumerate().filter(|(_, o)| o.1 != Access::Read) {
+            for (j, &(other, _, of_other)) in operands.iter().enumerate().filter(|&(j, _)| j != i) {
+                let in_place = aliasing == Aliasing::Output && of_other == Aliasing::Overwritable && written == other;
+                let name = self.pass().name();
+                assert!(
+                    !written.overlaps(&other) || in_place,
+                    "{name}: operand {i}, which is written, overlaps operand {j}: {self:?}"
+                );
+                assert!(
+                    !in_place || access == Access::Set,
+                    "{name}: an output in the place of an operand is set, not added to: {self:?}"
+                );
+            }
+        }
+    }
+}
