@@ -4,10 +4,10 @@
 use flate2::{Compression, write::GzEncoder};
 use std::io::{Cursor, Write};
 use std::path::Path;
-use trainer::checkpoint::Checkpoint;
 use trainer::data::idx::{Expected, parse as parse_idx};
-use trainer::picture::read_gray;
+use trainer::output::picture::read_gray;
 use trainer::settings::{Layer, resolve};
+use trainer::train::checkpoint::Checkpoint;
 use trainer::train::log;
 
 /// What gzip data begins with.

@@ -6,8 +6,8 @@ mod cli;
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
-use trainer::ranks::{Ranks, RanksError};
 use trainer::sweep::SweepError;
+use trainer::system::ranks::{Ranks, RanksError};
 use trainer::train::TrainError;
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
 use std::collections::BTreeSet;
-use trainer::gradcheck::{Fault, Request, Summary, run};
+use trainer::lab::gradcheck::{Fault, Request, Summary, run};
 
 fn check(request: &Request) -> Summary {
     run(request, &mut |_| {}).unwrap()
@@ -22,7 +22,8 @@ fn every_operation_is_right_on_every_path_with_every_algorithm() {
         assert!(ops.contains(op), "{op} is not in {ops:?}");
     }
     let lines = |op: &str, path: &str, against: &str| -> Vec<_> {
-        let same = |line: &&trainer::gradcheck::Line| line.op == op && line.path == path && line.against == against;
+        let same =
+            |line: &&trainer::lab::gradcheck::Line| line.op == op && line.path == path && line.against == against;
         summary.lines.iter().filter(same).collect()
     };
     for &op in &ops {

@@ -4,9 +4,9 @@ use anyhow::bail;
 use clap::Args;
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
-use trainer::device::{self, Device, Wanted};
-use trainer::gradcheck::{self, Fault, Request};
-use trainer::progress::print;
+use trainer::lab::gradcheck::{self, Fault, Request};
+use trainer::system::progress::print;
+use trainer::train::device::{self, Device, Wanted};
 
 #[derive(Debug, Args)]
 pub(crate) struct GradcheckArgs {

@@ -5,14 +5,14 @@ use clap::{Args, Subcommand};
 use kernels::conv2d::cpu::{Algo, Pass};
 use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
-use trainer::device::Device;
-use trainer::files::write_bytes;
-use trainer::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
-use trainer::profile::step::{self, By};
-use trainer::progress::{print, say};
+use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
+use trainer::lab::profile::step::{self, By};
 use trainer::settings::{
     Layer, NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, TrainingFlags, resolve,
 };
+use trainer::system::files::write_bytes;
+use trainer::system::progress::{print, say};
+use trainer::train::device::Device;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfileCommand {

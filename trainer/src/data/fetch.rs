@@ -13,7 +13,7 @@ use ureq::typestate::AgentScope;
 
 use super::locate::find;
 use super::{DataError, FILES, KnownFile, idx, read_known};
-use crate::files::{FileError, create_folder, write_bytes};
+use crate::system::files::{FileError, create_folder, write_bytes};
 
 /// Where the dataset is published. The first is its authors' repository, the second the HTTPS address of the bucket that the links of
 /// its README point to, the third the copy that Keras downloads. What they deliver is checked, so they need not be trusted.

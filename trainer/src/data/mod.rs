@@ -2,23 +2,19 @@
 //!
 //! [`load`] gives the images, wherever they are; [`TrainingBatches`] and [`ValidationBatches`] make the task's batches of them.
 
-mod batches;
 mod fetch;
-mod half_crop;
 pub mod idx;
 mod known;
 mod locate;
-mod random;
+pub(crate) mod random;
 mod report;
 mod sampler;
 
 use std::path::PathBuf;
 
-use crate::files::FileError;
+use crate::system::files::FileError;
 
-pub use batches::{TrainingBatches, ValidationBatches};
 pub use fetch::FetchError;
-pub use half_crop::{Half, UnknownHalf, VALIDATION_SEED};
 pub use known::{FILES, KnownFile, SIDE, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 pub use locate::{Folder, Origin, Search};
 pub use report::{FileReport, Report, report};

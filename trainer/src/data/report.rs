@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use indicatif::HumanCount;
 
 use super::{DataError, FILES, Folder, KnownFile, Search, read_all, read_known};
-use crate::files::FileError;
+use crate::system::files::FileError;
 
 /// One checked file of the dataset.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Settings as flags of the command line; every one may be left out.
 
 use super::{OnNan, Preset, ScheduleSetting};
-use crate::device::Device;
+use crate::train::device::Device;
 use clap::{ArgAction, Args};
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp};
 use serde::{Serialize, Serializer};

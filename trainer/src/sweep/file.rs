@@ -1,9 +1,9 @@
 //! Sweep files, and the runs that they mean.
 
 use super::{ListFlags, SweepError};
-use crate::files;
-use crate::reference::{self, Reference};
+use crate::published::{self, Reference};
 use crate::settings::{Layer, Settings, resolve};
+use crate::system::files;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -194,7 +194,7 @@ fn expand(axes: &[Axis], named: &BTreeSet<String>, base: &Layer) -> Result<Vec<P
 /// `layers-3_lr-0.001_seed-0`
 fn name(axes: &[Axis], named: &BTreeSet<String>, settings: &Settings) -> String {
     let part = |axis: &Axis| {
-        let value = settings.value(&axis.key).map_or_else(String::new, |value| reference::text(&value));
+        let value = settings.value(&axis.key).map_or_else(String::new, |value| published::text(&value));
         let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         format!("{}-{}", axis.key, value.chars().map(safe).collect::<String>())
     };

@@ -1,7 +1,7 @@
 //! How the runs of a sweep stand: `sweep.json`.
 
 use super::Sweep;
-use crate::files::{self, FileError};
+use crate::system::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,9 @@
 use super::run::Pace;
 use super::{Prepared, TrainError};
 use crate::data::{Dataset, SIDE, TEST_IMAGES};
-use crate::device::{self, Compute, with_backend};
-use crate::ranks::Ranks;
 use crate::settings::Settings;
+use crate::system::ranks::Ranks;
+use crate::train::device::{self, Compute, with_backend};
 use std::time::{Duration, Instant};
 
 /// Size and cost of a run.

@@ -1,9 +1,9 @@
 //! The folder that a run is written to: its files, its lock, and what of an earlier process is in it.
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::files::{self, FileError};
+use crate::output::tensorboard::Events;
 use crate::settings::Settings;
-use crate::tensorboard::Events;
+use crate::system::files::{self, FileError};
+use crate::train::checkpoint::{Checkpoint, CheckpointError};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};

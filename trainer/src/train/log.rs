@@ -1,6 +1,6 @@
 //! The run's tables: CSV files that grow by a row at a time, and are cut back when a run is resumed.
 
-use crate::files::{self, FileError};
+use crate::system::files::{self, FileError};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};

@@ -1,10 +1,11 @@
 //! The run's picture: the first validation images as the network gets and gives them.
 
-use crate::data::{Dataset, ValidationBatches};
-use crate::device::Compute;
-use crate::files::FileError;
-use crate::passes::{Kind, Pass, PassError, Passes};
-use crate::picture::{Layout, Reconstructions};
+use crate::data::Dataset;
+use crate::output::picture::{Layout, Reconstructions};
+use crate::system::files::FileError;
+use crate::tasks::ValidationBatches;
+use crate::train::device::Compute;
+use crate::train::plans::{Kind, Pass, PassError, Passes};
 use engine::{Element, Session, Statistics};
 use std::path::Path;
 

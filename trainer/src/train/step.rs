@@ -1,13 +1,13 @@
 //! What every rank does of a run: the training steps.
 
 use super::{NotFinite, Stopped, TrainError};
-use crate::checkpoint::{self, Checkpoint, Position, RunState};
-use crate::data::TrainingBatches;
-use crate::device::Compute;
-use crate::passes::Pass;
-use crate::ranks::Ranks;
 use crate::settings::{OnNan, ScheduleSetting, Settings};
-use crate::stop::{self, Signal};
+use crate::system::ranks::Ranks;
+use crate::system::stop::{self, Signal};
+use crate::tasks::TrainingBatches;
+use crate::train::checkpoint::{self, Checkpoint, Position, RunState};
+use crate::train::device::Compute;
+use crate::train::plans::Pass;
 use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -269,7 +269,7 @@ fn schedule(settings: &Settings) -> Schedule {
 mod tests {
     use super::*;
     use crate::data::Dataset;
-    use crate::passes::{Kind, Passes};
+    use crate::train::plans::{Kind, Passes};
     use engine::Reference;
     use engine::collective::Threads;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use trainer::checkpoint::{Checkpoint, Values};
+use trainer::train::checkpoint::{Checkpoint, Values};
 
 /// What `mpirun` is told: more processes than cores are fine, and so is a container's user; and not to copy between processes by a
 /// system call that containers forbid.

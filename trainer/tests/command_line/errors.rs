@@ -185,7 +185,7 @@ fn diverging_ends_the_run_and_keeps_the_checkpoint() {
     assert!(message.ends_with("the last checkpoint is run/checkpoint.safetensors"), "{message}");
     let step: usize = message.split("at step ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert_eq!(place.read_text("run/metrics.csv").lines().count(), step, "header and the steps before");
-    let checkpoint = trainer::checkpoint::Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap();
+    let checkpoint = trainer::train::checkpoint::Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap();
     assert_eq!(checkpoint.run.unwrap().position.step as usize, step - 1);
     assert!(!place.path("run/summary.json").exists());
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use trainer::checkpoint::Checkpoint;
+use trainer::train::checkpoint::Checkpoint;
 
 /// After so many kills a run is left to come to its end.
 const KILLS_A_RUN: u32 = 10;

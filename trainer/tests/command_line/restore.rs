@@ -3,7 +3,7 @@
 use crate::common::{Place, fixture};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::path::Path;
-use trainer::checkpoint::{Checkpoint, Values};
+use trainer::train::checkpoint::{Checkpoint, Values};
 
 fn floats(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
     match &checkpoint.tensors[name].values {

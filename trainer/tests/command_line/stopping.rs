@@ -4,7 +4,7 @@ use crate::common::{Place, failure, text, train};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use trainer::checkpoint::Checkpoint;
+use trainer::train::checkpoint::Checkpoint;
 
 /// Waits until `done`.
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {

@@ -1,0 +1,184 @@
+//! Restoring the missing half of the user's own images.
+
+use crate::output::picture::{self, LoadedImage, PictureError};
+use crate::settings::Settings;
+use crate::system::files::{self, FileError, FileExists};
+use crate::tasks::Half;
+use crate::train::checkpoint::{self, Checkpoint, CheckpointError};
+use crate::train::device::{self, Compute, DeviceError, with_backend};
+use crate::train::plans::{Kind, Pass, PassError, Passes};
+use engine::{Element, Session, Statistics};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// What is to be restored, and where to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// PNG or JPEG images.
+    pub images: Vec<PathBuf>,
+    /// The half that they lack, or that is taken away.
+    pub missing: Half,
+    /// Folder for `NAME-restored.png`.
+    pub out: PathBuf,
+    /// Whether to write what the network gets, too, as `NAME-input.png`.
+    pub with_input: bool,
+    /// Side of the square that shows a pixel.
+    pub scale: usize,
+    /// Whether files may be overwritten.
+    pub overwrite: bool,
+}
+
+/// Why images cannot be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// An image cannot be read.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A file exists that would be overwritten.
+    #[error(transparent)]
+    Exists(#[from] FileExists),
+    /// Two images would be written to one file.
+    #[error("two of the images would be written to {}: restore them one by one, to different folders", path.display())]
+    SameName {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The weights do not fit.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The network cannot be made.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Where an image's results go.
+struct Targets {
+    restored: PathBuf,
+    input: Option<PathBuf>,
+}
+
+/// Restores images with the network of `settings` and the weights of `checkpoint`; `say` is told what was done to each.
+///
+/// Nothing is written before all images are read and all targets are known to be free.
+///
+/// # Errors
+/// [`RestoreError`].
+pub fn restore(
+    settings: &Settings,
+    checkpoint: &Checkpoint,
+    request: &Request,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), RestoreError> {
+    let targets = targets(request)?;
+    let size = settings.training.size;
+    let mut images = Vec::with_capacity(request.images.len());
+    for path in &request.images {
+        let image = picture::load_gray(path, size)?;
+        for change in &image.changes {
+            say(&format!("{}: {change}", path.display()));
+        }
+        images.push(image);
+    }
+    let mut passes = Passes::new(&settings.network, size)?;
+    let pass = passes.add(Kind::Inference(Statistics::Running), 1)?;
+    let chosen = device::choose((&settings.run).into(), say)?;
+    with_backend!(chosen, |backend| {
+        let mut session = passes.session(backend)?;
+        checkpoint::load_weights(&mut session, checkpoint)?;
+        files::create_folder(&request.out)?;
+        session.enter(|session| write_all(session, &pass, request, &images, &targets, size, say))
+    })
+}
+
+fn targets(request: &Request) -> Result<Vec<Targets>, RestoreError> {
+    let mut taken = BTreeSet::new();
+    let mut free = |path: PathBuf| -> Result<PathBuf, RestoreError> {
+        if !request.overwrite {
+            files::check_free(&path)?;
+        }
+        if !taken.insert(path.clone()) {
+            return Err(RestoreError::SameName { path });
+        }
+        Ok(path)
+    };
+    let mut targets = Vec::with_capacity(request.images.len());
+    for image in &request.images {
+        let restored = free(target(&request.out, image, "restored"))?;
+        let input = request.with_input.then(|| free(target(&request.out, image, "input"))).transpose()?;
+        targets.push(Targets { restored, input });
+    }
+    Ok(targets)
+}
+
+/// `out/NAME-what.png` of the image `.../NAME.any`.
+fn target(out: &Path, image: &Path, what: &str) -> PathBuf {
+    let mut name = image.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{what}.png"));
+    out.join(name)
+}
+
+fn write_all<B: Compute>(
+    session: &mut Session<B>,
+    pass: &Pass,
+    request: &Request,
+    images: &[LoadedImage],
+    targets: &[Targets],
+    size: usize,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), RestoreError> {
+    let mut output = vec![B::Element::default(); size * size];
+    for (image, targets) in images.iter().zip(targets) {
+        let mut pixels = image.pixels.clone();
+        request.missing.blank(&mut pixels, size);
+        let input: Vec<B::Element> = pixels.iter().map(|&pixel| pixel.into()).collect();
+        pass.infer(session, &input, &mut output)?;
+        let restored: Vec<f32> = output.iter().map(|pixel| pixel.to_f64() as f32).collect();
+        picture::save_gray(&targets.restored, &restored, size, request.scale)?;
+        say(&format!("{}: written", targets.restored.display()));
+        if let Some(path) = &targets.input {
+            picture::save_gray(path, &pixels, size, request.scale)?;
+            say(&format!("{}: written", path.display()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(images: &[&str], out: &Path, overwrite: bool) -> Request {
+        Request {
+            images: images.iter().map(PathBuf::from).collect(),
+            missing: Half::Left,
+            out: out.to_owned(),
+            with_input: true,
+            scale: 1,
+            overwrite,
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path();
+        let names = targets(&request(&["a/boot.png", "bag.v2.jpeg"], out, false)).unwrap();
+        assert_eq!(names[0].restored, out.join("boot-restored.png"));
+        assert_eq!(names[1].input, Some(out.join("bag.v2-input.png")));
+        std::fs::write(out.join("boot-input.png"), b"mine").unwrap();
+        let refused = targets(&request(&["boot.png"], out, false));
+        assert!(matches!(refused, Err(RestoreError::Exists(FileExists(path))) if path.ends_with("boot-input.png")));
+        assert!(targets(&request(&["boot.png"], out, true)).is_ok());
+        let refused = targets(&request(&["a/boot.png", "b/boot.jpg"], out, true));
+        assert!(matches!(refused, Err(RestoreError::SameName { path }) if path.ends_with("boot-restored.png")));
+    }
+}
