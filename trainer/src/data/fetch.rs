@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tempfile::TempDir;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use super::locate::find;
-use super::{DataError, FILES, KnownFile, idx, read_known};
+use super::folder::find;
+use super::idx;
+use super::known::{FILES, KnownFile};
 use crate::system::files::{FileError, create_folder, write_bytes};
 
 /// Where the dataset is published. The first is its authors' repository, the second the HTTPS address of the bucket that the links of
@@ -48,6 +49,9 @@ pub enum FetchError {
         /// What was tried, and why it failed.
         attempts: Vec<String>,
     },
+    /// A fetched file cannot be kept.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Somewhere to get the files from.
@@ -66,7 +70,7 @@ impl KnownFile {
 }
 
 /// Puts the files that the folder `cache` lacks into it.
-pub(super) fn fetch(cache: &Path, say: &dyn Fn(&str)) -> Result<(), DataError> {
+pub(super) fn fetch(cache: &Path, say: &dyn Fn(&str)) -> Result<(), FetchError> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     let agent = agent_config(PATIENCE).https_only(true).build().new_agent();
     for url in MIRRORS {
@@ -82,7 +86,7 @@ fn fetch_from(
     files: &[&KnownFile],
     cache: &Path,
     say: &dyn Fn(&str),
-) -> Result<(), DataError> {
+) -> Result<(), FetchError> {
     create_folder(cache)?;
     say(&format!("Fashion-MNIST is not on this machine; fetching it into {}", cache.display()));
     let mut wanted: Vec<&KnownFile> = files.iter().rev().copied().filter(|file| !is_whole(cache, file)).collect();
@@ -114,12 +118,13 @@ fn fetch_from(
             return Ok(());
         }
     }
-    Err(FetchError::AllFailed { attempts }.into())
+    Err(FetchError::AllFailed { attempts })
 }
 
 /// Whether an earlier try left the file in the cache folder.
 fn is_whole(cache: &Path, file: &KnownFile) -> bool {
-    find(cache, file).is_some_and(|path| read_known(file, path).is_ok())
+    let read = |path: PathBuf| idx::read(&path, idx::Expected::Exactly(file.dims));
+    find(cache, file).is_some_and(|path| read(path).is_ok_and(|idx| idx.sha256() == file.sha256))
 }
 
 /// Whether these are the bytes of the file, compressed or not.
@@ -299,7 +304,7 @@ mod tests {
         }
     }
 
-    fn fetch_both(sources: Vec<Fake>, cache: &Path) -> (Result<(), DataError>, Vec<String>) {
+    fn fetch_both(sources: Vec<Fake>, cache: &Path) -> (Result<(), FetchError>, Vec<String>) {
         let said = RefCell::new(Vec::new());
         let sources = sources.into_iter().map(|source| Box::new(source) as Box<dyn Source>).collect();
         let result = fetch_from(sources, &[&ABC, &DE], cache, &|line| said.borrow_mut().push(line.to_owned()));

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 use indicatif::HumanCount;
 
-use super::{DataError, FILES, Folder, KnownFile, Search, read_all, read_known};
+use super::error::DataError;
+use super::folder::DatasetFolder;
+use super::known::{FILES, KnownFile};
+use super::load::{read_all, read_known};
+use super::locate::Search;
 use crate::system::files::FileError;
 
 /// One checked file of the dataset.
@@ -23,7 +27,7 @@ pub struct FileReport {
 #[derive(Debug)]
 pub struct Report {
     /// The folder.
-    pub folder: Folder,
+    pub folder: DatasetFolder,
     /// The files in the order of [`FILES`].
     pub files: Vec<FileReport>,
 }
@@ -62,11 +66,11 @@ pub fn report(search: &Search, say: &dyn Fn(&str)) -> Result<Report, DataError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Origin, TEST_LABELS, TRAIN_IMAGES};
+    use crate::data::{FoundBy, TEST_LABELS, TRAIN_IMAGES};
 
     #[test]
     fn it_tells_folder_files_counts_and_sums() {
-        let folder = Folder { path: "/d".into(), origin: Origin::System };
+        let folder = DatasetFolder { path: "/d".into(), found_by: FoundBy::System };
         let file = |name: &str, bytes, known| FileReport { path: folder.path.join(name), bytes, known };
         let files = vec![
             file("train-images-idx3-ubyte.gz", 26_421_856, &TRAIN_IMAGES),

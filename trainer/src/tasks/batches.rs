@@ -1,6 +1,6 @@
 //! Batches of the task: the half image that the network gets, and the whole image that it is to restore.
 
-use super::Half;
+use super::half_crop::Half;
 use crate::data::{Dataset, SIDE, Sampler};
 
 /// Reads images at another size: pixel `i` of a row or column of `size` is pixel `floor(i * 28 / size)` of the dataset's 28 (nearest
