@@ -1,4 +1,4 @@
-//! What a trained network is good for: its validation losses, and the images that it restores.
+//! What is done with a trained network: validating it, and restoring images with it.
 
 pub mod eval;
 pub mod restore;

@@ -4,23 +4,23 @@ use crate::output::picture::{self, LoadedImage, PictureError};
 use crate::settings::Settings;
 use crate::system::files::{self, FileError, FileExists};
 use crate::tasks::Half;
+use crate::train::backend::{self, DeviceError, ImageBackend, with_backend};
 use crate::train::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::train::device::{self, Compute, DeviceError, with_backend};
-use crate::train::plans::{Kind, Pass, PassError, Passes};
+use crate::train::plans::{NetworkPlan, PlanError, PlanKind, Plans};
 use engine::{Element, Session, Statistics};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What is to be restored, and where to.
+/// Which images to restore, and where to write them.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// PNG or JPEG images.
     pub images: Vec<PathBuf>,
-    /// The half that they lack, or that is taken away.
+    /// The half that they lack, or that is blanked.
     pub missing: Half,
     /// Folder for `NAME-restored.png`.
     pub out: PathBuf,
-    /// Whether to write what the network gets, too, as `NAME-input.png`.
+    /// Whether to write the network's input, too, as `NAME-input.png`.
     pub with_input: bool,
     /// Side of the square that shows a pixel.
     pub scale: usize,
@@ -43,16 +43,16 @@ pub enum RestoreError {
         /// The file.
         path: PathBuf,
     },
-    /// No device.
+    /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The weights do not fit.
+    /// The weights do not fit the network.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The network cannot be made.
     #[error(transparent)]
-    Pass(#[from] PassError),
-    /// The engine refused.
+    Plan(#[from] PlanError),
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] engine::Error),
     /// A file cannot be written.
@@ -66,9 +66,10 @@ struct Targets {
     input: Option<PathBuf>,
 }
 
-/// Restores images with the network of `settings` and the weights of `checkpoint`; `say` is told what was done to each.
+/// Restores images with the network of `settings` and the weights of `checkpoint`. `status` gets a line for each change of an image, and
+/// for each file that is written.
 ///
-/// Nothing is written before all images are read and all targets are known to be free.
+/// Nothing is written before all images are read and no file is in the way of the results.
 ///
 /// # Errors
 /// [`RestoreError`].
@@ -76,7 +77,7 @@ pub fn restore(
     settings: &Settings,
     checkpoint: &Checkpoint,
     request: &Request,
-    say: &mut (dyn FnMut(&str) + Send),
+    status: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(), RestoreError> {
     let targets = targets(request)?;
     let size = settings.training.size;
@@ -84,18 +85,18 @@ pub fn restore(
     for path in &request.images {
         let image = picture::load_gray(path, size)?;
         for change in &image.changes {
-            say(&format!("{}: {change}", path.display()));
+            status(&format!("{}: {change}", path.display()));
         }
         images.push(image);
     }
-    let mut passes = Passes::new(&settings.network, size)?;
-    let pass = passes.add(Kind::Inference(Statistics::Running), 1)?;
-    let chosen = device::choose((&settings.run).into(), say)?;
-    with_backend!(chosen, |backend| {
-        let mut session = passes.session(backend)?;
+    let mut plans = Plans::new(&settings.network, size)?;
+    let plan = plans.add(PlanKind::Inference(Statistics::Running), 1)?;
+    let backend = backend::open(&settings.run, status)?;
+    with_backend!(backend, |backend| {
+        let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
         files::create_folder(&request.out)?;
-        session.enter(|session| write_all(session, &pass, request, &images, &targets, size, say))
+        session.enter(|session| write_all(session, &plan, request, &images, &targets, size, status))
     })
 }
 
@@ -126,27 +127,27 @@ fn target(out: &Path, image: &Path, what: &str) -> PathBuf {
     out.join(name)
 }
 
-fn write_all<B: Compute>(
+fn write_all<B: ImageBackend>(
     session: &mut Session<B>,
-    pass: &Pass,
+    plan: &NetworkPlan,
     request: &Request,
     images: &[LoadedImage],
     targets: &[Targets],
     size: usize,
-    say: &mut (dyn FnMut(&str) + Send),
+    status: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(), RestoreError> {
     let mut output = vec![B::Element::default(); size * size];
     for (image, targets) in images.iter().zip(targets) {
         let mut pixels = image.pixels.clone();
         request.missing.blank(&mut pixels, size);
         let input: Vec<B::Element> = pixels.iter().map(|&pixel| pixel.into()).collect();
-        pass.infer(session, &input, &mut output)?;
+        plan.infer(session, &input, &mut output)?;
         let restored: Vec<f32> = output.iter().map(|pixel| pixel.to_f64() as f32).collect();
         picture::save_gray(&targets.restored, &restored, size, request.scale)?;
-        say(&format!("{}: written", targets.restored.display()));
+        status(&format!("{}: written", targets.restored.display()));
         if let Some(path) = &targets.input {
             picture::save_gray(path, &pixels, size, request.scale)?;
-            say(&format!("{}: written", path.display()));
+            status(&format!("{}: written", path.display()));
         }
     }
     Ok(())

@@ -5,8 +5,9 @@ use clap::Args;
 use kernels::conv2d::cpu::Algo;
 use kernels::simd::Isa;
 use trainer::lab::gradcheck::{self, Fault, Request};
-use trainer::system::progress::print;
-use trainer::train::device::{self, Device, Wanted};
+use trainer::settings::Device;
+use trainer::system::terminal::{print_result, print_while_waiting};
+use trainer::train::backend::{self, BackendRequest};
 
 #[derive(Debug, Args)]
 pub(crate) struct GradcheckArgs {
@@ -53,7 +54,7 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         Device::Cuda { .. } => (false, false),
     };
     let gpu = match device {
-        Device::Cuda { .. } => Some(device::choose(Wanted { device, tf32, threads }, &mut |_| ())?),
+        Device::Cuda { .. } => Some(backend::open(BackendRequest { device, tf32, threads }, &mut |_| ())?),
         // what `auto` checks is no GPU here
         _ if tf32 => bail!("--tf32: expected --device cuda or cuda:N, got --device {device}"),
         _ => None,
@@ -66,8 +67,8 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
     };
     let algos = if algo.is_empty() { Algo::ALL.to_vec() } else { algo };
     let request = Request { op, case, reference, isas, algos, gpu, threads, cases, seed, fault: inject_fault };
-    let summary = gradcheck::run(&request, &mut super::tell_those_who_wait)?;
-    print(&summary.to_string())?;
+    let summary = gradcheck::run(&request, &mut print_while_waiting)?;
+    print_result(&summary.to_string())?;
     if !summary.passed() {
         bail!("{} of {} lines of the gradient check failed", summary.failed().count(), summary.lines.len());
     }

@@ -7,12 +7,13 @@ use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
 use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
 use trainer::lab::profile::step::{self, By};
+use trainer::settings::Device;
 use trainer::settings::{
-    Layer, NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, TrainingFlags, resolve,
+    NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, SettingsSource, TrainingFlags, resolve,
+    show_default,
 };
 use trainer::system::files::write_bytes;
-use trainer::system::progress::{print, say};
-use trainer::train::device::Device;
+use trainer::system::terminal::{print_result, print_status, print_while_waiting};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfileCommand {
@@ -23,6 +24,7 @@ pub(crate) enum ProfileCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_args = show_default)]
 pub(crate) struct StepArgs {
     /// Runs of the training step; times are medians over them
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
@@ -36,24 +38,24 @@ pub(crate) struct StepArgs {
     /// Write every step as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Settings that the others are laid over [default: default]
+    /// Settings that the others are laid over
     #[arg(long, value_enum)]
     preset: Option<SettingsPreset>,
     #[command(flatten)]
     network: NetworkFlags,
-    /// Height and width of the images, in pixels [default: 32]
+    /// Height and width of the images, in pixels
     #[arg(long, help_heading = "Training")]
     size: Option<usize>,
-    /// Images a step [default: 64]
+    /// Images a step
     #[arg(long, help_heading = "Training")]
     batch: Option<usize>,
-    /// What computes [default: auto]
-    #[arg(long, value_enum, help_heading = "Run")]
+    /// Device: auto, cpu, cuda, cuda:N or reference, as in training
+    #[arg(long, help_heading = "Run")]
     device: Option<Device>,
     /// Convolve on the GPU's tensor cores, as in training
     #[arg(long, help_heading = "Run")]
     tf32: bool,
-    /// Threads that compute; 0 for one a core [default: 0]
+    /// Threads that compute; 0 for one a core
     #[arg(long, help_heading = "Run")]
     threads: Option<usize>,
 }
@@ -119,12 +121,12 @@ fn run_step(args: StepArgs) -> anyhow::Result<()> {
         training: TrainingFlags { size, batch, ..TrainingFlags::default() },
         run: RunFlags { device, tf32: Some(tf32), threads, ..RunFlags::default() },
     };
-    let settings = resolve(&[Layer::flags(&flags)?])?;
+    let settings = resolve(&[SettingsSource::flags(&flags)?])?;
     let profile = step::profile(&settings, runs.into())?;
     for by in by {
-        print(&format!("{}\n", profile.table(by)))?;
+        print_result(&format!("{}\n", profile.table(by)))?;
     }
-    print(&profile.to_string())?;
+    print_result(&profile.to_string())?;
     if let Some(path) = trace {
         write_bytes(&path, profile.trace().to_string().as_bytes())?;
         wrote(&path);
@@ -153,8 +155,8 @@ fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
     let passes = Pass::ALL.to_vec();
     let request =
         conv::Request { layers, isa, algos, passes, threads, rounds: rounds.into(), clock, errors: !no_errors };
-    let profile = conv::profile(&request, &mut super::tell_those_who_wait)?;
-    print(&profile.to_string())?;
+    let profile = conv::profile(&request, &mut print_while_waiting)?;
+    print_result(&profile.to_string())?;
     if let Some(path) = csv {
         write_bytes(&path, profile.table().csv().as_bytes())?;
         wrote(&path);
@@ -180,5 +182,5 @@ fn extension(path: &Path) -> &str {
 }
 
 fn wrote(path: &Path) {
-    say(&format!("written to {}", path.display()));
+    print_status(&format!("written to {}", path.display()));
 }

@@ -1,7 +1,9 @@
-//! How the runs of a sweep stand: `sweep.json`.
+//! The status of the runs of a sweep: `sweep.json`.
 
-use super::Sweep;
+use super::file::{PlannedRun, Sweep};
+use crate::settings::Settings;
 use crate::system::files::{self, FileError};
+use crate::train::RunFolder;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,47 +17,47 @@ pub struct State {
     /// The sweep's title.
     pub title: String,
     /// Its runs, in their order.
-    pub runs: Vec<Entry>,
+    pub runs: Vec<RunEntry>,
 }
 
 /// A run of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct RunEntry {
     /// The name of the run's folder.
     pub name: String,
-    /// How it stands.
+    /// Its status.
     pub status: Status,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It has not begun.
     Pending,
-    /// It goes on, or its process was killed.
+    /// It is running, or its process was killed.
     Running,
     /// It was stopped by a signal.
     Stopped,
     /// It failed.
     Failed,
-    /// It has its results.
+    /// It is done, and has its results.
     Done,
 }
 
 impl State {
-    /// Writes the state of a sweep that begins, or goes on, in the folder `out`.
+    /// Writes the state of a sweep that begins or goes on in the folder `out`.
     pub(super) fn begin(sweep: &Sweep, out: &Path) -> Result<State, FileError> {
-        // One that cannot be read tells nothing that the runs' folders do not.
+        // If it cannot be read, the folders of the runs say as much.
         let before = State::read(out).map_or_else(|_| Vec::new(), |state| state.runs);
-        let mut runs: Vec<Entry> = Vec::new();
+        let mut runs: Vec<RunEntry> = Vec::new();
         for run in &sweep.runs {
-            let status = if super::is_done(out, run) { Status::Done } else { Status::Pending };
+            let status = if is_done(out, run) { Status::Done } else { Status::Pending };
             let known = before.iter().find(|entry| entry.name == run.name && status != Status::Done);
-            runs.push(known.cloned().unwrap_or_else(|| Entry { name: run.name.clone(), status, error: None }));
+            runs.push(known.cloned().unwrap_or_else(|| RunEntry { name: run.name.clone(), status, error: None }));
         }
         let others = before.into_iter().filter(|entry| sweep.runs.iter().all(|run| run.name != entry.name));
         runs.extend(others.filter(|entry| out.join(&entry.name).is_dir()));
@@ -64,7 +66,7 @@ impl State {
         Ok(state)
     }
 
-    /// Changes how a run stands.
+    /// Sets the status of a run.
     pub(super) fn set(
         &mut self,
         out: &Path,
@@ -101,7 +103,14 @@ impl State {
     }
 
     /// `reference.csv`: the published results, as they were when the sweep was run.
-    pub fn reference(out: &Path) -> PathBuf {
+    pub fn published(out: &Path) -> PathBuf {
         out.join("reference.csv")
     }
+}
+
+/// Whether the run's folder has its summary, which is written last.
+pub(super) fn is_done(out: &Path, run: &PlannedRun) -> bool {
+    let folder = RunFolder::new(&out.join(&run.name));
+    let same = |settings: Settings| run.settings.check_resumes(&settings).is_ok();
+    folder.summary().exists() && Settings::read(&folder.settings()).is_ok_and(same)
 }

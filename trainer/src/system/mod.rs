@@ -1,6 +1,8 @@
-//! The machine around a run: files, signals, the terminal, and other processes.
+//! The system around a run: files, signals, the terminal, the machine and other processes.
 
 pub mod files;
+pub mod machine;
 pub mod progress;
 pub mod ranks;
 pub mod stop;
+pub mod terminal;

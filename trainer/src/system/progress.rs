@@ -1,26 +1,11 @@
-//! What a run tells while it goes on: a bar on a terminal, plain lines anywhere else.
+//! The progress of a run: a bar on a terminal, plain lines anywhere else.
 
+use super::terminal::print_status;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// Writes a line to standard output. A run must not end because nobody reads it any more, so failures are ignored; commands
-/// whose result is what they print use [`print()`].
-pub fn say(line: &str) {
-    let _ = print(line);
-}
-
-/// Writes a line to standard output.
-///
-/// # Errors
-/// If it is closed or full.
-pub fn print(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
-}
-
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
     /// Training images seen.
@@ -37,63 +22,63 @@ pub struct Status {
     pub whole_run: Duration,
 }
 
-/// A number of runs, of which this is one.
+/// The place of a run in a sweep.
 #[derive(Clone, Copy, Debug)]
-pub struct Whole {
-    /// Its number, counted from 1.
+pub struct SweepPosition {
+    /// Its number, from 1.
     pub run: usize,
-    /// How many there are.
+    /// How many runs there are.
     pub runs: usize,
-    /// Time that those take which come after it, in times of this run.
-    pub after: f64,
+    /// Time of the runs that come after it, in multiples of the time of this one.
+    pub later: f64,
 }
 
-/// Tells how a run gets on.
+/// Shows the progress of a run.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
-    told_at: Instant,
-    told_samples: u64,
-    whole: Option<Whole>,
+    shown_at: Instant,
+    shown_samples: u64,
+    sweep: Option<SweepPosition>,
 }
 
-/// A plain line comes at least this often, ...
+/// A plain line is printed at least this often, ...
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// ... and at least every so many images.
+/// ... and at least after this many images.
 const LINE_EVERY_SAMPLES: u64 = 10_000;
 /// The bar's text changes at most this often.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
 impl Progress {
-    /// Of a run of `total` images that has seen `samples`, and may be one of many. A bar if both standard output and standard error are
+    /// The progress of a run of `total` images that has seen `samples`. It is a bar if both standard output and standard error are
     /// terminals.
-    pub fn new(samples: u64, total: u64, whole: Option<Whole>) -> Progress {
+    pub fn new(samples: u64, total: u64, sweep: Option<SweepPosition>) -> Progress {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
         let bar = terminal.then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_position(samples)
         });
-        Progress { bar, total, told_at: Instant::now(), told_samples: samples, whole }
+        Progress { bar, total, shown_at: Instant::now(), shown_samples: samples, sweep }
     }
 
-    /// After a step.
+    /// Shows the state after a step, if it is time.
     pub fn update(&mut self, status: &Status) {
         let Status { samples, loss, lr, images_per_second, remaining, .. } = *status;
-        let since = self.told_at.elapsed();
+        let since = self.shown_at.elapsed();
         let due = match &self.bar {
             Some(_) => since >= BAR_EVERY,
-            None => since >= LINE_EVERY || samples - self.told_samples >= LINE_EVERY_SAMPLES,
+            None => since >= LINE_EVERY || samples - self.shown_samples >= LINE_EVERY_SAMPLES,
         };
         if !due && samples < self.total {
             return;
         }
-        (self.told_at, self.told_samples) = (Instant::now(), samples);
-        let left = match self.whole {
+        (self.shown_at, self.shown_samples) = (Instant::now(), samples);
+        let left = match self.sweep {
             None => format!("{} left", clock(remaining)),
-            Some(Whole { run, runs, after }) => {
-                let all = remaining.as_secs_f64() + after * status.whole_run.as_secs_f64();
+            Some(SweepPosition { run, runs, later }) => {
+                let all = remaining.as_secs_f64() + later * status.whole_run.as_secs_f64();
                 let all = clock(Duration::try_from_secs_f64(all).unwrap_or(Duration::MAX));
                 format!("{} left  run {run} of {runs}, {all} left in all", clock(remaining))
             }
@@ -103,14 +88,14 @@ impl Progress {
                 bar.set_position(samples);
                 bar.set_message(format!("loss {loss:.4}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}"));
             }
-            None => say(&format!(
+            None => print_status(&format!(
                 "{samples}/{} images  loss {loss:.5}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}",
                 self.total
             )),
         }
     }
 
-    /// Says beside the bar what is done in place of steps.
+    /// Shows beside the bar what is done between steps.
     pub fn note(&self, what: &'static str) {
         if let Some(bar) = &self.bar {
             bar.set_message(what);
@@ -118,14 +103,14 @@ impl Progress {
     }
 
     /// Writes a line above the bar.
-    pub fn say(&self, line: &str) {
+    pub fn print_status(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| say(line)),
-            None => say(line),
+            Some(bar) => bar.suspend(|| print_status(line)),
+            None => print_status(line),
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -140,7 +125,7 @@ fn clock(duration: Duration) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// A duration for people: `about 14 minutes`.
+/// A duration in words: `about 14 minutes`.
 pub fn about(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let (value, unit) = match seconds {
@@ -157,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_told_as_people_do() {
+    fn durations_are_rounded_as_people_do() {
         for (seconds, want) in [
             (0.0, "about 0 seconds"),
             (0.2, "about 1 second"),

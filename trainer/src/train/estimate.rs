@@ -1,11 +1,12 @@
-//! What a run is going to cost, measured on a few of its steps.
+//! The cost of a run, measured on a few of its steps.
 
-use super::run::Pace;
-use super::{Prepared, TrainError};
+use super::backend::{self, ImageBackend, with_backend};
+use super::error::TrainError;
+use super::pace::Pace;
+use super::prepare::RunPlans;
 use crate::data::{Dataset, SIDE, TEST_IMAGES};
 use crate::settings::Settings;
 use crate::system::ranks::Ranks;
-use crate::train::device::{self, Compute, with_backend};
 use std::time::{Duration, Instant};
 
 /// Size and cost of a run.
@@ -19,27 +20,27 @@ pub struct Estimate {
     pub duration: Duration,
 }
 
-/// Steps that are timed, the first of which does not count if there is another.
+/// Steps that are timed. The first one does not count if there is another.
 const STEPS: usize = 3;
-/// No further step is timed once they took so long.
+/// Once the steps took this long, no more are timed.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Plans a run and times a few of its steps, on images that are none. Nothing is read or written.
+/// Plans a run and times a few of its steps on made-up pixels. No file is read or written.
 ///
 /// # Errors
 /// [`TrainError`] if there is no such device, the network cannot be made, or memory does not suffice.
 pub fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
     let images = TEST_IMAGES.dims[0] as usize;
     let validation = Dataset::new(vec![0; images * SIDE * SIDE], vec![0; images]);
-    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
-    with_backend!(chosen, |backend| measure(backend, settings, &validation))
+    let backend = backend::open(&settings.run, &mut |_| ())?;
+    with_backend!(backend, |backend| measure(backend, settings, &validation))
 }
 
-fn measure<B: Compute>(backend: B, settings: &Settings, validation: &Dataset) -> Result<Estimate, TrainError> {
-    let Prepared { mut passes, steps, .. } = Prepared::<B::Element>::new(settings, validation, &Ranks::default())?;
-    passes.limit_memory(&backend, settings.run.memory_limit)?;
-    let parameters = passes.network().parameter_count();
-    let mut session = passes.session(backend)?;
+fn measure<B: ImageBackend>(backend: B, settings: &Settings, validation: &Dataset) -> Result<Estimate, TrainError> {
+    let RunPlans { mut plans, steps, .. } = RunPlans::<B::Element>::new(settings, validation, &Ranks::default())?;
+    plans.limit_memory(&backend, settings.run.memory_limit)?;
+    let parameters = plans.network().parameter_count();
+    let mut session = plans.session(backend)?;
     let planned_bytes = session.memory().total();
     session.initialize(settings.training.seed);
     let step = &steps[0];
@@ -58,5 +59,5 @@ fn measure<B: Compute>(backend: B, settings: &Settings, validation: &Dataset) ->
         }
         Ok(())
     })?;
-    Ok(Estimate { parameters, planned_bytes, duration: pace.of_samples(0) })
+    Ok(Estimate { parameters, planned_bytes, duration: pace.time_from(0) })
 }

@@ -30,7 +30,7 @@ pub struct Errors {
 pub struct HalfErrors {
     /// The half.
     pub missing: String,
-    /// How many images.
+    /// Number of images.
     pub images: u32,
     /// The mean error of each pixel `[size][size]`, to 5 decimals.
     pub pixels: Vec<f64>,
@@ -41,7 +41,7 @@ pub struct HalfErrors {
 pub struct ClassErrors {
     /// Its name.
     pub class: String,
-    /// How many images.
+    /// Number of images.
     pub images: u32,
     /// Their mean error, to 7 decimals.
     pub loss: f64,
@@ -60,7 +60,7 @@ impl Errors {
     /// Reads what [`write`](Self::write) wrote.
     ///
     /// # Errors
-    /// [`FileError`] if the file cannot be read, or is of another form.
+    /// [`FileError`] if the file cannot be read, or does not have this form.
     pub fn read(path: &Path) -> Result<Errors, FileError> {
         let text = files::read_text(path, MAX_BYTES)?;
         let errors: Errors =
@@ -76,7 +76,7 @@ impl Errors {
 
 /// Adds up errors, image by image.
 #[derive(Clone, Debug)]
-pub(super) struct Sums {
+pub(super) struct ErrorSums {
     size: usize,
     /// Sums over the images of each pixel, for each half.
     halves: [Vec<f64>; 4],
@@ -85,9 +85,9 @@ pub(super) struct Sums {
     class_images: [u32; CLASSES.len()],
 }
 
-impl Sums {
-    pub(super) fn new(size: usize) -> Sums {
-        Sums {
+impl ErrorSums {
+    pub(super) fn new(size: usize) -> ErrorSums {
+        ErrorSums {
             size,
             halves: std::array::from_fn(|_| vec![0.0; size * size]),
             half_images: [0; 4],
@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn errors_are_means_over_the_images_of_a_half_and_of_a_class() {
-        let mut sums = Sums::new(2);
+        let mut sums = ErrorSums::new(2);
         sums.add(Half::Top, 3, 9.0, &[9f32; 4], &[0.0; 4]);
         sums.clear();
         sums.add(Half::Left, 1, 0.25, &[0f32, 1.0, 0.0, 0.0], &[0.0; 4]);
         sums.add(Half::Left, 2, 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
         sums.add(Half::Bottom, 1, 0.5, &[0f32, 0.0, 0.5, 0.5], &[0.0, 0.0, 1.0, 1.0]);
-        // A class that the dataset has not.
+        // A class that the dataset does not have.
         sums.add(Half::Bottom, 10, 0.5, &[0f32, 0.0, 0.5, 0.5], &[0.0, 0.0, 1.0, 1.0]);
         let errors = sums.means();
         assert_eq!(errors.halves[0].pixels, [0.5, 1.0, 0.0, 0.5]);

@@ -15,7 +15,7 @@ mod report;
 pub use fault::{Fault, UnknownFault};
 pub use report::{Line, Summary};
 
-use crate::train::device::{Chosen, with_backend};
+use crate::train::backend::{AnyBackend, with_backend};
 use engine::gradcheck::{self, Case, Report, Row};
 use engine::{Backend, Cpu, GradcheckOptions, PlanOptions, Reference};
 use fault::Faulty;
@@ -40,7 +40,7 @@ pub struct Request {
     /// Algorithms of convolutions.
     pub algos: Vec<Algo>,
     /// A GPU whose kernels are checked against [`Reference`].
-    pub gpu: Option<Chosen>,
+    pub gpu: Option<AnyBackend>,
     /// Threads of the CPU's paths; 0 for one a core.
     pub threads: usize,
     /// Random cases of every operation.
@@ -108,7 +108,7 @@ enum Path {
     /// Those of an instruction set and an algorithm.
     Algorithm(Cpu, Algo),
     /// Those of a GPU.
-    Gpu(Chosen),
+    Gpu(AnyBackend),
 }
 
 impl Path {

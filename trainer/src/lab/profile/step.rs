@@ -3,8 +3,9 @@
 use super::quantile;
 use crate::output::table::Table;
 use crate::settings::Settings;
-use crate::train::device::{self, Compute, DeviceError, with_backend};
-use crate::train::plans::{self, Kind, PassError, Passes};
+use crate::system::machine::mib;
+use crate::train::backend::{self, DeviceError, ImageBackend, with_backend};
+use crate::train::plans::{NetworkPlan, PlanError, PlanKind, Plans};
 use engine::{AdamW, MemoryReport, Pass, Session, StepTime};
 use serde_json::{Value, json};
 use std::fmt;
@@ -61,7 +62,7 @@ pub enum ProfileError {
     Device(#[from] DeviceError),
     /// The network cannot be built, or memory did not suffice.
     #[error(transparent)]
-    Pass(#[from] PassError),
+    Plan(#[from] PlanError),
 }
 
 /// What [`StepProfile::table`] has a row for.
@@ -81,30 +82,30 @@ pub enum By {
 /// # Errors
 /// If the device is not there, the network's settings contradict each other, or memory does not suffice.
 pub fn profile(settings: &Settings, runs: usize) -> Result<StepProfile, ProfileError> {
-    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
+    let chosen = backend::open(&settings.run, &mut |_| ())?;
     Ok(with_backend!(chosen, |backend| profile_on(backend, settings, runs.max(1)))?)
 }
 
-fn profile_on<B: Compute>(backend: B, settings: &Settings, runs: usize) -> Result<StepProfile, PassError> {
+fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> Result<StepProfile, PlanError> {
     let training = &settings.training;
-    let mut passes = Passes::new(&settings.network, training.size)?;
-    let pass = passes.add(Kind::Training, training.batch)?;
-    passes.limit_memory(&backend, settings.run.memory_limit)?;
+    let mut plans = Plans::new(&settings.network, training.size)?;
+    let plan = plans.add(PlanKind::Training, training.batch)?;
+    plans.limit_memory(&backend, settings.run.memory_limit)?;
     let element = size_of::<B::Element>();
-    let mut arena: Vec<usize> = passes.plan(&pass).arena_use().iter().map(|len| len * element).collect();
+    let mut arena: Vec<usize> = plans.plan(&plan).arena_use().iter().map(|len| len * element).collect();
     arena.push(0);
     let (backend_name, threads) = (backend.name(), backend.threads());
-    let parameters = passes.network().parameter_count();
-    let mut session = passes.session(backend)?;
+    let parameters = plans.network().parameter_count();
+    let mut session = plans.session(backend)?;
     session.initialize(training.seed);
     let wave = |i: usize| 0.5 + 0.5 * (i as f32 * 0.7).sin();
     let images: Vec<B::Element> = (0..training.batch * training.size * training.size).map(|i| wave(i).into()).collect();
-    pass.train(&mut session, &images, &images)?;
+    plan.train(&mut session, &images, &images)?;
 
     let times = session.enter(|session| -> engine::Result<Vec<Vec<StepTime>>> {
         let mut times = Vec::new();
         for _ in 0..runs {
-            let mut run = session.run_timed(pass.plan)?;
+            let mut run = session.run_timed(plan.id)?;
             let start = Instant::now();
             session.adamw(&AdamW::default(), 1e-4);
             session.backend().synchronize();
@@ -122,7 +123,7 @@ fn profile_on<B: Compute>(backend: B, settings: &Settings, runs: usize) -> Resul
         }
         Ok(times)
     })?;
-    let whole = session.enter(|session| whole_steps(session, &pass, &images, runs))?;
+    let whole = session.enter(|session| whole_steps(session, &plan, &images, runs))?;
     let totals: Vec<f64> = times.iter().map(|run| run.iter().map(|step| step.seconds).sum()).collect();
     let median = quantile(&totals, 0.5);
     let traced = &times[totals.iter().position(|&total| total == median).unwrap_or(0)];
@@ -148,9 +149,9 @@ fn profile_on<B: Compute>(backend: B, settings: &Settings, runs: usize) -> Resul
 }
 
 /// Milliseconds of a training step in each of `runs` series of steps, which are started as a run starts them.
-fn whole_steps<B: Compute>(
+fn whole_steps<B: ImageBackend>(
     session: &mut Session<B>,
-    pass: &plans::Pass,
+    plan: &NetworkPlan,
     images: &[B::Element],
     runs: usize,
 ) -> engine::Result<Vec<f64>> {
@@ -158,8 +159,8 @@ fn whole_steps<B: Compute>(
     let mut series = |steps: usize| -> engine::Result<f64> {
         let start = Instant::now();
         for _ in 0..steps {
-            pass.write(session, images, images)?;
-            session.start_step(pass.plan, &AdamW::default(), 1e-4)?;
+            plan.write(session, images, images)?;
+            session.start_step(plan.id, &AdamW::default(), 1e-4)?;
         }
         // Steps whose loss is not finite take as long.
         let _ = session.finish_steps(&mut losses);
@@ -300,10 +301,6 @@ fn giga(amount: usize, ms: f64) -> f64 {
     if ms > 0.0 { amount as f64 / ms / 1e6 } else { 0.0 }
 }
 
-fn mib(bytes: usize) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
 /// The heading and the memory; tables are printed beside it.
 impl fmt::Display for StepProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -328,8 +325,8 @@ impl fmt::Display for StepProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Device;
     use crate::settings::Settings;
-    use crate::train::device::Device;
 
     fn small() -> StepProfile {
         let mut settings = Settings::default();

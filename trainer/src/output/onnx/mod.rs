@@ -8,11 +8,11 @@ mod proto;
 use crate::data::{self, DataError, Dataset};
 use crate::settings::Settings;
 use crate::system::files::{self, FileError, FileExists};
-use crate::system::progress;
+use crate::system::terminal;
 use crate::tasks::ValidationBatches;
+use crate::train::backend::{self, DeviceError, ImageBackend, with_backend};
 use crate::train::checkpoint::{self, Checkpoint, CheckpointError, Tensor, Values};
-use crate::train::device::{self, Compute, DeviceError, with_backend};
-use crate::train::plans::{Kind, PassError, Passes};
+use crate::train::plans::{PlanError, PlanKind, Plans};
 use engine::{Activation, BatchNorm, Element, Statistics};
 use model::{BatchNormPosition, Layer, LayerActivation, ResConv};
 use prost::Message;
@@ -40,7 +40,7 @@ pub enum ExportError {
     Checkpoint(#[from] CheckpointError),
     /// The network cannot be made.
     #[error(transparent)]
-    Pass(#[from] PassError),
+    Plan(#[from] PlanError),
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] engine::Error),
@@ -73,18 +73,18 @@ pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -
         }
     }
     let images = match example {
-        Some(_) => data::load(&settings.search(), &|line| progress::say(line))?.validation,
+        Some(_) => data::load(&settings.search(), &terminal::print_status)?.validation,
         None => Dataset::new(Vec::new(), Vec::new()),
     };
-    let chosen = device::choose((&settings.run).into(), &mut |_| ())?;
+    let chosen = backend::open(&settings.run, &mut |_| ())?;
     with_backend!(chosen, |backend| run(backend, settings, checkpoint, &images, example.as_deref()))?;
-    let network = ResConv::new(settings.network.clone()).map_err(PassError::from)?;
+    let network = ResConv::new(settings.network.clone()).map_err(PlanError::from)?;
     let bytes = encode(&network, settings.training.size, &checkpoint.tensors);
     Ok(files::write_bytes(out, &bytes)?)
 }
 
 /// Loads the weights into the network, and writes an example of what it makes of images.
-fn run<B: Compute>(
+fn run<B: ImageBackend>(
     backend: B,
     settings: &Settings,
     checkpoint: &Checkpoint,
@@ -93,15 +93,15 @@ fn run<B: Compute>(
 ) -> Result<(), ExportError> {
     let size = settings.training.size;
     let count = images.len().clamp(1, EXAMPLE_IMAGES);
-    let mut passes = Passes::new(&settings.network, size)?;
-    let pass = passes.add(Kind::Inference(Statistics::Running), count)?;
-    let mut session = passes.session(backend)?;
+    let mut plans = Plans::new(&settings.network, size)?;
+    let plan = plans.add(PlanKind::Inference(Statistics::Running), count)?;
+    let mut session = plans.session(backend)?;
     checkpoint::load_weights(&mut session, checkpoint)?;
     let Some(path) = example else { return Ok(()) };
     let buffer = || vec![B::Element::default(); count * size * size];
     let (mut input, mut target, mut output) = (buffer(), buffer(), buffer());
     ValidationBatches::new(images, size).fill(0, &mut input, &mut target);
-    session.enter(|session| pass.infer(session, &input, &mut output))?;
+    session.enter(|session| plan.infer(session, &input, &mut output))?;
     let tensor = |values: &[B::Element]| {
         let values = values.iter().map(|value| value.to_f64() as f32).collect();
         Tensor { shape: vec![count, 1, size, size], values: Values::F32(values) }

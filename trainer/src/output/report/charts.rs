@@ -4,7 +4,7 @@ use super::chart::{Axis, Chart, Color, Mark, Series, Shape};
 use super::groups::{Group, Groups, Spread};
 use super::runs::Run;
 use crate::output::plot::running_mean;
-use crate::published::{Row, shown};
+use crate::published::Row;
 
 /// A line has about so many points.
 const POINTS: usize = 240;
@@ -13,7 +13,7 @@ const POINTS: usize = 240;
 pub(super) fn all(groups: &Groups<'_>) -> Vec<Chart> {
     let mut charts = vec![curves(groups)];
     let of_setting = |key: &str| {
-        let ours = move |group: &Group<'_>| shown(group.settings(), key).parse().ok();
+        let ours = move |group: &Group<'_>| group.settings().shown(key).parse().ok();
         let published =
             move |row: &Row| row.settings.iter().find(|(name, _)| name == key).and_then(|(_, text)| text.parse().ok());
         losses(groups, &format!("loss-over-{}", key.replace('_', "-")), &key.replace('_', " "), &ours, &published)

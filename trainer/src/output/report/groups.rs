@@ -1,8 +1,8 @@
 //! Runs that are the same but for their seeds, and how settings differ.
 
 use super::runs::Run;
-use crate::published::{Reference, Row, shown, text};
-use crate::settings::Settings;
+use crate::published::{Published, Row};
+use crate::settings::{Settings, value_text};
 use std::collections::BTreeSet;
 use toml::Table;
 
@@ -13,7 +13,7 @@ pub(super) struct Groups<'a> {
     pub(super) all: Vec<Group<'a>>,
     /// The settings that differ between groups, by their names.
     pub(super) differing: Vec<String>,
-    pub(super) reference: &'a Reference,
+    pub(super) reference: &'a Published,
 }
 
 /// The runs of one setting.
@@ -51,7 +51,7 @@ impl Spread {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(runs: &'a [Run], reference: &'a Reference) -> Groups<'a> {
+    pub(super) fn new(runs: &'a [Run], reference: &'a Published) -> Groups<'a> {
         let mut all: Vec<Group<'a>> = Vec::new();
         for run in runs {
             let same = |group: &&mut Group| same_but_for_the_seed(&group.runs[0].settings, &run.settings);
@@ -144,13 +144,13 @@ fn differing(settings: &[&Settings]) -> Vec<String> {
         .flat_map(|table| table.values().filter_map(toml::Value::as_table))
         .flat_map(|section| section.keys().cloned())
         .collect();
-    let values = |key: &str| settings.iter().map(|settings| shown(settings, key)).collect::<BTreeSet<String>>();
+    let values = |key: &str| settings.iter().map(|settings| settings.shown(key)).collect::<BTreeSet<String>>();
     keys.into_iter().filter(|key| values(key).len() > 1).collect()
 }
 
 fn label(differing: &[String], run: &Run) -> String {
     let part = |key: &String| {
-        let value = run.settings.value(key).map_or_else(|| "none".to_owned(), |value| text(&value));
+        let value = run.settings.value(key).map_or_else(|| "none".to_owned(), |value| value_text(&value));
         match key.as_str() {
             "layers" if value == "1" => "1 layer".to_owned(),
             "layers" | "channels" => format!("{value} {key}"),

@@ -20,11 +20,11 @@ mod page;
 mod runs;
 mod table;
 
-use crate::published::{Reference, ReferenceError};
+use crate::published::{Published, PublishedError};
 use crate::settings::SettingsError;
 use crate::sweep::State;
 use crate::system::files::{self, FileError};
-use crate::system::progress;
+use crate::system::terminal;
 use groups::Groups;
 use runs::Run;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub enum ReportError {
     Settings(#[from] SettingsError),
     /// The published results cannot be read.
     #[error(transparent)]
-    Reference(#[from] ReferenceError),
+    Published(#[from] PublishedError),
     /// The folder has no run in it.
     #[error("{}: no run: it has no settings.toml", path.display())]
     NoRun {
@@ -85,7 +85,7 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
         content.add(folder)?;
     }
     if let Some(path) = reference {
-        content.reference = Reference::read(path)?;
+        content.reference = Published::read(path)?;
     }
     if let Some(title) = title {
         content.title.clone_from(title);
@@ -98,7 +98,7 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
 pub fn renew(folder: &Path) {
     let request = Request { folders: vec![folder.to_owned()], ..Request::default() };
     if let Err(error) = write(&request) {
-        progress::say(&format!("no report: {error}"));
+        terminal::print_status(&format!("no report: {error}"));
     }
 }
 
@@ -107,7 +107,7 @@ pub fn renew(folder: &Path) {
 struct Content {
     title: String,
     runs: Vec<Run>,
-    reference: Reference,
+    reference: Published,
 }
 
 impl Content {
@@ -121,8 +121,8 @@ impl Content {
                 }
             }
             self.title = state.title;
-            if State::reference(folder).exists() {
-                self.reference = Reference::read(&State::reference(folder))?;
+            if State::published(folder).exists() {
+                self.reference = Published::read(&State::published(folder))?;
             }
             return Ok(());
         }

@@ -6,9 +6,10 @@ use super::maps;
 use super::runs::Run;
 use super::table::{Column, Table};
 use crate::apply::eval::Errors;
-use crate::output::summary::{Machine, Summary};
-use crate::published::{shown, text};
+use crate::output::summary::Summary;
+use crate::settings::value_text;
 use crate::sweep::Status;
+use crate::system::machine::Machine;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indicatif::HumanCount;
@@ -324,10 +325,10 @@ fn settings(groups: &Groups<'_>) -> String {
         for (key, value) in sections.flatten() {
             let value = match groups.differing.contains(key) || key == "seed" {
                 true => {
-                    let values: BTreeSet<String> = groups.runs().map(|(_, run)| shown(&run.settings, key)).collect();
+                    let values: BTreeSet<String> = groups.runs().map(|(_, run)| run.settings.shown(key)).collect();
                     if values.len() > 1 { "see the table".to_owned() } else { values.into_iter().collect() }
                 }
-                false => text(value),
+                false => value_text(value),
             };
             item(&key.replace('_', " "), &value);
         }

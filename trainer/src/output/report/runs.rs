@@ -6,7 +6,7 @@ use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::sweep::{RunEntry, Status};
 use crate::system::files;
-use crate::train::{Folder, log};
+use crate::train::{RunFolder, log};
 use model::ResConv;
 use std::path::Path;
 
@@ -39,7 +39,7 @@ impl Run {
     /// # Errors
     /// If a file of it cannot be read, or is damaged.
     pub(super) fn read(path: &Path) -> Result<Option<Run>, ReportError> {
-        let folder = Folder::new(path);
+        let folder = RunFolder::new(path);
         if !folder.settings().exists() {
             return Ok(None);
         }

@@ -1,7 +1,6 @@
 //! The table of a report: a row for each setting, in every form.
 
 use super::groups::{Group, Groups, Spread};
-use crate::published::shown;
 use crate::sweep::Status;
 use indicatif::HumanCount;
 use std::fmt::Write;
@@ -52,11 +51,11 @@ impl Table {
             columns.push((Column { title: title.to_owned(), name: name.to_owned(), is_number, is_setting }, read));
         };
         for (key, title) in SETTINGS {
-            column(title, key, key != "activation", Box::new(move |group| Cell::text(shown(group.settings(), key))));
+            column(title, key, key != "activation", Box::new(move |group| Cell::text(group.settings().shown(key))));
         }
         for key in groups.differing.iter().filter(|key| SETTINGS.iter().all(|(known, _)| known != key)) {
-            let is_number = groups.all.iter().all(|group| shown(group.settings(), key).parse::<f64>().is_ok());
-            let read = move |group: &Group| Cell::text(shown(group.settings(), key));
+            let is_number = groups.all.iter().all(|group| group.settings().shown(key).parse::<f64>().is_ok());
+            let read = move |group: &Group| Cell::text(group.settings().shown(key));
             column(&key.replace('_', " "), key, is_number, Box::new(read));
         }
         let any = |has: fn(&Group) -> bool| groups.all.iter().any(has);

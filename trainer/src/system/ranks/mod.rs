@@ -1,13 +1,13 @@
-//! The processes that compute a run together, one or several, and what they tell each other beside sums.
+//! The processes that compute a run together, one or several, and the messages between them other than sums.
 //!
-//! The *leader*, rank 0, reads settings, data and checkpoints and sends them to the others; it alone validates, writes files and
-//! tells how the run gets on. All take the same steps, each with its part of every batch.
+//! The *leader*, rank 0, reads settings, data and checkpoints and sends them to the other ranks. It alone validates, writes files and
+//! shows the progress. All ranks take the same steps, each with its share of every batch.
 //!
-//! Several ranks are processes that `mpirun` started (feature `mpi`). A build without that feature refuses to be started so: its processes
-//! would do the same work, and write the same files, each for itself.
+//! Several ranks are processes that `mpirun` started (feature `mpi`). A build without that feature refuses to be started by `mpirun`: each
+//! of its processes would do the whole work, and write the same files.
 //!
-//! What goes wrong on one rank ends all of them: it says what, and aborts the others. What all ranks find wrong alike
-//! ([`TrainError::is_of_all_ranks`](crate::train::TrainError::is_of_all_ranks)) the leader alone says.
+//! An error on one rank ends all of them: that rank prints it, and aborts the others. An error that all ranks find
+//! ([`TrainError::is_of_all_ranks`](crate::train::TrainError::is_of_all_ranks)) is printed by the leader alone.
 
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -15,9 +15,8 @@ mod mpi;
 #[cfg(feature = "mpi")]
 pub use mpi::MpiError;
 
-use crate::train::device::Compute;
-use engine::Part;
 use engine::collective::{Alone, Collective, CollectiveError, Communicator};
+use engine::{Backend, Part};
 use std::env;
 use std::fmt;
 use std::panic;
@@ -29,10 +28,10 @@ pub struct Ranks {
     communicator: Arc<dyn Communicator>,
 }
 
-/// The processes that were started cannot be the ranks of a run.
+/// The processes cannot be the ranks of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum RanksError {
-    /// This program cannot speak to the others.
+    /// This build has no MPI to reach the others with.
     #[error(
         "this is one of {ranks} processes that mpirun started, but resconv was built without MPI: \
          build it with `cargo build --release --features mpi`, or start it without mpirun"
@@ -69,7 +68,8 @@ impl fmt::Display for Ranks {
     }
 }
 
-/// Which of how many processes this is, if something like `mpirun` started it: Open MPI's variables, then those of MPICH and its kin.
+/// The number of this process and the number of all, if a program such as `mpirun` started it: from the variables of Open MPI, or else
+/// of MPICH and its relatives.
 fn launched() -> Option<[usize; 2]> {
     let number = |name: &str| env::var(name).ok()?.parse().ok();
     let of = |[rank, ranks]: [&str; 2]| Some([number(rank)?, number(ranks)?]);
@@ -77,7 +77,7 @@ fn launched() -> Option<[usize; 2]> {
 }
 
 impl Ranks {
-    /// The processes that `mpirun` started with this one, or this one alone. To be called once.
+    /// The processes that `mpirun` started with this one, or this one alone. Call it once.
     ///
     /// # Errors
     /// [`RanksError`] if there are others, and this build has no MPI, or MPI does not start.
@@ -118,28 +118,28 @@ impl Ranks {
         self.rank() == 0
     }
 
-    /// Number of this rank among those on the same machine: that of its GPU.
+    /// Number of this rank among those on the same machine, which is that of its GPU.
     pub fn local_rank(&self) -> usize {
         self.communicator.local_rank()
     }
 
-    /// What this rank has of a batch, if there are others.
+    /// The share of a batch that this rank has, if there are others.
     pub fn part(&self, batch: usize) -> Option<Part> {
         (self.count() > 1).then(|| Part { rank: self.rank(), ranks: self.count(), batch })
     }
 
-    /// The sums over these ranks that a session takes.
+    /// What a session sums over these ranks with.
     ///
     /// # Errors
     /// If there are several, and their devices cannot reach each other.
-    pub(crate) fn collective<B: Compute>(&self, backend: &B) -> Result<Arc<dyn Collective<B>>, CollectiveError> {
+    pub(crate) fn collective<B: Backend>(&self, backend: &B) -> Result<Arc<dyn Collective<B>>, CollectiveError> {
         match self.count() {
             1 => Ok(Arc::new(Alone)),
             _ => backend.collective(Arc::clone(&self.communicator)),
         }
     }
 
-    /// What the leader gives, on every rank.
+    /// Sends the bytes of the leader to every rank, and returns them. What the others pass is ignored.
     pub(crate) fn broadcast(&self, leaders: Vec<u8>) -> Vec<u8> {
         if self.count() == 1 {
             return leaders;
@@ -152,7 +152,7 @@ impl Ranks {
         data
     }
 
-    /// What every rank gives, in their order.
+    /// What every rank passes, in the order of the ranks.
     pub(crate) fn gather<const N: usize>(&self, own: [u8; N]) -> Vec<[u8; N]> {
         let mut all = vec![[0; N]; self.count()];
         self.communicator.all_gather(&own, all.as_flattened_mut());
@@ -161,7 +161,7 @@ impl Ranks {
 
     /// From now on, a panic on this rank ends the others, which would wait for it.
     pub fn abort_on_panic(&self) {
-        // MPI ends when the last owner is dropped, and the hook never is
+        // MPI ends when its last owner is dropped, and the hook is never dropped.
         let (communicator, name) = (Arc::downgrade(&self.communicator), self.to_string());
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {

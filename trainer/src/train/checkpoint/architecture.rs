@@ -1,6 +1,7 @@
 //! Which network a `state_dict` belongs to, as far as the shapes of its tensors tell.
 
-use super::{Checkpoint, CheckpointError};
+use super::error::CheckpointError;
+use super::file::Checkpoint;
 use crate::settings::NetworkFlags;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
 

@@ -1,20 +1,25 @@
+use super::error::VERSION;
+use super::file::{FORMAT_VERSION, POSITION, run_state};
 use super::*;
-use crate::settings::{Layer, NetworkFlags, Preset, resolve};
-use crate::train::plans::{Kind, Pass, Passes};
+use crate::settings::{NetworkFlags, Preset, SettingsSource, resolve};
+use crate::train::plans::{NetworkPlan, PlanKind, Plans};
 use engine::{Activation, Reference, Session, Statistics};
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::path::Path;
 
 fn small(layers: usize) -> ResConvConfig {
     ResConvConfig { layers, channels: 3.into(), ..ResConvConfig::default() }
 }
 
-/// A session of the network that has one pass, over two images of 8 x 8.
-fn session(config: &ResConvConfig) -> (Session<Reference>, Pass) {
-    let mut passes = Passes::new(config, 8).unwrap();
-    let pass = passes.add(Kind::Inference(Statistics::Running), 2).unwrap();
-    let mut session = passes.session(Reference).unwrap();
+/// A session of the network that has one plan, over two images of 8 x 8.
+fn session(config: &ResConvConfig) -> (Session<Reference>, NetworkPlan) {
+    let mut plans = Plans::new(config, 8).unwrap();
+    let plan = plans.add(PlanKind::Inference(Statistics::Running), 2).unwrap();
+    let mut session = plans.session(Reference).unwrap();
     session.initialize(1);
-    (session, pass)
+    (session, plan)
 }
 
 fn bare(session: &Session<Reference>) -> Checkpoint {
@@ -296,7 +301,7 @@ fn the_architecture_is_seen_from_shapes() {
         let (mut target, _) = session(&config);
         let checkpoint = bare(&target);
         let architecture = checkpoint.architecture().unwrap();
-        let mut found = resolve(&[Layer::inferred(&architecture.network).unwrap()]).unwrap().network;
+        let mut found = resolve(&[SettingsSource::inferred(&architecture.network).unwrap()]).unwrap().network;
         if config.batch_norm_encoder == BatchNormPosition::None && config.batch_norm_decoder == BatchNormPosition::None
         {
             found.batch_norm_last_layers = config.batch_norm_last_layers; // without batch norm it means nothing
@@ -336,9 +341,9 @@ fn a_state_dict_of_pytorch_does_here_what_it_does_there() {
     let file = |name: &str| Checkpoint::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name));
     let (checkpoint, expected) = (file("state_dict.safetensors").unwrap(), file("inference.safetensors").unwrap());
     let architecture = checkpoint.architecture().unwrap().network;
-    let config = resolve(&[Layer::inferred(&architecture).unwrap()]).unwrap().network;
+    let config = resolve(&[SettingsSource::inferred(&architecture).unwrap()]).unwrap().network;
     assert_eq!(config, ResConvConfig { layers: 2, channels: 4.into(), ..ResConvConfig::default() });
-    let (mut session, pass) = session(&config);
+    let (mut session, plan) = session(&config);
     assert_eq!(load_weights(&mut session, &checkpoint).unwrap(), 3);
     let [x, y] = ["x", "y"].map(|name| match &expected.tensors[name].values {
         Values::F32(values) => values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>(),
@@ -346,7 +351,7 @@ fn a_state_dict_of_pytorch_does_here_what_it_does_there() {
     });
     let mut output = vec![0.0; y.len()];
     // One channel: PyTorch's NCHW is NHWC.
-    pass.infer(&mut session, &x, &mut output).unwrap();
+    plan.infer(&mut session, &x, &mut output).unwrap();
     for (ours, theirs) in output.iter().zip(&y) {
         assert!((ours - theirs).abs() < 1e-6, "{ours} and {theirs}");
     }
@@ -355,9 +360,9 @@ fn a_state_dict_of_pytorch_does_here_what_it_does_there() {
         bottleneck_activation: Some(BottleneckActivation::Other(Activation::Relu.into())),
         ..architecture
     };
-    let other = resolve(&[Layer::inferred(&flags).unwrap()]).unwrap().network;
-    let (mut session, pass) = self::session(&other);
+    let other = resolve(&[SettingsSource::inferred(&flags).unwrap()]).unwrap().network;
+    let (mut session, plan) = self::session(&other);
     load_weights(&mut session, &checkpoint).unwrap();
-    pass.infer(&mut session, &x, &mut output).unwrap();
+    plan.infer(&mut session, &x, &mut output).unwrap();
     assert!(output.iter().zip(&y).any(|(ours, theirs)| (ours - theirs).abs() > 1e-4));
 }

@@ -1,6 +1,7 @@
 //! Between a session's tensors and a checkpoint's.
 
-use super::{Checkpoint, CheckpointError, Tensor, Values};
+use super::error::CheckpointError;
+use super::file::{Checkpoint, Tensor, Values};
 use engine::{Backend, Element, Session, TensorInfo};
 use model::pytorch;
 use std::collections::BTreeMap;

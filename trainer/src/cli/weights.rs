@@ -1,0 +1,76 @@
+//! What the commands share that use a trained network.
+
+use clap::Args;
+use std::path::{Path, PathBuf};
+use trainer::settings::{
+    Device, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, SettingsSource, TrainingFlags, resolve,
+    show_default,
+};
+use trainer::system::terminal::print_status;
+use trainer::train::checkpoint::Checkpoint;
+
+/// Which network the weights of a file are for, and what computes it.
+#[derive(Debug, Args)]
+#[command(mut_args = show_default)]
+pub(super) struct ModelArgs {
+    /// For weights without settings: where the settings come from that shapes do not tell
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+    #[command(flatten)]
+    network: NetworkFlags,
+    /// Height and width of the images that the network sees, in pixels; a checkpoint of a run says it
+    #[arg(long, help_heading = "Network")]
+    size: Option<usize>,
+    /// What computes: auto, cpu, cuda, cuda:N or reference, as in training
+    #[arg(long, help_heading = "Run")]
+    device: Option<Device>,
+    /// Convolve on the GPU's tensor cores, as in training
+    #[arg(long, help_heading = "Run")]
+    tf32: bool,
+    /// Threads that compute; 0 for one a core
+    #[arg(long, help_heading = "Run")]
+    threads: Option<usize>,
+}
+
+/// Where the dataset is.
+#[derive(Debug, Default, Args)]
+pub(super) struct DataFlags {
+    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    data: Option<PathBuf>,
+    /// Take dataset files whose checksums are not the published ones
+    #[arg(long, help_heading = "Run")]
+    unverified_data: bool,
+}
+
+/// Reads weights, and finds out the settings of their network: flags win over what the file says, and that over the preset.
+pub(super) fn open(
+    path: &Path,
+    model: ModelArgs,
+    batch: Option<usize>,
+    data: DataFlags,
+) -> anyhow::Result<(Checkpoint, Settings)> {
+    let ModelArgs { preset, network, size, device, tf32, threads } = model;
+    let DataFlags { data, unverified_data } = data;
+    let run = RunFlags {
+        device,
+        tf32: Some(tf32),
+        threads,
+        data,
+        unverified_data: Some(unverified_data),
+        ..RunFlags::default()
+    };
+    let flags =
+        SettingsFlags { preset, network, training: TrainingFlags { size, batch, ..TrainingFlags::default() }, run };
+    let checkpoint = Checkpoint::read(path)?;
+    let known = match &checkpoint.run {
+        Some(run) => SettingsSource::trained(&run.settings)?,
+        None => {
+            let architecture = checkpoint.architecture()?;
+            architecture.assumptions.iter().for_each(|line| print_status(&format!("{}: {line}", path.display())));
+            SettingsSource::inferred(&architecture.network)?
+        }
+    };
+    let settings = resolve(&[SettingsSource::flags(&flags)?, known])?;
+    Ok((checkpoint, settings))
+}
