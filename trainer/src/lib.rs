@@ -3,15 +3,15 @@
 //! | module | what it answers |
 //! | --- | --- |
 //! | [`settings`] | what can be chosen about a run, and where it was chosen |
-//! | [`data`] | where the dataset is, and which images a step gets |
-//! | [`tasks`] | what the network is asked: the damage, and the batches |
-//! | [`train`](mod@train) | how a run goes on, on which device, and what it leaves behind |
+//! | [`data`] | where the dataset is, and in which order a run sees its images |
+//! | [`tasks`] | what the network learns: the damage to the images, and the batches |
+//! | [`train`](mod@train) | what a run does, on which device, and what it leaves behind |
 //! | [`apply`] | how good a network is, and what it makes of the user's images |
 //! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`output`] | what is shown of runs, and what other programs read of them |
 //! | [`lab`] | whether every gradient is right, and where time and memory go |
 //! | [`published`] | what the study measured |
-//! | [`system`] | files that are whole or absent, signals, progress, ranks |
+//! | [`system`] | what the system offers: files, signals, the terminal, the machine, other processes |
 //!
 //! The binary `resconv` is the command line around it.
 #![forbid(unsafe_code)]

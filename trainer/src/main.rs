@@ -38,8 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the error of this rank, and ends the other ranks. An error that all ranks have is printed by the first one alone, and they
-/// end by themselves.
+/// Prints the error of this rank, and ends the other ranks. An error that all ranks have is printed by the first one
+/// alone, and they end by themselves.
 fn fail(error: &anyhow::Error, ranks: &Ranks) -> ExitCode {
     let stopped = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(TrainError::Stopped(stopped)), _) | (_, Some(SweepError::Stopped { stopped })) => Some(stopped),

@@ -1,4 +1,5 @@
-//! The published results that ours are compared with: CSV files whose columns are settings by their names, and three results.
+//! The published results that ours are compared with: CSV files whose columns are settings by their names, and three
+//! results.
 
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
@@ -51,7 +52,8 @@ impl Published {
     /// Reads a table.
     ///
     /// # Errors
-    /// If the file cannot be read, a column is missing, or a row has another number of columns, or results that are no numbers.
+    /// If the file cannot be read, a column is missing, or a row has another number of columns, or results that are no
+    /// numbers.
     pub fn read(path: &Path) -> Result<Published, PublishedError> {
         Published::parse(path, &files::read_text(path, MAX_BYTES)?)
     }
@@ -119,8 +121,8 @@ pub struct Study {
 const LAYERS_TABLE: &str = include_str!("../published/layers-32.csv");
 
 impl Study {
-    /// The study's figures for the network of these settings. They are those of the preset `original`, but every network with the same
-    /// layers is compared with them.
+    /// The study's figures for the network of these settings. They are those of the preset `original`, but every
+    /// network with the same layers is compared with them.
     pub fn of(settings: &Settings) -> Option<Study> {
         let network = &settings.network;
         let base = ResConvConfig::default();

@@ -4,10 +4,10 @@ use crate::output::picture::{self, LoadedImage, PictureError};
 use crate::settings::Settings;
 use crate::system::files::{self, FileError, FileExists};
 use crate::tasks::Half;
-use crate::train::backend::{self, DeviceError, ImageBackend, with_backend};
+use crate::train::backend::{self, DeviceError, ImageBackend, to_pixels, with_backend};
 use crate::train::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::train::plans::{NetworkPlan, PlanError, PlanKind, Plans};
-use engine::{Element, Session, Statistics};
+use engine::{Session, Statistics};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -66,8 +66,8 @@ struct Targets {
     input: Option<PathBuf>,
 }
 
-/// Restores images with the network of `settings` and the weights of `checkpoint`. `status` gets a line for each change of an image, and
-/// for each file that is written.
+/// Restores images with the network of `settings` and the weights of `checkpoint`. `status` gets a line for each change
+/// of an image, and for each file that is written.
 ///
 /// Nothing is written before all images are read and no file is in the way of the results.
 ///
@@ -142,8 +142,7 @@ fn write_all<B: ImageBackend>(
         request.missing.blank(&mut pixels, size);
         let input: Vec<B::Element> = pixels.iter().map(|&pixel| pixel.into()).collect();
         plan.infer(session, &input, &mut output)?;
-        let restored: Vec<f32> = output.iter().map(|pixel| pixel.to_f64() as f32).collect();
-        picture::save_gray(&targets.restored, &restored, size, request.scale)?;
+        picture::save_gray(&targets.restored, &to_pixels(&output), size, request.scale)?;
         status(&format!("{}: written", targets.restored.display()));
         if let Some(path) = &targets.input {
             picture::save_gray(path, &pixels, size, request.scale)?;

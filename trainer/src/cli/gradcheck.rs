@@ -14,12 +14,13 @@ pub(crate) struct GradcheckArgs {
     /// One operation, as in the first column of the table [default: all]
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run them yet, only
-    /// an emulator); reference, the naive loops against finite differences; auto, the reference and the CPU
+    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run
+    /// them yet, only an emulator); reference, the naive loops against finite differences; auto, the reference and the
+    /// CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
-    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa (no GPU has run them
-    /// yet, only an emulator)
+    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa (no GPU
+    /// has run them yet, only an emulator)
     #[arg(long)]
     tf32: bool,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
@@ -31,10 +32,10 @@ pub(crate) struct GradcheckArgs {
     /// Threads that compute; 0 for one a core
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Random cases of every operation, beside its awkward ones
+    /// Random cases of every operation, in addition to its awkward ones
     #[arg(long, value_name = "N", default_value_t = 32)]
     cases: u64,
-    /// Of the first random case and all values; the next case has the next seed
+    /// Seed of the first random case and of all values; the next case has the next seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Only cases whose names, as in the last column of the table, contain this
@@ -55,7 +56,7 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
     };
     let gpu = match device {
         Device::Cuda { .. } => Some(backend::open(BackendRequest { device, tf32, threads }, &mut |_| ())?),
-        // what `auto` checks is no GPU here
+        // Here, `auto` checks no GPU.
         _ if tf32 => bail!("--tf32: expected --device cuda or cuda:N, got --device {device}"),
         _ => None,
     };

@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand};
 use trainer::system::ranks::Ranks;
 use trainer::train::train_as_follower;
 
-/// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates it, uses it
+/// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates
+/// it, uses it
 #[derive(Debug, Parser)]
 #[command(name = "resconv", version)]
 pub(crate) struct Cli {
@@ -27,14 +28,14 @@ const SEVERAL_PROCESSES: &str = "\
 Several processes train one network with the same result, to rounding, if mpirun starts them:
   cargo build --release --features mpi
   mpirun -n 4 target/release/resconv train --threads 2
-Tested on CPUs; neither this nor its GPU sums by NCCL (--features nccl) have run on GPUs.";
+It was tested on CPUs only. It has never run on GPUs, neither with sums by MPI nor by NCCL (--features nccl).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network, and write its weights, its loss curve and its pictures to a folder
     #[command(args_override_self = true, after_help = SEVERAL_PROCESSES)]
     Train(Box<train::TrainArgs>),
-    /// Run a matrix of settings; repeated, it goes on with what is not done
+    /// Run a matrix of settings; repeat the command to go on with the runs that are not done
     Sweep(Box<sweep::SweepArgs>),
     /// Renew the report of a run or a sweep, or write one of several runs
     Report(report::ReportArgs),
@@ -44,7 +45,7 @@ enum Command {
     Export(Box<export::ExportArgs>),
     /// Restore the missing half of images
     Restore(Box<restore::RestoreArgs>),
-    /// Tell where the dataset is, check it against its published checksums, and fetch it if there is none
+    /// Show where the dataset is, check it against its published checksums, and fetch it if there is none
     Data(data::DataArgs),
     /// Check the gradients of every operation, on every instruction set and with every algorithm
     Gradcheck(gradcheck::GradcheckArgs),

@@ -16,7 +16,7 @@ pub(super) struct ReportArgs {
     /// Heading [default: the sweep's, or the folder's name]
     #[arg(long)]
     title: Option<String>,
-    /// CSV file of published results, such as those in trainer/reference [default: the sweep's]
+    /// CSV file of published results, such as those in trainer/published [default: the sweep's]
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
 }

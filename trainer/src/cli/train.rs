@@ -16,7 +16,8 @@ pub(super) struct TrainArgs {
     /// A small network and few images: a picture after about a minute on two cores
     #[arg(long)]
     quick: bool,
-    /// Go on from the newest good checkpoint in the run folder, with the settings of its run; begin the run if there is none yet
+    /// Go on from the newest good checkpoint in the run folder, with the settings of its run; begin the run if there is
+    /// none yet
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Overwrite what an earlier run left in the run folder
@@ -53,11 +54,7 @@ pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
         }
         settings = resolve(&sources)?;
         settings.run.out = Some(out.clone());
-        start = match found {
-            Resumable::FromCheckpoint(resumed) => Start::Resume(resumed),
-            Resumable::FromStart(_) => Start::Overwrite,
-            Resumable::Nothing => Start::New,
-        };
+        start = found.into();
         if !matches!(start, Start::Resume(_)) {
             print_status(&format!("no checkpoint in {} yet: the run begins at its beginning", out.display()));
         }

@@ -13,12 +13,12 @@ use trainer::train::checkpoint::Checkpoint;
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct ModelArgs {
-    /// For weights without settings: where the settings come from that shapes do not tell
+    /// For weights without settings: where those settings come from that shapes do not show
     #[arg(long, value_enum)]
     preset: Option<Preset>,
     #[command(flatten)]
     network: NetworkFlags,
-    /// Height and width of the images that the network sees, in pixels; a checkpoint of a run says it
+    /// Height and width of the images that the network sees, in pixels; a checkpoint of a run has it
     #[arg(long, help_heading = "Network")]
     size: Option<usize>,
     /// What computes: auto, cpu, cuda, cuda:N or reference, as in training
@@ -43,7 +43,7 @@ pub(super) struct DataFlags {
     unverified_data: bool,
 }
 
-/// Reads weights, and finds out the settings of their network: flags win over what the file says, and that over the preset.
+/// Reads weights and the settings of their network. Flags win over the file, and the file over the preset.
 pub(super) fn open(
     path: &Path,
     model: ModelArgs,

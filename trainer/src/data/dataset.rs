@@ -4,7 +4,7 @@ use super::known::SIDE;
 
 /// Images of 28 x 28 pixels with their classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dataset {
+pub(crate) struct Dataset {
     pixels: Vec<u8>,
     labels: Vec<u8>,
 }
@@ -14,28 +14,23 @@ impl Dataset {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn new(pixels: Vec<u8>, labels: Vec<u8>) -> Dataset {
+    pub(crate) fn new(pixels: Vec<u8>, labels: Vec<u8>) -> Dataset {
         assert_eq!(pixels.len(), labels.len() * SIDE * SIDE, "pixels for {} images of 28 x 28", labels.len());
         Dataset { pixels, labels }
     }
 
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
     /// The pixels of all images.
-    pub fn pixels(&self) -> &[u8] {
+    pub(crate) fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
     /// The classes of all images.
-    pub fn labels(&self) -> &[u8] {
+    pub(crate) fn labels(&self) -> &[u8] {
         &self.labels
     }
 
@@ -43,7 +38,7 @@ impl Dataset {
     ///
     /// # Panics
     /// If there is no such image.
-    pub fn image(&self, i: usize) -> &[u8] {
+    pub(crate) fn image(&self, i: usize) -> &[u8] {
         &self.pixels[i * SIDE * SIDE..][..SIDE * SIDE]
     }
 
@@ -51,7 +46,7 @@ impl Dataset {
     ///
     /// # Panics
     /// If there is no such image.
-    pub fn label(&self, i: usize) -> u8 {
+    pub(crate) fn label(&self, i: usize) -> u8 {
         self.labels[i]
     }
 }
@@ -63,7 +58,7 @@ mod tests {
     #[test]
     fn a_dataset_gives_its_images() {
         let dataset = Dataset::new((0..2 * 784).map(|i| (i / 784) as u8).collect(), vec![7, 8]);
-        assert_eq!((dataset.len(), dataset.is_empty(), dataset.label(1)), (2, false, 8));
+        assert_eq!((dataset.len(), dataset.label(1)), (2, 8));
         assert_eq!(dataset.image(1), [1; 784]);
     }
 }

@@ -16,13 +16,13 @@ pub enum DataError {
         found_by: FoundBy,
         /// The folder.
         path: PathBuf,
-        /// The files that it lacks; none if there is no such folder.
+        /// The files that it lacks; empty if it is not a folder that can be read.
         missing: Vec<&'static str>,
     },
-    /// A file cannot be read, is damaged or is of something else.
+    /// A file cannot be read, is damaged or is another file.
     #[error(transparent)]
     Idx(#[from] IdxError),
-    /// A file reads well, but its content is not the dataset's.
+    /// A file is intact, but its content is not that of the dataset.
     #[error(
         "{}: wrong content: expected SHA-256 {expected} (of the uncompressed file), got {got}; \
          get the file again, or remove it to have the dataset looked for elsewhere",
@@ -33,7 +33,7 @@ pub enum DataError {
         path: PathBuf,
         /// The right digest.
         expected: &'static str,
-        /// That of the file.
+        /// The digest of the file.
         got: String,
     },
     /// The files of an unverified dataset do not belong together.

@@ -30,7 +30,7 @@ impl fmt::Display for FoundBy {
 
 /// A folder that has all files of the dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatasetFolder {
+pub(crate) struct DatasetFolder {
     /// The folder.
     pub path: PathBuf,
     /// How it was found.

@@ -1,8 +1,8 @@
 //! The idx format of the MNIST family of datasets, plain or compressed by gzip.
 //!
-//! A file is `0 0 8 rank` (8: unsigned bytes), then `rank` dimensions as big-endian 32-bit numbers, then the bytes in row-major order.
-//! The caller says which dimensions it expects. Nothing is allocated for a header that says otherwise, and no more than they need for
-//! content that goes on and on.
+//! A file is `0 0 8 rank` (8: unsigned bytes), then `rank` dimensions as big-endian 32-bit numbers, then the bytes in
+//! row-major order. The caller says which dimensions it expects. A file with other dimensions is refused before
+//! anything is allocated, and content that never ends takes no more memory than those dimensions need.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-/// What gzip data begins with; an idx file begins with 0.
+/// The first bytes of gzip data. An idx file begins with 0.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// An array of bytes, as an idx file holds it.
@@ -26,7 +26,7 @@ pub struct Idx {
 impl Idx {
     /// The SHA-256 digest of the uncompressed file, header and all, in hexadecimal.
     ///
-    /// It does not depend on how the file was compressed, which differs between those who distribute one dataset.
+    /// It does not depend on the compression, which differs between the distributors of one dataset.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update(header(&self.dims));
@@ -56,7 +56,7 @@ pub enum Fault {
     Gzip {
         /// Number of bytes that came out before.
         at: u64,
-        /// What the decoder says.
+        /// The decoder's error.
         cause: io::Error,
     },
     /// The first four bytes are not those of an idx file of unsigned bytes with the expected number of dimensions.
@@ -109,7 +109,7 @@ fn header(dims: &[u32]) -> Vec<u8> {
     magic(dims).into_iter().chain(dims.iter().flat_map(|dim| dim.to_be_bytes())).collect()
 }
 
-/// Most items that a file may hold whose number of items is left open: 784 MB of images of 28 x 28.
+/// Most items of a file whose number of items is not known: 784 MB of images of 28 x 28.
 const MAX_ITEMS: u32 = 1_000_000;
 
 /// The dimensions that a file should have.
@@ -117,7 +117,7 @@ const MAX_ITEMS: u32 = 1_000_000;
 pub enum Expected<'a> {
     /// These.
     Exactly(&'a [u32]),
-    /// These, but for the outermost, which may be anything up to a million.
+    /// These, except for the outermost, which may be anything up to a million.
     Items(&'a [u32]),
 }
 
@@ -135,13 +135,14 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether an array of these dimensions, which [`includes`](Self::includes) lets pass, is not read all the same.
+    /// Whether an array of these dimensions, which are [included](Self::includes), is too large to be read.
     fn is_too_large(self, found: &[u32]) -> bool {
         matches!(self, Expected::Items(_)) && found[0] > MAX_ITEMS
     }
 }
 
-/// Reads the file `path`, which should hold an array of `expected` unsigned bytes; compressed or not is seen from its first bytes.
+/// Reads the file `path`, which should hold an array of `expected` unsigned bytes. Its first bytes show whether it is
+/// compressed.
 ///
 /// # Errors
 /// [`IdxError`] if it cannot be read, is damaged, or holds anything else.
@@ -189,7 +190,7 @@ fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault
     Ok(Idx { dims: found, data })
 }
 
-/// Most bytes that are set aside for content before it is there: the largest file of the dataset needs no more.
+/// Most bytes that are reserved before the content is read: the largest file of the dataset needs no more.
 const MAX_RESERVED: u64 = 47_040_000;
 
 /// Uncompressed content of known length.
@@ -213,7 +214,8 @@ impl<R: Read> Content<R> {
         }
     }
 
-    /// Makes sure that there is nothing more. The gzip decoder compares the checksum only when it is asked for what follows the content.
+    /// Makes sure that this is the end. The gzip decoder compares the checksum only when it is asked for what follows
+    /// the content.
     fn end(&mut self) -> Result<(), Fault> {
         let mut more = Vec::new();
         match self.source.by_ref().take(1).read_to_end(&mut more) {
@@ -229,7 +231,7 @@ impl<R: Read> Content<R> {
 
     fn failed(&self, cause: io::Error) -> Fault {
         match cause.kind() {
-            // Kinds that the decoder makes, and a file does not.
+            // Kinds of error that come from the decoder, not from a file.
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
                 Fault::Gzip { at: self.position, cause }
             }
@@ -331,7 +333,8 @@ mod tests {
                 Ok(idx) => assert_eq!(idx, small(), "bit {bit} changed the content"),
             }
         }
-        // Harmless are only the time, the system and such in the gzip header, and what fills the last byte of compressed data.
+        // Harmless are only the time, the system and such in the gzip header, and what fills the last byte of
+        // compressed data.
         let harmless = file.len() * 8 - found;
         assert!(harmless <= 7 * 8 + 7, "{harmless}");
     }

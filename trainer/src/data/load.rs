@@ -8,9 +8,9 @@ use super::known::KnownFile;
 use super::locate::Search;
 use std::path::PathBuf;
 
-/// The dataset, checked against its known sums unless [`Search::unverified`] says otherwise.
+/// The dataset. Its files have the known checksums, unless [`Search::unverified`] allows others.
 #[derive(Debug)]
-pub struct FashionMnist {
+pub(crate) struct FashionMnist {
     /// The 60,000 images to train with.
     pub train: Dataset,
     /// The 10,000 images to validate with.
@@ -19,12 +19,13 @@ pub struct FashionMnist {
     pub folder: DatasetFolder,
 }
 
-/// Finds the dataset, or fetches it into the user's cache folder, and reads it. `say` is told what is tried, a line at a time.
+/// Finds the dataset, or fetches it into the user's cache folder, and reads it. `status` gets a line for everything
+/// that is tried.
 ///
 /// # Errors
-/// [`DataError`] if it is not found and cannot be fetched, or if a file of it is not what it should be.
-pub fn load(search: &Search, say: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
-    let folder = search.locate_or_fetch(say)?;
+/// [`DataError`] if it is not found and cannot be fetched, or if one of its files is wrong.
+pub(crate) fn load(search: &Search, status: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
+    let folder = search.locate_or_fetch(status)?;
     let read = if search.unverified { read_unverified } else { read_known };
     let [train_images, train_labels, test_images, test_labels] = read_all(&folder, read)?;
     if search.unverified {
@@ -60,7 +61,7 @@ pub(super) fn read_known(file: &KnownFile, path: PathBuf) -> Result<Idx, DataErr
     if got == file.sha256 { Ok(idx) } else { Err(DataError::Checksum { path, expected: file.sha256, got }) }
 }
 
-/// Reads `path`, which should hold items as the known file does, but maybe others, and not as many.
+/// Reads `path`, which should hold items like those of the known file, in any number.
 fn read_unverified(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
     Ok(idx::read(&path, Expected::Items(file.dims))?)
 }

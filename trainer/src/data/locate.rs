@@ -9,18 +9,19 @@ use std::path::PathBuf;
 /// The folders to look into, in order of precedence: `--data`, `$FASHION_MNIST_DIR`, the user's cache folder (on Linux
 /// `~/.cache/resconv/fashion-mnist`), `/usr/share/datasets/fashion-mnist`.
 ///
-/// A folder that the user named must have the dataset: nothing else is tried then.
+/// If the user named a folder, no other is tried.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// The value of `--data`, if given.
     pub argument: Option<PathBuf>,
     /// The value of `$FASHION_MNIST_DIR`, if set and not empty.
     pub environment: Option<PathBuf>,
-    /// The user's cache folder for this dataset, where a fetched one goes; none if the system tells none.
+    /// The user's cache folder for this dataset, which a fetched dataset is written to. `None` if the system does not
+    /// name one.
     pub cache: Option<PathBuf>,
-    /// Where the system's package has it.
+    /// Where the system's package puts it.
     pub system: Option<PathBuf>,
-    /// Whether files are taken whose sums are not the dataset's, with any number of images. For experiments with other images.
+    /// Whether to accept files with other checksums and any number of images. For experiments with other images.
     pub unverified: bool,
 }
 
@@ -36,11 +37,11 @@ impl Search {
         }
     }
 
-    /// The first folder that has the dataset's files; none if it is not on this machine.
+    /// The first folder that has the dataset's files. `None` if it is not on this machine.
     ///
     /// # Errors
-    /// [`DataError::NoDataset`] if the user named a folder, and it has not all of them.
-    pub fn locate(&self) -> Result<Option<DatasetFolder>, DataError> {
+    /// [`DataError::NoDataset`] if the user named a folder that lacks some of them.
+    pub(crate) fn locate(&self) -> Result<Option<DatasetFolder>, DataError> {
         let named = self.argument.as_ref().map(|path| (path, FoundBy::Argument));
         let named = named.or(self.environment.as_ref().map(|path| (path, FoundBy::Environment)));
         if let Some((path, found_by)) = named {
@@ -60,17 +61,17 @@ impl Search {
         Ok(found.map(|(path, found_by)| DatasetFolder { path: path.clone(), found_by }))
     }
 
-    /// The folder that [`locate`](Self::locate) finds; if there is none, the dataset is fetched into the cache folder. `say` is told
-    /// what is tried.
+    /// The folder that [`locate`](Self::locate) finds. If there is none, the dataset is fetched into the cache folder;
+    /// `status` gets a line for everything that is tried.
     ///
     /// # Errors
-    /// As `locate`, or [`DataError::Fetch`] if nothing that was tried worked, or [`DataError::File`] if the cache cannot be written.
-    pub fn locate_or_fetch(&self, say: &dyn Fn(&str)) -> Result<DatasetFolder, DataError> {
+    /// As `locate`, or [`DataError::Fetch`] if the dataset cannot be fetched or the cache cannot be written.
+    pub(super) fn locate_or_fetch(&self, status: &dyn Fn(&str)) -> Result<DatasetFolder, DataError> {
         if let Some(folder) = self.locate()? {
             return Ok(folder);
         }
         let cache = self.cache.as_ref().ok_or(FetchError::NoCache)?;
-        fetch(cache, say)?;
+        fetch(cache, status)?;
         Ok(DatasetFolder { path: cache.clone(), found_by: FoundBy::Cache })
     }
 }

@@ -1,6 +1,6 @@
 //! Fashion-MNIST: finding, fetching and reading it.
 //!
-//! [`load`] gives the images, wherever they are.
+//! `load` gives the images, wherever they are.
 
 mod dataset;
 mod error;
@@ -14,12 +14,12 @@ pub(crate) mod random;
 mod report;
 mod sampler;
 
-pub use dataset::Dataset;
+pub(crate) use dataset::Dataset;
 pub use error::DataError;
 pub use fetch::FetchError;
-pub use folder::{DatasetFolder, FoundBy};
-pub use known::{FILES, KnownFile, SIDE, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
-pub use load::{FashionMnist, load};
+pub use folder::FoundBy;
+pub(crate) use known::{SIDE, TEST_IMAGES};
+pub(crate) use load::{FashionMnist, load};
 pub use locate::Search;
-pub use report::{FileReport, Report, report};
-pub use sampler::Sampler;
+pub use report::{Report, report};
+pub(crate) use sampler::Sampler;

@@ -1,4 +1,4 @@
-//! What `resconv data` tells.
+//! The report of `resconv data`: where the dataset is, and that its files are right.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,22 +14,22 @@ use crate::system::files::FileError;
 
 /// One checked file of the dataset.
 #[derive(Debug)]
-pub struct FileReport {
+struct FileReport {
     /// The file.
-    pub path: PathBuf,
-    /// Its length in bytes as it lies there, compressed or not.
-    pub bytes: u64,
-    /// What it is, whose sum it has.
-    pub known: &'static KnownFile,
+    path: PathBuf,
+    /// Its length in bytes, compressed or not.
+    bytes: u64,
+    /// The file of the dataset that it is.
+    known: &'static KnownFile,
 }
 
-/// Where the dataset is, with its files, all of which have the right content.
+/// Where the dataset is, and its files, which all have the right content.
 #[derive(Debug)]
 pub struct Report {
     /// The folder.
-    pub folder: DatasetFolder,
+    folder: DatasetFolder,
     /// The files in the order of [`FILES`].
-    pub files: Vec<FileReport>,
+    files: Vec<FileReport>,
 }
 
 impl fmt::Display for Report {
@@ -48,12 +48,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Finds or fetches the dataset as [`load`](super::load) does, and checks every file.
+/// Finds or fetches the dataset as a run does, and checks every file.
 ///
 /// # Errors
-/// As `load`.
-pub fn report(search: &Search, say: &dyn Fn(&str)) -> Result<Report, DataError> {
-    let folder = search.locate_or_fetch(say)?;
+/// [`DataError`] if it is not found and cannot be fetched, or one of its files is wrong.
+pub fn report(search: &Search, status: &dyn Fn(&str)) -> Result<Report, DataError> {
+    let folder = search.locate_or_fetch(status)?;
     read_all(&folder, read_known)?;
     let mut files = Vec::with_capacity(FILES.len());
     for (known, path) in folder.files() {
@@ -66,7 +66,8 @@ pub fn report(search: &Search, say: &dyn Fn(&str)) -> Result<Report, DataError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{FoundBy, TEST_LABELS, TRAIN_IMAGES};
+    use crate::data::FoundBy;
+    use crate::data::known::{TEST_LABELS, TRAIN_IMAGES};
 
     #[test]
     fn it_tells_folder_files_counts_and_sums() {

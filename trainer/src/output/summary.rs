@@ -5,8 +5,8 @@ use crate::published::Study;
 use crate::system::files::{self, FileError};
 use crate::system::machine::{Machine, mib};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
-use std::{fmt, io};
 
 /// Longest summary that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -61,8 +61,7 @@ impl Summary {
     /// # Errors
     /// [`FileError`] if the file cannot be read, or is damaged.
     pub fn read(path: &Path) -> Result<Summary, FileError> {
-        let text = files::read_text(path, MAX_BYTES)?;
-        serde_json::from_str(&text).map_err(io::Error::from).map_err(FileError::at("use", path))
+        files::read_json(path, MAX_BYTES)
     }
 }
 

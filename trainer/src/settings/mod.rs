@@ -1,7 +1,8 @@
 //! The settings of a run: what they are, where they come from, and which values they may have.
 //!
-//! [`Settings`] is complete: every run has exactly one, and writes it to its folder as `settings.toml`. [`resolve`] makes it from
-//! [`SettingsSource`]s that may leave anything out, over the preset and the defaults. What is further up in this list wins:
+//! [`Settings`] is complete: every run has exactly one, and writes it to its folder as `settings.toml`. [`resolve`]
+//! makes it from [`SettingsSource`]s that may leave anything out, over the preset and the defaults. What is further up
+//! in this list wins:
 //!
 //! 1. flags
 //! 2. the file of `--config`

@@ -30,8 +30,8 @@ pub struct NetworkFlags {
     /// Weight of the skip connections
     #[arg(long, allow_negative_numbers = true)]
     pub residual_weight: Option<f64>,
-    /// Activation: gelu, sigmoid, tanh, relu, leaky_relu, silu, mish, relu6, hardswish, hardsigmoid, hardtanh, softplus,
-    /// log_sigmoid, celu, selu, softsign, softshrink, hardshrink, tanhshrink, prelu or rrelu
+    /// Activation: gelu, sigmoid, tanh, relu, leaky_relu, silu, mish, relu6, hardswish, hardsigmoid, hardtanh,
+    /// softplus, log_sigmoid, celu, selu, softsign, softshrink, hardshrink, tanhshrink, prelu or rrelu
     #[arg(long)]
     #[serde(serialize_with = "as_text")]
     pub activation: Option<LayerActivation>,

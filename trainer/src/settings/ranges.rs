@@ -3,7 +3,7 @@
 use super::schema::Settings;
 use std::fmt;
 
-/// A value that a run cannot have.
+/// A value that is out of range.
 pub(super) struct OutOfRange {
     pub(super) section: &'static str,
     pub(super) key: &'static str,
@@ -36,7 +36,7 @@ impl Settings {
                 model::Error::Config { field, expected, got } => {
                     OutOfRange { section: "network", key: field, expected, got }
                 }
-                // Only a configuration is checked here; whatever else it may become, its message says more than a guess.
+                // A configuration has no other error today. If it gets one, its message is kept.
                 other => OutOfRange {
                     section: "network",
                     key: "layers",

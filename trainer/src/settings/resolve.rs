@@ -7,7 +7,7 @@ use super::source::{SettingsSource, lay_over, origin};
 use std::path::Path;
 use toml::Table;
 
-/// The settings that `sources` give over the preset and the defaults; the first source wins.
+/// The settings of `sources` over the preset and the defaults. The first source wins.
 ///
 /// # Errors
 /// [`SettingsError::Value`] for a value out of range, naming the flag or the file that gave it.

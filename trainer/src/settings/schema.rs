@@ -16,13 +16,13 @@ use toml::{Table, Value};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where settings come from that are not given otherwise.
+    /// The set of values for all settings that are not given.
     pub preset: Preset,
-    /// Which network.
+    /// The network.
     pub network: ResConvConfig,
-    /// How it is trained: whatever changes the numbers, and is no part of the network.
+    /// How it is trained: all other settings that change the results.
     pub training: TrainingSettings,
-    /// Where it runs, and what it writes: but for the device, its TF32, and steps that are skipped, nothing that changes the numbers.
+    /// Where it runs, and what it writes. Of these settings, only `device`, `tf32` and `on_nan` change the results.
     pub run: RunSettings,
 }
 
@@ -112,7 +112,7 @@ impl Settings {
         }
     }
 
-    /// Where the dataset is looked for, and what is taken for it.
+    /// Where the dataset is looked for, and whether its files must have the known checksums.
     pub fn search(&self) -> Search {
         Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
     }
@@ -125,7 +125,7 @@ impl Settings {
         Ok(toml::to_string(self)?)
     }
 
-    /// Checks that a run with these settings computes the same numbers as one with `had`.
+    /// Checks that a run with these settings computes the same results as one with `had`.
     ///
     /// # Errors
     /// [`SettingsError::Changed`] naming the first setting that differs.
@@ -147,12 +147,14 @@ impl Settings {
         Ok(())
     }
 
-    /// The value of a setting, as a settings file has it. `None` for a name that is not a setting's, or a setting that is absent.
+    /// The value of a setting, as a settings file has it. `None` for a name that is not a setting's, or a setting that
+    /// is absent.
     pub fn value(&self, key: &str) -> Option<Value> {
         find(&Table::try_from(self).ok()?, key).cloned()
     }
 
-    /// The value of a setting as tables show it. A padding that depends on the kernel is shown as the number that it is.
+    /// The value of a setting as tables show it. A padding that depends on the kernel is shown as the number that it
+    /// is.
     pub fn shown(&self, key: &str) -> String {
         let kernel = self.network.kernel_size;
         if key == "padding" && self.network.padding == Padding::Auto && kernel.first == kernel.last {

@@ -1,12 +1,13 @@
-//! The settings of the sections `[training]` and `[run]`: the name, the type, the default and the help of each stand here once.
+//! The settings of the sections `[training]` and `[run]`: the name, the type, the default and the help of each stand
+//! here once.
 
 use super::device::Device;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Makes the settings of a section, and the flags that may set them, from one table. A row is the help, the name, the type, the default
-/// (a setting without one may be absent), and the attributes of the flag.
+/// Defines the settings of a section and the flags for them from one table. A row has the help, the name, the type, the
+/// default (a setting without a default may be absent), and the attribute of the flag.
 macro_rules! section {
     (
         $(#[$about:meta])* $settings:ident, $flags:ident, $heading:literal;
@@ -65,11 +66,11 @@ section! {
 section! {
     /// Where a run computes, and what it reads and writes.
     RunSettings, RunFlags, "Run";
-    /// Device: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; no GPU has run it yet,
-    /// only an emulator), reference (naive loops in f64 on one thread: very slow)
+    /// Device: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; no GPU has
+    /// run it yet, only an emulator), reference (naive loops in f64 on one thread: very slow)
     device: Device = Device::Auto, #[arg(long)];
-    /// Convolve on the tensor cores of an NVIDIA GPU of compute capability 8.0 or later: operands are rounded to TF32, which has 10
-    /// bits of mantissa in place of 23, sums are in f32; no GPU has run it yet, only an emulator
+    /// Convolve on the tensor cores of an NVIDIA GPU of compute capability 8.0 or later: operands are rounded to TF32,
+    /// which has 10 bits of mantissa in place of 23, sums are in f32; no GPU has run it yet, only an emulator
     tf32: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
     /// Threads that compute, of each process; 0 for one a core
@@ -80,7 +81,7 @@ section! {
     checkpoint_every: u64 = 10_000, #[arg(long, value_name = "SAMPLES")];
     /// Minutes after which a checkpoint is written in any case; 0 for never
     checkpoint_minutes: f64 = 10.0, #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)];
-    /// Checkpoints that are kept, beside the best
+    /// Checkpoints to keep, in addition to the best
     keep_checkpoints: usize = 2, #[arg(long, value_name = "NUMBER")];
     /// What to do about a loss or gradient that is NaN or infinite
     on_nan: OnNan = OnNan::Stop, #[arg(long, value_enum)];
@@ -110,11 +111,11 @@ pub enum ScheduleSetting {
     Constant,
 }
 
-/// What is done about a loss or gradient that is NaN or infinite.
+/// What to do about a loss or gradient that is NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum OnNan {
-    /// The run ends, and says where the value came from
+    /// The run ends, and names the node that the value came from
     Stop,
     /// The step changes nothing, and is counted
     Skip,

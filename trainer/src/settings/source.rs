@@ -12,7 +12,7 @@ use toml::{Table, Value};
 /// Longest settings file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// One of the places that settings come from.
+/// Settings that come from one place: flags, a file, a checkpoint. Any of them may be missing.
 #[derive(Clone, Debug)]
 pub struct SettingsSource {
     origin: Origin,
@@ -30,7 +30,7 @@ enum Origin {
 }
 
 impl SettingsSource {
-    /// What the flags say.
+    /// The settings of the flags.
     ///
     /// # Errors
     /// [`SettingsError::Write`] for a path that is not UTF-8.
@@ -38,18 +38,18 @@ impl SettingsSource {
         Ok(SettingsSource { origin: Origin::Flags, values: Table::try_from(flags)? })
     }
 
-    /// What a settings file says.
+    /// The settings of a file.
     ///
     /// # Errors
-    /// If it cannot be read, is no TOML, or has an unknown key or a value of another type.
+    /// If it cannot be read, is not TOML, or has an unknown key or a value of another type.
     pub fn file(path: &Path) -> Result<SettingsSource, SettingsError> {
         SettingsSource::text(path, &files::read_text(path, MAX_FILE_BYTES)?)
     }
 
-    /// What the text of the settings file `path` says.
+    /// The settings in the text of the file `path`.
     ///
     /// # Errors
-    /// If it is no TOML, or has an unknown key or a value of another type.
+    /// If it is not TOML, or has an unknown key or a value of another type.
     pub fn text(path: &Path, text: &str) -> Result<SettingsSource, SettingsError> {
         let parse = |e: toml::de::Error| SettingsError::Parse {
             path: path.to_owned(),
@@ -59,7 +59,7 @@ impl SettingsSource {
         Ok(SettingsSource { origin: Origin::File(path.to_owned()), values: text.parse().map_err(parse)? })
     }
 
-    /// What the table `table` of the file `path` says, which has settings by their names alone, without sections.
+    /// The settings of the table `table` in the file `path`, which has them by their names, without sections.
     ///
     /// # Errors
     /// If there is no setting of such a name, or a value is of another type.
@@ -105,7 +105,7 @@ impl SettingsSource {
         Ok(SettingsSource { origin: Origin::Checkpoint, values })
     }
 
-    /// What the shapes of a checkpoint's tensors tell of its network.
+    /// The settings of a network that follow from the shapes of a checkpoint's tensors.
     ///
     /// # Errors
     /// As [`flags`](Self::flags).
@@ -114,24 +114,24 @@ impl SettingsSource {
         Ok(SettingsSource { origin: Origin::Checkpoint, values: Table::try_from(flags)? })
     }
 
-    /// What `--quick` says: a run of about a minute on two cores that completes halves visibly.
+    /// The settings of `--quick`: a run of about a minute on two cores after which the restored halves are
+    /// recognizable.
     ///
-    /// Seven layers see as far as half an image is wide. Small batches and a high learning rate make the most of few images: 9,600
-    /// end at a validation loss of 0.087, where batches of 64 at the study's learning rate end at 0.13 (5 layers, 12,000 images).
+    /// An output pixel of seven layers sees half the width of an image. Small batches and a high learning rate make the
+    /// most of few images: 9,600 end at a validation loss of 0.087; batches of 64 at the study's learning rate end at
+    /// 0.13 (5 layers, 12,000 images).
     pub fn quick() -> SettingsSource {
-        let section = |values: &[(&str, Value)]| {
-            Value::Table(values.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+        let values = toml::toml! {
+            [network]
+            layers = 7
+            [training]
+            samples = 9600
+            batch = 32
+            lr = 2e-3
+            [run]
+            out = "runs/quick"
         };
-        let training = [("samples", Value::Integer(9_600)), ("batch", Value::Integer(32)), ("lr", Value::Float(2e-3))];
-        let values = [
-            ("network", section(&[("layers", Value::Integer(7))])),
-            ("training", section(&training)),
-            ("run", section(&[("out", Value::String("runs/quick".to_owned()))])),
-        ];
-        SettingsSource {
-            origin: Origin::Quick,
-            values: values.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
-        }
+        SettingsSource { origin: Origin::Quick, values }
     }
 }
 
@@ -147,7 +147,8 @@ pub(super) fn origin(sources: &[SettingsSource], section: &str, key: &str) -> St
     }
 }
 
-/// The section of a setting: `Some(None)` for one that stands above all sections, `None` for a name that is not a setting's.
+/// The section of a setting: `Some(None)` for one that stands above all sections, `None` for a name that is not a
+/// setting's.
 fn section_of(key: &str) -> Option<Option<&'static str>> {
     type Augment = fn(Command) -> Command;
     let sections: [(&str, Augment); 3] = [

@@ -67,11 +67,12 @@ struct Axis {
 }
 
 impl Sweep {
-    /// The sweep of the file `path`. Flags with one value win over the base and the matrix; flags with several replace the values in
-    /// the matrix, or add to it.
+    /// The sweep of the file `path`. Flags with one value win over the base and the matrix; flags with several replace
+    /// the values in the matrix, or add to it.
     ///
     /// # Errors
-    /// [`SweepError`] if a file cannot be read or has not the right form, or the settings of a run are out of range.
+    /// [`SweepError`] if a file cannot be read or does not have the right form, or the settings of a run are out of
+    /// range.
     pub fn read(path: &Path, flags: &ListFlags) -> Result<Sweep, SweepError> {
         let text = files::read_text(path, MAX_BYTES)?;
         let read_published = |file: &Path| -> Result<String, SweepError> {
@@ -83,7 +84,8 @@ impl Sweep {
         Sweep::parse(path, &text, flags, &read_published)
     }
 
-    /// The sweep of a file with this content. `path` names it in messages, and `read_published` reads its published results.
+    /// The sweep of a file with this content. `path` names it in messages, and `read_published` reads its published
+    /// results.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 /// Settings whose values may contain commas: paths.
 const SINGLE: [&str; 3] = ["data", "init", "out"];
 
-/// The flags of [`SettingsFlags`], each of which may list several values. They are read as those of `resconv train` are.
+/// The flags of [`SettingsFlags`], each of which may list several values. They are read as those of `resconv train`
+/// are.
 #[derive(Clone, Debug, Default)]
 pub struct ListFlags {
     /// Settings by their names, and the texts of their values.
@@ -22,7 +23,7 @@ impl ListFlags {
         Some(self.lists.remove(at).1)
     }
 
-    /// What each value of each setting says.
+    /// Each value of each setting as a source of settings.
     pub(super) fn sources(&self) -> Result<Vec<(String, Vec<SettingsSource>)>, SweepError> {
         let read = |(key, texts): &(String, Vec<String>)| {
             let sources: Result<Vec<SettingsSource>, SweepError> = texts.iter().map(|text| source(key, text)).collect();
@@ -32,7 +33,7 @@ impl ListFlags {
     }
 }
 
-/// What the flag of a setting says with this value.
+/// A setting with this value, read as a flag.
 fn source(key: &str, text: &str) -> Result<SettingsSource, SweepError> {
     let command = SettingsFlags::augment_args(Command::new("resconv").no_binary_name(true));
     let flag = format!("--{}={text}", key.replace('_', "-"));

@@ -13,8 +13,8 @@
 //! lr = [1e-3, 3e-4]
 //! ```
 //!
-//! Every run has its folder in the folder of the sweep, named after its values. The sweep's own files are `sweep.json`, which has the
-//! status of each run, and the report.
+//! Every run has its folder in the folder of the sweep, named after its values. The sweep's own files are `sweep.json`,
+//! which has the status of each run, and the report.
 
 mod error;
 mod estimates;
@@ -27,5 +27,5 @@ pub use error::SweepError;
 pub use estimates::dry_run;
 pub use file::{PlannedRun, Sweep};
 pub use flags::ListFlags;
-pub use run::{Report, sweep};
-pub use state::{RunEntry, State, Status};
+pub use run::sweep;
+pub(crate) use state::{RunEntry, State, Status};

@@ -11,18 +11,18 @@ use crate::system::machine;
 use crate::system::progress::{self, SweepPosition};
 use crate::system::stop;
 use crate::system::terminal::print_status;
-use crate::train::{self, Resumable, RunContext, RunFolder, Start, TrainError};
+use crate::train::{self, RunContext, RunFolder, TrainError};
 use std::path::Path;
 use std::time::Duration;
 
 /// Renews the report in a folder. A sweep calls it whenever a run has new results or has ended.
-pub type Report<'a> = &'a (dyn Fn(&Path) + Sync);
+pub(super) type Report<'a> = &'a (dyn Fn(&Path) + Sync);
 
 /// Runs those runs of a sweep that are not done, in the folder `out`.
 ///
 /// # Errors
-/// [`SweepError`]. Before anything is run, every run is planned and its folder is checked. After that, the error of a run is recorded
-/// and the next one begins; [`SweepError::Failed`] reports it at the end.
+/// [`SweepError`]. Before anything is run, every run is planned and its folder is checked. After that, the error of a
+/// run is recorded and the next one begins; [`SweepError::Failed`] reports it at the end.
 pub fn sweep(sweep: &Sweep, out: &Path, report: Report<'_>) -> Result<(), SweepError> {
     let runs: Vec<PlannedRun> = sweep.runs.iter().map(|run| run.placed(out)).collect();
     for run in &runs {
@@ -92,11 +92,7 @@ fn run_one(
     report: &(dyn Fn() + Sync),
 ) -> Result<(), TrainError> {
     machine::reset_peak_resident_bytes();
-    let start = match RunFolder::new(&run.settings.out()).resume(&print_status)? {
-        Resumable::FromCheckpoint(resumed) => Start::Resume(resumed),
-        Resumable::FromStart(_) => Start::Overwrite,
-        Resumable::Nothing => Start::New,
-    };
+    let start = RunFolder::new(&run.settings.out()).resume(&print_status)?.into();
     let context = RunContext { on_validation: Some(report), sweep: Some(position), ..RunContext::default() };
     let summary = train::train_with(&run.settings, start, data, context)?;
     print_status(&summary.to_string());

@@ -5,7 +5,6 @@ use crate::settings::Settings;
 use crate::system::files::{self, FileError};
 use crate::train::RunFolder;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Longest file that is read, in bytes.
@@ -13,7 +12,7 @@ const MAX_BYTES: u64 = 1 << 26;
 
 /// A sweep's folder, as `sweep.json` has it. Runs of earlier commands stay in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// The sweep's title.
     pub title: String,
     /// Its runs, in their order.
@@ -22,7 +21,7 @@ pub struct State {
 
 /// A run of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunEntry {
+pub(crate) struct RunEntry {
     /// The name of the run's folder.
     pub name: String,
     /// Its status.
@@ -35,7 +34,7 @@ pub struct RunEntry {
 /// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub(crate) enum Status {
     /// It has not begun.
     Pending,
     /// It is running, or its process was killed.
@@ -51,7 +50,7 @@ pub enum Status {
 impl State {
     /// Writes the state of a sweep that begins or goes on in the folder `out`.
     pub(super) fn begin(sweep: &Sweep, out: &Path) -> Result<State, FileError> {
-        // If it cannot be read, the folders of the runs say as much.
+        // If it cannot be read, the folders of the runs have the same information.
         let before = State::read(out).map_or_else(|_| Vec::new(), |state| state.runs);
         let mut runs: Vec<RunEntry> = Vec::new();
         for run in &sweep.runs {
@@ -81,29 +80,24 @@ impl State {
     }
 
     fn write(&self, out: &Path) -> Result<(), FileError> {
-        let path = State::path(out);
-        let json =
-            serde_json::to_string_pretty(self).map_err(io::Error::from).map_err(FileError::at("write", &path))?;
-        files::write_bytes(&path, format!("{json}\n").as_bytes())
+        files::write_json(&State::path(out), serde_json::to_string_pretty(self))
     }
 
     /// Reads the state of the sweep in the folder `out`.
     ///
     /// # Errors
-    /// [`FileError`] if there is none, or it is damaged.
-    pub fn read(out: &Path) -> Result<State, FileError> {
-        let path = State::path(out);
-        let text = files::read_text(&path, MAX_BYTES)?;
-        serde_json::from_str(&text).map_err(io::Error::from).map_err(FileError::at("use", &path))
+    /// [`FileError`] if it does not exist or is damaged.
+    pub(crate) fn read(out: &Path) -> Result<State, FileError> {
+        files::read_json(&State::path(out), MAX_BYTES)
     }
 
     /// `sweep.json`.
-    pub fn path(out: &Path) -> PathBuf {
+    pub(crate) fn path(out: &Path) -> PathBuf {
         out.join("sweep.json")
     }
 
     /// `reference.csv`: the published results, as they were when the sweep was run.
-    pub fn published(out: &Path) -> PathBuf {
+    pub(crate) fn published(out: &Path) -> PathBuf {
         out.join("reference.csv")
     }
 }

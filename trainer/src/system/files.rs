@@ -1,15 +1,18 @@
-//! Files that are either whole or absent: every output is written beside its place and renamed into it.
+//! Files that are either complete or absent: every output is written to a temporary file in the same folder, which is
+//! then renamed.
 
+use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// What the names of files end with that are not whole yet.
+/// The end of the names of files that are not complete yet.
 const TEMPORARY: &str = ".tmp";
 
-/// Something could not be done with a file or folder. The message names the path and the system's reason.
+/// Something could not be done with a file or folder. The message names the path and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {action} {}: {cause}", path.display())]
 pub struct FileError {
@@ -26,12 +29,17 @@ impl FileError {
     pub fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
         move |cause| FileError { action, path: path.to_owned(), cause }
     }
+
+    /// The content of the file `path` is wrong.
+    pub(crate) fn content(path: &Path, reason: impl Into<Box<dyn Error + Send + Sync>>) -> FileError {
+        FileError::at("use", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
+    }
 }
 
 /// Refuses to overwrite a file.
 ///
 /// # Errors
-/// [`FileExists`] if there is anything at `path`, be it a broken link.
+/// [`FileExists`] if there is anything at `path`, even a broken link.
 pub fn check_free(path: &Path) -> Result<(), FileExists> {
     if path.symlink_metadata().is_ok() { Err(FileExists(path.to_owned())) } else { Ok(()) }
 }
@@ -44,13 +52,15 @@ pub struct FileExists(
     pub PathBuf,
 );
 
-/// Writes the file `path` by `write`, so that a reader, or a crash, sees the old content or the whole new one.
+/// Writes the file `path` by `write`, so that a reader sees, and a crash leaves, either the old content or the complete
+/// new one.
 ///
-/// The content goes to a temporary file in the same folder, which is flushed to the disk and then renamed; after an error, whatever
-/// was at `path` is as it was, and the temporary file is gone.
+/// The content goes to a temporary file in the same folder, which is flushed to the disk and then renamed. After an
+/// error, `path` is unchanged, and the temporary file is removed.
 ///
 /// # Errors
-/// [`FileError`] if the folder does not exist or is not writable, the disk is full, `write` fails, or `path` is a folder.
+/// [`FileError`] if the folder does not exist or is not writable, the disk is full, `write` fails, or `path` is a
+/// folder.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
     Staged::new(path, write)?.commit()
 }
@@ -63,7 +73,7 @@ pub fn write_bytes(path: &Path, content: &[u8]) -> Result<(), FileError> {
     write_atomic(path, |file| file.write_all(content))
 }
 
-/// The text of the file `path`, if it has at most `limit` bytes; nothing more is read.
+/// The text of the file `path`, if it has at most `limit` bytes. No more are read.
 ///
 /// # Errors
 /// [`FileError`] if it cannot be read, is longer, or is not UTF-8.
@@ -73,7 +83,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|error| invalid(error.utf8_error()))
 }
 
-/// The content of the file `path`, if it has at most `limit` bytes; nothing more is read.
+/// The content of the file `path`, if it has at most `limit` bytes. No more are read.
 ///
 /// # Errors
 /// [`FileError`] if it cannot be read, or is longer.
@@ -90,10 +100,27 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read().map_err(FileError::at("read", path))
 }
 
-/// A file that is written and flushed to the disk beside its place, and not yet in it.
+/// Writes a value, as JSON, as the file `path`, as [`write_atomic`] does.
 ///
-/// What is not committed is removed. If the process is killed before, it stays, under a name that begins with a dot and ends with
-/// `.tmp`, until [`remove_leftovers`].
+/// # Errors
+/// As [`write_atomic`], or if it cannot be JSON.
+pub(crate) fn write_json(path: &Path, json: serde_json::Result<String>) -> Result<(), FileError> {
+    let json = json.map_err(io::Error::from).map_err(FileError::at("write", path))?;
+    write_bytes(path, format!("{json}\n").as_bytes())
+}
+
+/// The value in the JSON file `path`, if it has at most `limit` bytes.
+///
+/// # Errors
+/// [`FileError`] if the file cannot be read, is longer, or is not such a value.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, FileError> {
+    serde_json::from_str(&read_text(path, limit)?).map_err(io::Error::from).map_err(FileError::at("use", path))
+}
+
+/// A file that is written and flushed to the disk, under a temporary name in the folder where it is going to be.
+///
+/// Without [`commit`](Self::commit), dropping it removes the file. If the process is killed, the file stays, under a
+/// name that begins with a dot and ends with `.tmp`, until [`remove_leftovers`].
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
@@ -101,7 +128,7 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes by `write` what will be the file `path`.
+    /// Writes the content of the file `path` by `write`.
     ///
     /// # Errors
     /// As [`write_atomic`].
@@ -110,7 +137,7 @@ impl Staged {
         Ok(Staged { path: path.to_owned(), temporary })
     }
 
-    /// Puts it in its place, for good.
+    /// Renames it to its path.
     ///
     /// # Errors
     /// [`FileError`] if the path is a folder, or the disk fails.
@@ -130,7 +157,7 @@ fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
     prefix.push(name);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(TEMPORARY);
-    // A temporary file is private by default; the result is to have the rights of any other new file.
+    // A temporary file is private by default. The result must have the rights of any other new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut temporary = builder.tempfile_in(folder_of(path))?;
@@ -149,12 +176,12 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Whether a file of this name was left by a process that was killed while it wrote a file.
+/// Whether a file of this name was left by a process that was killed while it wrote.
 pub fn is_leftover(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(TEMPORARY))
 }
 
-/// Removes from `folder` what processes left that were killed while they wrote a file. Nobody else may be writing in it.
+/// Removes the files that killed processes left in `folder`. No other process may write to it at the same time.
 ///
 /// # Errors
 /// [`FileError`] if that is not allowed.
@@ -187,7 +214,8 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::at("rename", from))
 }
 
-/// Makes the renaming itself durable. Only Unix can open folders, and some of its file systems cannot flush them.
+/// Makes a renaming survive a loss of power. Only Unix can open folders, and some of its file systems cannot flush
+/// them.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         match File::open(folder)?.sync_all() {
@@ -199,7 +227,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the folder `path`, and those that it lies in, where they do not exist.
+/// Creates the folder `path` and its parents, unless they exist.
 ///
 /// # Errors
 /// [`FileError`] if that is not allowed, or a file is in the way.

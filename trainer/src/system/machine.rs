@@ -1,4 +1,4 @@
-//! What the system tells of this machine and of this process.
+//! This machine and this process, as the system describes them.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,8 @@ pub fn mib(bytes: usize) -> f64 {
     bytes as f64 / (1 << 20) as f64
 }
 
-/// Starts the measurement of [`peak_resident_bytes`] afresh, where the system can (Linux), so that a run of a sweep does not report the
-/// peak of an earlier one.
+/// Starts the measurement of [`peak_resident_bytes`] afresh, where the system can (Linux), so that a run of a sweep
+/// does not report the peak of an earlier one.
 pub fn reset_peak_resident_bytes() {
     // Where it fails, the peak is that of the whole process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");

@@ -2,7 +2,7 @@
 
 pub mod files;
 pub mod machine;
-pub mod progress;
+pub(crate) mod progress;
 pub mod ranks;
 pub mod stop;
 pub mod terminal;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The state of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Status {
+pub(crate) struct Status {
     /// Training images seen.
     pub samples: u64,
     /// Loss, smoothed.
@@ -35,7 +35,7 @@ pub struct SweepPosition {
 
 /// Shows the progress of a run.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
     shown_at: Instant,
@@ -51,9 +51,9 @@ const LINE_EVERY_SAMPLES: u64 = 10_000;
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
 impl Progress {
-    /// The progress of a run of `total` images that has seen `samples`. It is a bar if both standard output and standard error are
-    /// terminals.
-    pub fn new(samples: u64, total: u64, sweep: Option<SweepPosition>) -> Progress {
+    /// The progress of a run of `total` images that has seen `samples`. It is a bar if both standard output and
+    /// standard error are terminals.
+    pub(crate) fn new(samples: u64, total: u64, sweep: Option<SweepPosition>) -> Progress {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
         let bar = terminal.then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
@@ -64,7 +64,7 @@ impl Progress {
     }
 
     /// Shows the state after a step, if it is time.
-    pub fn update(&mut self, status: &Status) {
+    pub(crate) fn update(&mut self, status: &Status) {
         let Status { samples, loss, lr, images_per_second, remaining, .. } = *status;
         let since = self.shown_at.elapsed();
         let due = match &self.bar {
@@ -96,14 +96,14 @@ impl Progress {
     }
 
     /// Shows beside the bar what is done between steps.
-    pub fn note(&self, what: &'static str) {
+    pub(crate) fn note(&self, what: &'static str) {
         if let Some(bar) = &self.bar {
             bar.set_message(what);
         }
     }
 
     /// Writes a line above the bar.
-    pub fn print_status(&self, line: &str) {
+    pub(crate) fn print_status(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| print_status(line)),
             None => print_status(line),
@@ -111,7 +111,7 @@ impl Progress {
     }
 
     /// Removes the bar.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -126,7 +126,7 @@ fn clock(duration: Duration) -> String {
 }
 
 /// A duration in words: `about 14 minutes`.
-pub fn about(duration: Duration) -> String {
+pub(crate) fn about(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let (value, unit) = match seconds {
         s if s < 10.0 => (s.ceil(), "second"),

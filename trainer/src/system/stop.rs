@@ -1,6 +1,8 @@
-//! Stopping a run from outside: the first SIGINT (Ctrl-C) or SIGTERM asks it to, a second one ends the process at once.
+//! Stopping a run from outside: the first SIGINT (Ctrl-C) or SIGTERM asks it to stop, a second one ends the process at
+//! once.
 //!
-//! Ending at once damages nothing, because every file is written whole or not at all ([`files`](crate::system::files)).
+//! Ending at once damages nothing, because every file is written completely or not at all
+//! ([`files`](crate::system::files)).
 
 use std::fmt;
 use std::io;
@@ -41,12 +43,13 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Whether a first signal has come: the next one ends the process.
+/// Whether a first signal was received: the next one ends the process.
 static ASKED: AtomicBool = AtomicBool::new(false);
-/// The number of the signal that came; 0 for none.
+/// The number of the signal that was received; 0 for none.
 static SIGNAL: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on, the first signal is kept for [`requested`], and a second one ends the process with its exit code. May be called again.
+/// From now on, the first signal is kept for [`requested`], and a second one ends the process with its exit code. May
+/// be called several times.
 ///
 /// # Errors
 /// If the system refuses.
@@ -64,7 +67,7 @@ pub fn catch_signals() -> io::Result<()> {
     CAUGHT.get_or_init(|| catch().map_err(|error| error.kind())).map_err(io::Error::from)
 }
 
-/// The signal that asked to stop, if one did.
+/// The signal that asked to stop, if any.
 pub fn requested() -> Option<Signal> {
     match SIGNAL.load(Ordering::Relaxed) as i32 {
         SIGINT => Some(Signal::Interrupt),

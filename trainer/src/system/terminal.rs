@@ -12,13 +12,14 @@ pub fn print_result(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a line about the state of a run to standard output. Errors are ignored: a run must not end because nobody reads it any more.
+/// Writes a line about the state of a run to standard output. Errors are ignored: a run must not end because nobody
+/// reads it any more.
 pub fn print_status(line: &str) {
     let _ = print_result(line);
 }
 
-/// Writes a line to standard error if it is a terminal: for people who wait for the result of a command. Errors are ignored, as they do
-/// not change the result.
+/// Writes a line to standard error if it is a terminal: for people who wait for the result of a command. Errors are
+/// ignored, as they do not change the result.
 pub fn print_while_waiting(line: &str) {
     let mut err = io::stderr();
     if err.is_terminal() {
@@ -26,7 +27,7 @@ pub fn print_while_waiting(line: &str) {
     }
 }
 
-/// Writes a line to standard error. If that is closed, the exit code alone tells of the error.
+/// Writes a line to standard error. If that fails, the exit code alone reports the error.
 pub fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

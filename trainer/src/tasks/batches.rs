@@ -1,10 +1,10 @@
-//! Batches of the task: the half image that the network gets, and the whole image that it is to restore.
+//! Batches of the task: images with a missing half as the input, and the whole images as the target.
 
 use super::half_crop::Half;
 use crate::data::{Dataset, SIDE, Sampler};
 
-/// Reads images at another size: pixel `i` of a row or column of `size` is pixel `floor(i * 28 / size)` of the dataset's 28 (nearest
-/// neighbour), and `k` of 255 becomes `k / 255` rounded to f32.
+/// Reads images at another size: pixel `i` of a row or column of `size` is pixel `floor(i * 28 / size)` of the
+/// dataset's 28 (nearest neighbour), and `k` of 255 becomes `k / 255` rounded to f32.
 #[derive(Debug)]
 struct Reader {
     size: usize,
@@ -31,7 +31,7 @@ impl Reader {
         }
     }
 
-    /// Fills `input` and `target` image by image, with what `sample` gives for the n-th.
+    /// Fills `input` and `target` image by image. `sample` returns the n-th image and its missing half.
     fn fill<'a, T: Copy + Default + From<f32>>(
         &self,
         input: &mut [T],
@@ -53,7 +53,7 @@ impl Reader {
 
 /// The stream of training samples of a run, shuffled and cropped under its seed.
 #[derive(Debug)]
-pub struct TrainingBatches<'a> {
+pub(crate) struct TrainingBatches<'a> {
     dataset: &'a Dataset,
     seed: u64,
     sampler: Sampler,
@@ -65,16 +65,17 @@ impl<'a> TrainingBatches<'a> {
     ///
     /// # Panics
     /// If the dataset is empty, or `size` is 0.
-    pub fn new(dataset: &'a Dataset, size: usize, seed: u64) -> TrainingBatches<'a> {
+    pub(crate) fn new(dataset: &'a Dataset, size: usize, seed: u64) -> TrainingBatches<'a> {
         TrainingBatches { dataset, seed, sampler: Sampler::new(dataset.len(), seed), reader: Reader::new(size) }
     }
 
-    /// Writes the samples from `position` of the run on: `input[N][size][size][1]` with a half missing, `target` whole. The batch size
-    /// `N` is that of the slices. Depends on nothing but the dataset, the seed and the position, and allocates nothing.
+    /// Writes the samples of the run from `position` on: `input[N][size][size][1]` with a half missing, `target` whole.
+    /// The lengths of the slices give the batch size `N`. The result depends on the dataset, the seed and the position
+    /// alone. Nothing is allocated.
     ///
     /// # Panics
     /// If the slices differ in length, or do not hold whole images.
-    pub fn fill<T: Copy + Default + From<f32>>(&mut self, position: u64, input: &mut [T], target: &mut [T]) {
+    pub(crate) fn fill<T: Copy + Default + From<f32>>(&mut self, position: u64, input: &mut [T], target: &mut [T]) {
         let TrainingBatches { dataset, seed, sampler, reader } = self;
         reader.fill(input, target, |n| {
             let position = position + n as u64;
@@ -85,7 +86,7 @@ impl<'a> TrainingBatches<'a> {
 
 /// The validation images in their order, each with its fixed crop ([`Half::of_validation_image`]).
 #[derive(Debug)]
-pub struct ValidationBatches<'a> {
+pub(crate) struct ValidationBatches<'a> {
     dataset: &'a Dataset,
     reader: Reader,
 }
@@ -95,25 +96,20 @@ impl<'a> ValidationBatches<'a> {
     ///
     /// # Panics
     /// If `size` is 0.
-    pub fn new(dataset: &'a Dataset, size: usize) -> ValidationBatches<'a> {
+    pub(crate) fn new(dataset: &'a Dataset, size: usize) -> ValidationBatches<'a> {
         ValidationBatches { dataset, reader: Reader::new(size) }
     }
 
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.dataset.len()
-    }
-
-    /// Whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Writes the images from number `first` on, as [`TrainingBatches::fill`] does.
     ///
     /// # Panics
     /// If the slices differ in length, do not hold whole images, or reach beyond the last image.
-    pub fn fill<T: Copy + Default + From<f32>>(&self, first: usize, input: &mut [T], target: &mut [T]) {
+    pub(crate) fn fill<T: Copy + Default + From<f32>>(&self, first: usize, input: &mut [T], target: &mut [T]) {
         self.reader.fill(input, target, |n| {
             let image = first + n;
             (self.dataset.image(image), Half::of_validation_image(image))

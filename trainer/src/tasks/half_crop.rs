@@ -7,8 +7,9 @@ use rand_chacha::rand_core::Rng;
 
 use crate::data::random::{Purpose, generator};
 
-/// Seeds the crops of the validation images. They are the same in every run, whatever its seed, so that validation losses compare.
-pub const VALIDATION_SEED: u64 = 0;
+/// Seed of the crops of the validation images. They are the same in every run, whatever its seed, so that validation
+/// losses can be compared.
+const VALIDATION_SEED: u64 = 0;
 
 /// The half of an image that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +28,8 @@ impl Half {
     /// All halves, in the order of the draws.
     pub const ALL: [Half; 4] = [Half::Left, Half::Right, Half::Top, Half::Bottom];
 
-    /// The missing half of the training sample at `position` of the run: all equally likely, and independent of each other.
+    /// The missing half of the training sample at `position` of the run: all equally likely, and independent of each
+    /// other.
     pub fn drawn(seed: u64, position: u64) -> Half {
         Half::draw(seed, Purpose::Crop, position)
     }
@@ -47,7 +49,7 @@ impl Half {
     /// Sets the half of the square image `pixels[size][size]` to 0.
     ///
     /// # Panics
-    /// If `pixels` has not `size * size` elements.
+    /// If `pixels` does not have `size * size` elements.
     pub fn blank<T: Copy + Default>(self, pixels: &mut [T], size: usize) {
         assert_eq!(pixels.len(), size * size, "pixels of an image of {size} x {size}");
         let middle = size / 2;
@@ -132,8 +134,8 @@ mod tests {
 
     #[test]
     fn draws_are_pinned() {
-        // A change would make old runs impossible to repeat, and validation losses incomparable. An independent implementation of
-        // ChaCha8 gave these, too.
+        // A change would make old runs impossible to repeat, and validation losses incomparable. An independent
+        // implementation of ChaCha8 gave these, too.
         let code = |half: Half| half as usize;
         let training: Vec<usize> = (179_990..180_000).map(|position| code(Half::drawn(0, position))).collect();
         let validation: Vec<usize> = (0..10).map(|image| code(Half::of_validation_image(image))).collect();

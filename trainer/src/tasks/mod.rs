@@ -1,7 +1,7 @@
-//! The task: which half of an image is missing, and the batches that ask for it.
+//! The task: restoring the missing half of an image.
 
 mod batches;
 mod half_crop;
 
-pub use batches::{TrainingBatches, ValidationBatches};
-pub use half_crop::{Half, UnknownHalf, VALIDATION_SEED};
+pub(crate) use batches::{TrainingBatches, ValidationBatches};
+pub use half_crop::{Half, UnknownHalf};

@@ -27,6 +27,11 @@ pub trait ImageBackend: Backend<Element: Element + From<f32> + Default> + Send +
 
 impl<B: Backend<Element: Element + From<f32> + Default> + Send + Sync> ImageBackend for B {}
 
+/// Elements of a backend as pixels.
+pub(crate) fn to_pixels<E: Element>(elements: &[E]) -> Vec<f32> {
+    elements.iter().map(|element| element.to_f64() as f32).collect()
+}
+
 /// Any of the backends.
 #[derive(Clone, Debug)]
 pub enum AnyBackend {
@@ -84,12 +89,12 @@ pub enum DeviceError {
     Cpu(String),
 }
 
-/// Opens a backend. `status` gets a line that names it and, for the device `auto`, the reason for the choice. With TF32, `auto` takes
-/// a GPU or fails.
+/// Opens a backend. `status` gets a line that names it and, for the device `auto`, the reason for the choice. With
+/// TF32, `auto` takes a GPU or fails.
 ///
 /// # Errors
-/// [`DeviceError`] if there is no such GPU, it has no TF32, this build has no CUDA backend, the CPU lacks the instruction set that
-/// `KERNELS_ISA` names, or threads cannot be started.
+/// [`DeviceError`] if there is no such GPU, it has no TF32, this build has no CUDA backend, the CPU lacks the
+/// instruction set that `KERNELS_ISA` names, or threads cannot be started.
 pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) -> Result<AnyBackend, DeviceError> {
     let request = request.into();
     check_tf32(request)?;
@@ -116,8 +121,8 @@ pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) ->
     Ok(backend)
 }
 
-/// Opens the backend of one of several processes on this machine. `local_rank` is its number among them. Each takes a GPU of its own:
-/// the first one that of the settings, the others those that follow.
+/// Opens the backend of one of several processes on this machine. `local_rank` is its number among them. Each takes a
+/// GPU of its own: the first one that of the settings, the others those that follow.
 ///
 /// # Errors
 /// As [`open`].

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Size and cost of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Trained parameters.
     pub parameters: usize,
     /// Memory that the plans take, all together, in bytes.
@@ -28,8 +28,8 @@ const LONG: Duration = Duration::from_secs(1);
 /// Plans a run and times a few of its steps on made-up pixels. No file is read or written.
 ///
 /// # Errors
-/// [`TrainError`] if there is no such device, the network cannot be made, or memory does not suffice.
-pub fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
+/// [`TrainError`] if the device cannot be used, the network cannot be made, or there is not enough memory.
+pub(crate) fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
     let images = TEST_IMAGES.dims[0] as usize;
     let validation = Dataset::new(vec![0; images * SIDE * SIDE], vec![0; images]);
     let backend = backend::open(&settings.run, &mut |_| ())?;

@@ -9,7 +9,7 @@ use crate::output::plot::{Axis, LossCurve, Point};
 use crate::output::summary::Summary;
 use crate::published::Study;
 use crate::settings::Settings;
-use crate::system::files::{self, FileError};
+use crate::system::files;
 use crate::system::machine::{self, Machine};
 
 /// Steps whose mean is the run's training loss.
@@ -61,9 +61,7 @@ pub(super) fn write_results(
         study: Study::of(settings),
     };
     draw_curve(folder, settings, &rows)?;
-    let json = serde_json::to_string_pretty(&summary).map_err(std::io::Error::from);
-    let json = json.map_err(FileError::at("write", &folder.summary()))?;
-    files::write_bytes(&folder.summary(), format!("{json}\n").as_bytes())?;
+    files::write_json(&folder.summary(), serde_json::to_string_pretty(&summary))?;
     Ok(summary)
 }
 

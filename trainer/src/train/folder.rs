@@ -91,7 +91,8 @@ impl RunFolder {
         RunFolder { path: path.to_owned() }
     }
 
-    /// Checks that a new run may use the folder: that there is no such folder, or that it is empty but for a lock and leftovers.
+    /// Checks that a new run may use the folder: that there is no such folder, or that it is empty but for a lock and
+    /// leftovers.
     ///
     /// # Errors
     /// [`FolderError`] if it is not empty, is a file, or cannot be read.
@@ -109,7 +110,8 @@ impl RunFolder {
         fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
     }
 
-    /// Keeps other processes from writing to the folder, until the lock is dropped. On a file system without locks, it succeeds always.
+    /// Keeps other processes from writing to the folder, until the lock is dropped. On a file system without locks, it
+    /// succeeds always.
     ///
     /// # Errors
     /// [`FolderError::InUse`], or if the folder is not there or not writable.
@@ -134,10 +136,11 @@ impl RunFolder {
         Ok(Lock { _file: file })
     }
 
-    /// Begins a run in the folder: creates it, locks it, writes the run's settings and removes what an earlier run left. With `new`, it
-    /// fails if the folder is not empty.
+    /// Begins a run in the folder: creates it, locks it, writes the run's settings and removes what an earlier run
+    /// left. With `new`, it fails if the folder is not empty.
     ///
-    /// The settings are written first: a process that is killed in between leaves a run that has begun, or the earlier run.
+    /// The settings are written first: a process that is killed in between leaves a run that has begun, or the earlier
+    /// run.
     ///
     /// # Errors
     /// [`FolderError`].
@@ -167,8 +170,8 @@ impl RunFolder {
         Ok(lock)
     }
 
-    /// What can be resumed: the newest good checkpoint, or else a run that has no checkpoint yet. `status` gets a line for each damaged
-    /// checkpoint. If there is a good one, the damaged ones are renamed to `NAME.damaged`.
+    /// What can be resumed: the newest good checkpoint, or else a run that has no checkpoint yet. `status` gets a line
+    /// for each damaged checkpoint. If there is a good one, the damaged ones are renamed to `NAME.damaged`.
     ///
     /// # Errors
     /// [`FolderError`] if the folder is in use, or all its checkpoints are damaged.
@@ -222,8 +225,8 @@ impl RunFolder {
         Ok(found)
     }
 
-    /// Writes `checkpoint` as the newest one, and removes the oldest ones so that `keep` are left. The one that was the newest, of the step
-    /// `before`, is renamed after its step.
+    /// Writes `checkpoint` as the newest one, and removes the oldest ones so that `keep` are left. The one that was the
+    /// newest, of the step `before`, is renamed after its step.
     ///
     /// At any moment, and after any error, there is a good checkpoint if there was one before.
     ///

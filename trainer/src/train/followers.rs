@@ -13,8 +13,8 @@ use crate::system::stop;
 use crate::tasks::TrainingBatches;
 use std::path::Path;
 
-/// Trains on a rank that does not lead: takes its share of every step of the run that rank 0 leads. Returns when the run has ended, or at
-/// once if rank 0 [releases](release_followers) the others.
+/// Trains on a rank that does not lead: takes its share of every step of the run that rank 0 leads. Returns when the
+/// run has ended, or at once if rank 0 [releases](release_followers) the others.
 ///
 /// # Errors
 /// [`TrainError`].
@@ -60,11 +60,8 @@ fn follow_on<B: ImageBackend>(
     let mut session = plans.session(backend)?;
     stop::catch_signals().map_err(TrainError::Signals)?;
     let checkpoint = Checkpoint::from_bytes(Path::new("the state of rank 0"), &ranks.broadcast(Vec::new()))?;
-    let position = checkpoint.run_state()?.position.clone();
-    let batches = checkpoint::load_weights(&mut session, &checkpoint)?;
-    checkpoint::load_optimizer(&mut session, &checkpoint, position.updates())?;
-    let before = batches.saturating_sub(position.updates());
+    let (position, batches_before) = checkpoint::load_run(&mut session, &checkpoint)?;
     let batches = TrainingBatches::new(images, training.size, training.seed);
-    let mut stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, before);
+    let mut stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, batches_before);
     session.enter(|session| stepper.follow(session))
 }

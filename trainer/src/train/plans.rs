@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// What a plan computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PlanKind {
+pub(crate) enum PlanKind {
     /// The loss and the gradients of the parameters.
     Training,
     /// The output.
@@ -18,7 +18,7 @@ pub enum PlanKind {
 
 /// One plan of a session, with the nodes that a caller writes and reads.
 #[derive(Clone, Debug)]
-pub struct NetworkPlan {
+pub(crate) struct NetworkPlan {
     /// The plan in its session.
     pub id: PlanId,
     /// Images of the batch.
@@ -59,7 +59,7 @@ fn with_source(error: &model::Error) -> String {
 
 /// The plans that a session is going to have, all of one network.
 #[derive(Debug)]
-pub struct Plans {
+pub(crate) struct Plans {
     network: ResConv,
     size: usize,
     ranks: Ranks,
@@ -71,7 +71,7 @@ impl Plans {
     ///
     /// # Errors
     /// If the settings contradict each other.
-    pub fn new(config: &ResConvConfig, size: usize) -> Result<Plans, PlanError> {
+    pub(crate) fn new(config: &ResConvConfig, size: usize) -> Result<Plans, PlanError> {
         Plans::for_rank(config, size, Ranks::default())
     }
 
@@ -79,12 +79,12 @@ impl Plans {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn for_rank(config: &ResConvConfig, size: usize, ranks: Ranks) -> Result<Plans, PlanError> {
+    pub(crate) fn for_rank(config: &ResConvConfig, size: usize, ranks: Ranks) -> Result<Plans, PlanError> {
         Ok(Plans { network: ResConv::new(config.clone())?, size, ranks, plans: Vec::new() })
     }
 
     /// The network.
-    pub fn network(&self) -> &ResConv {
+    pub(crate) fn network(&self) -> &ResConv {
         &self.network
     }
 
@@ -92,7 +92,7 @@ impl Plans {
     ///
     /// # Errors
     /// If the images are too small for a layer.
-    pub fn add(&mut self, kind: PlanKind, batch: usize) -> Result<NetworkPlan, PlanError> {
+    pub(crate) fn add(&mut self, kind: PlanKind, batch: usize) -> Result<NetworkPlan, PlanError> {
         let mut graph = Graph::new();
         let part = self.ranks.part(batch).filter(|_| kind == PlanKind::Training);
         let images = part.map_or(0..batch, |part| part.images());
@@ -114,22 +114,23 @@ impl Plans {
         Ok(NetworkPlan { id: PlanId(self.plans.len() - 1), batch, images, input, target, output })
     }
 
-    /// Adds the plans of one kind that `images` images need in batches of `batch`: one for the full batches, if there are any, and one for
-    /// a smaller last batch, if there is one.
+    /// Adds the plans of one kind that `images` images need in batches of `batch`: one for the full batches, if there
+    /// are any, and one for a smaller last batch, if there is one.
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub fn cover(&mut self, kind: PlanKind, batch: usize, images: u64) -> Result<Vec<NetworkPlan>, PlanError> {
+    pub(crate) fn cover(&mut self, kind: PlanKind, batch: usize, images: u64) -> Result<Vec<NetworkPlan>, PlanError> {
         let full = (images >= batch as u64).then_some(batch);
         let rest = (images % batch as u64) as usize;
         full.into_iter().chain((rest > 0).then_some(rest)).map(|batch| self.add(kind, batch)).collect()
     }
 
-    /// Changes the plans so that each needs at most `mib` MiB on the backend. What does not fit is computed again. 0 is no limit.
+    /// Changes the plans so that each needs at most `mib` MiB on the backend. What does not fit is computed again. 0 is
+    /// no limit.
     ///
     /// # Errors
     /// If a plan needs more even then.
-    pub fn limit_memory<B: ImageBackend>(&mut self, backend: &B, mib: usize) -> Result<(), PlanError> {
+    pub(crate) fn limit_memory<B: ImageBackend>(&mut self, backend: &B, mib: usize) -> Result<(), PlanError> {
         if mib > 0 {
             for plan in &mut self.plans {
                 *plan = plan.within(backend, mib << 20)?;
@@ -139,15 +140,15 @@ impl Plans {
     }
 
     /// The steps of a plan.
-    pub fn plan(&self, plan: &NetworkPlan) -> &Plan {
+    pub(crate) fn plan(&self, plan: &NetworkPlan) -> &Plan {
         &self.plans[plan.id.0]
     }
 
     /// The session with these plans. Its memory is allocated, but not initialized.
     ///
     /// # Errors
-    /// If the device has not enough memory, or cannot reach those of other ranks.
-    pub fn session<B: ImageBackend>(self, backend: B) -> Result<Session<B>, PlanError> {
+    /// If the device does not have enough memory, or cannot reach those of other ranks.
+    pub(crate) fn session<B: ImageBackend>(self, backend: B) -> Result<Session<B>, PlanError> {
         let ranks = self.ranks.collective(&backend)?;
         Ok(Session::distributed(backend, ranks, self.plans)?)
     }
@@ -158,7 +159,7 @@ impl NetworkPlan {
     ///
     /// # Errors
     /// If this is not a training plan, or the slices are not of its batch.
-    pub fn write<B: ImageBackend>(
+    pub(crate) fn write<B: ImageBackend>(
         &self,
         session: &mut Session<B>,
         input: &[B::Element],
@@ -172,7 +173,7 @@ impl NetworkPlan {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn train<B: ImageBackend>(
+    pub(crate) fn train<B: ImageBackend>(
         &self,
         session: &mut Session<B>,
         input: &[B::Element],
@@ -187,7 +188,7 @@ impl NetworkPlan {
     ///
     /// # Errors
     /// If this is not an inference plan, or the slices are not of its batch.
-    pub fn infer<B: ImageBackend>(
+    pub(crate) fn infer<B: ImageBackend>(
         &self,
         session: &mut Session<B>,
         input: &[B::Element],

@@ -36,10 +36,12 @@ impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
     }
 }
 
-/// The network as PyTorch prints it, every step of the training plan of the rank that leads, and the memory that it takes.
+/// The network as PyTorch prints it, every step of the training plan of the rank that leads, and the memory that it
+/// takes.
 ///
 /// # Errors
-/// [`TrainError`] if a batch has fewer images than there are ranks, there is no such device, or the network cannot be made.
+/// [`TrainError`] if a batch has fewer images than there are ranks, the device cannot be used, or the network cannot be
+/// made.
 pub fn plan_text(settings: &Settings, ranks: &Ranks) -> Result<String, TrainError> {
     check_batches(settings, ranks.count())?;
     let mut plans = Plans::for_rank(&settings.network, settings.training.size, ranks.clone())?;

@@ -1,6 +1,6 @@
 //! The run's picture: the first validation images, as the network sees them and as it restores them.
 
-use super::backend::ImageBackend;
+use super::backend::{ImageBackend, to_pixels};
 use super::error::TrainError;
 use super::plans::{NetworkPlan, PlanError, PlanKind, Plans};
 use crate::data::Dataset;
@@ -47,13 +47,9 @@ impl<E: Element + From<f32> + Default> Preview<E> {
         path: &Path,
     ) -> Result<(), TrainError> {
         self.plan.infer(session, &self.input, &mut self.output)?;
-        let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| grey(pixels));
+        let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| to_pixels(pixels));
         let truth = self.with_truth.then_some(&truth[..]);
         let picture = Reconstructions { size: self.size, input: &input, output: &output, truth };
         picture.save(path, Layout::default()).map_err(FileError::into)
     }
-}
-
-fn grey<E: Element>(pixels: &[E]) -> Vec<f32> {
-    pixels.iter().map(|pixel| pixel.to_f64() as f32).collect()
 }

@@ -1,4 +1,4 @@
-//! What a run writes while it goes on: the tables, and the events for TensorBoard.
+//! What a run writes at every step and validation: the tables, and the events for TensorBoard.
 
 use super::checkpoint::Position;
 use super::error::TrainError;
@@ -26,7 +26,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// The files of a run at `position`: new ones, or those of the resumed run without what was written after that position.
+    /// The files of a run at `position`: new ones, or those of the resumed run without what was written after that
+    /// position.
     pub(super) fn open(folder: &RunFolder, position: &Position, resumed: bool) -> Result<Records, TrainError> {
         if !resumed {
             let metrics = Log::create(&folder.metrics(), METRICS_HEADER)?;
@@ -45,8 +46,8 @@ impl Records {
     }
 }
 
-/// TensorBoard's file of this process. What an earlier process wrote from the step `resumed` on is void: the validation of that step is
-/// done again, and the step itself is written again here.
+/// TensorBoard's file of this process. What an earlier process wrote from the step `resumed` on is void: the validation
+/// of that step is done again, and the step itself is written again here.
 fn events(folder: &RunFolder, resumed: Option<u64>) -> Result<Events, TrainError> {
     let mut events = Events::create(folder.path(), resumed)?;
     if let Some([step, _, lr, loss]) = log::read::<4>(&folder.metrics())?.last().copied() {

@@ -26,7 +26,7 @@ use crate::tasks::TrainingBatches;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// How a run is embedded: who is told of it, and which processes compute it. The default is nobody, and this process alone.
+/// What a run belongs to. The default is a single run of this process alone.
 #[derive(Default)]
 pub struct RunContext<'a> {
     /// Called after every validation, when the folder has its results.
@@ -41,8 +41,8 @@ pub struct RunContext<'a> {
 /// Trains to the end, and shows the progress on standard output.
 ///
 /// # Errors
-/// [`TrainError`]. Nothing is written before data, device, network and memory are available. After that, the folder keeps what was
-/// written last, and the run can be resumed from its last checkpoint.
+/// [`TrainError`]. Nothing is written before data, device, network and memory are available. After that, the folder
+/// keeps what was written last, and the run can be resumed from its last checkpoint.
 pub fn train(settings: &Settings, start: Start, context: RunContext<'_>) -> Result<Summary, TrainError> {
     check_start(settings, &start)?;
     backend::check(&settings.run)?;
@@ -54,7 +54,7 @@ pub fn train(settings: &Settings, start: Start, context: RunContext<'_>) -> Resu
 ///
 /// # Errors
 /// As [`train`].
-pub fn train_with(
+pub(crate) fn train_with(
     settings: &Settings,
     start: Start,
     data: &FashionMnist,

@@ -3,9 +3,9 @@
 use super::backend::ImageBackend;
 use super::checkpoint::{self, Checkpoint, Position};
 use super::error::TrainError;
-use super::folder::{ResumePoint, RunFolder};
+use super::folder::{Resumable, ResumePoint, RunFolder};
 use crate::settings::Settings;
-use crate::system::terminal;
+use crate::system::terminal::print_status;
 use engine::Session;
 
 /// How a run begins.
@@ -19,6 +19,16 @@ pub enum Start {
     Resume(Box<ResumePoint>),
 }
 
+impl From<Resumable> for Start {
+    fn from(resumable: Resumable) -> Start {
+        match resumable {
+            Resumable::FromCheckpoint(resumed) => Start::Resume(resumed),
+            Resumable::FromStart(_) => Start::Overwrite,
+            Resumable::Nothing => Start::New,
+        }
+    }
+}
+
 /// Checks that the run can begin as `start` says.
 pub(super) fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
     match start {
@@ -29,8 +39,8 @@ pub(super) fn check_start(settings: &Settings, start: &Start) -> Result<(), Trai
     Ok(())
 }
 
-/// Sets the first weights of the session, or those of the checkpoint. Returns the position of the run, and the number of batches that the
-/// running statistics had seen before the run.
+/// Sets the first weights of the session, or those of the checkpoint. Returns the position of the run, and the number
+/// of batches that the running statistics had seen before the run.
 pub(super) fn load_start<B: ImageBackend>(
     session: &mut Session<B>,
     settings: &Settings,
@@ -40,26 +50,20 @@ pub(super) fn load_start<B: ImageBackend>(
     session.initialize(settings.training.seed);
     if let Start::Resume(resumed) = start {
         let checkpoint = &resumed.checkpoint;
-        let position = checkpoint.run_state()?.position.clone();
+        let had = &checkpoint.run_state()?.position.backend;
         let kind = |backend: &str| backend.split('-').next().map(str::to_owned);
-        if kind(&position.backend) != kind(device) {
-            return Err(TrainError::OtherDevice { had: position.backend, got: device.to_owned() });
+        if kind(had) != kind(device) {
+            return Err(TrainError::OtherDevice { had: had.clone(), got: device.to_owned() });
         }
-        if position.backend != device {
-            terminal::print_status(&format!(
-                "the run was started on {}, now it is {device}: the numbers will differ by rounding",
-                position.backend
+        if had != device {
+            print_status(&format!(
+                "the run was started on {had}, now it is {device}: the numbers will differ by rounding"
             ));
         }
-        let batches = checkpoint::load_weights(session, checkpoint)?;
-        checkpoint::load_optimizer(session, checkpoint, position.updates())?;
+        let (position, batches_before) = checkpoint::load_run(session, checkpoint)?;
         let Position { step, samples, .. } = position;
-        terminal::print_status(&format!(
-            "resuming after step {step} ({samples} images) from {}",
-            checkpoint.path.display()
-        ));
-        let before = batches.saturating_sub(position.updates());
-        return Ok((Position { backend: device.to_owned(), ..position }, before));
+        print_status(&format!("resuming after step {step} ({samples} images) from {}", checkpoint.path.display()));
+        return Ok((Position { backend: device.to_owned(), ..position }, batches_before));
     }
     let batches = match &settings.training.init {
         Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,

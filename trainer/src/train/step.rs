@@ -31,8 +31,8 @@ pub(super) struct Stepper<'a, E> {
     losses: Vec<f64>,
 }
 
-/// Steps may be started before earlier ones have ended, but only for this long: signals, checkpoints and the display wait for all of
-/// them.
+/// Steps may be started before earlier ones have ended, but only for this long: signals, checkpoints and the display
+/// wait for all of them.
 const LONGEST_AHEAD: Duration = Duration::from_millis(200);
 
 /// The result of a step.
@@ -126,12 +126,12 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         self.is_done() || (every > 0 && samples / every > before / every)
     }
 
-    /// Takes as many steps as the device should be given at a time, up to the next validation or checkpoint. `results` has one for each of
-    /// them. After an error it has those of the steps before the one that failed.
+    /// Takes as many steps as the device should be given at a time, up to the next validation or checkpoint. `results`
+    /// has one for each of them. After an error it has those of the steps before the one that failed.
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`] if a loss or gradient is not finite, unless such a step is to be skipped; the run is then at the step
-    /// before.
+    /// [`TrainError::NotFinite`] if a loss or gradient is not finite, unless such a step is to be skipped; the run is
+    /// then at the step before.
     pub(super) fn advance<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
@@ -193,8 +193,8 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         Ok(plan.write(session, input, target)?)
     }
 
-    /// Handles a step from this position whose loss or gradients were not finite, and which changed nothing: fails, unless such steps are
-    /// skipped. Returns the message to show about a skipped step.
+    /// Handles a step from this position whose loss or gradients were not finite, and which changed nothing: fails,
+    /// unless such steps are skipped. Returns the message to show about a skipped step.
     fn not_finite<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,

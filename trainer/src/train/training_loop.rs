@@ -48,8 +48,8 @@ pub(super) struct TrainingLoop<'a, E> {
 impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
     /// Trains to the end, and returns the last validation.
     ///
-    /// At any position, the checkpoint is written before the validation. So a run that resumes validates first, and then goes on as
-    /// the interrupted one would have.
+    /// At any position, the checkpoint is written before the validation. So a run that resumes validates first, and
+    /// then goes on as the interrupted one would have.
     pub(super) fn run<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
@@ -157,8 +157,8 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         self.newest.as_ref().map(|(path, _)| path.as_path())
     }
 
-    /// Validates, adds a row to the table and draws the picture again. If the run is asked to stop meanwhile, it does none of that, and
-    /// returns `None`.
+    /// Validates, adds a row to the table and draws the picture again. If the run is asked to stop meanwhile, it does
+    /// none of that, and returns `None`.
     fn validate<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,

@@ -4,14 +4,13 @@ use crate::system::files::{self, FileError};
 use crate::tasks::Half;
 use engine::Element;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::Path;
 
 /// Longest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 28;
 
 /// Fashion-MNIST's classes, by their numbers.
-pub const CLASSES: [&str; 10] =
+pub(super) const CLASSES: [&str; 10] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// Mean absolute errors over the validation images, with running statistics.
@@ -21,7 +20,7 @@ pub struct Errors {
     pub size: usize,
     /// For each missing half, in the order of [`Half::ALL`].
     pub halves: Vec<HalfErrors>,
-    /// For each class, in the order of [`CLASSES`].
+    /// For each class, in the order of their numbers.
     pub classes: Vec<ClassErrors>,
 }
 
@@ -53,8 +52,7 @@ impl Errors {
     /// # Errors
     /// [`FileError`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let json = serde_json::to_string(self).map_err(io::Error::from).map_err(FileError::at("write", path))?;
-        files::write_bytes(path, format!("{json}\n").as_bytes())
+        files::write_json(path, serde_json::to_string(self))
     }
 
     /// Reads what [`write`](Self::write) wrote.
@@ -62,13 +60,11 @@ impl Errors {
     /// # Errors
     /// [`FileError`] if the file cannot be read, or does not have this form.
     pub fn read(path: &Path) -> Result<Errors, FileError> {
-        let text = files::read_text(path, MAX_BYTES)?;
-        let errors: Errors =
-            serde_json::from_str(&text).map_err(io::Error::from).map_err(FileError::at("use", path))?;
+        let errors: Errors = files::read_json(path, MAX_BYTES)?;
         let pixels = errors.size.saturating_mul(errors.size);
         if pixels == 0 || errors.halves.iter().any(|half| half.pixels.len() != pixels) {
             let reason = format!("expected maps of {0} x {0} pixels", errors.size);
-            return Err(FileError::at("use", path)(io::Error::new(io::ErrorKind::InvalidData, reason)));
+            return Err(FileError::content(path, reason));
         }
         Ok(errors)
     }

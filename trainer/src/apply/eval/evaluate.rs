@@ -29,7 +29,8 @@ pub enum EvalError {
     Engine(#[from] engine::Error),
 }
 
-/// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network errs.
+/// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
+/// errs.
 ///
 /// # Errors
 /// [`EvalError`].

@@ -48,7 +48,7 @@ impl fmt::Display for Validation {
 
 /// Validates the network of a session, again and again.
 #[derive(Debug)]
-pub struct Validator<'a, E> {
+pub(crate) struct Validator<'a, E> {
     images: &'a Dataset,
     batches: ValidationBatches<'a>,
     size: usize,
@@ -68,7 +68,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     ///
     /// # Errors
     /// As [`Plans::add`].
-    pub fn new(
+    pub(crate) fn new(
         plans: &mut Plans,
         images: &'a Dataset,
         size: usize,
@@ -93,12 +93,12 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     }
 
     /// Where the network erred in the last validation.
-    pub fn errors(&self) -> Errors {
+    pub(crate) fn errors(&self) -> Errors {
         self.errors.means()
     }
 
     /// Number of validation images.
-    pub fn images(&self) -> usize {
+    pub(crate) fn images(&self) -> usize {
         self.batches.len()
     }
 
@@ -106,7 +106,10 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     ///
     /// # Errors
     /// Those of the session.
-    pub fn validate<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> engine::Result<Validation> {
+    pub(crate) fn validate<B: ImageBackend<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+    ) -> engine::Result<Validation> {
         Ok(self.validate_unless(session, &|| false)?.expect("nothing stops it"))
     }
 
@@ -114,7 +117,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     ///
     /// # Errors
     /// Those of the session.
-    pub fn validate_unless<B: ImageBackend<Element = E>>(
+    pub(crate) fn validate_unless<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
         stop: &dyn Fn() -> bool,

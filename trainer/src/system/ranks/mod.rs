@@ -1,10 +1,10 @@
 //! The processes that compute a run together, one or several, and the messages between them other than sums.
 //!
-//! The *leader*, rank 0, reads settings, data and checkpoints and sends them to the other ranks. It alone validates, writes files and
-//! shows the progress. All ranks take the same steps, each with its share of every batch.
+//! The *leader*, rank 0, reads settings, data and checkpoints and sends them to the other ranks. It alone validates,
+//! writes files and shows the progress. All ranks take the same steps, each with its share of every batch.
 //!
-//! Several ranks are processes that `mpirun` started (feature `mpi`). A build without that feature refuses to be started by `mpirun`: each
-//! of its processes would do the whole work, and write the same files.
+//! Several ranks are processes that `mpirun` started (feature `mpi`). A build without that feature refuses to be
+//! started by `mpirun`: each of its processes would do the whole work, and write the same files.
 //!
 //! An error on one rank ends all of them: that rank prints it, and aborts the others. An error that all ranks find
 //! ([`TrainError::is_of_all_ranks`](crate::train::TrainError::is_of_all_ranks)) is printed by the leader alone.
@@ -68,8 +68,8 @@ impl fmt::Display for Ranks {
     }
 }
 
-/// The number of this process and the number of all, if a program such as `mpirun` started it: from the variables of Open MPI, or else
-/// of MPICH and its relatives.
+/// The number of this process and the number of all, if a program such as `mpirun` started it: from the variables of
+/// Open MPI, or else of MPICH and its relatives.
 fn launched() -> Option<[usize; 2]> {
     let number = |name: &str| env::var(name).ok()?.parse().ok();
     let of = |[rank, ranks]: [&str; 2]| Some([number(rank)?, number(ranks)?]);
@@ -99,7 +99,8 @@ impl Ranks {
     }
 
     /// The ranks of a communicator.
-    pub fn new(communicator: Arc<dyn Communicator>) -> Ranks {
+    #[cfg(any(feature = "mpi", test))]
+    pub(crate) fn new(communicator: Arc<dyn Communicator>) -> Ranks {
         Ranks { communicator }
     }
 

@@ -11,8 +11,8 @@ const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
 /// The processes that `mpirun` started with this one.
 ///
-/// If one of them ends without having ended MPI, by a signal, say, `mpirun` ends the others; failures of communication are fatal.
-/// Dropping this waits until all processes have.
+/// If one of them ends without ending MPI, for example by a signal, `mpirun` ends the others. Failures of communication
+/// are fatal. Dropping this waits until all processes have dropped theirs.
 pub(super) struct Mpi {
     rank: usize,
     ranks: usize,
@@ -23,10 +23,10 @@ pub(super) struct Mpi {
 /// MPI cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MpiError {
-    /// It can be started once in a process.
+    /// It was started before: it can be started once in a process.
     #[error("MPI has been started before in this process")]
     StartedBefore,
-    /// A session calls it from a thread of a pool.
+    /// It does not support calls from the threads of a pool, which sessions make.
     #[error(
         "this MPI library can be called from the first thread of a process only: it offers {0:?}, and `Serialized` is needed"
     )]

@@ -1,16 +1,16 @@
-//! Which network a `state_dict` belongs to, as far as the shapes of its tensors tell.
+//! The network that a `state_dict` belongs to, as far as the shapes of its tensors show it.
 
 use super::error::CheckpointError;
 use super::file::Checkpoint;
 use crate::settings::NetworkFlags;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
 
-/// What the tensors of a bare `state_dict` tell of its network.
+/// The network of a bare `state_dict`, as its tensors show it.
 #[derive(Clone, Debug)]
 pub struct Architecture {
     /// The settings that follow from the tensors' names and shapes.
     pub network: NetworkFlags,
-    /// What had to be assumed, in sentences for the user.
+    /// What had to be assumed, for the user to read.
     pub assumptions: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ struct Layer {
 }
 
 impl Checkpoint {
-    /// The network that these tensors are of. Whether they really are its tensors, all of them, shows when they are loaded.
+    /// The network of these tensors. Whether it has exactly these tensors is checked when they are loaded.
     ///
     /// # Errors
     /// [`CheckpointError::Architecture`] if there are no encoder and decoder layers, or they contradict each other.
@@ -54,10 +54,10 @@ impl Checkpoint {
             decoder.push(self.layer("decoder", i, channels));
         }
         let mut assumptions = vec![
-            "the weights alone do not say residual weight, activations, stride and padding: taking the flags' or preset's"
+            "the weights alone do not show residual weight, activations, stride and padding: taking the flags' or preset's"
                 .to_owned(),
         ];
-        // A slope says what the activation is, the last encoder layer's apart from the others'.
+        // A layer with a slope has PReLU. The last encoder layer may differ from the others.
         let [has_slope, ends_with_slope] = [decoder[0].has_slope && layers > 1, encoder[layers - 1].has_slope];
         let bottleneck_activation = match (has_slope, ends_with_slope) {
             (false, true) => Some(BottleneckActivation::Other(LayerActivation::Prelu)),
@@ -111,8 +111,8 @@ fn weight_name(side: &str, i: usize) -> String {
     format!("{side}.layer_{i}.conv.weight")
 }
 
-/// Where the batch norms of one side stand: their lengths tell it wherever a layer has different numbers of channels before and
-/// after its convolution.
+/// The position of the batch norms of one side. Their lengths show it if a layer has different numbers of channels
+/// before and after its convolution.
 fn position(side: &str, layers: &[Layer], assumptions: &mut Vec<String>) -> BatchNormPosition {
     if layers.iter().all(|layer| layer.batch_norm.is_none()) {
         return BatchNormPosition::None;

@@ -98,7 +98,8 @@ impl Checkpoint {
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let mut file = File::open(path).map_err(FileError::at("open", path))?;
         let mut bytes = Vec::new();
-        // A file that does not begin with the length of a header is not read to its end: it may be a device that never ends.
+        // A file that does not begin with the length of a header is not read to its end: it may be a device that never
+        // ends.
         let begin = Read::by_ref(&mut file).take(8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
         let header = bytes.as_chunks().0.first().map_or(0, |length| u64::from_le_bytes(*length));
         if begin < 8 || !(2..=MAX_BYTES).contains(&header) {
@@ -142,7 +143,8 @@ impl Checkpoint {
         if let Some(got) = metadata.get(FORMAT_VERSION).filter(|version| *version != VERSION) {
             return Err(CheckpointError::Version { path: path.to_owned(), got: got.clone() });
         }
-        // Files of this program have the checksum. If one of its entries is missing, the others show that the file was damaged.
+        // Files of this program have the checksum. If one of its entries is missing, the others show that the file was
+        // damaged.
         if [FORMAT_VERSION, SETTINGS, POSITION, SHA256].iter().any(|key| metadata.contains_key(*key)) {
             let missing = || corrupt(format!("no metadata entry `{SHA256}`"));
             let expected = metadata.get(SHA256).ok_or_else(missing)?;
@@ -171,7 +173,7 @@ impl Checkpoint {
         Ok(self.stage()?.commit()?)
     }
 
-    /// Writes it beside its path.
+    /// Writes it under a temporary name in the folder of its path.
     ///
     /// # Errors
     /// [`CheckpointError::File`].
@@ -241,8 +243,8 @@ impl Checkpoint {
     }
 }
 
-/// Sorts the metadata of a safetensors file by their keys, so that the same content gives the same file. The library writes them in the
-/// order of a hash table.
+/// Sorts the metadata of a safetensors file by their keys, so that the same content gives the same file. The library
+/// writes them in the order of a hash table.
 fn sort_metadata(bytes: &mut [u8]) -> serde_json::Result<()> {
     const BEFORE: &[u8] = br#"{"__metadata__":"#;
     let Some(after) = bytes.get_mut(8..).filter(|header| header.starts_with(BEFORE)) else { return Ok(()) };
@@ -297,7 +299,7 @@ impl Values {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,7 +1,7 @@
 //! Between a session's tensors and a checkpoint's.
 
 use super::error::CheckpointError;
-use super::file::{Checkpoint, Tensor, Values};
+use super::file::{Checkpoint, Position, Tensor, Values};
 use engine::{Backend, Element, Session, TensorInfo};
 use model::pytorch;
 use std::collections::BTreeMap;
@@ -10,12 +10,15 @@ const FIRST_MOMENT: &str = "optimizer.exp_avg.";
 const SECOND_MOMENT: &str = "optimizer.exp_avg_sq.";
 const OPTIMIZER: &str = "optimizer.";
 
-/// The network's tensors as PyTorch's `state_dict` has them. `batches` is what every `num_batches_tracked` says: the steps that
-/// the running statistics have seen.
+/// The network's tensors, as in PyTorch's `state_dict`. `batches` is the value of every `num_batches_tracked`: the
+/// number of steps that the running statistics have seen.
 ///
 /// # Errors
 /// Those of the session, none of which a session of one network gives.
-pub fn state_dict<B: Backend>(session: &Session<B>, batches: u64) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
+pub(crate) fn state_dict<B: Backend>(
+    session: &Session<B>,
+    batches: u64,
+) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
     let mut tensors = BTreeMap::new();
     for info in session.tensors() {
         tensors.insert(info.name.clone(), to_pytorch(info, &session.tensor(&info.name)?));
@@ -30,7 +33,7 @@ pub fn state_dict<B: Backend>(session: &Session<B>, batches: u64) -> Result<BTre
 ///
 /// # Errors
 /// As [`state_dict`].
-pub fn optimizer_state<B: Backend>(session: &Session<B>) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
+pub(crate) fn optimizer_state<B: Backend>(session: &Session<B>) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
     let mut tensors = BTreeMap::new();
     for info in session.tensors().iter().filter(|info| info.trained) {
         let [first, second] = session.moments(&info.name)?;
@@ -40,12 +43,16 @@ pub fn optimizer_state<B: Backend>(session: &Session<B>) -> Result<BTreeMap<Stri
     Ok(tensors)
 }
 
-/// Sets every parameter and state of `session`, and returns how many batches the running statistics have seen (the most that any
-/// `num_batches_tracked` says; 0 without one, as in files of old versions of PyTorch).
+/// Sets every parameter and state of `session`. Returns the number of batches that the running statistics have seen:
+/// the largest `num_batches_tracked`, or 0 if there is none, as in files of old versions of PyTorch.
 ///
 /// # Errors
-/// [`CheckpointError`] naming the tensor that is missing, unexpected, or of another shape or type. The session is as it was then.
-pub fn load_weights<B: Backend>(session: &mut Session<B>, checkpoint: &Checkpoint) -> Result<u64, CheckpointError> {
+/// [`CheckpointError`] naming the tensor that is missing, unexpected, or of another shape or type. The session is
+/// unchanged then.
+pub(crate) fn load_weights<B: Backend>(
+    session: &mut Session<B>,
+    checkpoint: &Checkpoint,
+) -> Result<u64, CheckpointError> {
     let infos = session.tensors().to_vec();
     let mut known: Vec<String> = infos.iter().map(|info| info.name.clone()).collect();
     let mut batches = 0;
@@ -61,7 +68,8 @@ pub fn load_weights<B: Backend>(session: &mut Session<B>, checkpoint: &Checkpoin
     }
     known.sort_unstable();
     let unexpected = |name: &&String| !name.starts_with(OPTIMIZER) && known.binary_search(name).is_err();
-    // Missing tensors are named first: for a checkpoint of another depth, that says more. Nothing is set before all is checked.
+    // Missing tensors are named first, because that is the clearer message for a checkpoint of another depth. All
+    // tensors are checked before any is set.
     let values: Result<Vec<_>, _> = infos.iter().map(|info| checkpoint.floats(&info.name, info)).collect();
     let values = values?;
     if let Some(name) = checkpoint.tensors.keys().find(unexpected) {
@@ -77,7 +85,7 @@ pub fn load_weights<B: Backend>(session: &mut Session<B>, checkpoint: &Checkpoin
 ///
 /// # Errors
 /// As [`load_weights`].
-pub fn load_optimizer<B: Backend>(
+pub(super) fn load_optimizer<B: Backend>(
     session: &mut Session<B>,
     checkpoint: &Checkpoint,
     step: u64,
@@ -91,8 +99,24 @@ pub fn load_optimizer<B: Backend>(
     Ok(())
 }
 
+/// Sets weights, states and the optimizer of `session` as they were in the run of the checkpoint. Returns the position
+/// of the run, and the number of batches that the running statistics had seen before the run.
+///
+/// # Errors
+/// As [`load_weights`], or if it cannot be resumed.
+pub(crate) fn load_run<B: Backend>(
+    session: &mut Session<B>,
+    checkpoint: &Checkpoint,
+) -> Result<(Position, u64), CheckpointError> {
+    let position = checkpoint.run_state()?.position.clone();
+    let batches = load_weights(session, checkpoint)?;
+    load_optimizer(session, checkpoint, position.updates())?;
+    let before = batches.saturating_sub(position.updates());
+    Ok((position, before))
+}
+
 impl Checkpoint {
-    /// The tensor `name` in the engine's layout, if it has the shape that `info` says.
+    /// The tensor `name` in the engine's layout, if it has the shape of `info`.
     fn floats<E: Element>(&self, name: &str, info: &TensorInfo) -> Result<Vec<E>, CheckpointError> {
         let dims = info.shape.dims();
         let expected = pytorch::weight_shape(dims);
@@ -141,7 +165,7 @@ fn to_pytorch<E: Element>(info: &TensorInfo, values: &[E]) -> Tensor {
     Tensor { shape: pytorch::weight_shape(dims), values }
 }
 
-/// PyTorch's count of batches beside a running mean.
+/// The name of PyTorch's count of batches for a running mean.
 fn counter_name(info: &TensorInfo) -> Option<String> {
     info.name.strip_suffix("running_mean").map(|prefix| format!("{prefix}num_batches_tracked"))
 }

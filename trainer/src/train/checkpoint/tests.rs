@@ -1,5 +1,6 @@
 use super::error::VERSION;
 use super::file::{FORMAT_VERSION, POSITION, run_state};
+use super::tensors::load_optimizer;
 use super::*;
 use crate::settings::{NetworkFlags, Preset, SettingsSource, resolve};
 use crate::train::plans::{NetworkPlan, PlanKind, Plans};
@@ -193,7 +194,7 @@ fn a_position_outside_of_its_run_is_an_error() {
         let read = read(&checkpoint.to_bytes().unwrap());
         assert_eq!(read.is_ok(), right, "step {step}, {samples} images, {skipped} skipped");
         if let Err(error) = read {
-            let told = format!("step {step} after {samples} images is no position of a run with its settings");
+            let told = format!("step {step} after {samples} images is not a position of a run with its settings");
             assert!(error.to_string().ends_with(&told), "{error}");
         }
     }
@@ -304,7 +305,7 @@ fn the_architecture_is_seen_from_shapes() {
         let mut found = resolve(&[SettingsSource::inferred(&architecture.network).unwrap()]).unwrap().network;
         if config.batch_norm_encoder == BatchNormPosition::None && config.batch_norm_decoder == BatchNormPosition::None
         {
-            found.batch_norm_last_layers = config.batch_norm_last_layers; // without batch norm it means nothing
+            found.batch_norm_last_layers = config.batch_norm_last_layers; // Without batch norm it means nothing.
         }
         assert_eq!(found, config, "{:?}", architecture.assumptions);
         load_weights(&mut target, &checkpoint).unwrap();
