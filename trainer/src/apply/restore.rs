@@ -1,12 +1,13 @@
 //! Restoring the missing half of the user's own images.
 
-use crate::output::picture::{self, LoadedImage, PictureError};
+use super::error::ApplyError;
+use crate::output::picture::{self, LoadedImage};
 use crate::settings::Settings;
-use crate::system::files::{self, FileError, FileExists};
+use crate::system::files;
 use crate::tasks::Half;
-use crate::train::backend::{self, DeviceError, ImageBackend, to_pixels, with_backend};
-use crate::train::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::train::plans::{NetworkPlan, PlanError, PlanKind, Plans};
+use crate::train::backend::{self, ImageBackend, to_pixels, with_backend};
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::plans::{NetworkPlan, PlanKind, Plans};
 use engine::{Session, Statistics};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,38 +29,6 @@ pub struct Request {
     pub overwrite: bool,
 }
 
-/// Why images cannot be restored.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// An image cannot be read.
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-    /// A file exists that would be overwritten.
-    #[error(transparent)]
-    Exists(#[from] FileExists),
-    /// Two images would be written to one file.
-    #[error("two of the images would be written to {}: restore them one by one, to different folders", path.display())]
-    SameName {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The device cannot be used.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The weights do not fit the network.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The network cannot be made.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The engine failed.
-    #[error(transparent)]
-    Engine(#[from] engine::Error),
-    /// A file cannot be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
 /// Where an image's results go.
 struct Targets {
     restored: PathBuf,
@@ -72,13 +41,13 @@ struct Targets {
 /// Nothing is written before all images are read and no file is in the way of the results.
 ///
 /// # Errors
-/// [`RestoreError`].
+/// [`ApplyError`].
 pub fn restore(
     settings: &Settings,
     checkpoint: &Checkpoint,
     request: &Request,
     status: &mut (dyn FnMut(&str) + Send),
-) -> Result<(), RestoreError> {
+) -> Result<(), ApplyError> {
     let targets = targets(request)?;
     let size = settings.training.size;
     let mut images = Vec::with_capacity(request.images.len());
@@ -100,14 +69,14 @@ pub fn restore(
     })
 }
 
-fn targets(request: &Request) -> Result<Vec<Targets>, RestoreError> {
+fn targets(request: &Request) -> Result<Vec<Targets>, ApplyError> {
     let mut taken = BTreeSet::new();
-    let mut free = |path: PathBuf| -> Result<PathBuf, RestoreError> {
+    let mut free = |path: PathBuf| -> Result<PathBuf, ApplyError> {
         if !request.overwrite {
             files::check_free(&path)?;
         }
         if !taken.insert(path.clone()) {
-            return Err(RestoreError::SameName { path });
+            return Err(ApplyError::SameName { path });
         }
         Ok(path)
     };
@@ -135,7 +104,7 @@ fn write_all<B: ImageBackend>(
     targets: &[Targets],
     size: usize,
     status: &mut (dyn FnMut(&str) + Send),
-) -> Result<(), RestoreError> {
+) -> Result<(), ApplyError> {
     let mut output = vec![B::Element::default(); size * size];
     for (image, targets) in images.iter().zip(targets) {
         let mut pixels = image.pixels.clone();
@@ -155,6 +124,7 @@ fn write_all<B: ImageBackend>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::files::FileExists;
 
     fn request(images: &[&str], out: &Path, overwrite: bool) -> Request {
         Request {
@@ -176,9 +146,9 @@ mod tests {
         assert_eq!(names[1].input, Some(out.join("bag.v2-input.png")));
         std::fs::write(out.join("boot-input.png"), b"mine").unwrap();
         let refused = targets(&request(&["boot.png"], out, false));
-        assert!(matches!(refused, Err(RestoreError::Exists(FileExists(path))) if path.ends_with("boot-input.png")));
+        assert!(matches!(refused, Err(ApplyError::Exists(FileExists(path))) if path.ends_with("boot-input.png")));
         assert!(targets(&request(&["boot.png"], out, true)).is_ok());
         let refused = targets(&request(&["a/boot.png", "b/boot.jpg"], out, true));
-        assert!(matches!(refused, Err(RestoreError::SameName { path }) if path.ends_with("boot-restored.png")));
+        assert!(matches!(refused, Err(ApplyError::SameName { path }) if path.ends_with("boot-restored.png")));
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct DataArgs {
 }
 
 pub(super) fn run(args: DataArgs) -> anyhow::Result<()> {
-    let report = data::report(&data::Search::new(args.data), &print_status)?;
+    let report = data::check(&data::Search::new(args.data), &print_status)?;
     print_result(&report.to_string())?;
     Ok(())
 }

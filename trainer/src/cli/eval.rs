@@ -26,7 +26,7 @@ pub(super) struct EvalArgs {
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let EvalArgs { checkpoint, model, errors: errors_file, batch, data } = args;
-    let (checkpoint, settings) = open(&checkpoint, model, batch, data)?;
+    let (checkpoint, settings) = open(&checkpoint, &model.into_flags(batch, data))?;
     let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
     if let Some(path) = errors_file {
         errors.write(&path)?;

@@ -27,7 +27,7 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let ExportArgs { checkpoint: path, out, example, force, model, data } = args;
-    let (checkpoint, settings) = open(&path, model, None, data)?;
+    let (checkpoint, settings) = open(&path, &model.into_flags(None, data))?;
     let out = out.unwrap_or_else(|| path.with_extension("onnx"));
     onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;
     Ok(print_result(&out.display().to_string())?)

@@ -1,5 +1,6 @@
 //! `resconv profile`
 
+use super::weights::{DataFlags, ModelArgs};
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use kernels::conv2d::cpu::{Algo, Pass};
@@ -7,11 +8,7 @@ use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
 use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
 use trainer::lab::profile::step::{self, By};
-use trainer::settings::Device;
-use trainer::settings::{
-    NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, SettingsSource, TrainingFlags, resolve,
-    show_default,
-};
+use trainer::settings::{SettingsSource, resolve, show_default};
 use trainer::system::files::write_bytes;
 use trainer::system::terminal::{print_result, print_status, print_while_waiting};
 
@@ -38,26 +35,11 @@ pub(crate) struct StepArgs {
     /// Write every step as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Settings that the others are laid over
-    #[arg(long, value_enum)]
-    preset: Option<SettingsPreset>,
     #[command(flatten)]
-    network: NetworkFlags,
-    /// Height and width of the images, in pixels
-    #[arg(long, help_heading = "Training")]
-    size: Option<usize>,
+    model: ModelArgs,
     /// Images a step
     #[arg(long, help_heading = "Training")]
     batch: Option<usize>,
-    /// Device: auto, cpu, cuda, cuda:N or reference, as in training
-    #[arg(long, help_heading = "Run")]
-    device: Option<Device>,
-    /// Convolve on the GPU's tensor cores, as in training
-    #[arg(long, help_heading = "Run")]
-    tf32: bool,
-    /// Threads that compute; 0 for one a core
-    #[arg(long, help_heading = "Run")]
-    threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -114,27 +96,15 @@ pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
 }
 
 fn run_step(args: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { runs, by, trace, csv, preset, network, size, batch, device, tf32, threads } = args;
-    let flags = SettingsFlags {
-        preset,
-        network,
-        training: TrainingFlags { size, batch, ..TrainingFlags::default() },
-        run: RunFlags { device, tf32: Some(tf32), threads, ..RunFlags::default() },
-    };
-    let settings = resolve(&[SettingsSource::flags(&flags)?])?;
+    let StepArgs { runs, by, trace, csv, model, batch } = args;
+    let settings = resolve(&[SettingsSource::flags(&model.into_flags(batch, DataFlags::default()))?])?;
     let profile = step::profile(&settings, runs.into())?;
     for by in by {
         print_result(&format!("{}\n", profile.table(by)))?;
     }
     print_result(&profile.to_string())?;
-    if let Some(path) = trace {
-        write_bytes(&path, profile.trace().to_string().as_bytes())?;
-        wrote(&path);
-    }
-    if let Some(path) = csv {
-        write_bytes(&path, profile.table(By::Step).csv().as_bytes())?;
-        wrote(&path);
-    }
+    write(trace.as_deref(), &profile.trace().to_string())?;
+    write(csv.as_deref(), &profile.table(By::Step).csv())?;
     Ok(())
 }
 
@@ -157,14 +127,8 @@ fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
         conv::Request { layers, isa, algos, passes, threads, rounds: rounds.into(), clock, errors: !no_errors };
     let profile = conv::profile(&request, &mut print_while_waiting)?;
     print_result(&profile.to_string())?;
-    if let Some(path) = csv {
-        write_bytes(&path, profile.table().csv().as_bytes())?;
-        wrote(&path);
-    }
-    if let Some(path) = json {
-        write_bytes(&path, profile.json().to_string().as_bytes())?;
-        wrote(&path);
-    }
+    write(csv.as_deref(), &profile.table().csv())?;
+    write(json.as_deref(), &profile.json().to_string())?;
     for path in &roofline {
         let plot = Roofline::new(&profile);
         if extension(path) == "svg" {
@@ -179,6 +143,15 @@ fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
 
 fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
+}
+
+/// Writes a file if there is a path.
+fn write(path: Option<&Path>, content: &str) -> anyhow::Result<()> {
+    if let Some(path) = path {
+        write_bytes(path, content.as_bytes())?;
+        wrote(path);
+    }
+    Ok(())
 }
 
 fn wrote(path: &Path) {

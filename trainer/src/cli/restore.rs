@@ -35,7 +35,7 @@ pub(super) struct RestoreArgs {
 
 pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let RestoreArgs { checkpoint, images, missing, out, with_input, scale, force, model } = args;
-    let (checkpoint, settings) = open(&checkpoint, model, None, DataFlags::default())?;
+    let (checkpoint, settings) = open(&checkpoint, &model.into_flags(None, DataFlags::default()))?;
     let request = Request { images, missing, out, with_input, scale: scale.into(), overwrite: force };
     restore::restore(&settings, &checkpoint, &request, &mut print_status)?;
     Ok(())

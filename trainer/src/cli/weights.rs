@@ -1,4 +1,4 @@
-//! What the commands share that use a trained network.
+//! The flags that several commands have, and the weights that they read.
 
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use trainer::settings::{
 use trainer::system::terminal::print_status;
 use trainer::train::checkpoint::Checkpoint;
 
-/// Which network the weights of a file are for, and what computes it.
+/// The network, and what computes it.
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct ModelArgs {
-    /// For weights without settings: where those settings come from that shapes do not show
+    /// Where the settings come from that neither the flags nor the file of weights have
     #[arg(long, value_enum)]
     preset: Option<Preset>,
     #[command(flatten)]
     network: NetworkFlags,
-    /// Height and width of the images that the network sees, in pixels; a checkpoint of a run has it
+    /// Height and width of the images that the network sees, in pixels
     #[arg(long, help_heading = "Network")]
     size: Option<usize>,
     /// What computes: auto, cpu, cuda, cuda:N or reference, as in training
@@ -43,25 +43,23 @@ pub(super) struct DataFlags {
     unverified_data: bool,
 }
 
+impl ModelArgs {
+    /// As flags of settings, with those that only some commands have.
+    pub(super) fn into_flags(self, batch: Option<usize>, data: DataFlags) -> SettingsFlags {
+        let ModelArgs { preset, network, size, device, tf32, threads } = self;
+        let DataFlags { data, unverified_data } = data;
+        let (tf32, unverified_data) = (Some(tf32), Some(unverified_data));
+        SettingsFlags {
+            preset,
+            network,
+            training: TrainingFlags { size, batch, ..TrainingFlags::default() },
+            run: RunFlags { device, tf32, threads, data, unverified_data, ..RunFlags::default() },
+        }
+    }
+}
+
 /// Reads weights and the settings of their network. Flags win over the file, and the file over the preset.
-pub(super) fn open(
-    path: &Path,
-    model: ModelArgs,
-    batch: Option<usize>,
-    data: DataFlags,
-) -> anyhow::Result<(Checkpoint, Settings)> {
-    let ModelArgs { preset, network, size, device, tf32, threads } = model;
-    let DataFlags { data, unverified_data } = data;
-    let run = RunFlags {
-        device,
-        tf32: Some(tf32),
-        threads,
-        data,
-        unverified_data: Some(unverified_data),
-        ..RunFlags::default()
-    };
-    let flags =
-        SettingsFlags { preset, network, training: TrainingFlags { size, batch, ..TrainingFlags::default() }, run };
+pub(super) fn open(path: &Path, flags: &SettingsFlags) -> anyhow::Result<(Checkpoint, Settings)> {
     let checkpoint = Checkpoint::read(path)?;
     let known = match &checkpoint.run {
         Some(run) => SettingsSource::trained(&run.settings)?,
@@ -71,6 +69,6 @@ pub(super) fn open(
             SettingsSource::inferred(&architecture.network)?
         }
     };
-    let settings = resolve(&[SettingsSource::flags(&flags)?, known])?;
+    let settings = resolve(&[SettingsSource::flags(flags)?, known])?;
     Ok((checkpoint, settings))
 }

@@ -1,8 +1,8 @@
 //! Why there is no dataset.
 
 use super::fetch::FetchError;
-use super::folder::FoundBy;
 use super::idx::IdxError;
+use super::known::FoundBy;
 use crate::system::files::FileError;
 use std::path::PathBuf;
 

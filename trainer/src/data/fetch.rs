@@ -11,9 +11,8 @@ use tempfile::TempDir;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use super::folder::find;
 use super::idx;
-use super::known::{FILES, KnownFile};
+use super::known::{FILES, KnownFile, find};
 use crate::system::files::{FileError, create_folder, write_bytes};
 
 /// Where the dataset is published: its authors' repository; the HTTPS address of the bucket that the links of its
@@ -130,7 +129,7 @@ fn is_whole(cache: &Path, file: &KnownFile) -> bool {
 /// Whether these are the bytes of the file, compressed or not.
 fn check(file: &KnownFile, bytes: &[u8]) -> Result<(), String> {
     let idx =
-        idx::parse(bytes, idx::Expected::Exactly(file.dims)).map_err(|fault| format!("{}: {fault}", file.name))?;
+        idx::parse(bytes, idx::Expected::Exactly(file.dims)).map_err(|problem| format!("{}: {problem}", file.name))?;
     if idx.sha256() == file.sha256 { Ok(()) } else { Err(format!("{}: wrong content, by its SHA-256", file.name)) }
 }
 

@@ -37,17 +37,17 @@ impl Idx {
 
 /// An idx file that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {fault}", path.display())]
+#[error("{}: {problem}", path.display())]
 pub struct IdxError {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub problem: Problem,
 }
 
 /// What is wrong with an idx file.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum Problem {
     /// The system could not open or read it.
     #[error("could not be read: {0}")]
     Read(io::Error),
@@ -147,18 +147,18 @@ impl<'a> Expected<'a> {
 /// # Errors
 /// [`IdxError`] if it cannot be read, is damaged, or holds anything else.
 pub fn read(path: &Path, expected: Expected<'_>) -> Result<Idx, IdxError> {
-    let at = |fault| IdxError { path: path.to_owned(), fault };
-    let file = File::open(path).map_err(|error| at(Fault::Read(error)))?;
+    let at = |problem| IdxError { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|error| at(Problem::Read(error)))?;
     parse(file, expected).map_err(at)
 }
 
 /// Reads an array of `expected` unsigned bytes from the idx format, as [`read`] does.
 ///
 /// # Errors
-/// [`Fault`] if the source cannot be read, is damaged, or holds anything else.
-pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
+/// [`Problem`] if the source cannot be read, is damaged, or holds anything else.
+pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Problem> {
     let mut source = BufReader::with_capacity(1 << 16, source);
-    let start = source.fill_buf().map_err(Fault::Read)?;
+    let start = source.fill_buf().map_err(Problem::Read)?;
     if start.starts_with(&GZIP_MAGIC) {
         parse_content(MultiGzDecoder::new(source), expected)
     } else {
@@ -166,7 +166,7 @@ pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
     }
 }
 
-fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
+fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Problem> {
     let dims = expected.dims();
     let header_len = 4 + 4 * dims.len() as u64;
     let data_len = |dims: &[u32]| dims.iter().fold(1u64, |len, &dim| len.saturating_mul(dim.into()));
@@ -174,15 +174,15 @@ fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault
 
     let start = content.take(4)?;
     if start != magic(dims) {
-        return Err(Fault::Magic { expected: magic(dims), got: [start[0], start[1], start[2], start[3]] });
+        return Err(Problem::Magic { expected: magic(dims), got: [start[0], start[1], start[2], start[3]] });
     }
     let found = content.take(header_len - 4)?;
     let found: Vec<u32> = found.as_chunks().0.iter().map(|&bytes| u32::from_be_bytes(bytes)).collect();
     if !expected.includes(&found) {
-        return Err(Fault::Dimensions { expected: dims.to_vec(), got: found });
+        return Err(Problem::Dimensions { expected: dims.to_vec(), got: found });
     }
     if expected.is_too_large(&found) {
-        return Err(Fault::TooLarge { got: found[0] });
+        return Err(Problem::TooLarge { got: found[0] });
     }
     content.expected = data_len(&found).saturating_add(header_len);
     let data = content.take(data_len(&found))?;
@@ -202,7 +202,7 @@ struct Content<R> {
 
 impl<R: Read> Content<R> {
     /// The next `len` bytes.
-    fn take(&mut self, len: u64) -> Result<Vec<u8>, Fault> {
+    fn take(&mut self, len: u64) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::with_capacity(len.min(MAX_RESERVED) as usize);
         let result = self.source.by_ref().take(len).read_to_end(&mut bytes);
         self.position += bytes.len() as u64;
@@ -216,26 +216,26 @@ impl<R: Read> Content<R> {
 
     /// Makes sure that this is the end. The gzip decoder compares the checksum only when it is asked for what follows
     /// the content.
-    fn end(&mut self) -> Result<(), Fault> {
+    fn end(&mut self) -> Result<(), Problem> {
         let mut more = Vec::new();
         match self.source.by_ref().take(1).read_to_end(&mut more) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(Fault::Trailing { expected: self.expected }),
+            Ok(_) => Err(Problem::Trailing { expected: self.expected }),
             Err(cause) => Err(self.failed(cause)),
         }
     }
 
-    fn truncated(&self) -> Fault {
-        Fault::Truncated { expected: self.expected, got: self.position }
+    fn truncated(&self) -> Problem {
+        Problem::Truncated { expected: self.expected, got: self.position }
     }
 
-    fn failed(&self, cause: io::Error) -> Fault {
+    fn failed(&self, cause: io::Error) -> Problem {
         match cause.kind() {
             // Kinds of error that come from the decoder, not from a file.
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-                Fault::Gzip { at: self.position, cause }
+                Problem::Gzip { at: self.position, cause }
             }
-            _ => Fault::Read(cause),
+            _ => Problem::Read(cause),
         }
     }
 }
@@ -354,7 +354,7 @@ mod tests {
         // 1 GiB of zeros after the content would be read for seconds, or held in memory.
         let bomb = [gzip(&small_file()), gzip(&vec![0; 1 << 20]).repeat(1 << 10)].concat();
         let mut source = &bomb[..];
-        assert!(matches!(parse(&mut source, Expected::Exactly(&DIMS)), Err(Fault::Trailing { expected: 40 })));
+        assert!(matches!(parse(&mut source, Expected::Exactly(&DIMS)), Err(Problem::Trailing { expected: 40 })));
         assert!(source.len() > bomb.len() / 2, "{} of {} bytes are unread", source.len(), bomb.len());
     }
 

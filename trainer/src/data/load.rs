@@ -2,9 +2,8 @@
 
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::folder::DatasetFolder;
 use super::idx::{self, Expected, Idx};
-use super::known::KnownFile;
+use super::known::{DatasetFolder, KnownFile};
 use super::locate::Search;
 use std::path::PathBuf;
 
@@ -74,8 +73,8 @@ fn check_counts(path: PathBuf, images: &Idx, labels: &Idx) -> Result<(), DataErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::check;
     use crate::data::known::{FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES};
-    use crate::data::report;
 
     #[test]
     fn wrong_content_is_an_error_that_tells_both_sums() {
@@ -100,7 +99,7 @@ mod tests {
         let search = Search { argument: Some(folder.path().to_owned()), ..Search::default() };
         let expected = format!("{}: truncated: ", folder.path().join(TRAIN_IMAGES.name).display());
         for message in
-            [load(&search, &|_| ()).unwrap_err().to_string(), report(&search, &|_| ()).unwrap_err().to_string()]
+            [load(&search, &|_| ()).unwrap_err().to_string(), check(&search, &|_| ()).unwrap_err().to_string()]
         {
             assert!(message.starts_with(&expected), "{message}");
         }

@@ -2,7 +2,7 @@
 
 use super::error::DataError;
 use super::fetch::{FetchError, fetch};
-use super::folder::{DatasetFolder, FoundBy, missing};
+use super::known::{DatasetFolder, FoundBy, missing};
 use std::env;
 use std::path::PathBuf;
 

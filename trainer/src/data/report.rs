@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use indicatif::HumanCount;
 
 use super::error::DataError;
-use super::folder::DatasetFolder;
-use super::known::{FILES, KnownFile};
+use super::known::{DatasetFolder, FILES, KnownFile};
 use super::load::{read_all, read_known};
 use super::locate::Search;
 use crate::system::files::FileError;
@@ -25,14 +24,14 @@ struct FileReport {
 
 /// Where the dataset is, and its files, which all have the right content.
 #[derive(Debug)]
-pub struct Report {
+pub struct DatasetReport {
     /// The folder.
     folder: DatasetFolder,
     /// The files in the order of [`FILES`].
     files: Vec<FileReport>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DatasetReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Fashion-MNIST is in {}", self.folder)?;
         for FileReport { path, bytes, known } in &self.files {
@@ -52,7 +51,7 @@ impl fmt::Display for Report {
 ///
 /// # Errors
 /// [`DataError`] if it is not found and cannot be fetched, or one of its files is wrong.
-pub fn report(search: &Search, status: &dyn Fn(&str)) -> Result<Report, DataError> {
+pub fn check(search: &Search, status: &dyn Fn(&str)) -> Result<DatasetReport, DataError> {
     let folder = search.locate_or_fetch(status)?;
     read_all(&folder, read_known)?;
     let mut files = Vec::with_capacity(FILES.len());
@@ -60,7 +59,7 @@ pub fn report(search: &Search, status: &dyn Fn(&str)) -> Result<Report, DataErro
         let bytes = path.metadata().map_err(FileError::at("read", &path))?.len();
         files.push(FileReport { path, bytes, known });
     }
-    Ok(Report { folder, files })
+    Ok(DatasetReport { folder, files })
 }
 
 #[cfg(test)]
@@ -82,6 +81,6 @@ Fashion-MNIST is in /d (system package)
   train-images-idx3-ubyte.gz 26,421,856 bytes  60,000 images of 28 x 28  SHA-256 c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888 ok
   t10k-labels-idx1-ubyte         10,008 bytes  10,000 labels             SHA-256 0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34 ok
 (sums are of the uncompressed content)";
-        assert_eq!(Report { folder, files }.to_string(), expected);
+        assert_eq!(DatasetReport { folder, files }.to_string(), expected);
     }
 }

@@ -1,7 +1,6 @@
 //! From the sources to the settings of a run.
 
 use super::error::SettingsError;
-use super::ranges::OutOfRange;
 use super::schema::Settings;
 use super::source::{SettingsSource, lay_over, origin};
 use std::path::Path;
@@ -21,12 +20,8 @@ pub fn resolve(sources: &[SettingsSource]) -> Result<Settings, SettingsError> {
     };
     let preset = overlay(&Settings::default())?.preset;
     let settings = overlay(&preset.settings())?;
-    match settings.check() {
-        Ok(()) => Ok(settings),
-        Err(OutOfRange { section, key, expected, got }) => {
-            Err(SettingsError::Value { origin: origin(sources, section, key), expected, got })
-        }
-    }
+    settings.check(&|section, key| origin(sources, section, key))?;
+    Ok(settings)
 }
 
 impl Settings {

@@ -17,15 +17,13 @@
 //! which has the status of each run, and the report.
 
 mod error;
-mod estimates;
 mod file;
 mod flags;
 mod run;
 mod state;
 
 pub use error::SweepError;
-pub use estimates::dry_run;
 pub use file::{PlannedRun, Sweep};
 pub use flags::ListFlags;
-pub use run::sweep;
+pub use run::{dry_run, sweep};
 pub(crate) use state::{RunEntry, State, Status};

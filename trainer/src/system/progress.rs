@@ -5,9 +5,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// The state of a run.
+/// The state of a run after a step.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Status {
+pub(crate) struct ProgressUpdate {
     /// Training images seen.
     pub samples: u64,
     /// Loss, smoothed.
@@ -64,8 +64,8 @@ impl Progress {
     }
 
     /// Shows the state after a step, if it is time.
-    pub(crate) fn update(&mut self, status: &Status) {
-        let Status { samples, loss, lr, images_per_second, remaining, .. } = *status;
+    pub(crate) fn update(&mut self, update: &ProgressUpdate) {
+        let ProgressUpdate { samples, loss, lr, images_per_second, remaining, .. } = *update;
         let since = self.shown_at.elapsed();
         let due = match &self.bar {
             Some(_) => since >= BAR_EVERY,
@@ -78,7 +78,7 @@ impl Progress {
         let left = match self.sweep {
             None => format!("{} left", clock(remaining)),
             Some(SweepPosition { run, runs, later }) => {
-                let all = remaining.as_secs_f64() + later * status.whole_run.as_secs_f64();
+                let all = remaining.as_secs_f64() + later * update.whole_run.as_secs_f64();
                 let all = clock(Duration::try_from_secs_f64(all).unwrap_or(Duration::MAX));
                 format!("{} left  run {run} of {runs}, {all} left in all", clock(remaining))
             }

@@ -141,9 +141,6 @@ pub fn open_for_rank(
 }
 
 /// Checks, as far as is possible in a moment, that [`open`] is going to succeed.
-///
-/// # Errors
-/// As [`open`].
 pub(crate) fn check(request: impl Into<BackendRequest>) -> Result<(), DeviceError> {
     let request = request.into();
     check_tf32(request)?;

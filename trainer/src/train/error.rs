@@ -4,7 +4,6 @@ use super::backend::DeviceError;
 use super::checkpoint::CheckpointError;
 use super::folder::FolderError;
 use super::plans::PlanError;
-use super::ranks::RankError;
 use crate::data::DataError;
 use crate::output::plot::PlotError;
 use crate::settings::SettingsError;
@@ -81,6 +80,49 @@ pub enum TrainError {
         checkpoint: Option<PathBuf>,
         /// The run's folder.
         out: PathBuf,
+    },
+}
+
+/// The ranks cannot train together.
+#[derive(Debug, thiserror::Error)]
+pub enum RankError {
+    /// A batch has fewer images than there are ranks.
+    #[error(
+        "{ranks} ranks cannot share a batch of {images} images: there must be at least one for each; the batch is {batch}, \
+         and of {samples} samples the last batch gets what is left: choose other --batch and --samples, or fewer ranks"
+    )]
+    FewImages {
+        /// Number of ranks.
+        ranks: usize,
+        /// Images of the smallest batch.
+        images: u64,
+        /// Images of the other batches.
+        batch: usize,
+        /// Images of the whole run.
+        samples: u64,
+    },
+    /// A rank computes on another backend.
+    #[error(
+        "rank {rank} computes on {got}, rank 0 on {expected}: ranks that round in different ways do not keep the same weights; \
+         choose the same with --device and, for instruction sets, KERNELS_ISA"
+    )]
+    OtherBackend {
+        /// The first rank that differs from rank 0.
+        rank: usize,
+        /// Rank 0's backend.
+        expected: String,
+        /// The other.
+        got: String,
+    },
+    /// The weights of a rank have become different.
+    #[error(
+        "after step {step}, rank {rank} has other weights than rank 0: a fault of its machine, or a bug; go on from the last checkpoint"
+    )]
+    OtherWeights {
+        /// The first rank that differs from rank 0.
+        rank: usize,
+        /// Steps done.
+        step: u64,
     },
 }
 

@@ -15,7 +15,6 @@ const LOCK: &str = ".lock";
 /// The files of a run's report.
 const REPORT: [&str; 4] = ["curves.svg", "report.html", "table.csv", "table.md"];
 
-const CHECKPOINT: &str = "checkpoint.safetensors";
 const EARLIER: [&str; 2] = ["checkpoint-", ".safetensors"];
 
 /// A run's folder and the files in it.
@@ -141,9 +140,6 @@ impl RunFolder {
     ///
     /// The settings are written first: a process that is killed in between leaves a run that has begun, or the earlier
     /// run.
-    ///
-    /// # Errors
-    /// [`FolderError`].
     pub(super) fn start(&self, new: bool, settings: &str) -> Result<Lock, FolderError> {
         files::create_folder(&self.path)?;
         let lock = self.lock()?;
@@ -229,9 +225,6 @@ impl RunFolder {
     /// newest, of the step `before`, is renamed after its step.
     ///
     /// At any moment, and after any error, there is a good checkpoint if there was one before.
-    ///
-    /// # Errors
-    /// [`CheckpointError`] if the disk is full or fails.
     pub(super) fn put_checkpoint(
         &self,
         checkpoint: &Checkpoint,
@@ -252,64 +245,43 @@ impl RunFolder {
     }
 
     /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
 
+/// Defines a method for the path of each file.
+macro_rules! files {
+    ($($(#[$content:meta])* $name:ident = $file:literal;)*) => {
+        impl RunFolder {
+            $($(#[$content])* pub(crate) fn $name(&self) -> PathBuf { self.path.join($file) })*
+        }
+    };
+}
+
+files! {
     /// `settings.toml`: the effective settings.
-    pub fn settings(&self) -> PathBuf {
-        self.path.join("settings.toml")
-    }
-
+    settings = "settings.toml";
     /// `metrics.csv`: a row a step.
-    pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.csv")
-    }
-
+    metrics = "metrics.csv";
     /// `validation.csv`: a row a validation.
-    pub fn validation(&self) -> PathBuf {
-        self.path.join("validation.csv")
-    }
-
+    validation = "validation.csv";
     /// `checkpoint.safetensors`: where `--resume` goes on. Those before it are `checkpoint-STEP.safetensors`.
-    pub fn checkpoint(&self) -> PathBuf {
-        self.path.join(CHECKPOINT)
-    }
-
+    checkpoint = "checkpoint.safetensors";
     /// `best.safetensors`: the checkpoint with the lowest validation loss so far, with running statistics.
-    pub fn best(&self) -> PathBuf {
-        self.path.join("best.safetensors")
-    }
-
+    best = "best.safetensors";
     /// `model.safetensors`: the trained network alone, as PyTorch's `state_dict`.
-    pub fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
-    }
-
+    model = "model.safetensors";
     /// `summary.json`.
-    pub fn summary(&self) -> PathBuf {
-        self.path.join("summary.json")
-    }
-
+    summary = "summary.json";
     /// `reconstruction.png`: validation images, as the network sees them and as it restores them.
-    pub fn picture(&self) -> PathBuf {
-        self.path.join("reconstruction.png")
-    }
-
+    picture = "reconstruction.png";
     /// `errors.json`: where the network errs, by pixel and by class.
-    pub fn errors(&self) -> PathBuf {
-        self.path.join("errors.json")
-    }
-
+    errors = "errors.json";
     /// `loss.png`: the loss over the run.
-    pub fn curve_png(&self) -> PathBuf {
-        self.path.join("loss.png")
-    }
-
+    curve_png = "loss.png";
     /// `loss.svg`: the same.
-    pub fn curve_svg(&self) -> PathBuf {
-        self.path.join("loss.svg")
-    }
+    curve_svg = "loss.svg";
 }
 
 /// Reads a checkpoint that a run can be resumed from.

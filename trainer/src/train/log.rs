@@ -19,9 +19,6 @@ pub(super) struct Log {
 
 impl Log {
     /// An empty table, which replaces an existing file.
-    ///
-    /// # Errors
-    /// [`FileError`] if it cannot be written.
     pub(super) fn create(path: &Path, header: &str) -> Result<Log, FileError> {
         let file = File::create(path).map_err(FileError::at("create", path))?;
         let mut log = Log { path: path.to_owned(), file: BufWriter::new(file) };
@@ -45,17 +42,11 @@ impl Log {
     }
 
     /// Adds a row. It is in the file after the next [`flush`](Self::flush), or before.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub(super) fn row(&mut self, columns: fmt::Arguments<'_>) -> Result<(), FileError> {
         writeln!(self.file, "{columns}").map_err(FileError::at("write", &self.path))
     }
 
     /// As [`flush`](Self::flush), and makes the rows survive a loss of power.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full or fails.
     pub(super) fn sync(&mut self) -> Result<(), FileError> {
         self.flush()?;
         match self.file.get_ref().sync_data() {
@@ -66,9 +57,6 @@ impl Log {
     }
 
     /// Writes the rows that were added.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub(super) fn flush(&mut self) -> Result<(), FileError> {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }

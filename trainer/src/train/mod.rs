@@ -38,22 +38,19 @@
 //! | `run` | what a run does, from its start to its end |
 //! | `start` | how it begins, or goes on where an earlier process stopped |
 //! | [`backend`] | what computes it |
-//! | `plans`, `prepare` | which plans it has |
+//! | `plans`, `prepare` | which plans it has, and what it is going to cost |
 //! | `training_loop`, `pace` | when it validates, writes a checkpoint and stops, and how long it takes |
 //! | `step` | what a step is |
-//! | `ranks`, `followers` | how several processes train together |
+//! | `ranks` | how several processes train together |
 //! | [`checkpoint`] | how its state is kept |
 //! | `folder`, `records`, [`log`], `preview`, `finish` | what it writes |
-//! | `estimate` | what it is going to cost |
 //! | `error` | why it fails |
 
 pub mod backend;
 pub mod checkpoint;
 mod error;
-mod estimate;
 mod finish;
 mod folder;
-mod followers;
 pub mod log;
 mod pace;
 pub(crate) mod plans;
@@ -66,13 +63,12 @@ mod start;
 mod step;
 mod training_loop;
 
-pub use error::{NotFinite, Stopped, TrainError};
-pub(crate) use estimate::{Estimate, estimate};
+pub use error::{NotFinite, RankError, Stopped, TrainError};
 pub use folder::{FolderError, Resumable, ResumePoint, RunFolder};
-pub use followers::{release_followers, train_as_follower};
 pub use plans::PlanError;
 pub use prepare::plan_text;
-pub use ranks::RankError;
+pub(crate) use prepare::{Estimate, estimate};
+pub use ranks::{release_followers, train_as_follower};
 pub(crate) use run::train_with;
 pub use run::{RunContext, train};
 pub use start::Start;

@@ -76,9 +76,6 @@ impl Plans {
     }
 
     /// As [`new`](Self::new), for one of several ranks: its training plans compute its share of every batch.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
     pub(crate) fn for_rank(config: &ResConvConfig, size: usize, ranks: Ranks) -> Result<Plans, PlanError> {
         Ok(Plans { network: ResConv::new(config.clone())?, size, ranks, plans: Vec::new() })
     }
@@ -116,9 +113,6 @@ impl Plans {
 
     /// Adds the plans of one kind that `images` images need in batches of `batch`: one for the full batches, if there
     /// are any, and one for a smaller last batch, if there is one.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add).
     pub(crate) fn cover(&mut self, kind: PlanKind, batch: usize, images: u64) -> Result<Vec<NetworkPlan>, PlanError> {
         let full = (images >= batch as u64).then_some(batch);
         let rest = (images % batch as u64) as usize;
@@ -170,9 +164,6 @@ impl NetworkPlan {
     }
 
     /// Runs a training plan: the loss of `input` against `target`, and the gradients.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
     pub(crate) fn train<B: ImageBackend>(
         &self,
         session: &mut Session<B>,

@@ -1,55 +1,71 @@
-//! What must hold of the ranks that train together.
+//! Several ranks: what must hold of them, and what those do that do not lead.
 
-use crate::settings::Settings;
+use super::backend::{self, ImageBackend, with_backend};
+use super::checkpoint::{self, Checkpoint};
+use super::error::{RankError, TrainError};
+use super::plans::{PlanKind, Plans};
+use super::step::Stepper;
+use crate::data::Dataset;
+use crate::settings::{Settings, SettingsSource, resolve};
 use crate::system::ranks::Ranks;
+use crate::system::stop;
+use crate::tasks::TrainingBatches;
+use std::path::Path;
 
-/// The ranks cannot train together.
-#[derive(Debug, thiserror::Error)]
-pub enum RankError {
-    /// A batch has fewer images than there are ranks.
-    #[error(
-        "{ranks} ranks cannot share a batch of {images} images: there must be at least one for each; the batch is {batch}, \
-         and of {samples} samples the last batch gets what is left: choose other --batch and --samples, or fewer ranks"
-    )]
-    FewImages {
-        /// Number of ranks.
-        ranks: usize,
-        /// Images of the smallest batch.
-        images: u64,
-        /// Images of the other batches.
-        batch: usize,
-        /// Images of the whole run.
-        samples: u64,
-    },
-    /// A rank computes on another backend.
-    #[error(
-        "rank {rank} computes on {got}, rank 0 on {expected}: ranks that round in different ways do not keep the same weights; \
-         choose the same with --device and, for instruction sets, KERNELS_ISA"
-    )]
-    OtherBackend {
-        /// The first rank that differs from rank 0.
-        rank: usize,
-        /// Rank 0's backend.
-        expected: String,
-        /// The other.
-        got: String,
-    },
-    /// The weights of a rank have become different.
-    #[error(
-        "after step {step}, rank {rank} has other weights than rank 0: a fault of its machine, or a bug; go on from the last checkpoint"
-    )]
-    OtherWeights {
-        /// The first rank that differs from rank 0.
-        rank: usize,
-        /// Steps done.
-        step: u64,
-    },
+/// Trains on a rank that does not lead: takes its share of every step of the run that rank 0 leads. Returns when the
+/// run has ended, or at once if rank 0 [releases](release_followers) the others.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn train_as_follower(ranks: &Ranks) -> Result<(), TrainError> {
+    let text = ranks.broadcast(Vec::new());
+    if text.is_empty() {
+        return Ok(());
+    }
+    let [pixels, labels] = [(); 2].map(|()| ranks.broadcast(Vec::new()));
+    let data = Dataset::new(pixels, labels);
+    let settings =
+        resolve(&[SettingsSource::text(Path::new("the settings of rank 0"), &String::from_utf8_lossy(&text))?])?;
+    let backend = backend::open_for_rank(ranks.local_rank(), &settings, &mut |_| ())?;
+    with_backend!(backend, |backend| follow_on(backend, &settings, ranks, &data))
+}
+
+/// On rank 0: ends [`train_as_follower`] on the other ranks, because there is nothing to train.
+pub fn release_followers(ranks: &Ranks) {
+    ranks.broadcast(Vec::new());
+}
+
+/// On rank 0: sends the settings and the images to the other ranks.
+pub(super) fn send_run(ranks: &Ranks, settings: &Settings, images: &Dataset) -> Result<(), TrainError> {
+    if ranks.count() > 1 {
+        ranks.broadcast(settings.to_toml()?.into_bytes());
+        ranks.broadcast(images.pixels().to_vec());
+        ranks.broadcast(images.labels().to_vec());
+    }
+    Ok(())
+}
+
+fn follow_on<B: ImageBackend>(
+    backend: B,
+    settings: &Settings,
+    ranks: &Ranks,
+    images: &Dataset,
+) -> Result<(), TrainError> {
+    let training = &settings.training;
+    check_backends(ranks, &backend.name())?;
+    let mut plans = Plans::for_rank(&settings.network, training.size, ranks.clone())?;
+    let steps = plans.cover(PlanKind::Training, training.batch, training.samples)?;
+    plans.limit_memory(&backend, settings.run.memory_limit)?;
+    let mut session = plans.session(backend)?;
+    stop::catch_signals().map_err(TrainError::Signals)?;
+    let checkpoint = Checkpoint::from_bytes(Path::new("the state of rank 0"), &ranks.broadcast(Vec::new()))?;
+    let (position, batches_before) = checkpoint::load_run(&mut session, &checkpoint)?;
+    let batches = TrainingBatches::new(images, training.size, training.seed);
+    let mut stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, batches_before);
+    session.enter(|session| stepper.follow(session))
 }
 
 /// Checks that each of the ranks has at least one image of every batch.
-///
-/// # Errors
-/// [`RankError::FewImages`]
 pub(super) fn check_batches(settings: &Settings, ranks: usize) -> Result<(), RankError> {
     let (batch, samples) = (settings.training.batch, settings.training.samples);
     let rest = samples % batch as u64;

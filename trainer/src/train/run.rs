@@ -5,10 +5,9 @@ use super::checkpoint::{self, Checkpoint};
 use super::error::TrainError;
 use super::finish::{Resources, write_results};
 use super::folder::RunFolder;
-use super::followers::send_run;
 use super::plans::{NetworkPlan, Plans};
 use super::prepare::RunPlans;
-use super::ranks::{check_backends, check_batches};
+use super::ranks::{check_backends, check_batches, send_run};
 use super::records::Records;
 use super::start::{Start, check_start, load_start};
 use super::step::Stepper;
@@ -51,9 +50,6 @@ pub fn train(settings: &Settings, start: Start, context: RunContext<'_>) -> Resu
 }
 
 /// As [`train`], with a dataset that is loaded already.
-///
-/// # Errors
-/// As [`train`].
 pub(crate) fn train_with(
     settings: &Settings,
     start: Start,

@@ -2,9 +2,8 @@
 
 use super::backend::ImageBackend;
 use super::checkpoint::{self, Checkpoint, Position, RunState};
-use super::error::{NotFinite, Stopped, TrainError};
+use super::error::{NotFinite, RankError, Stopped, TrainError};
 use super::plans::NetworkPlan;
-use super::ranks::RankError;
 use crate::settings::{OnNan, ScheduleSetting, Settings};
 use crate::system::ranks::Ranks;
 use crate::system::stop::{self, Signal};

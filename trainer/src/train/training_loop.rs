@@ -10,7 +10,7 @@ use super::records::{LEARNING_RATE, Records, TRAINING_LOSS};
 use super::step::{Next, StepResult, Stepper};
 use crate::apply::eval::{Validation, Validator};
 use crate::system::files;
-use crate::system::progress::{self, Progress, Status};
+use crate::system::progress::{self, Progress, ProgressUpdate};
 use crate::system::stop::{self, Signal};
 use engine::{Element, Session};
 use std::path::{Path, PathBuf};
@@ -136,7 +136,7 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         if let Some(duration) = pace.estimate() {
             self.progress.print_status(&format!("this takes {}", progress::about(duration)));
         }
-        self.progress.update(&Status {
+        self.progress.update(&ProgressUpdate {
             samples,
             loss: pace.loss,
             lr,

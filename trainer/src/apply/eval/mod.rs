@@ -10,10 +10,35 @@
 //! every image counts the same.
 
 mod errors;
-mod evaluate;
 mod validator;
 
 pub use errors::{ClassErrors, Errors, HalfErrors};
-pub use evaluate::{EvalError, evaluate};
 pub(crate) use validator::Validator;
 pub use validator::{Losses, Validation};
+
+use super::error::ApplyError;
+use crate::data;
+use crate::settings::Settings;
+use crate::system::terminal::print_status;
+use crate::train::backend::{self, with_backend};
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::plans::Plans;
+
+/// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
+/// errs.
+///
+/// # Errors
+/// [`ApplyError`].
+pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validation, Errors), ApplyError> {
+    let backend = backend::open(&settings.run, &mut print_status)?;
+    let data = data::load(&settings.search(), &print_status)?;
+    let mut plans = Plans::new(&settings.network, settings.training.size)?;
+    with_backend!(backend, |backend| {
+        let mut validator =
+            Validator::new(&mut plans, &data.validation, settings.training.size, settings.training.batch)?;
+        let mut session = plans.session(backend)?;
+        checkpoint::load_weights(&mut session, checkpoint)?;
+        let validation = session.enter(|session| validator.validate(session))?;
+        Ok((validation, validator.errors()))
+    })
+}

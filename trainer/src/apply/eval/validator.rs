@@ -65,9 +65,6 @@ pub(crate) struct Validator<'a, E> {
 
 impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     /// Adds the plans that a validation over `images`, resized to `size`, needs in batches of `batch`.
-    ///
-    /// # Errors
-    /// As [`Plans::add`].
     pub(crate) fn new(
         plans: &mut Plans,
         images: &'a Dataset,
@@ -103,9 +100,6 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     }
 
     /// Both losses of the network as it is now.
-    ///
-    /// # Errors
-    /// Those of the session.
     pub(crate) fn validate<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
@@ -114,9 +108,6 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
     }
 
     /// As [`validate`](Self::validate). `stop` is asked before every batch; if it returns true, the result is `None`.
-    ///
-    /// # Errors
-    /// Those of the session.
     pub(crate) fn validate_unless<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,

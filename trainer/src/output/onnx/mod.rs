@@ -5,13 +5,14 @@
 
 mod proto;
 
-use crate::data::{self, DataError, Dataset};
+use crate::apply::ApplyError;
+use crate::data::{self, Dataset};
 use crate::settings::Settings;
-use crate::system::files::{self, FileError, FileExists};
+use crate::system::files;
 use crate::system::terminal;
 use crate::tasks::ValidationBatches;
-use crate::train::backend::{self, DeviceError, ImageBackend, with_backend};
-use crate::train::checkpoint::{self, Checkpoint, CheckpointError, Tensor, Values};
+use crate::train::backend::{self, ImageBackend, with_backend};
+use crate::train::checkpoint::{self, Checkpoint, Tensor, Values};
 use crate::train::plans::{PlanError, PlanKind, Plans};
 use engine::{Activation, BatchNorm, Element, Statistics};
 use model::{BatchNormPosition, Layer, LayerActivation, ResConv};
@@ -22,32 +23,6 @@ use std::path::{Path, PathBuf};
 
 /// Images of an example.
 const EXAMPLE_IMAGES: usize = 16;
-
-/// Why a network cannot be exported.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// A file exists that would be overwritten.
-    #[error(transparent)]
-    Exists(#[from] FileExists),
-    /// No device.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// No dataset.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The weights do not fit.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The network cannot be made.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The engine refused.
-    #[error(transparent)]
-    Engine(#[from] engine::Error),
-    /// A file cannot be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
 
 /// What is to be written.
 #[derive(Clone, Debug)]
@@ -64,8 +39,8 @@ pub struct Request {
 /// Exports the network of `settings` with the weights of `checkpoint`.
 ///
 /// # Errors
-/// [`ExportError`]. The weights are loaded first, so that nothing is written that is not a network.
-pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -> Result<(), ExportError> {
+/// [`ApplyError`]. The weights are loaded first, so that nothing is written that is not a network.
+pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -> Result<(), ApplyError> {
     let Request { out, example, overwrite } = request;
     for path in [Some(out), example.as_ref()].into_iter().flatten() {
         if !overwrite {
@@ -90,7 +65,7 @@ fn run<B: ImageBackend>(
     checkpoint: &Checkpoint,
     images: &Dataset,
     example: Option<&Path>,
-) -> Result<(), ExportError> {
+) -> Result<(), ApplyError> {
     let size = settings.training.size;
     let count = images.len().clamp(1, EXAMPLE_IMAGES);
     let mut plans = Plans::new(&settings.network, size)?;

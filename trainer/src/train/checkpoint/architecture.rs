@@ -1,6 +1,6 @@
 //! The network that a `state_dict` belongs to, as far as the shapes of its tensors show it.
 
-use super::error::CheckpointError;
+use super::error::{CheckpointError, Problem};
 use super::file::Checkpoint;
 use crate::settings::NetworkFlags;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
@@ -30,7 +30,7 @@ impl Checkpoint {
     /// The network of these tensors. Whether it has exactly these tensors is checked when they are loaded.
     ///
     /// # Errors
-    /// [`CheckpointError::Architecture`] if there are no encoder and decoder layers, or they contradict each other.
+    /// [`Problem::Architecture`] if there are no encoder and decoder layers, or they contradict each other.
     pub fn architecture(&self) -> Result<Architecture, CheckpointError> {
         let layers = (1..).take_while(|i| self.tensors.contains_key(&weight_name("encoder", *i))).count();
         if layers == 0 {
@@ -103,7 +103,7 @@ impl Checkpoint {
     }
 
     fn not_ours(&self, reason: String) -> CheckpointError {
-        CheckpointError::Architecture { path: self.path.clone(), reason }
+        Problem::Architecture(reason).of(&self.path)
     }
 }
 

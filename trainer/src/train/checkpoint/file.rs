@@ -1,6 +1,6 @@
 //! A checkpoint as a file: reading, writing, and its checksum.
 
-use super::error::{CheckpointError, MAX_BYTES, VERSION};
+use super::error::{CheckpointError, MAX_BYTES, Problem, VERSION};
 use crate::settings::{Settings, TrainingSettings};
 use crate::system::files::{FileError, Staged};
 use safetensors::{Dtype, SafeTensors, View};
@@ -104,11 +104,11 @@ impl Checkpoint {
         let header = bytes.as_chunks().0.first().map_or(0, |length| u64::from_le_bytes(*length));
         if begin < 8 || !(2..=MAX_BYTES).contains(&header) {
             let reason = format!("it begins with {bytes:02x?}, which is not the length of a header");
-            return Err(CheckpointError::Corrupt { path: path.to_owned(), reason });
+            return Err(Problem::Corrupt(reason).of(path));
         }
         file.take(MAX_BYTES + 1 - 8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(CheckpointError::TooLarge { path: path.to_owned() });
+            return Err(Problem::TooLarge.of(path));
         }
         Checkpoint::from_bytes(path, &bytes)
     }
@@ -118,7 +118,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
-        let corrupt = |reason: String| CheckpointError::Corrupt { path: path.to_owned(), reason };
+        let corrupt = |reason: String| Problem::Corrupt(reason).of(path);
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
         let mut tensors = BTreeMap::new();
@@ -128,12 +128,8 @@ impl Checkpoint {
                 Dtype::F64 => Values::F64(numbers(view.data(), f64::from_le_bytes)),
                 Dtype::I64 => Values::I64(numbers(view.data(), i64::from_le_bytes)),
                 other => {
-                    return Err(CheckpointError::Type {
-                        path: path.to_owned(),
-                        name: name.to_owned(),
-                        expected: "F32, F64 or I64",
-                        got: other.to_string(),
-                    });
+                    let (expected, got) = ("F32, F64 or I64", other.to_string());
+                    return Err(Problem::Type { name: name.to_owned(), expected, got }.of(path));
                 }
             };
             tensors.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), values });
@@ -141,7 +137,7 @@ impl Checkpoint {
         let mut checkpoint = Checkpoint { path: path.to_owned(), tensors, run: None };
         let metadata = header.metadata().clone().unwrap_or_default();
         if let Some(got) = metadata.get(FORMAT_VERSION).filter(|version| *version != VERSION) {
-            return Err(CheckpointError::Version { path: path.to_owned(), got: got.clone() });
+            return Err(Problem::Version(got.clone()).of(path));
         }
         // Files of this program have the checksum. If one of its entries is missing, the others show that the file was
         // damaged.
@@ -150,7 +146,7 @@ impl Checkpoint {
             let expected = metadata.get(SHA256).ok_or_else(missing)?;
             let got = checkpoint.checksum(&metadata);
             if *expected != got {
-                return Err(CheckpointError::Checksum { path: path.to_owned(), expected: expected.clone(), got });
+                return Err(Problem::Checksum { expected: expected.clone(), got }.of(path));
             }
         }
         checkpoint.run = run_state(path, &metadata)?;
@@ -160,9 +156,9 @@ impl Checkpoint {
     /// The run that it can be resumed in.
     ///
     /// # Errors
-    /// [`CheckpointError::NotResumable`] if it has only weights.
+    /// [`Problem::NotResumable`] if it has only weights.
     pub fn run_state(&self) -> Result<&RunState, CheckpointError> {
-        self.run.as_ref().ok_or_else(|| CheckpointError::NotResumable { path: self.path.clone() })
+        self.run.as_ref().ok_or_else(|| Problem::NotResumable.of(&self.path))
     }
 
     /// Writes it to its path, completely or not at all.
@@ -195,9 +191,9 @@ impl Checkpoint {
     /// The content of its file.
     ///
     /// # Errors
-    /// [`CheckpointError::Corrupt`] if the number of values of a tensor is not that of its shape.
+    /// [`Problem::Corrupt`] if the number of values of a tensor is not that of its shape.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
-        let corrupt = |reason: String| CheckpointError::Corrupt { path: self.path.clone(), reason };
+        let corrupt = |reason: String| Problem::Corrupt(reason).of(&self.path);
         let mut metadata = HashMap::from([(FORMAT.to_owned(), "pt".to_owned())]);
         metadata.insert(FORMAT_VERSION.to_owned(), VERSION.to_owned());
         if let Some(run) = &self.run {
@@ -269,7 +265,7 @@ pub(super) fn run_state(path: &Path, metadata: &HashMap<String, String>) -> Resu
     if !position.is_of(&settings.training) {
         let Position { step, samples, .. } = position;
         let reason = format!("step {step} after {samples} images is not a position of a run with its settings");
-        return Err(CheckpointError::Corrupt { path: path.to_owned(), reason });
+        return Err(Problem::Corrupt(reason).of(path));
     }
     Ok(Some(RunState { settings, position }))
 }
@@ -279,7 +275,7 @@ fn from_json<T: serde::de::DeserializeOwned>(
     metadata: &HashMap<String, String>,
     key: &str,
 ) -> Result<T, CheckpointError> {
-    let corrupt = |reason: String| CheckpointError::Corrupt { path: path.to_owned(), reason };
+    let corrupt = |reason: String| Problem::Corrupt(reason).of(path);
     let text = metadata.get(key).ok_or_else(|| corrupt(format!("no metadata entry `{key}`")))?;
     serde_json::from_str(text).map_err(|e| corrupt(format!("metadata entry `{key}`: {e}")))
 }

@@ -31,6 +31,6 @@ mod tensors;
 mod tests;
 
 pub use architecture::Architecture;
-pub use error::CheckpointError;
+pub use error::{CheckpointError, Problem};
 pub use file::{Checkpoint, Position, RunState, Tensor, Values};
 pub(crate) use tensors::{load_run, load_weights, optimizer_state, state_dict};

@@ -1,6 +1,6 @@
 //! Between a session's tensors and a checkpoint's.
 
-use super::error::CheckpointError;
+use super::error::{CheckpointError, Problem};
 use super::file::{Checkpoint, Position, Tensor, Values};
 use engine::{Backend, Element, Session, TensorInfo};
 use model::pytorch;
@@ -30,9 +30,6 @@ pub(crate) fn state_dict<B: Backend>(
 }
 
 /// The optimizer's moments, by the names that a checkpoint has them under.
-///
-/// # Errors
-/// As [`state_dict`].
 pub(crate) fn optimizer_state<B: Backend>(session: &Session<B>) -> Result<BTreeMap<String, Tensor>, CheckpointError> {
     let mut tensors = BTreeMap::new();
     for info in session.tensors().iter().filter(|info| info.trained) {
@@ -73,7 +70,7 @@ pub(crate) fn load_weights<B: Backend>(
     let values: Result<Vec<_>, _> = infos.iter().map(|info| checkpoint.floats(&info.name, info)).collect();
     let values = values?;
     if let Some(name) = checkpoint.tensors.keys().find(unexpected) {
-        return Err(CheckpointError::Unexpected { path: checkpoint.path.clone(), name: name.clone() });
+        return Err(Problem::OtherNetwork(format!("the network has no tensor `{name}`")).of(&checkpoint.path));
     }
     for (info, values) in infos.iter().zip(values) {
         session.set_tensor(&info.name, &values)?;
@@ -82,9 +79,6 @@ pub(crate) fn load_weights<B: Backend>(
 }
 
 /// Sets the optimizer's moments of `session`, and that it has taken `step` steps.
-///
-/// # Errors
-/// As [`load_weights`].
 pub(super) fn load_optimizer<B: Backend>(
     session: &mut Session<B>,
     checkpoint: &Checkpoint,
@@ -121,7 +115,7 @@ impl Checkpoint {
         let dims = info.shape.dims();
         let expected = pytorch::weight_shape(dims);
         let Some(tensor) = self.tensors.get(name) else {
-            return Err(CheckpointError::Missing { path: self.path.clone(), name: name.to_owned(), expected });
+            return Err(Problem::OtherNetwork(format!("no tensor `{name}` of shape {expected:?}")).of(&self.path));
         };
         if tensor.shape != expected {
             return Err(self.shape_error(name, &expected, tensor));
@@ -135,21 +129,12 @@ impl Checkpoint {
     }
 
     fn shape_error(&self, name: &str, expected: &[usize], tensor: &Tensor) -> CheckpointError {
-        CheckpointError::Shape {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            expected: expected.to_vec(),
-            got: tensor.shape.clone(),
-        }
+        let got = &tensor.shape;
+        Problem::OtherNetwork(format!("tensor `{name}`: expected shape {expected:?}, got {got:?}")).of(&self.path)
     }
 
     fn type_error(&self, name: &str, expected: &'static str, tensor: &Tensor) -> CheckpointError {
-        CheckpointError::Type {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            expected,
-            got: tensor.values.to_string(),
-        }
+        Problem::Type { name: name.to_owned(), expected, got: tensor.values.to_string() }.of(&self.path)
     }
 }
 
