@@ -17,7 +17,7 @@ pub(super) struct EvalArgs {
     /// Write where the network errs, by pixel and by class, to this JSON file
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
-    /// Images a batch, for batch statistics; a checkpoint of a run has it
+    /// Images a batch, for batch statistics; a checkpoint of a run has its own
     #[arg(long, help_heading = "Run")]
     batch: Option<usize>,
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub(super) struct ModelArgs {
     preset: Option<Preset>,
     #[command(flatten)]
     network: NetworkFlags,
-    /// Height and width of the images that the network sees, in pixels
+    /// Height and width of the images that the network sees, in pixels; a checkpoint of a run has its own
     #[arg(long, help_heading = "Network")]
     size: Option<usize>,
     /// What computes: auto, cpu, cuda, cuda:N or reference, as in training
