@@ -200,7 +200,8 @@ fn a_full_disk_ends_the_run_with_the_name_of_the_file() {
     assert!(message.starts_with("could not write run/metrics.csv: No space left on device"), "{message}");
 }
 
-/// As a disk that fills up during the run: files cannot grow beyond a limit, so that tables can be written and checkpoints cannot.
+/// As a disk that fills up during the run: files cannot grow beyond a limit, so that tables can be written and
+/// checkpoints cannot.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_checkpoint_that_does_not_fit_is_not_left_half_written() {

@@ -1,4 +1,5 @@
-//! `resconv export`: what it writes, and what it refuses. That other programs read it is checked in `.ci/check_exports.py`.
+//! `resconv export`: what it writes, and what it refuses. That other programs read it is checked in
+//! `.ci/check_exports.py`.
 
 use crate::common::{Place, train};
 use trainer::train::checkpoint::{Checkpoint, Values};
