@@ -274,7 +274,9 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                 let dy = values(memory, o.dy);
                 self.distorted(memory, call, cx, o.dx, |memory, dx| {
                     let saved = values(memory, o.saved);
-                    dx.iter_mut().enumerate().for_each(|(i, dx)| *dx = dy[i] * derivative_of_approximate_gelu(saved[i]));
+                    dx.iter_mut()
+                        .enumerate()
+                        .for_each(|(i, dx)| *dx = dy[i] * derivative_of_approximate_gelu(saved[i]));
                 });
             }
             (Fault::PadCutsOffTheWrongSide, Call::PadBackward(o)) => {

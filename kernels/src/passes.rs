@@ -2,9 +2,9 @@
 //!
 //! A new operation is a folder in `ops` and a line here. From the list come [`Call`] and what a GPU loads.
 
+use crate::memory::Span;
 use crate::ops;
 use crate::pass::{Access, Aliasing, Operands, Pass};
-use crate::memory::Span;
 
 /// Makes [`Call`] and what goes with it of the list: what an operation does, its name, and its passes, each with its name in [`Call`].
 macro_rules! passes {

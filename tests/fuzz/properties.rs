@@ -4,10 +4,10 @@
 use flate2::{Compression, write::GzEncoder};
 use std::io::{Cursor, Write};
 use std::path::Path;
-use trainer::checkpoint::Checkpoint;
 use trainer::data::idx::{Expected, parse as parse_idx};
-use trainer::picture::read_gray;
-use trainer::settings::{Layer, resolve};
+use trainer::output::picture::read_gray;
+use trainer::settings::{SettingsSource, resolve};
+use trainer::train::checkpoint::Checkpoint;
 use trainer::train::log;
 
 /// What gzip data begins with.
@@ -52,10 +52,10 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     // As text, in which NaN is like NaN.
     assert_eq!(format!("{again:?}"), format!("{checkpoint:?}"));
     if let Ok(architecture) = checkpoint.architecture() {
-        let _ = Layer::inferred(&architecture.network).and_then(|layer| resolve(&[layer]));
+        let _ = SettingsSource::inferred(&architecture.network).and_then(|layer| resolve(&[layer]));
     }
     if let Some(run) = &checkpoint.run {
-        let _ = Layer::resumed(&run.settings).and_then(|layer| resolve(&[layer]));
+        let _ = SettingsSource::resumed(&run.settings).and_then(|layer| resolve(&[layer]));
     }
 }
 
@@ -63,9 +63,10 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
 pub(crate) fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let path = Path::new("fuzz.toml");
-    let Ok(settings) = Layer::text(path, text).and_then(|layer| resolve(&[layer])) else { return };
+    let Ok(settings) = SettingsSource::text(path, text).and_then(|layer| resolve(&[layer])) else { return };
     let written = settings.to_toml().expect("settings that can be written");
-    let again = Layer::text(path, &written).and_then(|layer| resolve(&[layer])).expect("settings that can be read");
+    let again =
+        SettingsSource::text(path, &written).and_then(|layer| resolve(&[layer])).expect("settings that can be read");
     assert_eq!(again, settings);
 }
 

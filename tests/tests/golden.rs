@@ -22,7 +22,7 @@ use cuda_emulator::Order;
 use engine::{
     AdamW, Backend, Cpu, Plan, PlanId, PlanOptions, Reference, Schedule, ScheduleKind, Session, Statistics, TensorInfo,
 };
-use kernels::conv2d::Algo;
+use kernels::conv2d::{Algo, Tile};
 use kernels::simd::Isa;
 use std::sync::LazyLock;
 use tests::compare::{Comparison, F32_ROUNDOFF, largest};
@@ -242,7 +242,7 @@ fn direct_convolution_reproduces_pytorch_on_every_isa() {
 
 #[test]
 fn the_small_tiles_of_winograd_reproduce_pytorch_on_every_isa() {
-    check_cpu(Some(Algo::Winograd2x3), 1.0);
+    check_cpu(Some(Algo::Winograd(Tile::F2x3)), 1.0);
 }
 
 /// On a GPU, or on the driver emulator.

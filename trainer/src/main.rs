@@ -4,19 +4,19 @@
 mod cli;
 
 use clap::Parser;
-use std::io::Write;
 use std::process::ExitCode;
-use trainer::ranks::{Ranks, RanksError};
 use trainer::sweep::SweepError;
+use trainer::system::ranks::{Ranks, RanksError};
+use trainer::system::terminal::print_error;
 use trainer::train::TrainError;
 
 fn main() -> ExitCode {
     let ranks = match Ranks::start() {
         Ok(ranks) => ranks,
-        // one message is enough
+        // One message is enough.
         Err(RanksError::NotBuilt { rank: 1.., .. }) => return ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error}"));
+            print_error(&format!("error: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -38,25 +38,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells an error, unless the rank that leads has the same and does, and ends the others, unless they end by themselves.
+/// Prints the error of this rank, and ends the other ranks. An error that all ranks have is printed by the first one
+/// alone, and they end by themselves.
 fn fail(error: &anyhow::Error, ranks: &Ranks) -> ExitCode {
     let stopped = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(TrainError::Stopped(stopped)), _) | (_, Some(SweepError::Stopped { stopped })) => Some(stopped),
         _ => None,
     };
     if ranks.is_leader() {
-        tell(&format!("{}{error}", if stopped.is_some() { "" } else { "error: " }));
+        print_error(&format!("{}{error}", if stopped.is_some() { "" } else { "error: " }));
         if stopped.is_none() {
             ranks.abort(1);
         }
     } else if !error.downcast_ref().is_some_and(TrainError::is_of_all_ranks) {
-        tell(&format!("error: {ranks}: {error}"));
+        print_error(&format!("error: {ranks}: {error}"));
         ranks.abort(1);
     }
     stopped.map_or(ExitCode::FAILURE, |stopped| stopped.signal.exit_code().into())
-}
-
-/// Where standard error is closed, the exit code alone has to tell.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

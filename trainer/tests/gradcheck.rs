@@ -1,10 +1,10 @@
 //! The gradient check covers everything, is green, and finds every injected fault.
 
-use kernels::conv2d::Algo;
+use kernels::conv2d::{Algo, Tile};
 use kernels::faults::Fault;
 use kernels::simd::Isa;
 use std::collections::BTreeSet;
-use trainer::gradcheck::{Request, Summary, run};
+use trainer::lab::gradcheck::{Request, Summary, run};
 
 fn check(request: &Request) -> Summary {
     run(request, &mut |_| {}).unwrap()
@@ -23,7 +23,8 @@ fn every_operation_is_right_on_every_path_with_every_algorithm() {
         assert!(ops.contains(op), "{op} is not in {ops:?}");
     }
     let lines = |op: &str, path: &str, against: &str| -> Vec<_> {
-        let same = |line: &&trainer::gradcheck::Line| line.op == op && line.path == path && line.against == against;
+        let same =
+            |line: &&trainer::lab::gradcheck::Line| line.op == op && line.path == path && line.against == against;
         summary.lines.iter().filter(same).collect()
     };
     for &op in &ops {
@@ -141,7 +142,7 @@ fn filters_leave_what_was_asked_for_or_say_why_nothing_is_left() {
     assert!(summary.lines.iter().all(|line| line.cases == 1 && line.worst_case.contains("groups 2")), "{summary}");
 
     // Winograd's algorithm has no groups
-    let nothing = Request { algos: vec![Algo::Winograd4x3], ..request.clone() };
+    let nothing = Request { algos: vec![Algo::Winograd(Tile::F4x3)], ..request.clone() };
     let error = run(&nothing, &mut |_| {}).unwrap_err().to_string();
     assert!(error.starts_with("no case of conv2d has `groups 2` in its name"), "{error}");
     let unknown = Request { op: Some("gelo".to_owned()), ..request };

@@ -46,7 +46,16 @@ impl Emission {
     pub(crate) fn new(nodes: Vec<NodeFacts>, mode: Mode, part: Option<Part>, needed: Vec<bool>) -> Emission {
         let len = nodes.len();
         let program = Program::new(len);
-        Emission { nodes, mode, part, program, needed, wants: vec![false; len], owners: Vec::new(), phase: Phase::Forward }
+        Emission {
+            nodes,
+            mode,
+            part,
+            program,
+            needed,
+            wants: vec![false; len],
+            owners: Vec::new(),
+            phase: Phase::Forward,
+        }
     }
 
     /// What is known of a node.

@@ -1,9 +1,9 @@
 //! Forward and backward passes that are adjoint to each other.
 
-use super::report::{Report, Row, Worst};
-use super::values::Values;
 use super::options::GradcheckOptions;
 use super::outcome::Outcome;
+use super::report::{Report, Row, Worst};
+use super::values::Values;
 use crate::ids::NodeId;
 use crate::{Error, Graph, Result};
 use kernels::Backend;

@@ -62,7 +62,13 @@ impl Case {
     /// If the output has no gradients.
     pub fn longest_sum(&self) -> Result<usize> {
         let plan = self.plan()?;
-        Ok(plan.program.steps.iter().map(|step| step.action.call().map_or(1, |call| call.pass().longest_sum())).max().unwrap_or(1))
+        Ok(plan
+            .program
+            .steps
+            .iter()
+            .map(|step| step.action.call().map_or(1, |call| call.pass().longest_sum()))
+            .max()
+            .unwrap_or(1))
     }
 
     /// Shapes of the convolutions whose passes the case runs, for those who choose an algorithm.

@@ -1,8 +1,8 @@
 //! Central differences.
 
+use super::options::GradcheckOptions;
 use super::report::{Row, Worst};
 use super::values::{Values, objective_plan};
-use super::options::GradcheckOptions;
 use crate::ids::{NodeId, PlanId};
 use crate::init::Uniform;
 use crate::session::Session;

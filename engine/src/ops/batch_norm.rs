@@ -173,8 +173,14 @@ impl Operation for BatchNorm {
         let (mean, rstd) = (cx.auxiliary(0), cx.auxiliary(1));
         let params = self.params(cx.shape(0), self.momentum);
         let (output, shape) = (cx.output(), cx.output_shape());
-        cx.recomputable(output, shape, Effort::Normalization, |y| {
-            batch_norm::Apply { params, x, gamma, beta, mean, rstd, y }
+        cx.recomputable(output, shape, Effort::Normalization, |y| batch_norm::Apply {
+            params,
+            x,
+            gamma,
+            beta,
+            mean,
+            rstd,
+            y,
         });
     }
 }

@@ -2,9 +2,9 @@
 
 use super::case::{Case, Cases, MOST_FLOPS, Random};
 use super::conv_passes::ConvPasses;
+use crate::emit::Emitter;
 use crate::graph::{Arguments, Graph, Operation};
 use crate::ids::NodeId;
-use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::conv2d::{self, Conv2dParams};
 

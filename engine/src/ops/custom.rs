@@ -1,9 +1,9 @@
 //! Operations that users define.
 
 use super::case::{Case, Cases, Random};
+use crate::emit::Emitter;
 use crate::graph::{Arguments, Graph, Operation};
 use crate::ids::NodeId;
-use crate::emit::Emitter;
 use crate::{Error, Result, Shape};
 use kernels::custom::{self, Function, MAX_OPERANDS};
 use kernels::{Element, Span, Write, add};

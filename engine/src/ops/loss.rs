@@ -1,9 +1,9 @@
 //! Mean losses.
 
 use super::case::{Case, Cases, Random};
+use crate::emit::Emitter;
 use crate::graph::{Arguments, Graph, Operation};
 use crate::ids::NodeId;
-use crate::emit::Emitter;
 use crate::{Result, Shape};
 use kernels::loss::{self, Loss};
 

@@ -12,8 +12,8 @@
 //!
 //! The unfused nodes are its oracle, and the general form: here the batch normalization comes before the convolution.
 
-use super::case::{Case, Cases, MOST_FLOPS, Random};
 use super::batch_norm::{self as norm_op, BatchNorm, BatchNormNodes};
+use super::case::{Case, Cases, MOST_FLOPS, Random};
 use super::conv_passes::ConvPasses;
 use super::conv_transpose2d::ConvTranspose2d;
 use super::conv2d::Conv2d;
@@ -163,18 +163,7 @@ impl NormConvActOp {
             Mode::Inference(_) => [Span::EMPTY; 3],
         };
         let params = norm_op::of_batch(params, cx.part());
-        cx.emit(batch_norm::Fold {
-            params,
-            gamma,
-            beta,
-            mean,
-            var,
-            running_mean,
-            running_var,
-            rstd,
-            scale,
-            shift,
-        });
+        cx.emit(batch_norm::Fold { params, gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift });
     }
 
     /// The pass over the output of the convolution, or of its separate activation.
@@ -202,7 +191,8 @@ impl Operation for NormConvActOp {
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
         if let Some(gamma) = self.gamma() {
-            let list: Vec<Argument<'_>> = arguments.list[..1].iter().chain(&arguments.list[gamma..gamma + 4]).cloned().collect();
+            let list: Vec<Argument<'_>> =
+                arguments.list[..1].iter().chain(&arguments.list[gamma..gamma + 4]).cloned().collect();
             self.params.norm.shape(&Arguments { list: &list, ..*arguments })?;
         }
         let of_conv = &arguments.list[..2 + usize::from(self.has_bias)];

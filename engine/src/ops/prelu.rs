@@ -1,9 +1,9 @@
 //! Rectifier with a trained slope.
 
 use super::case::{Case, Cases, Random};
+use crate::emit::{Effort, Emitter};
 use crate::graph::{Arguments, Graph, Operation};
 use crate::ids::NodeId;
-use crate::emit::{Effort, Emitter};
 use crate::{Result, Shape};
 use kernels::prelu;
 

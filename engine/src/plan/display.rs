@@ -32,7 +32,11 @@ impl fmt::Display for Plan {
             writeln!(f)?;
         }
         let f32s = |len: usize| mib(len * size_of::<f32>());
-        writeln!(f, "parameters {:.2} MiB, as much for gradients, twice for the optimizer", f32s(self.layout.parameters))?;
+        writeln!(
+            f,
+            "parameters {:.2} MiB, as much for gradients, twice for the optimizer",
+            f32s(self.layout.parameters)
+        )?;
         writeln!(f, "states {:.2} MiB, inputs {:.2} MiB", f32s(self.layout.states), f32s(self.program.inputs_len))?;
         let (arena, peak) = (f32s(self.placement.arena), f32s(self.arena_peak()));
         write!(f, "arena {arena:.2} MiB; {peak:.2} MiB of it in use at the peak")

@@ -14,7 +14,9 @@ fn writes_of_gradient(plan: &Plan, node: NodeId) -> Vec<(&'static str, Access)> 
         let operands = action.operands().into_iter();
         operands.filter(|(span, access)| *span == gradient && *access != Access::Read).collect::<Vec<_>>()
     };
-    plan.actions().flat_map(|(_, action)| writes(&action).into_iter().map(move |(_, access)| (action.name(), access))).collect()
+    plan.actions()
+        .flat_map(|(_, action)| writes(&action).into_iter().map(move |(_, access)| (action.name(), access)))
+        .collect()
 }
 
 fn count(plan: &Plan, name: &str) -> usize {
@@ -186,7 +188,8 @@ fn poison_finds_a_lifetime_that_ends_too_early() {
     let mut shortened = 0;
     for (value, lifetime) in lifetimes.iter().enumerate() {
         let Some(Lifetime { first, last }) = *lifetime else { continue };
-        let read_later = |step: usize| good.program.steps[step].action.operands().iter().any(|(s, _)| s.offset == value);
+        let read_later =
+            |step: usize| good.program.steps[step].action.operands().iter().any(|(s, _)| s.offset == value);
         let Some(earlier) = (first..last).rev().find(|&step| read_later(step)) else { continue };
         let mut lifetimes = lifetimes.clone();
         lifetimes[value] = Some(Lifetime { first, last: earlier });

@@ -36,7 +36,8 @@ impl Ready {
             is_repeatable: false,
             plan,
         };
-        (ready.actions, ready.workspaces) = ready.plan.actions().map(|(_, action)| ready.locate(backend, action)).unzip();
+        (ready.actions, ready.workspaces) =
+            ready.plan.actions().map(|(_, action)| ready.locate(backend, action)).unzip();
         ready.is_repeatable = ready.actions.iter().all(Action::is_repeatable);
         if ready.plan.options.poison {
             ready.freed.clone_from(&ready.plan.placement.freed);

@@ -39,7 +39,8 @@ impl<B: Backend> Session<B> {
         self.optimize(params, lr, FAILED);
         let [from, to] = [KEPT_STATES, STATES].map(|region| Span::new(region, 0, self.layout.states));
         self.backend.run(&mut self.memory, &CopyIf { flag: FAILED, from, to }.into(), Context::NONE);
-        let [failed, loss_of_step] = [STEP_RESULTS, STEP_RESULTS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.started, 1));
+        let [failed, loss_of_step] =
+            [STEP_RESULTS, STEP_RESULTS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.started, 1));
         self.copy(FAILED, failed);
         self.copy(loss, loss_of_step);
         self.started += 1;

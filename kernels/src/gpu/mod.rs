@@ -25,9 +25,9 @@ mod upload;
 
 pub use device::CudaError;
 pub(crate) use device::{Device, check_gpu, device_count};
+pub(crate) use kernel::{Arg, Kernel, KernelSet, flat_grid, kernels};
 #[cfg(test)]
 pub(crate) use kernel::{Args, KernelFile, Signature};
-pub(crate) use kernel::{Arg, Kernel, KernelSet, flat_grid, kernels};
 pub use loaded::Gpu;
 pub use memory::CudaMemory;
 pub(crate) use memory::{Ptr, Slice};

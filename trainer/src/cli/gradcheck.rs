@@ -2,23 +2,25 @@
 
 use anyhow::bail;
 use clap::Args;
-use kernels::conv2d::cpu::Algo;
+use kernels::conv2d::Algo;
 use kernels::simd::Isa;
-use trainer::device::{self, Device, Wanted};
-use trainer::gradcheck::{self, Fault, Request};
-use trainer::progress::print;
+use trainer::lab::gradcheck::{self, Request};
+use trainer::settings::Device;
+use trainer::system::terminal::{print_result, print_while_waiting};
+use trainer::train::backend::{self, BackendRequest};
 
 #[derive(Debug, Args)]
 pub(crate) struct GradcheckArgs {
     /// One operation, as in the first column of the table [default: all]
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run them yet, only
-    /// an emulator); reference, the naive loops against finite differences; auto, the reference and the CPU
+    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run
+    /// them yet, only an emulator); reference, the naive loops against finite differences; auto, the reference and the
+    /// CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
-    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa (no GPU has run them
-    /// yet, only an emulator)
+    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa (no GPU
+    /// has run them yet, only an emulator)
     #[arg(long)]
     tf32: bool,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
@@ -30,22 +32,23 @@ pub(crate) struct GradcheckArgs {
     /// Threads that compute; 0 for one a core
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Random cases of every operation, beside its awkward ones
+    /// Random cases of every operation, in addition to its awkward ones
     #[arg(long, value_name = "N", default_value_t = 32)]
     cases: u64,
-    /// Of the first random case and all values; the next case has the next seed
+    /// Seed of the first random case and of all values; the next case has the next seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Only cases whose names, as in the last column of the table, contain this
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
     /// Make a mistake in every path, which the checks must find
+    #[cfg(feature = "faults")]
     #[arg(long, value_name = "NAME", hide = true)]
-    inject_fault: Option<Fault>,
+    inject_fault: Option<kernels::faults::Fault>,
 }
 
 pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
-    let GradcheckArgs { op, device, tf32, isa, algo, threads, cases, seed, case, inject_fault } = args;
+    let GradcheckArgs { op, device, tf32, isa, algo, threads, cases, seed, case, .. } = args;
     let (reference, cpu) = match device {
         Device::Auto => (true, true),
         Device::Cpu => (false, true),
@@ -53,8 +56,8 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         Device::Cuda { .. } => (false, false),
     };
     let gpu = match device {
-        Device::Cuda { .. } => Some(device::choose(Wanted { device, tf32, threads }, &mut |_| ())?),
-        // what `auto` checks is no GPU here
+        Device::Cuda { .. } => Some(backend::open(BackendRequest { device, tf32, threads }, &mut |_| ())?),
+        // Here, `auto` checks no GPU.
         _ if tf32 => bail!("--tf32: expected --device cuda or cuda:N, got --device {device}"),
         _ => None,
     };
@@ -65,9 +68,21 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         _ => Isa::available(),
     };
     let algos = if algo.is_empty() { Algo::ALL.to_vec() } else { algo };
-    let request = Request { op, case, reference, isas, algos, gpu, threads, cases, seed, fault: inject_fault };
-    let summary = gradcheck::run(&request, &mut super::tell_those_who_wait)?;
-    print(&summary.to_string())?;
+    let request = Request {
+        op,
+        case,
+        reference,
+        isas,
+        algos,
+        gpu,
+        threads,
+        cases,
+        seed,
+        #[cfg(feature = "faults")]
+        fault: args.inject_fault,
+    };
+    let summary = gradcheck::run(&request, &mut print_while_waiting)?;
+    print_result(&summary.to_string())?;
     if !summary.passed() {
         bail!("{} of {} lines of the gradient check failed", summary.failed().count(), summary.lines.len());
     }

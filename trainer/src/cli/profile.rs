@@ -1,18 +1,16 @@
 //! `resconv profile`
 
+use super::weights::{DataFlags, ModelArgs};
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use kernels::conv2d::cpu::{Algo, Pass};
+use kernels::conv2d::{Algo, PassKind, UnknownAlgo};
 use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
-use trainer::device::Device;
-use trainer::files::write_bytes;
-use trainer::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
-use trainer::profile::step::{self, By};
-use trainer::progress::{print, say};
-use trainer::settings::{
-    Layer, NetworkFlags, Preset as SettingsPreset, RunFlags, SettingsFlags, TrainingFlags, resolve,
-};
+use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
+use trainer::lab::profile::step::{self, By};
+use trainer::settings::{SettingsSource, resolve, show_default};
+use trainer::system::files::write_bytes;
+use trainer::system::terminal::{print_result, print_status, print_while_waiting};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfileCommand {
@@ -23,6 +21,7 @@ pub(crate) enum ProfileCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_args = show_default)]
 pub(crate) struct StepArgs {
     /// Runs of the training step; times are medians over them
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
@@ -36,26 +35,11 @@ pub(crate) struct StepArgs {
     /// Write every step as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Settings that the others are laid over [default: default]
-    #[arg(long, value_enum)]
-    preset: Option<SettingsPreset>,
     #[command(flatten)]
-    network: NetworkFlags,
-    /// Height and width of the images, in pixels [default: 32]
-    #[arg(long, help_heading = "Training")]
-    size: Option<usize>,
-    /// Images a step [default: 64]
+    model: ModelArgs,
+    /// Images a step
     #[arg(long, help_heading = "Training")]
     batch: Option<usize>,
-    /// What computes [default: auto]
-    #[arg(long, value_enum, help_heading = "Run")]
-    device: Option<Device>,
-    /// Convolve on the GPU's tensor cores, as in training
-    #[arg(long, help_heading = "Run")]
-    tf32: bool,
-    /// Threads that compute; 0 for one a core [default: 0]
-    #[arg(long, help_heading = "Run")]
-    threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -98,9 +82,7 @@ pub(crate) struct ConvArgs {
 fn parse_algo(name: &str) -> Result<Vec<Algo>, String> {
     match name {
         "all" => Ok(Algo::ALL.to_vec()),
-        name => {
-            name.parse().map(|algo| vec![algo]).map_err(|error: kernels::conv2d::cpu::UnknownAlgo| error.to_string())
-        }
+        name => name.parse().map(|algo| vec![algo]).map_err(|error: UnknownAlgo| error.to_string()),
     }
 }
 
@@ -112,27 +94,15 @@ pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
 }
 
 fn run_step(args: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { runs, by, trace, csv, preset, network, size, batch, device, tf32, threads } = args;
-    let flags = SettingsFlags {
-        preset,
-        network,
-        training: TrainingFlags { size, batch, ..TrainingFlags::default() },
-        run: RunFlags { device, tf32: Some(tf32), threads, ..RunFlags::default() },
-    };
-    let settings = resolve(&[Layer::flags(&flags)?])?;
+    let StepArgs { runs, by, trace, csv, model, batch } = args;
+    let settings = resolve(&[SettingsSource::flags(&model.into_flags(batch, DataFlags::default()))?])?;
     let profile = step::profile(&settings, runs.into())?;
     for by in by {
-        print(&format!("{}\n", profile.table(by)))?;
+        print_result(&format!("{}\n", profile.table(by)))?;
     }
-    print(&profile.to_string())?;
-    if let Some(path) = trace {
-        write_bytes(&path, profile.trace().to_string().as_bytes())?;
-        wrote(&path);
-    }
-    if let Some(path) = csv {
-        write_bytes(&path, profile.table(By::Step).csv().as_bytes())?;
-        wrote(&path);
-    }
+    print_result(&profile.to_string())?;
+    write(trace.as_deref(), &profile.trace().to_string())?;
+    write(csv.as_deref(), &profile.table(By::Step).csv())?;
     Ok(())
 }
 
@@ -150,19 +120,13 @@ fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
         algos = Algo::ALL.to_vec();
     }
     let isa = isa.map_or_else(Isa::from_env, Ok)?;
-    let passes = Pass::ALL.to_vec();
+    let passes = PassKind::ALL.to_vec();
     let request =
         conv::Request { layers, isa, algos, passes, threads, rounds: rounds.into(), clock, errors: !no_errors };
-    let profile = conv::profile(&request, &mut super::tell_those_who_wait)?;
-    print(&profile.to_string())?;
-    if let Some(path) = csv {
-        write_bytes(&path, profile.table().csv().as_bytes())?;
-        wrote(&path);
-    }
-    if let Some(path) = json {
-        write_bytes(&path, profile.json().to_string().as_bytes())?;
-        wrote(&path);
-    }
+    let profile = conv::profile(&request, &mut print_while_waiting)?;
+    print_result(&profile.to_string())?;
+    write(csv.as_deref(), &profile.table().csv())?;
+    write(json.as_deref(), &profile.json().to_string())?;
     for path in &roofline {
         let plot = Roofline::new(&profile);
         if extension(path) == "svg" {
@@ -179,6 +143,15 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
 
+/// Writes a file if there is a path.
+fn write(path: Option<&Path>, content: &str) -> anyhow::Result<()> {
+    if let Some(path) = path {
+        write_bytes(path, content.as_bytes())?;
+        wrote(path);
+    }
+    Ok(())
+}
+
 fn wrote(path: &Path) {
-    say(&format!("written to {}", path.display()));
+    print_status(&format!("written to {}", path.display()));
 }

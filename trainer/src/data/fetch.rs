@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use super::locate::find;
-use super::{DataError, FILES, KnownFile, idx, read_known};
-use crate::files::{FileError, create_folder, write_bytes};
+use super::idx;
+use super::known::{FILES, KnownFile, find};
+use crate::system::files::{FileError, create_folder, write_bytes};
 
-/// Where the dataset is published. The first is its authors' repository, the second the HTTPS address of the bucket that the links of
-/// its README point to, the third the copy that Keras downloads. What they deliver is checked, so they need not be trusted.
+/// Where the dataset is published: its authors' repository; the HTTPS address of the bucket that the links of its
+/// README point to; the copy that Keras downloads. The files are checked, so the servers need not be trusted.
 const MIRRORS: [&str; 3] = [
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
     "https://fashion-mnist.s3.eu-central-1.amazonaws.com",
@@ -32,7 +32,7 @@ const PACKAGE_FOLDER: &str = "usr/share/datasets/fashion-mnist";
 /// The dataset is not on this machine, and could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The system tells no cache folder to fetch it into.
+    /// The system names no cache folder to fetch it into.
     #[error(
         "Fashion-MNIST is not on this machine, and there is no cache folder to fetch it into: set $HOME, or name a folder that has it by --data"
     )]
@@ -48,63 +48,66 @@ pub enum FetchError {
         /// What was tried, and why it failed.
         attempts: Vec<String>,
     },
+    /// A fetched file cannot be kept.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Somewhere to get the files from.
 trait Source {
-    /// What to call it.
+    /// Its name in messages.
     fn name(&self) -> String;
-    /// The bytes of a file, compressed or not, which need not be right. At most `file.limit()` are of use.
+    /// The bytes of a file, compressed or not. They may be wrong. At most `file.limit()` are used.
     fn get(&mut self, file: &KnownFile) -> Result<Vec<u8>, String>;
 }
 
 impl KnownFile {
-    /// What no honest copy of the file exceeds, in bytes: compression may add a little to bytes that it cannot reduce.
+    /// Longest copy of the file that is read, in bytes. Compression may add a little to bytes that it cannot reduce.
     fn limit(&self) -> u64 {
         self.bytes() + (1 << 16)
     }
 }
 
-/// Puts the files that the folder `cache` lacks into it.
-pub(super) fn fetch(cache: &Path, say: &dyn Fn(&str)) -> Result<(), DataError> {
+/// Fetches the files that the folder `cache` lacks.
+pub(super) fn fetch(cache: &Path, status: &dyn Fn(&str)) -> Result<(), FetchError> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     let agent = agent_config(PATIENCE).https_only(true).build().new_agent();
     for url in MIRRORS {
         sources.push(Box::new(Mirror { url: url.to_owned(), agent: agent.clone() }));
     }
     sources.push(Box::new(Package { unpacked: None }));
-    fetch_from(sources, &FILES, cache, say)
+    fetch_from(sources, &FILES, cache, status)
 }
 
-/// Tries the sources one after the other, keeping of each what is right.
+/// Tries the sources one after the other, and keeps the files that are right.
 fn fetch_from(
     sources: Vec<Box<dyn Source>>,
     files: &[&KnownFile],
     cache: &Path,
-    say: &dyn Fn(&str),
-) -> Result<(), DataError> {
+    status: &dyn Fn(&str),
+) -> Result<(), FetchError> {
     create_folder(cache)?;
-    say(&format!("Fashion-MNIST is not on this machine; fetching it into {}", cache.display()));
+    status(&format!("Fashion-MNIST is not on this machine; fetching it into {}", cache.display()));
     let mut wanted: Vec<&KnownFile> = files.iter().rev().copied().filter(|file| !is_whole(cache, file)).collect();
     let mut attempts = Vec::new();
     for mut source in sources {
         let name = source.name();
-        say(&format!("trying {name}"));
+        status(&format!("trying {name}"));
         while let Some(file) = wanted.last() {
             match source.get(file).and_then(|bytes| check(file, &bytes).map(|()| bytes)) {
                 Ok(bytes) => {
                     let extension = if bytes.starts_with(&idx::GZIP_MAGIC) { ".gz" } else { "" };
                     let path = cache.join(format!("{}{extension}", file.name));
                     write_bytes(&path, &bytes)?;
-                    // A damaged file of the other kind would be read in its stead.
+                    // A damaged file of the other kind would be read instead.
                     if let Some(damaged) = find(cache, file).filter(|found| *found != path) {
                         fs::remove_file(&damaged).map_err(FileError::at("remove", &damaged))?;
                     }
-                    say(&format!("got {}, {}, checksum ok", file.name, HumanBytes(bytes.len() as u64)));
+                    status(&format!("got {}, {}, checksum ok", file.name, HumanBytes(bytes.len() as u64)));
                     wanted.pop();
                 }
                 Err(reason) => {
-                    say(&format!("failed: {reason}"));
+                    status(&format!("failed: {reason}"));
                     attempts.push(format!("{name}: {reason}"));
                     break;
                 }
@@ -114,22 +117,23 @@ fn fetch_from(
             return Ok(());
         }
     }
-    Err(FetchError::AllFailed { attempts }.into())
+    Err(FetchError::AllFailed { attempts })
 }
 
 /// Whether an earlier try left the file in the cache folder.
 fn is_whole(cache: &Path, file: &KnownFile) -> bool {
-    find(cache, file).is_some_and(|path| read_known(file, path).is_ok())
+    let read = |path: PathBuf| idx::read(&path, idx::Expected::Exactly(file.dims));
+    find(cache, file).is_some_and(|path| read(path).is_ok_and(|idx| idx.sha256() == file.sha256))
 }
 
 /// Whether these are the bytes of the file, compressed or not.
 fn check(file: &KnownFile, bytes: &[u8]) -> Result<(), String> {
     let idx =
-        idx::parse(bytes, idx::Expected::Exactly(file.dims)).map_err(|fault| format!("{}: {fault}", file.name))?;
+        idx::parse(bytes, idx::Expected::Exactly(file.dims)).map_err(|problem| format!("{}: {problem}", file.name))?;
     if idx.sha256() == file.sha256 { Ok(()) } else { Err(format!("{}: wrong content, by its SHA-256", file.name)) }
 }
 
-/// Reads to the end, or to the first byte that is too many.
+/// Reads to the end. More than `file.limit()` bytes are an error.
 fn read_bounded(file: &KnownFile, source: impl Read) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     source.take(file.limit() + 1).read_to_end(&mut bytes).map_err(|error| format!("{}: {error}", file.name))?;
@@ -145,7 +149,7 @@ struct Mirror {
     agent: ureq::Agent,
 }
 
-/// Waits no longer than this for anything that a server should do next.
+/// Longest wait for the next answer of a server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn agent_config(patience: Duration) -> ConfigBuilder<AgentScope> {
@@ -182,7 +186,7 @@ fn bar_style() -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a valid template")
 }
 
-/// Debian's package, downloaded and unpacked without being installed, which needs no rights.
+/// Debian's package, downloaded and unpacked, but not installed, which would need root.
 struct Package {
     unpacked: Option<TempDir>,
 }
@@ -210,7 +214,7 @@ fn unpack() -> Result<TempDir, String> {
     let folder = tempfile::tempdir().map_err(in_folder)?;
     let path = folder.path();
     apt_get(path, &["--version"])?;
-    // By the system's list of packages. Where that was never fetched, as in a new container, by one of our own.
+    // With the system's list of packages. If that was never fetched, as in a new container, with one of our own.
     if let Err(reason) = apt_get(path, &["download", PACKAGE]) {
         for name in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(path.join(name)).map_err(in_folder)?;
@@ -232,19 +236,19 @@ fn unpack() -> Result<TempDir, String> {
     Ok(folder)
 }
 
-/// Runs apt-get in `folder`, with files of this user, and without waiting forever.
+/// Runs apt-get in `folder`, as this user, with a limit on the time that it waits for a server.
 fn apt_get(folder: &Path, arguments: &[&str]) -> Result<(), String> {
     let seconds = PATIENCE.as_secs();
     let mut command = Command::new("apt-get");
     for protocol in ["http", "https"] {
         command.arg("-o").arg(format!("Acquire::{protocol}::Timeout={seconds}"));
     }
-    // Run by root, apt-get would download as a user that cannot enter the folder.
+    // As root, apt-get would download as another user, who cannot enter the folder.
     command.args(["-o", "Acquire::Retries=1", "-o", "APT::Sandbox::User=root"]);
     run(command.args(arguments).current_dir(folder))
 }
 
-/// Runs a program; what it says, if it fails, is the error.
+/// Runs a program. If it fails, the error is its message.
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().map_err(|error| match error.kind() {
@@ -255,7 +259,7 @@ fn run(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    // apt-get marks what went wrong by `E:`, and ends with less telling lines.
+    // apt-get marks errors by `E:`; its last lines say less.
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let message = lines().find(|line| line.starts_with("E:")).or(lines().next_back()).unwrap_or("no message");
     Err(format!("{program} failed ({}): {message}", output.status))
@@ -299,7 +303,7 @@ mod tests {
         }
     }
 
-    fn fetch_both(sources: Vec<Fake>, cache: &Path) -> (Result<(), DataError>, Vec<String>) {
+    fn fetch_both(sources: Vec<Fake>, cache: &Path) -> (Result<(), FetchError>, Vec<String>) {
         let said = RefCell::new(Vec::new());
         let sources = sources.into_iter().map(|source| Box::new(source) as Box<dyn Source>).collect();
         let result = fetch_from(sources, &[&ABC, &DE], cache, &|line| said.borrow_mut().push(line.to_owned()));

@@ -1,8 +1,8 @@
 //! The idx format of the MNIST family of datasets, plain or compressed by gzip.
 //!
-//! A file is `0 0 8 rank` (8: unsigned bytes), then `rank` dimensions as big-endian 32-bit numbers, then the bytes in row-major order.
-//! The caller says which dimensions it expects. Nothing is allocated for a header that says otherwise, and no more than they need for
-//! content that goes on and on.
+//! A file is `0 0 8 rank` (8: unsigned bytes), then `rank` dimensions as big-endian 32-bit numbers, then the bytes in
+//! row-major order. The caller says which dimensions it expects. A file with other dimensions is refused before
+//! anything is allocated, and content that never ends takes no more memory than those dimensions need.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-/// What gzip data begins with; an idx file begins with 0.
+/// The first bytes of gzip data. An idx file begins with 0.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// An array of bytes, as an idx file holds it.
@@ -26,7 +26,7 @@ pub struct Idx {
 impl Idx {
     /// The SHA-256 digest of the uncompressed file, header and all, in hexadecimal.
     ///
-    /// It does not depend on how the file was compressed, which differs between those who distribute one dataset.
+    /// It does not depend on the compression, which differs between the distributors of one dataset.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update(header(&self.dims));
@@ -37,17 +37,17 @@ impl Idx {
 
 /// An idx file that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {fault}", path.display())]
+#[error("{}: {problem}", path.display())]
 pub struct IdxError {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub problem: Problem,
 }
 
 /// What is wrong with an idx file.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum Problem {
     /// The system could not open or read it.
     #[error("could not be read: {0}")]
     Read(io::Error),
@@ -56,7 +56,7 @@ pub enum Fault {
     Gzip {
         /// Number of bytes that came out before.
         at: u64,
-        /// What the decoder says.
+        /// The decoder's error.
         cause: io::Error,
     },
     /// The first four bytes are not those of an idx file of unsigned bytes with the expected number of dimensions.
@@ -109,7 +109,7 @@ fn header(dims: &[u32]) -> Vec<u8> {
     magic(dims).into_iter().chain(dims.iter().flat_map(|dim| dim.to_be_bytes())).collect()
 }
 
-/// Most items that a file may hold whose number of items is left open: 784 MB of images of 28 x 28.
+/// Most items of a file whose number of items is not known: 784 MB of images of 28 x 28.
 const MAX_ITEMS: u32 = 1_000_000;
 
 /// The dimensions that a file should have.
@@ -117,7 +117,7 @@ const MAX_ITEMS: u32 = 1_000_000;
 pub enum Expected<'a> {
     /// These.
     Exactly(&'a [u32]),
-    /// These, but for the outermost, which may be anything up to a million.
+    /// These, except for the outermost, which may be anything up to a million.
     Items(&'a [u32]),
 }
 
@@ -135,29 +135,30 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether an array of these dimensions, which [`includes`](Self::includes) lets pass, is not read all the same.
+    /// Whether an array of these dimensions, which are [included](Self::includes), is too large to be read.
     fn is_too_large(self, found: &[u32]) -> bool {
         matches!(self, Expected::Items(_)) && found[0] > MAX_ITEMS
     }
 }
 
-/// Reads the file `path`, which should hold an array of `expected` unsigned bytes; compressed or not is seen from its first bytes.
+/// Reads the file `path`, which should hold an array of `expected` unsigned bytes. Its first bytes show whether it is
+/// compressed.
 ///
 /// # Errors
 /// [`IdxError`] if it cannot be read, is damaged, or holds anything else.
 pub fn read(path: &Path, expected: Expected<'_>) -> Result<Idx, IdxError> {
-    let at = |fault| IdxError { path: path.to_owned(), fault };
-    let file = File::open(path).map_err(|error| at(Fault::Read(error)))?;
+    let at = |problem| IdxError { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|error| at(Problem::Read(error)))?;
     parse(file, expected).map_err(at)
 }
 
 /// Reads an array of `expected` unsigned bytes from the idx format, as [`read`] does.
 ///
 /// # Errors
-/// [`Fault`] if the source cannot be read, is damaged, or holds anything else.
-pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
+/// [`Problem`] if the source cannot be read, is damaged, or holds anything else.
+pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Problem> {
     let mut source = BufReader::with_capacity(1 << 16, source);
-    let start = source.fill_buf().map_err(Fault::Read)?;
+    let start = source.fill_buf().map_err(Problem::Read)?;
     if start.starts_with(&GZIP_MAGIC) {
         parse_content(MultiGzDecoder::new(source), expected)
     } else {
@@ -165,7 +166,7 @@ pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
     }
 }
 
-fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault> {
+fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Problem> {
     let dims = expected.dims();
     let header_len = 4 + 4 * dims.len() as u64;
     let data_len = |dims: &[u32]| dims.iter().fold(1u64, |len, &dim| len.saturating_mul(dim.into()));
@@ -173,15 +174,15 @@ fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault
 
     let start = content.take(4)?;
     if start != magic(dims) {
-        return Err(Fault::Magic { expected: magic(dims), got: [start[0], start[1], start[2], start[3]] });
+        return Err(Problem::Magic { expected: magic(dims), got: [start[0], start[1], start[2], start[3]] });
     }
     let found = content.take(header_len - 4)?;
     let found: Vec<u32> = found.as_chunks().0.iter().map(|&bytes| u32::from_be_bytes(bytes)).collect();
     if !expected.includes(&found) {
-        return Err(Fault::Dimensions { expected: dims.to_vec(), got: found });
+        return Err(Problem::Dimensions { expected: dims.to_vec(), got: found });
     }
     if expected.is_too_large(&found) {
-        return Err(Fault::TooLarge { got: found[0] });
+        return Err(Problem::TooLarge { got: found[0] });
     }
     content.expected = data_len(&found).saturating_add(header_len);
     let data = content.take(data_len(&found))?;
@@ -189,7 +190,7 @@ fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Fault
     Ok(Idx { dims: found, data })
 }
 
-/// Most bytes that are set aside for content before it is there: the largest file of the dataset needs no more.
+/// Most bytes that are reserved before the content is read: the largest file of the dataset needs no more.
 const MAX_RESERVED: u64 = 47_040_000;
 
 /// Uncompressed content of known length.
@@ -201,7 +202,7 @@ struct Content<R> {
 
 impl<R: Read> Content<R> {
     /// The next `len` bytes.
-    fn take(&mut self, len: u64) -> Result<Vec<u8>, Fault> {
+    fn take(&mut self, len: u64) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::with_capacity(len.min(MAX_RESERVED) as usize);
         let result = self.source.by_ref().take(len).read_to_end(&mut bytes);
         self.position += bytes.len() as u64;
@@ -213,27 +214,28 @@ impl<R: Read> Content<R> {
         }
     }
 
-    /// Makes sure that there is nothing more. The gzip decoder compares the checksum only when it is asked for what follows the content.
-    fn end(&mut self) -> Result<(), Fault> {
+    /// Makes sure that this is the end. The gzip decoder compares the checksum only when it is asked for what follows
+    /// the content.
+    fn end(&mut self) -> Result<(), Problem> {
         let mut more = Vec::new();
         match self.source.by_ref().take(1).read_to_end(&mut more) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(Fault::Trailing { expected: self.expected }),
+            Ok(_) => Err(Problem::Trailing { expected: self.expected }),
             Err(cause) => Err(self.failed(cause)),
         }
     }
 
-    fn truncated(&self) -> Fault {
-        Fault::Truncated { expected: self.expected, got: self.position }
+    fn truncated(&self) -> Problem {
+        Problem::Truncated { expected: self.expected, got: self.position }
     }
 
-    fn failed(&self, cause: io::Error) -> Fault {
+    fn failed(&self, cause: io::Error) -> Problem {
         match cause.kind() {
-            // Kinds that the decoder makes, and a file does not.
+            // Kinds of error that come from the decoder, not from a file.
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-                Fault::Gzip { at: self.position, cause }
+                Problem::Gzip { at: self.position, cause }
             }
-            _ => Fault::Read(cause),
+            _ => Problem::Read(cause),
         }
     }
 }
@@ -331,7 +333,8 @@ mod tests {
                 Ok(idx) => assert_eq!(idx, small(), "bit {bit} changed the content"),
             }
         }
-        // Harmless are only the time, the system and such in the gzip header, and what fills the last byte of compressed data.
+        // Harmless are only the time, the system and such in the gzip header, and what fills the last byte of
+        // compressed data.
         let harmless = file.len() * 8 - found;
         assert!(harmless <= 7 * 8 + 7, "{harmless}");
     }
@@ -351,7 +354,7 @@ mod tests {
         // 1 GiB of zeros after the content would be read for seconds, or held in memory.
         let bomb = [gzip(&small_file()), gzip(&vec![0; 1 << 20]).repeat(1 << 10)].concat();
         let mut source = &bomb[..];
-        assert!(matches!(parse(&mut source, Expected::Exactly(&DIMS)), Err(Fault::Trailing { expected: 40 })));
+        assert!(matches!(parse(&mut source, Expected::Exactly(&DIMS)), Err(Problem::Trailing { expected: 40 })));
         assert!(source.len() > bomb.len() / 2, "{} of {} bytes are unread", source.len(), bomb.len());
     }
 

@@ -1,82 +1,27 @@
 //! Where the dataset is on this machine.
 
+use super::error::DataError;
+use super::fetch::{FetchError, fetch};
+use super::known::{DatasetFolder, FoundBy, missing};
 use std::env;
-use std::fmt;
-use std::path::{Path, PathBuf};
-
-use super::{DataError, FILES, KnownFile, fetch};
-
-/// How a folder came to be looked into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The user's `--data`.
-    Argument,
-    /// The user's `$FASHION_MNIST_DIR`.
-    Environment,
-    /// The user's cache folder.
-    Cache,
-    /// The folder of the system's package.
-    System,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Origin::Argument => "--data",
-            Origin::Environment => "$FASHION_MNIST_DIR",
-            Origin::Cache => "cache folder",
-            Origin::System => "system package",
-        })
-    }
-}
-
-/// A folder that has all files of the dataset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
-    /// The folder.
-    pub path: PathBuf,
-    /// How it was found.
-    pub origin: Origin,
-}
-
-/// As messages name it: `/usr/share/datasets/fashion-mnist (system package)`.
-impl fmt::Display for Folder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.path.display(), self.origin)
-    }
-}
-
-impl Folder {
-    /// The files in the order of [`FILES`].
-    pub(super) fn files(&self) -> [(&'static KnownFile, PathBuf); 4] {
-        FILES.map(|file| (file, find(&self.path, file).unwrap_or_else(|| self.path.join(file.name))))
-    }
-}
-
-/// The file in `folder`, plain if it is there, else compressed.
-pub(super) fn find(folder: &Path, file: &KnownFile) -> Option<PathBuf> {
-    [folder.join(file.name), folder.join(format!("{}.gz", file.name))].into_iter().find(|path| path.is_file())
-}
-
-fn missing(folder: &Path) -> Vec<&'static str> {
-    FILES.iter().filter(|file| find(folder, file).is_none()).map(|file| file.name).collect()
-}
+use std::path::PathBuf;
 
 /// The folders to look into, in order of precedence: `--data`, `$FASHION_MNIST_DIR`, the user's cache folder (on Linux
 /// `~/.cache/resconv/fashion-mnist`), `/usr/share/datasets/fashion-mnist`.
 ///
-/// A folder that the user named must have the dataset: nothing else is tried then.
+/// If the user named a folder, no other is tried.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// The value of `--data`, if given.
     pub argument: Option<PathBuf>,
     /// The value of `$FASHION_MNIST_DIR`, if set and not empty.
     pub environment: Option<PathBuf>,
-    /// The user's cache folder for this dataset, where a fetched one goes; none if the system tells none.
+    /// The user's cache folder for this dataset, which a fetched dataset is written to. `None` if the system does not
+    /// name one.
     pub cache: Option<PathBuf>,
-    /// Where the system's package has it.
+    /// Where the system's package puts it.
     pub system: Option<PathBuf>,
-    /// Whether files are taken whose sums are not the dataset's, with any number of images. For experiments with other images.
+    /// Whether to accept files with other checksums and any number of images. For experiments with other images.
     pub unverified: bool,
 }
 
@@ -92,42 +37,42 @@ impl Search {
         }
     }
 
-    /// The first folder that has the dataset's files; none if it is not on this machine.
+    /// The first folder that has the dataset's files. `None` if it is not on this machine.
     ///
     /// # Errors
-    /// [`DataError::NoDataset`] if the user named a folder, and it has not all of them.
-    pub fn locate(&self) -> Result<Option<Folder>, DataError> {
-        let named = self.argument.as_ref().map(|path| (path, Origin::Argument));
-        let named = named.or(self.environment.as_ref().map(|path| (path, Origin::Environment)));
-        if let Some((path, origin)) = named {
+    /// [`DataError::NoDataset`] if the user named a folder that lacks some of them.
+    pub(crate) fn locate(&self) -> Result<Option<DatasetFolder>, DataError> {
+        let named = self.argument.as_ref().map(|path| (path, FoundBy::Argument));
+        let named = named.or(self.environment.as_ref().map(|path| (path, FoundBy::Environment)));
+        if let Some((path, found_by)) = named {
             let path = path.clone();
             if path.read_dir().is_err() {
-                return Err(DataError::NoDataset { origin, path, missing: Vec::new() });
+                return Err(DataError::NoDataset { found_by, path, missing: Vec::new() });
             }
             let missing = missing(&path);
             if !missing.is_empty() {
-                return Err(DataError::NoDataset { origin, path, missing });
+                return Err(DataError::NoDataset { found_by, path, missing });
             }
-            return Ok(Some(Folder { path, origin }));
+            return Ok(Some(DatasetFolder { path, found_by }));
         }
-        let cache = self.cache.as_ref().map(|path| (path, Origin::Cache));
-        let system = self.system.as_ref().map(|path| (path, Origin::System));
+        let cache = self.cache.as_ref().map(|path| (path, FoundBy::Cache));
+        let system = self.system.as_ref().map(|path| (path, FoundBy::System));
         let found = cache.into_iter().chain(system).find(|(path, _)| missing(path).is_empty());
-        Ok(found.map(|(path, origin)| Folder { path: path.clone(), origin }))
+        Ok(found.map(|(path, found_by)| DatasetFolder { path: path.clone(), found_by }))
     }
 
-    /// The folder that [`locate`](Self::locate) finds; if there is none, the dataset is fetched into the cache folder. `say` is told
-    /// what is tried.
+    /// The folder that [`locate`](Self::locate) finds. If there is none, the dataset is fetched into the cache folder;
+    /// `status` gets a line for everything that is tried.
     ///
     /// # Errors
-    /// As `locate`, or [`DataError::Fetch`] if nothing that was tried worked, or [`DataError::File`] if the cache cannot be written.
-    pub fn locate_or_fetch(&self, say: &dyn Fn(&str)) -> Result<Folder, DataError> {
+    /// As `locate`, or [`DataError::Fetch`] if the dataset cannot be fetched or the cache cannot be written.
+    pub(super) fn locate_or_fetch(&self, status: &dyn Fn(&str)) -> Result<DatasetFolder, DataError> {
         if let Some(folder) = self.locate()? {
             return Ok(folder);
         }
-        let cache = self.cache.as_ref().ok_or(fetch::FetchError::NoCache)?;
-        fetch::fetch(cache, say)?;
-        Ok(Folder { path: cache.clone(), origin: Origin::Cache })
+        let cache = self.cache.as_ref().ok_or(FetchError::NoCache)?;
+        fetch(cache, status)?;
+        Ok(DatasetFolder { path: cache.clone(), found_by: FoundBy::Cache })
     }
 }
 
@@ -168,16 +113,16 @@ mod tests {
             system: owned(&system),
             unverified: false,
         };
-        let found = |search: &Search, folder: &tempfile::TempDir, origin| {
-            assert_eq!(search.locate().unwrap(), Some(Folder { path: folder.path().to_owned(), origin }));
+        let found = |search: &Search, folder: &tempfile::TempDir, found_by| {
+            assert_eq!(search.locate().unwrap(), Some(DatasetFolder { path: folder.path().to_owned(), found_by }));
         };
-        found(&search, &argument, Origin::Argument);
+        found(&search, &argument, FoundBy::Argument);
         search.argument = None;
-        found(&search, &environment, Origin::Environment);
+        found(&search, &environment, FoundBy::Environment);
         search.environment = None;
-        found(&search, &cache, Origin::Cache);
+        found(&search, &cache, FoundBy::Cache);
         fs::remove_file(cache.path().join("t10k-labels-idx1-ubyte.gz")).unwrap();
-        found(&search, &system, Origin::System);
+        found(&search, &system, FoundBy::System);
         search.system = None;
         assert_eq!(search.locate().unwrap(), None);
         search.cache = None;
@@ -202,10 +147,11 @@ mod tests {
     #[test]
     fn plain_files_are_preferred() {
         let folder = whole();
-        let names = Folder { path: folder.path().to_owned(), origin: Origin::Cache }.files().map(|(file, path)| {
-            assert!(path.starts_with(folder.path()), "{}", file.name);
-            path.file_name().unwrap().to_str().unwrap().to_owned()
-        });
+        let names =
+            DatasetFolder { path: folder.path().to_owned(), found_by: FoundBy::Cache }.files().map(|(file, path)| {
+                assert!(path.starts_with(folder.path()), "{}", file.name);
+                path.file_name().unwrap().to_str().unwrap().to_owned()
+            });
         let expected = [
             "train-images-idx3-ubyte.gz",
             "train-labels-idx1-ubyte",

@@ -1,11 +1,12 @@
-//! Random numbers that are a pure function of a seed, a purpose and a position: nothing has to be saved to resume.
+//! Random numbers that are a pure function of a seed, a purpose and a position, so that a resumed run needs no state of
+//! a generator.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// What numbers are drawn for. Different purposes share no numbers under one seed.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Shuffle,
     Crop,
     ValidationCrop,
@@ -13,8 +14,9 @@ pub(super) enum Purpose {
 
 /// The ChaCha8 generator of `seed` and `purpose`, at position 0 of `stream`.
 ///
-/// The key is laid out here, and draws use only raw 32-bit words, so that an update of a crate cannot change a run.
-pub(super) fn generator(seed: u64, purpose: Purpose, stream: u64) -> ChaCha8Rng {
+/// The layout of the key is defined here, and draws use only raw 32-bit words, so that an update of a crate cannot
+/// change a run.
+pub(crate) fn generator(seed: u64, purpose: Purpose, stream: u64) -> ChaCha8Rng {
     let purpose: &[u8; 8] = match purpose {
         Purpose::Shuffle => b"shuffle ",
         Purpose::Crop => b"crop    ",
@@ -30,9 +32,9 @@ pub(super) fn generator(seed: u64, purpose: Purpose, stream: u64) -> ChaCha8Rng 
 
 /// A number below `bound`, every one equally likely.
 ///
-/// Lemire, "Fast random integer generation in an interval" (2019): the high word of a product, where the low word is not one of the
-/// `2^32 mod bound` values that would favour some results.
-pub(super) fn below(generator: &mut ChaCha8Rng, bound: u32) -> u32 {
+/// Lemire, "Fast random integer generation in an interval" (2019): the high word of a product, where the low word is
+/// not one of the `2^32 mod bound` values that would favour some results.
+pub(crate) fn below(generator: &mut ChaCha8Rng, bound: u32) -> u32 {
     let surplus = bound.wrapping_neg() % bound;
     loop {
         let product = u64::from(generator.next_u32()) * u64::from(bound);

@@ -1,34 +1,37 @@
-//! What `resconv data` tells.
+//! The report of `resconv data`: where the dataset is, and that its files are right.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use indicatif::HumanCount;
 
-use super::{DataError, FILES, Folder, KnownFile, Search, read_all, read_known};
-use crate::files::FileError;
+use super::error::DataError;
+use super::known::{DatasetFolder, FILES, KnownFile};
+use super::load::{read_all, read_known};
+use super::locate::Search;
+use crate::system::files::FileError;
 
 /// One checked file of the dataset.
 #[derive(Debug)]
-pub struct FileReport {
+struct FileReport {
     /// The file.
-    pub path: PathBuf,
-    /// Its length in bytes as it lies there, compressed or not.
-    pub bytes: u64,
-    /// What it is, whose sum it has.
-    pub known: &'static KnownFile,
+    path: PathBuf,
+    /// Its length in bytes, compressed or not.
+    bytes: u64,
+    /// The file of the dataset that it is.
+    known: &'static KnownFile,
 }
 
-/// Where the dataset is, with its files, all of which have the right content.
+/// Where the dataset is, and its files, which all have the right content.
 #[derive(Debug)]
-pub struct Report {
+pub struct DatasetReport {
     /// The folder.
-    pub folder: Folder,
+    folder: DatasetFolder,
     /// The files in the order of [`FILES`].
-    pub files: Vec<FileReport>,
+    files: Vec<FileReport>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DatasetReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Fashion-MNIST is in {}", self.folder)?;
         for FileReport { path, bytes, known } in &self.files {
@@ -44,29 +47,30 @@ impl fmt::Display for Report {
     }
 }
 
-/// Finds or fetches the dataset as [`load`](super::load) does, and checks every file.
+/// Finds or fetches the dataset as a run does, and checks every file.
 ///
 /// # Errors
-/// As `load`.
-pub fn report(search: &Search, say: &dyn Fn(&str)) -> Result<Report, DataError> {
-    let folder = search.locate_or_fetch(say)?;
+/// [`DataError`] if it is not found and cannot be fetched, or one of its files is wrong.
+pub fn check(search: &Search, status: &dyn Fn(&str)) -> Result<DatasetReport, DataError> {
+    let folder = search.locate_or_fetch(status)?;
     read_all(&folder, read_known)?;
     let mut files = Vec::with_capacity(FILES.len());
     for (known, path) in folder.files() {
         let bytes = path.metadata().map_err(FileError::at("read", &path))?.len();
         files.push(FileReport { path, bytes, known });
     }
-    Ok(Report { folder, files })
+    Ok(DatasetReport { folder, files })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Origin, TEST_LABELS, TRAIN_IMAGES};
+    use crate::data::FoundBy;
+    use crate::data::known::{TEST_LABELS, TRAIN_IMAGES};
 
     #[test]
     fn it_tells_folder_files_counts_and_sums() {
-        let folder = Folder { path: "/d".into(), origin: Origin::System };
+        let folder = DatasetFolder { path: "/d".into(), found_by: FoundBy::System };
         let file = |name: &str, bytes, known| FileReport { path: folder.path.join(name), bytes, known };
         let files = vec![
             file("train-images-idx3-ubyte.gz", 26_421_856, &TRAIN_IMAGES),
@@ -77,6 +81,6 @@ Fashion-MNIST is in /d (system package)
   train-images-idx3-ubyte.gz 26,421,856 bytes  60,000 images of 28 x 28  SHA-256 c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888 ok
   t10k-labels-idx1-ubyte         10,008 bytes  10,000 labels             SHA-256 0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34 ok
 (sums are of the uncompressed content)";
-        assert_eq!(Report { folder, files }.to_string(), expected);
+        assert_eq!(DatasetReport { folder, files }.to_string(), expected);
     }
 }

@@ -4,10 +4,11 @@ use super::random::{Purpose, below, generator};
 
 /// An endless stream of image numbers: one random permutation of all images after the other, one an epoch.
 ///
-/// The number at a position is a pure function of the number of images, the seed and the position, so a run can be resumed anywhere.
-/// The permutation of one epoch is kept, so that asking for positions in order costs a shuffle an epoch and allocates nothing.
+/// The number at a position is a pure function of the number of images, the seed and the position, so a run can be
+/// resumed anywhere. The permutation of one epoch is kept, so that asking for positions in order costs a shuffle an
+/// epoch and allocates nothing.
 #[derive(Debug)]
-pub struct Sampler {
+pub(crate) struct Sampler {
     seed: u64,
     epoch: u64,
     permutation: Vec<u32>,
@@ -18,7 +19,7 @@ impl Sampler {
     ///
     /// # Panics
     /// If there are no images, or more than 2^32 - 1.
-    pub fn new(images: usize, seed: u64) -> Sampler {
+    pub(crate) fn new(images: usize, seed: u64) -> Sampler {
         let images = u32::try_from(images).expect("more than 2^32 - 1 images");
         assert!(images > 0, "no images to sample from");
         let mut sampler = Sampler { seed, epoch: 0, permutation: (0..images).collect() };
@@ -27,7 +28,7 @@ impl Sampler {
     }
 
     /// The image at `position` of the stream, counted from 0 over all epochs.
-    pub fn image(&mut self, position: u64) -> usize {
+    pub(crate) fn image(&mut self, position: u64) -> usize {
         let images = self.permutation.len() as u64;
         let epoch = position / images;
         if epoch != self.epoch {
@@ -57,7 +58,8 @@ mod tests {
 
     #[test]
     fn the_stream_is_pinned() {
-        // A change would make old runs impossible to repeat or resume. An independent implementation of ChaCha8 gave these, too.
+        // A change would make old runs impossible to repeat or resume. An independent implementation of ChaCha8 gave
+        // these, too.
         let mut sampler = Sampler::new(60_000, 0);
         let start: Vec<usize> = (0..4).map(|position| sampler.image(position)).collect();
         let next: Vec<usize> = (60_000..60_004).map(|position| sampler.image(position)).collect();

@@ -1,22 +1,24 @@
 use super::*;
 use clap::{Args, Command, FromArgMatches};
 use engine::Activation;
-use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp, ResConvConfig};
 use std::collections::BTreeSet;
+use std::path::Path;
+use toml::{Table, Value};
 
 /// What flags say, as the command line is parsed.
-fn flags(arguments: &[&str]) -> Layer {
+fn flags(arguments: &[&str]) -> SettingsSource {
     let command = SettingsFlags::augment_args(Command::new("test").no_binary_name(true));
     let matches = command.try_get_matches_from(arguments).unwrap();
-    Layer::flags(&SettingsFlags::from_arg_matches(&matches).unwrap()).unwrap()
+    SettingsSource::flags(&SettingsFlags::from_arg_matches(&matches).unwrap()).unwrap()
 }
 
 /// What a settings file of this content says.
-fn file(content: &str) -> Result<Layer, SettingsError> {
+fn file(content: &str) -> Result<SettingsSource, SettingsError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("my.toml");
     std::fs::write(&path, content).unwrap();
-    Layer::file(&path)
+    SettingsSource::file(&path)
 }
 
 /// Settings of which none has its default.
@@ -98,6 +100,37 @@ fn every_setting_is_a_flag() {
 }
 
 #[test]
+fn the_help_of_a_flag_tells_the_default_that_the_settings_have() {
+    let command = SettingsFlags::augment_args(Command::new("test"));
+    let help = |key: &str| {
+        let flag = command.get_arguments().find(|flag| flag.get_id() == key).unwrap();
+        flag.get_help().unwrap().to_string()
+    };
+    for (key, told) in [
+        ("preset", "laid over [default: default]"),
+        ("layers", "as many [default: 15]"),
+        ("channels", "16:64 [default: 32]"),
+        ("residual_weight", "connections [default: 1]"),
+        ("batch_norm_last_layers", "too [default: true]"),
+        ("lr", "rate [default: 0.0003]"),
+        ("device", "very slow) [default: auto]"),
+        ("checkpoint_minutes", "never [default: 10]"),
+        ("data", "files [default: searched for, and fetched if there is none]"),
+    ] {
+        assert!(help(key).ends_with(told), "{}", help(key));
+    }
+    // A default that is written by hand would be a second one.
+    for key in keys(&Table::try_from(Settings::default()).unwrap()) {
+        let key = key.rsplit('.').next().unwrap();
+        if let Some(value) = Settings::default().value(key).filter(|_| !["in_channels", "out_channels"].contains(&key))
+        {
+            let default = format!("[default: {}]", value_text(&value));
+            assert_eq!(help(key).contains(&default), value != Value::Boolean(false), "{}", help(key));
+        }
+    }
+}
+
+#[test]
 fn flags_say_what_they_are_named_after() {
     let arguments = [
         "--preset=original",
@@ -142,8 +175,8 @@ fn flags_say_what_they_are_named_after() {
 #[test]
 fn what_stands_further_up_wins() {
     let file = file("preset = 'original'\n[network]\nlayers = 3\nresidual_weight = 0.5\n[run]\nthreads = 2").unwrap();
-    let checkpoint = Layer::resumed(&all_changed()).unwrap();
-    let layers = [flags(&["--layers", "7"]), file, checkpoint, Layer::quick()];
+    let checkpoint = SettingsSource::resumed(&all_changed()).unwrap();
+    let layers = [flags(&["--layers", "7"]), file, checkpoint, SettingsSource::quick()];
     let settings = resolve(&layers).unwrap();
     assert_eq!(settings.network.layers, 7, "flag over file");
     assert_eq!(settings.network.residual_weight, 0.5, "file over checkpoint");
@@ -151,7 +184,7 @@ fn what_stands_further_up_wins() {
     assert_eq!(settings.run.threads, 2, "a checkpoint does not tell how many threads");
     assert_eq!(settings.run.out, Some("runs/quick".into()), "a checkpoint does not tell where it lies");
 
-    let quick = resolve(&[flags(&["--preset", "original"]), Layer::quick()]).unwrap();
+    let quick = resolve(&[flags(&["--preset", "original"]), SettingsSource::quick()]).unwrap();
     assert_eq!(quick.network.residual_weight, 0.1, "preset over default");
     assert_eq!(quick.network.bottleneck_activation, BottleneckActivation::None);
     assert!(quick.training.samples < Settings::default().training.samples, "quick over preset");
@@ -172,7 +205,7 @@ fn mistakes_in_files_name_file_and_key() {
         let message = file(content).unwrap_err().to_string();
         assert!(message.contains("my.toml") && message.contains(told), "{content}: {message}");
     }
-    let missing = Layer::file(Path::new("nowhere/my.toml")).unwrap_err().to_string();
+    let missing = SettingsSource::file(Path::new("nowhere/my.toml")).unwrap_err().to_string();
     assert!(missing.contains("could not read nowhere/my.toml"), "{missing}");
 }
 

@@ -1,9 +1,10 @@
-//! Sweep files, and the runs that they mean.
+//! Sweep files, and the runs that they describe.
 
-use super::{ListFlags, SweepError};
-use crate::files;
-use crate::reference::{self, Reference};
-use crate::settings::{Layer, Settings, resolve};
+use super::error::SweepError;
+use super::flags::ListFlags;
+use crate::published::Published;
+use crate::settings::{Settings, SettingsSource, resolve, value_text};
+use crate::system::files;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use toml::{Table, Value};
 const MAX_BYTES: u64 = 1 << 20;
 /// Most runs that a sweep may have.
 const MAX_RUNS: usize = 10_000;
-/// Settings that are no part of a sweep: where it is, and where it reads.
+/// Settings that a sweep file cannot have: where the sweep is written, and where the dataset is.
 const PLACES: [&str; 3] = ["data", "out", "unverified_data"];
 
 /// A matrix of settings, expanded.
@@ -22,34 +23,28 @@ pub struct Sweep {
     /// What it compares.
     pub title: String,
     /// Published results to compare with, as CSV.
-    pub reference: Option<String>,
+    pub published: Option<String>,
     /// Its runs.
-    pub runs: Vec<Planned>,
-    /// Where it is run, unless the user says otherwise.
+    pub runs: Vec<PlannedRun>,
+    /// Its folder, unless the user chooses another.
     pub default_out: PathBuf,
 }
 
 /// A run of a sweep.
 #[derive(Clone, Debug)]
-pub struct Planned {
+pub struct PlannedRun {
     /// Its name, which its folder has: the values that differ, and the seed.
     pub name: String,
     /// Its settings.
     pub settings: Settings,
 }
 
-impl Planned {
+impl PlannedRun {
     /// The run with its folder in `out`.
-    pub(super) fn placed(&self, out: &Path) -> Planned {
+    pub(super) fn placed(&self, out: &Path) -> PlannedRun {
         let mut run = self.clone();
         run.settings.run.out = Some(out.join(&run.name));
         run
-    }
-}
-
-impl AsRef<Planned> for Planned {
-    fn as_ref(&self) -> &Planned {
-        self
     }
 }
 
@@ -65,30 +60,32 @@ struct SweepFile {
     matrix: Table,
 }
 
-/// The values of a setting that are run.
+/// A setting and its values in a sweep.
 struct Axis {
     key: String,
-    values: Vec<Layer>,
+    values: Vec<SettingsSource>,
 }
 
 impl Sweep {
-    /// The sweep of the file `path`. Flags with one value win over the base and the matrix; flags with several replace the values in
-    /// the matrix, or add to it.
+    /// The sweep of the file `path`. Flags with one value win over the base and the matrix; flags with several replace
+    /// the values in the matrix, or add to it.
     ///
     /// # Errors
-    /// [`SweepError`] if a file cannot be read or is not of the right form, or the settings of a run cannot be.
+    /// [`SweepError`] if a file cannot be read or does not have the right form, or the settings of a run are out of
+    /// range.
     pub fn read(path: &Path, flags: &ListFlags) -> Result<Sweep, SweepError> {
         let text = files::read_text(path, MAX_BYTES)?;
-        let reference = |file: &Path| -> Result<String, SweepError> {
+        let read_published = |file: &Path| -> Result<String, SweepError> {
             let file = path.parent().unwrap_or(Path::new("")).join(file);
             let text = files::read_text(&file, MAX_BYTES)?;
-            Reference::parse(&file, &text)?;
+            Published::parse(&file, &text)?;
             Ok(text)
         };
-        Sweep::parse(path, &text, flags, &reference)
+        Sweep::parse(path, &text, flags, &read_published)
     }
 
-    /// The sweep of a file with this content; `path` names it in messages, and `reference` reads its published results.
+    /// The sweep of a file with this content. `path` names it in messages, and `read_published` reads its published
+    /// results.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -96,7 +93,7 @@ impl Sweep {
         path: &Path,
         text: &str,
         flags: &ListFlags,
-        reference: &dyn Fn(&Path) -> Result<String, SweepError>,
+        read_published: &dyn Fn(&Path) -> Result<String, SweepError>,
     ) -> Result<Sweep, SweepError> {
         let wrong = |message: String| SweepError::Parse { path: path.to_owned(), message };
         let file: SweepFile = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
@@ -108,7 +105,7 @@ impl Sweep {
                 return Err(wrong(format!("[{table}] seed: say it above the tables, as `seeds = [0, 1, 2]`")));
             }
         }
-        let base = Layer::flat(path, "base", &file.base)?;
+        let base = SettingsSource::flat(path, "base", &file.base)?;
         let mut axes = matrix(path, &file.matrix)?;
         let mut named: BTreeSet<String> = axes.iter().map(|axis| axis.key.clone()).collect();
         let seeds = file.seeds.unwrap_or_else(|| vec![0]);
@@ -116,13 +113,13 @@ impl Sweep {
         for seed in seeds {
             let seed = i64::try_from(seed).map_err(|_| wrong(format!("seeds: {seed} is too large")))?;
             let value = Table::from_iter([("seed".to_owned(), Value::Integer(seed))]);
-            seed_axis.values.push(Layer::flat(path, "seeds", &value)?);
+            seed_axis.values.push(SettingsSource::flat(path, "seeds", &value)?);
         }
         if seed_axis.values.is_empty() {
             return Err(wrong("seeds: the list is empty".to_owned()));
         }
         axes.push(seed_axis);
-        for (key, values) in flags.layers()? {
+        for (key, values) in flags.sources()? {
             if values.len() > 1 {
                 named.insert(key.clone());
             }
@@ -141,8 +138,8 @@ impl Sweep {
         let preset = &runs[0].settings.preset;
         let one_preset = runs.iter().all(|run| run.settings.preset == *preset);
         let default_out = if one_preset { format!("runs/{stem}-{preset}") } else { format!("runs/{stem}") };
-        let reference = file.reference.as_deref().map(reference).transpose()?;
-        Ok(Sweep { title: file.title.unwrap_or(stem), reference, runs, default_out: default_out.into() })
+        let published = file.reference.as_deref().map(read_published).transpose()?;
+        Ok(Sweep { title: file.title.unwrap_or(stem), published, runs, default_out: default_out.into() })
     }
 }
 
@@ -155,8 +152,9 @@ fn matrix(path: &Path, matrix: &Table) -> Result<Vec<Axis>, SweepError> {
         if values.is_empty() {
             return Err(wrong("the list is empty"));
         }
-        let layer = |value: &Value| Layer::flat(path, "matrix", &Table::from_iter([(key.clone(), value.clone())]));
-        axes.push(Axis { key: key.clone(), values: values.iter().map(layer).collect::<Result<_, _>>()? });
+        let source =
+            |value: &Value| SettingsSource::flat(path, "matrix", &Table::from_iter([(key.clone(), value.clone())]));
+        axes.push(Axis { key: key.clone(), values: values.iter().map(source).collect::<Result<_, _>>()? });
     }
     Ok(axes)
 }
@@ -167,7 +165,7 @@ enum Expanded {
 }
 
 /// One run for each combination of values; those of the last axis vary fastest.
-fn expand(axes: &[Axis], named: &BTreeSet<String>, base: &Layer) -> Result<Vec<Planned>, Expanded> {
+fn expand(axes: &[Axis], named: &BTreeSet<String>, base: &SettingsSource) -> Result<Vec<PlannedRun>, Expanded> {
     let count = axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.values.len()));
     let count = count.filter(|count| *count <= MAX_RUNS);
     let count = count.ok_or_else(|| Expanded::Other(format!("more than {MAX_RUNS} runs")))?;
@@ -175,30 +173,30 @@ fn expand(axes: &[Axis], named: &BTreeSet<String>, base: &Layer) -> Result<Vec<P
     let mut runs = Vec::with_capacity(count);
     for number in 0..count {
         let mut rest = number;
-        let mut layers: Vec<Layer> = Vec::with_capacity(axes.len() + 1);
+        let mut sources: Vec<SettingsSource> = Vec::with_capacity(axes.len() + 1);
         for axis in axes.iter().rev() {
-            layers.push(axis.values[rest % axis.values.len()].clone());
+            sources.push(axis.values[rest % axis.values.len()].clone());
             rest /= axis.values.len();
         }
-        layers.push(base.clone());
-        let settings = resolve(&layers).map_err(Expanded::Settings)?;
+        sources.push(base.clone());
+        let settings = resolve(&sources).map_err(Expanded::Settings)?;
         let name = name(axes, named, &settings);
         if !names.insert(name.clone()) {
             return Err(Expanded::Other(format!("two runs are the same: {name}")));
         }
-        runs.push(Planned { name, settings });
+        runs.push(PlannedRun { name, settings });
     }
     Ok(runs)
 }
 
 /// `layers-3_lr-0.001_seed-0`
 fn name(axes: &[Axis], named: &BTreeSet<String>, settings: &Settings) -> String {
-    let part = |axis: &Axis| {
-        let value = settings.value(&axis.key).map_or_else(String::new, |value| reference::text(&value));
+    let label = |axis: &Axis| {
+        let value = settings.value(&axis.key).map_or_else(String::new, |value| value_text(&value));
         let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         format!("{}-{}", axis.key, value.chars().map(safe).collect::<String>())
     };
-    axes.iter().filter(|axis| named.contains(&axis.key)).map(part).collect::<Vec<_>>().join("_")
+    axes.iter().filter(|axis| named.contains(&axis.key)).map(label).collect::<Vec<_>>().join("_")
 }
 
 #[cfg(test)]
@@ -296,11 +294,11 @@ mod tests {
         ] {
             let file = folder.join(format!("{name}.toml"));
             let sweep = Sweep::read(&file, &flags(&["--preset=original"])).unwrap();
-            let reference = Reference::parse(&file, sweep.reference.as_deref().unwrap()).unwrap();
+            let published = Published::parse(&file, sweep.published.as_deref().unwrap()).unwrap();
             assert_eq!(sweep.runs.len(), networks, "{name}");
             for run in &sweep.runs {
                 let row =
-                    reference.of(&run.settings).unwrap_or_else(|| panic!("{name}: {} is not published", run.name));
+                    published.of(&run.settings).unwrap_or_else(|| panic!("{name}: {} is not published", run.name));
                 let network = model::ResConv::new(run.settings.network.clone()).unwrap();
                 assert_eq!(network.parameter_count(), row.parameters, "{name}: {}", run.name);
             }

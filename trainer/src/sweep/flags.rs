@@ -1,14 +1,15 @@
 //! Settings as lists on the command line: `--layers 1,2,3`.
 
-use super::SweepError;
-use crate::settings::{Layer, SettingsFlags};
+use super::error::SweepError;
+use crate::settings::{SettingsFlags, SettingsSource};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-/// Settings whose values may have commas in them: paths.
+/// Settings whose values may contain commas: paths.
 const SINGLE: [&str; 3] = ["data", "init", "out"];
 
-/// The flags of [`SettingsFlags`], each of which may list several values. They are read as those of `resconv train` are.
+/// The flags of [`SettingsFlags`], each of which may list several values. They are read as those of `resconv train`
+/// are.
 #[derive(Clone, Debug, Default)]
 pub struct ListFlags {
     /// Settings by their names, and the texts of their values.
@@ -16,24 +17,24 @@ pub struct ListFlags {
 }
 
 impl ListFlags {
-    /// Takes a setting out: its values, if it was given.
+    /// Removes a setting. Returns its values, if it was given.
     pub fn take(&mut self, key: &str) -> Option<Vec<String>> {
         let at = self.lists.iter().position(|(name, _)| name == key)?;
         Some(self.lists.remove(at).1)
     }
 
-    /// What each value of each setting says.
-    pub(super) fn layers(&self) -> Result<Vec<(String, Vec<Layer>)>, SweepError> {
+    /// Each value of each setting as a source of settings.
+    pub(super) fn sources(&self) -> Result<Vec<(String, Vec<SettingsSource>)>, SweepError> {
         let read = |(key, texts): &(String, Vec<String>)| {
-            let layers: Result<Vec<Layer>, SweepError> = texts.iter().map(|text| layer(key, text)).collect();
-            Ok((key.clone(), layers?))
+            let sources: Result<Vec<SettingsSource>, SweepError> = texts.iter().map(|text| source(key, text)).collect();
+            Ok((key.clone(), sources?))
         };
         self.lists.iter().map(read).collect()
     }
 }
 
-/// What the flag of a setting says with this value.
-fn layer(key: &str, text: &str) -> Result<Layer, SweepError> {
+/// A setting with this value, read as a flag.
+fn source(key: &str, text: &str) -> Result<SettingsSource, SweepError> {
     let command = SettingsFlags::augment_args(Command::new("resconv").no_binary_name(true));
     let flag = format!("--{}={text}", key.replace('_', "-"));
     let flags = command.try_get_matches_from([flag]).and_then(|matches| SettingsFlags::from_arg_matches(&matches));
@@ -42,7 +43,7 @@ fn layer(key: &str, text: &str) -> Result<Layer, SweepError> {
         let line = message.lines().next().unwrap_or_default();
         SweepError::Flag(line.strip_prefix("error: ").unwrap_or(line).to_owned())
     })?;
-    Ok(Layer::flags(&flags)?)
+    Ok(SettingsSource::flags(&flags)?)
 }
 
 impl Args for ListFlags {

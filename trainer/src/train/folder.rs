@@ -1,33 +1,32 @@
-//! The folder that a run is written to: its files, its lock, and what of an earlier process is in it.
+//! The folder of a run: its files, its lock, and what an earlier process left in it.
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::files::{self, FileError};
+use super::checkpoint::{Checkpoint, CheckpointError};
+use crate::output::tensorboard::Events;
 use crate::settings::Settings;
-use crate::tensorboard::Events;
+use crate::system::files::{self, FileError};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The file that a process holds locked while it writes to the folder. It stays: the lock counts, not the file.
+/// The file that a process locks while it writes to the folder. The file stays there; only the lock counts.
 const LOCK: &str = ".lock";
 
 /// The files of a run's report.
 const REPORT: [&str; 4] = ["curves.svg", "report.html", "table.csv", "table.md"];
 
-const CHECKPOINT: &str = "checkpoint.safetensors";
 const EARLIER: [&str; 2] = ["checkpoint-", ".safetensors"];
 
 /// A run's folder and the files in it.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct RunFolder {
     path: PathBuf,
 }
 
-/// Why a folder cannot be a run's.
+/// The folder cannot be used for a run.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It holds something already.
+    /// It is not empty.
     #[error(
         "{} is not empty: continue the run in it with --resume, start it over with --force, or choose another folder with --out",
         path.display()
@@ -44,61 +43,62 @@ pub enum FolderError {
     InUse {
         /// The folder.
         path: PathBuf,
-        /// The process, if it can be told.
+        /// The process, if it is known.
         process: Option<String>,
     },
-    /// There are checkpoints in it, and none is good.
+    /// All checkpoints in it are damaged.
     #[error("none of the checkpoints in {} can be resumed; start the run over with --force: {}", path.display(), reasons.join("; "))]
     NoGoodCheckpoint {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with each.
+        /// What is wrong with each of them.
         reasons: Vec<String>,
     },
-    /// It cannot be read or made.
+    /// It cannot be read or created.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// The right to write to a run's folder, as long as it lives, or the process.
+/// The right to write to a run's folder, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// A run that can go on.
+/// Where a run is resumed.
 #[derive(Debug)]
-pub struct Resumed {
+pub struct ResumePoint {
     /// Its newest good checkpoint.
     pub checkpoint: Checkpoint,
     pub(super) lock: Lock,
 }
 
-/// What there is to resume in a folder.
+/// What can be resumed in a folder.
 #[derive(Debug)]
-pub enum Found {
+pub enum Resumable {
     /// A run with a checkpoint.
-    Run(Box<Resumed>),
-    /// A run that was interrupted before its first checkpoint.
-    Begun(Box<Settings>),
-    /// No run.
+    FromCheckpoint(Box<ResumePoint>),
+    /// A run that was interrupted before its first checkpoint: its settings.
+    FromStart(Box<Settings>),
+    /// There is no run.
     Nothing,
 }
 
-impl Folder {
+impl RunFolder {
     /// The folder at `path`, which need not exist.
-    pub fn new(path: &Path) -> Folder {
-        Folder { path: path.to_owned() }
+    pub fn new(path: &Path) -> RunFolder {
+        RunFolder { path: path.to_owned() }
     }
 
-    /// Checks that a new run may have the folder: that there is none, or one without anything of worth.
+    /// Checks that a new run may use the folder: that there is no such folder, or that it is empty but for a lock and
+    /// leftovers.
     ///
     /// # Errors
-    /// [`FolderError`] if it is not empty, a file is in its place, or it cannot be looked into.
+    /// [`FolderError`] if it is not empty, is a file, or cannot be read.
     pub fn check_new(&self) -> Result<(), FolderError> {
-        let worthless = |name: &OsStr| name == LOCK || files::is_leftover(name);
+        let is_ignored = |name: &OsStr| name == LOCK || files::is_leftover(name);
         match self.names() {
-            Ok(names) if names.iter().all(|name| worthless(OsStr::new(name))) => Ok(()),
+            Ok(names) if names.iter().all(|name| is_ignored(OsStr::new(name))) => Ok(()),
             Ok(_) => Err(FolderError::NotEmpty { path: self.path.clone() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(FileError::at("look into", &self.path)(error).into()),
@@ -109,7 +109,8 @@ impl Folder {
         fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
     }
 
-    /// Makes sure that no other process writes to the folder, until the lock is dropped. File systems without locks are trusted.
+    /// Keeps other processes from writing to the folder, until the lock is dropped. On a file system without locks, it
+    /// succeeds always.
     ///
     /// # Errors
     /// [`FolderError::InUse`], or if the folder is not there or not writable.
@@ -119,7 +120,7 @@ impl Folder {
         let mut file = options().map_err(FileError::at("open", &path))?;
         match file.try_lock() {
             Ok(()) => {
-                // For the message of another process; without it, the lock is as good.
+                // The number is for the message of another process; the lock works without it.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
             }
             Err(TryLockError::WouldBlock) => {
@@ -134,13 +135,11 @@ impl Folder {
         Ok(Lock { _file: file })
     }
 
-    /// Begins a run in the folder, which is made if there is none: locks it, writes the run's settings and removes what an earlier run
-    /// left. With `new`, only if nothing is in it.
+    /// Begins a run in the folder: creates it, locks it, writes the run's settings and removes what an earlier run
+    /// left. With `new`, it fails if the folder is not empty.
     ///
-    /// The settings come first: a process that is killed in between leaves a run that has begun, or the earlier run.
-    ///
-    /// # Errors
-    /// [`FolderError`].
+    /// The settings are written first: a process that is killed in between leaves a run that has begun, or the earlier
+    /// run.
     pub(super) fn start(&self, new: bool, settings: &str) -> Result<Lock, FolderError> {
         files::create_folder(&self.path)?;
         let lock = self.lock()?;
@@ -167,14 +166,14 @@ impl Folder {
         Ok(lock)
     }
 
-    /// What there is to resume: the newest checkpoint that is good, or else a run that has not come so far. `say` is told which
-    /// checkpoints are damaged; if there is a good one, those are renamed to `NAME.damaged`.
+    /// What can be resumed: the newest good checkpoint, or else a run that has no checkpoint yet. `status` gets a line
+    /// for each damaged checkpoint. If there is a good one, the damaged ones are renamed to `NAME.damaged`.
     ///
     /// # Errors
-    /// [`FolderError`] if the folder is in use, or has checkpoints of which none is good.
-    pub fn resume(&self, say: &dyn Fn(&str)) -> Result<Found, FolderError> {
+    /// [`FolderError`] if the folder is in use, or all its checkpoints are damaged.
+    pub fn resume(&self, status: &dyn Fn(&str)) -> Result<Resumable, FolderError> {
         if !self.path.is_dir() {
-            return Ok(Found::Nothing);
+            return Ok(Resumable::Nothing);
         }
         let lock = self.lock()?;
         files::remove_leftovers(&self.path)?;
@@ -183,17 +182,17 @@ impl Folder {
         let mut reasons = Vec::new();
         let mut damaged: Vec<PathBuf> = Vec::new();
         for path in newest.into_iter().chain(earlier) {
-            match read_of_run(&path) {
+            match read_resumable(&path) {
                 Ok(checkpoint) => {
                     for path in damaged {
                         let mut aside = path.clone().into_os_string();
                         aside.push(".damaged");
                         files::rename(&path, Path::new(&aside))?;
                     }
-                    return Ok(Found::Run(Box::new(Resumed { checkpoint, lock })));
+                    return Ok(Resumable::FromCheckpoint(Box::new(ResumePoint { checkpoint, lock })));
                 }
                 Err(error) => {
-                    say(&format!("skipping a checkpoint: {error}"));
+                    status(&format!("skipping a checkpoint: {error}"));
                     reasons.push(error.to_string());
                     damaged.push(path);
                 }
@@ -202,13 +201,13 @@ impl Folder {
         if !reasons.is_empty() {
             return Err(FolderError::NoGoodCheckpoint { path: self.path.clone(), reasons });
         }
-        // A trained network without its checkpoints is not to be overwritten.
+        // A trained network without checkpoints must not be overwritten.
         if !self.settings().exists() || self.model().exists() {
-            return Ok(Found::Nothing);
+            return Ok(Resumable::Nothing);
         }
         match Settings::read(&self.settings()) {
-            Ok(settings) => Ok(Found::Begun(Box::new(settings))),
-            Err(_) => Ok(Found::Nothing),
+            Ok(settings) => Ok(Resumable::FromStart(Box::new(settings))),
+            Err(_) => Ok(Resumable::Nothing),
         }
     }
 
@@ -222,14 +221,11 @@ impl Folder {
         Ok(found)
     }
 
-    /// Makes `checkpoint` the newest one, and removes the oldest so that `keep` are left. The one that was the newest, which is of step
-    /// `before`, gets a name with its step.
+    /// Writes `checkpoint` as the newest one, and removes the oldest ones so that `keep` are left. The one that was the
+    /// newest, of the step `before`, is renamed after its step.
     ///
     /// At any moment, and after any error, there is a good checkpoint if there was one before.
-    ///
-    /// # Errors
-    /// [`CheckpointError`] if the disk is full or fails.
-    pub(super) fn keep(
+    pub(super) fn put_checkpoint(
         &self,
         checkpoint: &Checkpoint,
         before: Option<u64>,
@@ -249,71 +245,48 @@ impl Folder {
     }
 
     /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// `settings.toml`: the effective settings.
-    pub fn settings(&self) -> PathBuf {
-        self.path.join("settings.toml")
-    }
-
-    /// `metrics.csv`: a row a step.
-    pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.csv")
-    }
-
-    /// `validation.csv`: a row a validation.
-    pub fn validation(&self) -> PathBuf {
-        self.path.join("validation.csv")
-    }
-
-    /// `checkpoint.safetensors`: what `--resume` continues from. Those before it are `checkpoint-STEP.safetensors`.
-    pub fn checkpoint(&self) -> PathBuf {
-        self.path.join(CHECKPOINT)
-    }
-
-    /// `best.safetensors`: the checkpoint with the lowest validation loss so far, with running statistics.
-    pub fn best(&self) -> PathBuf {
-        self.path.join("best.safetensors")
-    }
-
-    /// `model.safetensors`: the trained network alone, as PyTorch's `state_dict`.
-    pub fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
-    }
-
-    /// `summary.json`.
-    pub fn summary(&self) -> PathBuf {
-        self.path.join("summary.json")
-    }
-
-    /// `reconstruction.png`: validation images as the network gets and gives them.
-    pub fn picture(&self) -> PathBuf {
-        self.path.join("reconstruction.png")
-    }
-
-    /// `errors.json`: where the network errs, by pixel and by class.
-    pub fn errors(&self) -> PathBuf {
-        self.path.join("errors.json")
-    }
-
-    /// `loss.png`: the loss over the run.
-    pub fn curve_png(&self) -> PathBuf {
-        self.path.join("loss.png")
-    }
-
-    /// `loss.svg`: the same.
-    pub fn curve_svg(&self) -> PathBuf {
-        self.path.join("loss.svg")
     }
 }
 
-/// A checkpoint that a run can go on from.
-fn read_of_run(path: &Path) -> Result<Checkpoint, CheckpointError> {
+/// Defines a method for the path of each file.
+macro_rules! files {
+    ($($(#[$content:meta])* $name:ident = $file:literal;)*) => {
+        impl RunFolder {
+            $($(#[$content])* pub(crate) fn $name(&self) -> PathBuf { self.path.join($file) })*
+        }
+    };
+}
+
+files! {
+    /// `settings.toml`: the effective settings.
+    settings = "settings.toml";
+    /// `metrics.csv`: a row a step.
+    metrics = "metrics.csv";
+    /// `validation.csv`: a row a validation.
+    validation = "validation.csv";
+    /// `checkpoint.safetensors`: where `--resume` goes on. Those before it are `checkpoint-STEP.safetensors`.
+    checkpoint = "checkpoint.safetensors";
+    /// `best.safetensors`: the checkpoint with the lowest validation loss so far, with running statistics.
+    best = "best.safetensors";
+    /// `model.safetensors`: the trained network alone, as PyTorch's `state_dict`.
+    model = "model.safetensors";
+    /// `summary.json`.
+    summary = "summary.json";
+    /// `reconstruction.png`: validation images, as the network sees them and as it restores them.
+    picture = "reconstruction.png";
+    /// `errors.json`: where the network errs, by pixel and by class.
+    errors = "errors.json";
+    /// `loss.png`: the loss over the run.
+    curve_png = "loss.png";
+    /// `loss.svg`: the same.
+    curve_svg = "loss.svg";
+}
+
+/// Reads a checkpoint that a run can be resumed from.
+fn read_resumable(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let checkpoint = Checkpoint::read(path)?;
-    if checkpoint.run.is_none() {
-        return Err(CheckpointError::NotResumable { path: path.to_owned() });
-    }
+    checkpoint.run_state()?;
     Ok(checkpoint)
 }

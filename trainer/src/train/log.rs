@@ -1,6 +1,7 @@
-//! The run's tables: CSV files that grow by a row at a time, and are cut back when a run is resumed.
+//! The tables of a run: CSV files that grow row by row, and lose their last rows when the run is resumed at an earlier
+//! step.
 
-use crate::files::{self, FileError};
+use crate::system::files::{self, FileError};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -17,10 +18,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// An empty table; a file that is there is replaced.
-    ///
-    /// # Errors
-    /// [`FileError`] if it cannot be written.
+    /// An empty table, which replaces an existing file.
     pub(super) fn create(path: &Path, header: &str) -> Result<Log, FileError> {
         let file = File::create(path).map_err(FileError::at("create", path))?;
         let mut log = Log { path: path.to_owned(), file: BufWriter::new(file) };
@@ -29,8 +27,9 @@ impl Log {
         Ok(log)
     }
 
-    /// The table that is there, without the rows of steps that `keep` refuses. Rows of an interrupted run may be cut off: what
-    /// does not end in a line break is dropped too. Returns the number of rows kept, without the header.
+    /// The existing table, without the rows of steps that `keep` refuses. A last row without a line break is dropped,
+    /// too: an interrupted run may have written only a part of it. Also returns the number of rows that are kept,
+    /// without the header.
     ///
     /// # Errors
     /// [`FileError`] if it cannot be read or written, or does not begin with `header`.
@@ -43,51 +42,43 @@ impl Log {
     }
 
     /// Adds a row. It is in the file after the next [`flush`](Self::flush), or before.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub(super) fn row(&mut self, columns: fmt::Arguments<'_>) -> Result<(), FileError> {
         writeln!(self.file, "{columns}").map_err(FileError::at("write", &self.path))
     }
 
-    /// As [`flush`](Self::flush), and makes it survive a loss of power.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full or fails.
+    /// As [`flush`](Self::flush), and makes the rows survive a loss of power.
     pub(super) fn sync(&mut self) -> Result<(), FileError> {
         self.flush()?;
         match self.file.get_ref().sync_data() {
-            // Not a file of a disk.
+            // It is not a file on a disk.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
             result => result.map_err(FileError::at("write", &self.path)),
         }
     }
 
-    /// Writes what has been added.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
+    /// Writes the rows that were added.
     pub(super) fn flush(&mut self) -> Result<(), FileError> {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }
 }
 
-/// The text of a table without the rows of steps that `keep` refuses, and without a last line that does not end; and the number of
-/// its rows, without the header. `path` is for messages only.
+/// The text of a table without the rows of steps that `keep` refuses, and without a last line that has no line break.
+/// Also returns the number of its rows, without the header. `path` is for messages only.
 ///
 /// # Errors
 /// [`FileError`] if it does not begin with `header`, or a row does not begin with a step.
 pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) -> Result<(String, u64), FileError> {
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     if lines.next().map(str::trim_end) != Some(header) {
-        return Err(invalid(path, format!("does not begin with the line `{header}`")));
+        return Err(FileError::content(path, format!("does not begin with the line `{header}`")));
     }
     let mut kept = format!("{header}\n");
     let mut rows = 0;
     for line in lines {
         let step = line.split(',').next().and_then(|step| step.parse().ok());
-        let step =
-            step.ok_or_else(|| invalid(path, format!("line `{}` does not begin with a step", line.trim_end())))?;
+        let step = step.ok_or_else(|| {
+            FileError::content(path, format!("line `{}` does not begin with a step", line.trim_end()))
+        })?;
         if keep(step) {
             kept.push_str(line);
             rows += 1;
@@ -99,26 +90,23 @@ pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) ->
 /// The rows of a table whose columns are all numbers.
 ///
 /// # Errors
-/// [`FileError`] if the file cannot be read, or a row has not `N` numbers.
+/// [`FileError`] if the file cannot be read, or a row does not have `N` numbers.
 pub(super) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError> {
     parse(path, &files::read_text(path, MAX_BYTES)?)
 }
 
-/// The rows in the text of a table whose columns are all numbers; the first line is its header. `path` is for messages only.
+/// The rows in the text of a table whose columns are all numbers; the first line is its header. `path` is for messages
+/// only.
 ///
 /// # Errors
-/// [`FileError`] if a row has not `N` numbers.
+/// [`FileError`] if a row does not have `N` numbers.
 pub fn parse<const N: usize>(path: &Path, text: &str) -> Result<Vec<[f64; N]>, FileError> {
     let row = |line: &str| -> Result<[f64; N], FileError> {
         let columns: Result<Vec<f64>, _> = line.split(',').map(str::parse).collect();
         let columns = columns.ok().and_then(|columns| columns.try_into().ok());
-        columns.ok_or_else(|| invalid(path, format!("line `{line}`: expected {N} numbers")))
+        columns.ok_or_else(|| FileError::content(path, format!("line `{line}`: expected {N} numbers")))
     };
     text.lines().skip(1).map(row).collect()
-}
-
-fn invalid(path: &Path, reason: String) -> FileError {
-    FileError::at("use", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 #[cfg(test)]

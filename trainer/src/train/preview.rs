@@ -1,20 +1,22 @@
-//! The run's picture: the first validation images as the network gets and gives them.
+//! The run's picture: the first validation images, as the network sees them and as it restores them.
 
-use crate::data::{Dataset, ValidationBatches};
-use crate::device::Compute;
-use crate::files::FileError;
-use crate::passes::{Kind, Pass, PassError, Passes};
-use crate::picture::{Layout, Reconstructions};
+use super::backend::{ImageBackend, to_pixels};
+use super::error::TrainError;
+use super::plans::{NetworkPlan, PlanError, PlanKind, Plans};
+use crate::data::Dataset;
+use crate::output::picture::{Layout, Reconstructions};
+use crate::system::files::FileError;
+use crate::tasks::ValidationBatches;
 use engine::{Element, Session, Statistics};
 use std::path::Path;
 
 /// Images of the picture: four groups of rows of eight.
 const IMAGES: usize = 32;
 
-/// Draws the picture, as often as wanted.
+/// Draws the picture again and again.
 #[derive(Debug)]
 pub(super) struct Preview<E> {
-    pass: Pass,
+    plan: NetworkPlan,
     size: usize,
     input: Vec<E>,
     output: Vec<E>,
@@ -23,35 +25,31 @@ pub(super) struct Preview<E> {
 }
 
 impl<E: Element + From<f32> + Default> Preview<E> {
-    /// Adds the pass that the picture needs, over the first of `images`, resized to `size`.
+    /// Adds the plan that the picture needs, over the first of `images`, resized to `size`.
     pub(super) fn new(
-        passes: &mut Passes,
+        plans: &mut Plans,
         images: &Dataset,
         size: usize,
         with_truth: bool,
-    ) -> Result<Preview<E>, PassError> {
+    ) -> Result<Preview<E>, PlanError> {
         let count = images.len().min(IMAGES);
-        let pass = passes.add(Kind::Inference(Statistics::Running), count)?;
+        let plan = plans.add(PlanKind::Inference(Statistics::Running), count)?;
         let buffer = || vec![E::default(); count * size * size];
         let (mut input, mut truth) = (buffer(), buffer());
         ValidationBatches::new(images, size).fill(0, &mut input, &mut truth);
-        Ok(Preview { pass, size, input, output: buffer(), truth, with_truth })
+        Ok(Preview { plan, size, input, output: buffer(), truth, with_truth })
     }
 
     /// Writes the picture of the network as it is.
-    pub(super) fn write<B: Compute<Element = E>>(
+    pub(super) fn write<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
         path: &Path,
-    ) -> Result<(), super::TrainError> {
-        self.pass.infer(session, &self.input, &mut self.output)?;
-        let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| grey(pixels));
+    ) -> Result<(), TrainError> {
+        self.plan.infer(session, &self.input, &mut self.output)?;
+        let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| to_pixels(pixels));
         let truth = self.with_truth.then_some(&truth[..]);
         let picture = Reconstructions { size: self.size, input: &input, output: &output, truth };
         picture.save(path, Layout::default()).map_err(FileError::into)
     }
-}
-
-fn grey<E: Element>(pixels: &[E]) -> Vec<f32> {
-    pixels.iter().map(|pixel| pixel.to_f64() as f32).collect()
 }

@@ -1,13 +1,13 @@
-//! What every rank does of a run: the training steps.
+//! The training steps of a run, as every rank takes them.
 
-use super::{NotFinite, Stopped, TrainError};
-use crate::checkpoint::{self, Checkpoint, Position, RunState};
-use crate::data::TrainingBatches;
-use crate::device::Compute;
-use crate::passes::Pass;
-use crate::ranks::Ranks;
+use super::backend::ImageBackend;
+use super::checkpoint::{self, Checkpoint, Position, RunState};
+use super::error::{NotFinite, RankError, Stopped, TrainError};
+use super::plans::NetworkPlan;
 use crate::settings::{OnNan, ScheduleSetting, Settings};
-use crate::stop::{self, Signal};
+use crate::system::ranks::Ranks;
+use crate::system::stop::{self, Signal};
+use crate::tasks::TrainingBatches;
 use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,37 +22,37 @@ pub(super) struct Stepper<'a, E> {
     schedule: Schedule,
     optimizer: AdamW,
     batches: TrainingBatches<'a>,
-    /// The pass over full batches, if there are any, and the one over a smaller last batch, if there is one.
-    steps: Vec<Pass>,
+    /// The plan for full batches, if there are any, and the one for a smaller last batch, if there is one.
+    steps: Vec<NetworkPlan>,
     input: Vec<E>,
     target: Vec<E>,
-    /// Of the steps that were started last.
+    /// The losses of the steps that were started last.
     losses: Vec<f64>,
 }
 
-/// A step may be started before the last one has ended, but the first of those that are under way began no longer ago than this: signals,
-/// checkpoints and the display wait for all of them.
+/// Steps may be started before earlier ones have ended, but only for this long: signals, checkpoints and the display
+/// wait for all of them.
 const LONGEST_AHEAD: Duration = Duration::from_millis(200);
 
-/// What a step came to.
-pub(super) struct Stepped {
+/// The result of a step.
+pub(super) struct StepResult {
     /// Its number, from 1.
     pub(super) step: u64,
     /// Images that the run has seen after it.
     pub(super) samples: u64,
-    /// Images of all ranks.
+    /// Images of the batch, on all ranks.
     pub(super) batch: usize,
     pub(super) loss: f64,
     pub(super) lr: f64,
     pub(super) took: Duration,
-    /// Why it changed nothing, if that is to be told.
+    /// Why it changed nothing, if that is to be shown.
     pub(super) skipped: Option<String>,
 }
 
 /// What comes next on all ranks.
 pub(super) enum Next {
     Step,
-    /// Nothing: the leader has all results.
+    /// The run is at its end: the leader has all results.
     End,
     Stop(Signal),
 }
@@ -62,7 +62,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         settings: &'a Settings,
         ranks: Ranks,
         batches: TrainingBatches<'a>,
-        steps: Vec<Pass>,
+        steps: Vec<NetworkPlan>,
         position: Position,
         batches_before: u64,
     ) -> Stepper<'a, E> {
@@ -83,17 +83,17 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         }
     }
 
-    /// The steps of a rank that does not lead, to the end of the run.
-    pub(super) fn follow<B: Compute<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
-        let mut stepped = Vec::new();
+    /// Takes the steps of a rank that does not lead, to the end of the run.
+    pub(super) fn follow<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        let mut results = Vec::new();
         loop {
-            if self.passed(self.settings.run.validate_every) {
+            if self.reached(self.settings.run.validate_every) {
                 self.check_ranks(session)?;
             }
             match self.next(false) {
                 Next::End => return Ok(()),
                 Next::Stop(signal) => return Err(self.stopped(signal).into()),
-                Next::Step => self.advance(session, &mut stepped)?,
+                Next::Step => self.advance(session, &mut results)?,
             }
         }
     }
@@ -119,40 +119,40 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
     }
 
     /// Whether the last step reached a multiple of `every` images, or the end.
-    pub(super) fn passed(&self, every: u64) -> bool {
+    pub(super) fn reached(&self, every: u64) -> bool {
         let Position { step, samples, .. } = self.position;
         let before = step.saturating_sub(1) * self.settings.training.batch as u64;
         self.is_done() || (every > 0 && samples / every > before / every)
     }
 
-    /// Takes steps, as many as the device should be told of at a time, up to the next validation or checkpoint. `stepped` is what they came
-    /// to, also if one has failed, which is not among them.
+    /// Takes as many steps as the device should be given at a time, up to the next validation or checkpoint. `results`
+    /// has one for each of them. After an error it has those of the steps before the one that failed.
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`] if a loss or gradient is not finite, unless such a step is to be skipped; the run is then at the step
-    /// before.
-    pub(super) fn advance<B: Compute<Element = E>>(
+    /// [`TrainError::NotFinite`] if a loss or gradient is not finite, unless such a step is to be skipped; the run is
+    /// then at the step before.
+    pub(super) fn advance<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
-        stepped: &mut Vec<Stepped>,
+        results: &mut Vec<StepResult>,
     ) -> Result<(), TrainError> {
-        stepped.clear();
+        results.clear();
         let begun = Instant::now();
-        // Ranks must agree on the number of steps, and a clock does not.
+        // Ranks must agree on the number of steps, and their clocks do not.
         let most = if self.ranks.count() == 1 { B::STEPS_AHEAD } else { 1 };
         loop {
-            let pass = self.pass();
-            self.write_batch(session, &pass)?;
+            let plan = self.plan();
+            self.write_batch(session, &plan)?;
             let lr = self.schedule.lr(self.position.step);
-            session.start_step(pass.plan, &self.optimizer, lr)?;
+            session.start_step(plan.id, &self.optimizer, lr)?;
             self.position.step += 1;
-            self.position.samples += pass.batch as u64;
+            self.position.samples += plan.batch as u64;
             let Position { step, samples, .. } = self.position;
-            let (batch, loss, took) = (pass.batch, f64::NAN, Duration::ZERO);
-            stepped.push(Stepped { step, samples, batch, loss, lr, took, skipped: None });
-            let is_full = stepped.len() == most || begun.elapsed() >= LONGEST_AHEAD;
+            let (batch, loss, took) = (plan.batch, f64::NAN, Duration::ZERO);
+            results.push(StepResult { step, samples, batch, loss, lr, took, skipped: None });
+            let is_full = results.len() == most || begun.elapsed() >= LONGEST_AHEAD;
             let run = &self.settings.run;
-            if is_full || self.passed(run.validate_every) || self.passed(run.checkpoint_every) {
+            if is_full || self.reached(run.validate_every) || self.reached(run.checkpoint_every) {
                 break;
             }
         }
@@ -160,41 +160,41 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         let taken = session.finish_steps(&mut self.losses);
         let took = begun.elapsed();
         self.position.seconds += took.as_secs_f64();
-        stepped.truncate(self.losses.len());
-        for (step, &loss) in stepped.iter_mut().zip(&self.losses) {
+        results.truncate(self.losses.len());
+        for (step, &loss) in results.iter_mut().zip(&self.losses) {
             (step.loss, step.took) = (loss, took / self.losses.len() as u32);
         }
-        if let Some(failed) = stepped.pop_if(|_| !taken) {
+        if let Some(failed) = results.pop_if(|_| !taken) {
             (self.position.step, self.position.samples) = (failed.step - 1, failed.samples - failed.batch as u64);
             let skipped = self.not_finite(session, failed.loss)?;
             (self.position.step, self.position.samples) = (failed.step, failed.samples);
-            stepped.push(Stepped { skipped, ..failed });
+            results.push(StepResult { skipped, ..failed });
         }
         Ok(())
     }
 
-    /// The pass over the next batch.
-    fn pass(&self) -> Pass {
+    /// The plan for the next batch.
+    fn plan(&self) -> NetworkPlan {
         let left = self.settings.training.samples - self.position.samples;
-        let fits = |pass: &&Pass| pass.batch as u64 <= left;
-        self.steps.iter().find(fits).expect("the passes cover the run's images exactly").clone()
+        let fits = |plan: &&NetworkPlan| plan.batch as u64 <= left;
+        self.steps.iter().find(fits).expect("the plans cover the run's images exactly").clone()
     }
 
     /// Writes the batch at this position.
-    fn write_batch<B: Compute<Element = E>>(
+    fn write_batch<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
-        pass: &Pass,
+        plan: &NetworkPlan,
     ) -> Result<(), TrainError> {
-        let elements = pass.images.len() * self.settings.training.size.pow(2);
+        let elements = plan.images.len() * self.settings.training.size.pow(2);
         let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
-        self.batches.fill(self.position.samples + pass.images.start as u64, input, target);
-        Ok(pass.write(session, input, target)?)
+        self.batches.fill(self.position.samples + plan.images.start as u64, input, target);
+        Ok(plan.write(session, input, target)?)
     }
 
-    /// After a step from this position whose loss or gradients are not finite, and which changed nothing: ends the run unless the step is to
-    /// be skipped. Returns what is to be told of that.
-    fn not_finite<B: Compute<Element = E>>(
+    /// Handles a step from this position whose loss or gradients were not finite, and which changed nothing: fails,
+    /// unless such steps are skipped. Returns the message to show about a skipped step.
+    fn not_finite<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
         loss: f64,
@@ -205,15 +205,15 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             self.position.skipped += 1;
             return Ok(None);
         }
-        let pass = self.pass();
+        let plan = self.plan();
         // Later batches may have been written since.
-        self.write_batch(session, &pass)?;
-        let origin = session.find_non_finite(pass.plan)?;
+        self.write_batch(session, &plan)?;
+        let origin = session.find_non_finite(plan.id)?;
         let what = match loss.is_finite() {
             true => "a gradient became NaN or infinite".to_owned(),
             false => format!("the loss became {loss}"),
         };
-        let (step, samples) = (self.position.step + 1, self.position.samples + pass.batch as u64);
+        let (step, samples) = (self.position.step + 1, self.position.samples + plan.batch as u64);
         let error = NotFinite { what, step, samples, origin, checkpoint: None };
         if skip {
             self.position.skipped += 1;
@@ -225,20 +225,20 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
     /// Makes sure that all ranks have the same state.
     ///
     /// # Errors
-    /// [`TrainError::RanksDiffer`], on every rank.
-    pub(super) fn check_ranks<B: Compute<Element = E>>(&self, session: &Session<B>) -> Result<(), TrainError> {
+    /// [`RankError::OtherWeights`], on every rank.
+    pub(super) fn check_ranks<B: ImageBackend<Element = E>>(&self, session: &Session<B>) -> Result<(), TrainError> {
         if self.ranks.count() == 1 {
             return Ok(());
         }
         let fingerprints = self.ranks.gather(self.checkpoint(session, PathBuf::new())?.fingerprint());
         match fingerprints.iter().position(|fingerprint| *fingerprint != fingerprints[0]) {
-            Some(rank) => Err(TrainError::RanksDiffer { rank, step: self.position.step }),
+            Some(rank) => Err(RankError::OtherWeights { rank, step: self.position.step }.into()),
             None => Ok(()),
         }
     }
 
     /// The run as it is, for the file `path`.
-    pub(super) fn checkpoint<B: Compute<Element = E>>(
+    pub(super) fn checkpoint<B: ImageBackend<Element = E>>(
         &self,
         session: &Session<B>,
         path: PathBuf,
@@ -269,7 +269,7 @@ fn schedule(settings: &Settings) -> Schedule {
 mod tests {
     use super::*;
     use crate::data::Dataset;
-    use crate::passes::{Kind, Passes};
+    use crate::train::plans::{PlanKind, Plans};
     use engine::Reference;
     use engine::collective::Threads;
 
@@ -283,9 +283,9 @@ mod tests {
         let images = Dataset::new((0..20 * 784).map(|i| (i % 251) as u8).collect(), vec![0; 20]);
         Threads::run(3, |communicator| {
             let ranks = Ranks::new(communicator);
-            let mut passes = Passes::of_rank(&settings.network, 8, ranks.clone()).unwrap();
-            let steps = passes.cover(Kind::Training, 4, settings.training.samples).unwrap();
-            let mut session = passes.session(Reference).unwrap();
+            let mut plans = Plans::for_rank(&settings.network, 8, ranks.clone()).unwrap();
+            let steps = plans.cover(PlanKind::Training, 4, settings.training.samples).unwrap();
+            let mut session = plans.session(Reference).unwrap();
             session.initialize(0);
             let position = Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: String::new() };
             let batches = TrainingBatches::new(&images, 8, 0);
@@ -294,12 +294,12 @@ mod tests {
     }
 
     /// On several ranks, it is one step at a time.
-    fn take_steps(stepper: &mut Stepper<'_, f64>, session: &mut Session<Reference>, steps: usize) -> Vec<Stepped> {
-        let mut stepped = Vec::new();
+    fn take_steps(stepper: &mut Stepper<'_, f64>, session: &mut Session<Reference>, steps: usize) -> Vec<StepResult> {
+        let mut results = Vec::new();
         for _ in 0..steps {
-            stepper.advance(session, &mut stepped).unwrap();
+            stepper.advance(session, &mut results).unwrap();
         }
-        stepped
+        results
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
                 session.set_tensor(name, &bias).unwrap();
             }
             let error = stepper.check_ranks(session).unwrap_err();
-            assert!(matches!(error, TrainError::RanksDiffer { rank: 2, step: 3 }), "{error}");
+            assert!(matches!(error, TrainError::Ranks(RankError::OtherWeights { rank: 2, step: 3 })), "{error}");
             assert!(error.is_of_all_ranks());
         });
     }

@@ -71,7 +71,8 @@ fn training_on_cuda_gives_the_losses_of_the_cpu() {
     }
 }
 
-/// Steps are started before it is known that one has failed. The run still ends at that step, or goes on without it, as on the CPU.
+/// Steps are started before it is known that one has failed. The run still ends at that step, or goes on without it, as
+/// on the CPU.
 #[test]
 fn a_step_that_fails_is_found_where_it_is() {
     let Some(emulator) = emulator() else { return };
@@ -98,7 +99,8 @@ fn a_step_that_fails_is_found_where_it_is() {
     assert_eq!(cuda, cpu, "steps, samples and learning rates");
 }
 
-/// Tensor cores multiply numbers of 10 bits of mantissa: nearly the same training, in any order of threads, but not the same.
+/// Tensor cores multiply numbers of 10 bits of mantissa: nearly the same training, in any order of threads, but not the
+/// same.
 #[test]
 fn training_in_tf32_is_off_by_its_rounding() {
     let Some(emulator) = emulator() else { return };

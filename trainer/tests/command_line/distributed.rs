@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use trainer::checkpoint::{Checkpoint, Values};
+use trainer::train::checkpoint::{Checkpoint, Values};
 
-/// What `mpirun` is told: more processes than cores are fine, and so is a container's user; and not to copy between processes by a
-/// system call that containers forbid.
+/// What `mpirun` is told: more processes than cores are fine, and so is a container's user; and not to copy between
+/// processes by a system call that containers forbid.
 const MPIRUN: [&str; 5] =
     ["--oversubscribe", "--allow-run-as-root", "--mca", "btl_vader_single_copy_mechanism", "none"];
 
@@ -50,8 +50,8 @@ fn losses(place: &Place, run: &str) -> Vec<f64> {
 
 /// The tensors of a run's last checkpoint, optimizer included, one behind the other.
 ///
-/// A bias in front of a batch normalization has gradient 0, but for rounding, and AdamW makes steps of the learning rate's size of
-/// that. It changes nothing but the mean that is then subtracted: with `free_biases`, both are left out.
+/// A bias in front of a batch normalization has gradient 0, but for rounding, and AdamW makes steps of the learning
+/// rate's size of that. It changes nothing but the mean that is then subtracted: with `free_biases`, both are left out.
 fn tensors(place: &Place, run: &str, free_biases: bool) -> Vec<f64> {
     let checkpoint = Checkpoint::read(&place.path(run).join("checkpoint.safetensors")).unwrap();
     let is_free = |name: &str| {

@@ -185,7 +185,7 @@ fn diverging_ends_the_run_and_keeps_the_checkpoint() {
     assert!(message.ends_with("the last checkpoint is run/checkpoint.safetensors"), "{message}");
     let step: usize = message.split("at step ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert_eq!(place.read_text("run/metrics.csv").lines().count(), step, "header and the steps before");
-    let checkpoint = trainer::checkpoint::Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap();
+    let checkpoint = trainer::train::checkpoint::Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap();
     assert_eq!(checkpoint.run.unwrap().position.step as usize, step - 1);
     assert!(!place.path("run/summary.json").exists());
 }
@@ -200,7 +200,8 @@ fn a_full_disk_ends_the_run_with_the_name_of_the_file() {
     assert!(message.starts_with("could not write run/metrics.csv: No space left on device"), "{message}");
 }
 
-/// As a disk that fills up during the run: files cannot grow beyond a limit, so that tables can be written and checkpoints cannot.
+/// As a disk that fills up during the run: files cannot grow beyond a limit, so that tables can be written and
+/// checkpoints cannot.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_checkpoint_that_does_not_fit_is_not_left_half_written() {

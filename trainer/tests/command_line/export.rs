@@ -1,7 +1,8 @@
-//! `resconv export`: what it writes, and what it refuses. That other programs read it is checked in `.ci/check_exports.py`.
+//! `resconv export`: what it writes, and what it refuses. That other programs read it is checked in
+//! `.ci/check_exports.py`.
 
 use crate::common::{Place, train};
-use trainer::checkpoint::{Checkpoint, Values};
+use trainer::train::checkpoint::{Checkpoint, Values};
 
 #[test]
 fn a_network_is_exported_with_an_example() {

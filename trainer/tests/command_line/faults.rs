@@ -1,7 +1,8 @@
-//! Fault injection: runs that are killed, and checkpoints that are damaged. Nothing is lost, and nothing is silently wrong.
+//! Fault injection: runs that are killed, and checkpoints that are damaged. Nothing is lost, and nothing is silently
+//! wrong.
 //!
-//! The counts are small enough for every test run. `FAULTS=long cargo test --release -p trainer --test command_line faults -- --nocapture`
-//! takes 200 kills and 1,000 damaged checkpoints.
+//! The counts are small enough for every test run. `FAULTS=long cargo test --release -p trainer --test command_line
+//! faults -- --nocapture` takes 200 kills and 1,000 damaged checkpoints.
 
 use crate::common::{Place, train};
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use trainer::checkpoint::Checkpoint;
+use trainer::train::checkpoint::Checkpoint;
 
 /// After so many kills a run is left to come to its end.
 const KILLS_A_RUN: u32 = 10;

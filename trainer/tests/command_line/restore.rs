@@ -3,7 +3,7 @@
 use crate::common::{Place, fixture};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::path::Path;
-use trainer::checkpoint::{Checkpoint, Values};
+use trainer::train::checkpoint::{Checkpoint, Values};
 
 fn floats(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
     match &checkpoint.tensors[name].values {
@@ -18,8 +18,8 @@ fn gray(place: &Place, name: &str) -> GrayImage {
     image.to_luma8()
 }
 
-/// The first image of `tests/data/inference.safetensors`, with something in the half that is going to be taken away, and what
-/// PyTorch makes of it.
+/// The first image of `tests/data/inference.safetensors`, with something in the half that is going to be taken away,
+/// and what PyTorch makes of it.
 fn pytorch(place: &Place, name: &str) -> Vec<f32> {
     let inference = Checkpoint::read(Path::new(&fixture("inference.safetensors"))).unwrap();
     let (x, y) = (floats(&inference, "x"), floats(&inference, "y"));

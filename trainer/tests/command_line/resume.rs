@@ -3,7 +3,7 @@
 use crate::common::{Place, train};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use trainer::checkpoint::Checkpoint;
+use trainer::train::checkpoint::Checkpoint;
 
 const RUN: [&str; 4] = ["--samples=2404", "--checkpoint-every=80", "--validate-every=300", "--seed=3"];
 

@@ -1,10 +1,11 @@
-//! Signals, locks, values that are not finite, and disks that refuse: a run that cannot go on says so and can be resumed.
+//! Signals, locks, values that are not finite, and disks that refuse: a run that cannot go on says so and can be
+//! resumed.
 
 use crate::common::{Place, failure, text, train};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use trainer::checkpoint::Checkpoint;
+use trainer::train::checkpoint::Checkpoint;
 
 /// Waits until `done`.
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -168,7 +169,8 @@ fn steps_that_are_not_finite_can_be_skipped() {
     }
 }
 
-/// A small file system that fills up, becomes larger, and becomes read-only. Needs a kernel that lets this user mount one.
+/// A small file system that fills up, becomes larger, and becomes read-only. Needs a kernel that lets this user mount
+/// one.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_or_read_only_disk_ends_the_run_and_spares_the_checkpoint() {

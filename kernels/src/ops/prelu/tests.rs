@@ -97,8 +97,7 @@ proptest! {
 fn what_is_no_number_stays_so() {
     let x = vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.0, -0.0];
     let inputs = [Operand::In(x), Operand::In(vec![0.5])];
-    let forward =
-        check(&forward(false), &[&inputs[..], &[Operand::Out(5)]].concat(), &[Bound::relative(0.0)]);
+    let forward = check(&forward(false), &[&inputs[..], &[Operand::Out(5)]].concat(), &[Bound::relative(0.0)]);
     for result in forward {
         assert!(result[2][0].is_nan() && result[2][1..4] == [f64::INFINITY, f64::NEG_INFINITY, 2.0]);
     }

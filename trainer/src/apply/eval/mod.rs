@@ -1,0 +1,44 @@
+//! Validation: the mean L1 loss over the 10,000 test images, each with its fixed missing half.
+//!
+//! There are two losses. With *running statistics*, as a network is used, the loss of an image does not depend on the
+//! others. With *batch statistics*, batch norm normalizes every batch by its own statistics, and the slopes of RReLU
+//! are drawn at random (the same ones for every batch and in every validation). That is how the study validated, which
+//! was in training mode: the images go in order, in batches of the training's size, and those left over at the end are
+//! a smaller batch, as in PyTorch's loops.
+//!
+//! The loss of an image is the mean over its pixels, in f64. The loss of many is the mean over the images, so that
+//! every image counts the same.
+
+mod errors;
+mod validator;
+
+pub use errors::{ClassErrors, Errors, HalfErrors};
+pub(crate) use validator::Validator;
+pub use validator::{Losses, Validation};
+
+use super::error::ApplyError;
+use crate::data;
+use crate::settings::Settings;
+use crate::system::terminal::print_status;
+use crate::train::backend::{self, with_backend};
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::plans::Plans;
+
+/// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
+/// errs.
+///
+/// # Errors
+/// [`ApplyError`].
+pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validation, Errors), ApplyError> {
+    let backend = backend::open(&settings.run, &mut print_status)?;
+    let data = data::load(&settings.search(), &print_status)?;
+    let mut plans = Plans::new(&settings.network, settings.training.size)?;
+    with_backend!(backend, |backend| {
+        let mut validator =
+            Validator::new(&mut plans, &data.validation, settings.training.size, settings.training.batch)?;
+        let mut session = plans.session(backend)?;
+        checkpoint::load_weights(&mut session, checkpoint)?;
+        let validation = session.enter(|session| validator.validate(session))?;
+        Ok((validation, validator.errors()))
+    })
+}

@@ -1,0 +1,36 @@
+//! `resconv eval`
+
+use super::weights::{DataFlags, ModelArgs, open};
+use clap::Args;
+use std::path::PathBuf;
+use trainer::apply::eval;
+use trainer::settings::show_default;
+use trainer::system::terminal::print_result;
+
+#[derive(Debug, Args)]
+#[command(mut_args = show_default)]
+pub(super) struct EvalArgs {
+    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Write where the network errs, by pixel and by class, to this JSON file
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
+    /// Images a batch, for batch statistics; a checkpoint of a run has its own
+    #[arg(long, help_heading = "Run")]
+    batch: Option<usize>,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
+    let EvalArgs { checkpoint, model, errors: errors_file, batch, data } = args;
+    let (checkpoint, settings) = open(&checkpoint, &model.into_flags(batch, data))?;
+    let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
+    if let Some(path) = errors_file {
+        errors.write(&path)?;
+    }
+    print_result(&validation.to_string())?;
+    Ok(())
+}

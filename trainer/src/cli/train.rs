@@ -1,0 +1,74 @@
+//! `resconv train`
+
+use clap::Args;
+use std::path::PathBuf;
+use trainer::output::report;
+use trainer::settings::{SettingsFlags, SettingsSource, resolve};
+use trainer::system::ranks::Ranks;
+use trainer::system::terminal::{print_result, print_status};
+use trainer::train::{Resumable, RunContext, RunFolder, Start, plan_text, release_followers, train};
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// TOML file of settings, such as the settings.toml of a run; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A small network and few images: a picture after about a minute on two cores
+    #[arg(long)]
+    quick: bool,
+    /// Go on from the newest good checkpoint in the run folder, with the settings of its run; begin the run if there is
+    /// none yet
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Overwrite what an earlier run left in the run folder
+    #[arg(long)]
+    force: bool,
+    /// Print the network, every step of the training plan with its shapes and memory, and stop
+    #[arg(long)]
+    print_plan: bool,
+    #[command(flatten)]
+    settings: SettingsFlags,
+}
+
+pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
+    let mut sources = vec![SettingsSource::flags(&args.settings)?];
+    if let Some(path) = &args.config {
+        sources.push(SettingsSource::file(path)?);
+    }
+    let chosen = sources.len();
+    if args.quick {
+        sources.push(SettingsSource::quick());
+    }
+    let mut settings = resolve(&sources)?;
+    let mut start = if args.force { Start::Overwrite } else { Start::New };
+    if args.resume {
+        let out = settings.out();
+        let found = RunFolder::new(&out).resume(&print_status)?;
+        let run = match &found {
+            Resumable::FromCheckpoint(resumed) => resumed.checkpoint.run.as_ref().map(|run| &run.settings),
+            Resumable::FromStart(settings) => Some(&**settings),
+            Resumable::Nothing => None,
+        };
+        if let Some(run) = run {
+            sources.insert(chosen, SettingsSource::resumed(run)?);
+        }
+        settings = resolve(&sources)?;
+        settings.run.out = Some(out.clone());
+        start = found.into();
+        if !matches!(start, Start::Resume(_)) {
+            print_status(&format!("no checkpoint in {} yet: the run begins at its beginning", out.display()));
+        }
+    }
+    if args.print_plan {
+        print_result(plan_text(&settings, ranks)?.trim_end())?;
+        release_followers(ranks);
+        return Ok(());
+    }
+    let out = settings.out();
+    let renew = || report::renew(&out);
+    let context = RunContext { on_validation: Some(&renew), sweep: None, ranks: ranks.clone() };
+    let summary = train(&settings, start, context)?;
+    renew();
+    print_status(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
+    Ok(())
+}

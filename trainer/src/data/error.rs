@@ -1,0 +1,63 @@
+//! Why there is no dataset.
+
+use super::fetch::FetchError;
+use super::idx::IdxError;
+use super::known::FoundBy;
+use crate::system::files::FileError;
+use std::path::PathBuf;
+
+/// The dataset is not available.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder that the user named does not hold the dataset.
+    #[error("{found_by}: {} {}", path.display(), no_dataset(missing))]
+    NoDataset {
+        /// How the folder was named.
+        found_by: FoundBy,
+        /// The folder.
+        path: PathBuf,
+        /// The files that it lacks; empty if it is not a folder that can be read.
+        missing: Vec<&'static str>,
+    },
+    /// A file cannot be read, is damaged or is another file.
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    /// A file is intact, but its content is not that of the dataset.
+    #[error(
+        "{}: wrong content: expected SHA-256 {expected} (of the uncompressed file), got {got}; \
+         get the file again, or remove it to have the dataset looked for elsewhere",
+        path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The right digest.
+        expected: &'static str,
+        /// The digest of the file.
+        got: String,
+    },
+    /// The files of an unverified dataset do not belong together.
+    #[error("{}: {images} images and {labels} labels; expected as many of each, and not none", path.display())]
+    Count {
+        /// The images' file.
+        path: PathBuf,
+        /// Number of images.
+        images: u32,
+        /// Number of labels.
+        labels: u32,
+    },
+    /// It is not on this machine, and cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The length of a file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+fn no_dataset(missing: &[&str]) -> String {
+    if missing.is_empty() {
+        return "is not a folder that can be read".to_owned();
+    }
+    let names: Vec<String> = missing.iter().map(|name| format!("{name}[.gz]")).collect();
+    format!("does not hold Fashion-MNIST: {} not found there", names.join(", "))
+}

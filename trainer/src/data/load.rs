@@ -1,0 +1,133 @@
+//! Reading the dataset: the four files of a folder, checked.
+
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::idx::{self, Expected, Idx};
+use super::known::{DatasetFolder, KnownFile};
+use super::locate::Search;
+use std::path::PathBuf;
+
+/// The dataset. Its files have the known checksums, unless [`Search::unverified`] allows others.
+#[derive(Debug)]
+pub(crate) struct FashionMnist {
+    /// The 60,000 images to train with.
+    pub train: Dataset,
+    /// The 10,000 images to validate with.
+    pub validation: Dataset,
+    /// Where it was read from.
+    pub folder: DatasetFolder,
+}
+
+/// Finds the dataset, or fetches it into the user's cache folder, and reads it. `status` gets a line for everything
+/// that is tried.
+///
+/// # Errors
+/// [`DataError`] if it is not found and cannot be fetched, or if one of its files is wrong.
+pub(crate) fn load(search: &Search, status: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
+    let folder = search.locate_or_fetch(status)?;
+    let read = if search.unverified { read_unverified } else { read_known };
+    let [train_images, train_labels, test_images, test_labels] = read_all(&folder, read)?;
+    if search.unverified {
+        let [train, _, test, _] = folder.files().map(|(_, path)| path);
+        check_counts(train, &train_images, &train_labels)?;
+        check_counts(test, &test_images, &test_labels)?;
+    }
+    Ok(FashionMnist {
+        train: Dataset::new(train_images.data, train_labels.data),
+        validation: Dataset::new(test_images.data, test_labels.data),
+        folder,
+    })
+}
+
+type Read = fn(&KnownFile, PathBuf) -> Result<Idx, DataError>;
+
+/// Reads and checks the four files, each on a thread of its own: most of the time goes into unpacking and hashing.
+pub(super) fn read_all(folder: &DatasetFolder, read: Read) -> Result<[Idx; 4], DataError> {
+    std::thread::scope(|scope| {
+        let readers = folder.files().map(|(file, path)| scope.spawn(move || read(file, path)));
+        let mut arrays = Vec::with_capacity(4);
+        for reader in readers {
+            arrays.push(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(arrays.try_into().expect("four files were read"))
+    })
+}
+
+/// Reads `path`, which should be the known file.
+pub(super) fn read_known(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
+    let idx = idx::read(&path, Expected::Exactly(file.dims))?;
+    let got = idx.sha256();
+    if got == file.sha256 { Ok(idx) } else { Err(DataError::Checksum { path, expected: file.sha256, got }) }
+}
+
+/// Reads `path`, which should hold items like those of the known file, in any number.
+fn read_unverified(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
+    Ok(idx::read(&path, Expected::Items(file.dims))?)
+}
+
+fn check_counts(path: PathBuf, images: &Idx, labels: &Idx) -> Result<(), DataError> {
+    let [images, labels] = [images, labels].map(|idx| idx.dims[0]);
+    if images == labels && images > 0 { Ok(()) } else { Err(DataError::Count { path, images, labels }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::check;
+    use crate::data::known::{FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES};
+
+    #[test]
+    fn wrong_content_is_an_error_that_tells_both_sums() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TEST_LABELS.name);
+        std::fs::write(&path, [&[0, 0, 8, 1, 0, 0, 0x27, 0x10][..], &[0; 10_000]].concat()).unwrap();
+        let message = read_known(&TEST_LABELS, path.clone()).unwrap_err().to_string();
+        let expected = format!("{}: wrong content: expected SHA-256 {}", path.display(), TEST_LABELS.sha256);
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(
+            message.contains("got fce4e2f69df0d4b98dc926db9d52e3054ec8f85ec567df277ca4efc90c53a0bc; "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_among_the_four_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in FILES {
+            std::fs::write(folder.path().join(file.name), b"").unwrap();
+        }
+        let search = Search { argument: Some(folder.path().to_owned()), ..Search::default() };
+        let expected = format!("{}: truncated: ", folder.path().join(TRAIN_IMAGES.name).display());
+        for message in
+            [load(&search, &|_| ()).unwrap_err().to_string(), check(&search, &|_| ()).unwrap_err().to_string()]
+        {
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn unverified_files_may_hold_other_images_but_not_nonsense() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &KnownFile, count: u8| {
+            let item: u32 = file.dims[1..].iter().product();
+            let dims = [u32::from(count)].into_iter().chain(file.dims[1..].iter().copied());
+            let header = [0, 0, 8, file.dims.len() as u8].into_iter().chain(dims.flat_map(u32::to_be_bytes));
+            let content: Vec<u8> = header.chain(vec![count; (u32::from(count) * item) as usize]).collect();
+            std::fs::write(folder.path().join(file.name), content).unwrap();
+        };
+        for (file, count) in FILES.into_iter().zip([3, 3, 2, 2]) {
+            write(file, count);
+        }
+        let mut search = Search { argument: Some(folder.path().to_owned()), unverified: true, ..Search::default() };
+        let data = load(&search, &|_| ()).unwrap();
+        assert_eq!((data.train.len(), data.validation.len(), data.validation.image(1)), (3, 2, &[2; 784][..]));
+        search.unverified = false;
+        assert!(load(&search, &|_| ()).unwrap_err().to_string().contains("3 x 28 x 28, expected 60000 x 28 x 28"));
+        search.unverified = true;
+        for (file, count, told) in [(&TEST_LABELS, 1, "2 images and 1 labels"), (&TEST_IMAGES, 0, "0 images and 1")] {
+            write(file, count);
+            let message = load(&search, &|_| ()).unwrap_err().to_string();
+            assert!(message.contains(told) && message.contains(TEST_IMAGES.name), "{message}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Runs that are the same but for their seeds, and how settings differ.
+
+use super::runs::Run;
+use crate::published::{Published, Row};
+use crate::settings::{Settings, value_text};
+use std::collections::BTreeSet;
+use toml::Table;
+
+/// All runs of a report, by their settings.
+#[derive(Debug)]
+pub(super) struct Groups<'a> {
+    /// The best first, those without a result last.
+    pub(super) all: Vec<Group<'a>>,
+    /// The settings that differ between groups, by their names.
+    pub(super) differing: Vec<String>,
+    pub(super) reference: &'a Published,
+}
+
+/// The runs of one setting.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    /// The values that differ from those of other groups, in words.
+    pub(super) label: String,
+    /// Its runs, one a seed.
+    pub(super) runs: Vec<&'a Run>,
+    /// Published results of the network.
+    pub(super) published: Option<&'a Row>,
+}
+
+/// A figure over several seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spread {
+    pub(super) mean: f64,
+    /// Standard deviation, of two or more.
+    pub(super) deviation: Option<f64>,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+impl Spread {
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        let low = values.iter().copied().reduce(f64::min)?;
+        let high = values.iter().copied().reduce(f64::max)?;
+        Some(Spread { mean, deviation, low, high })
+    }
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(runs: &'a [Run], reference: &'a Published) -> Groups<'a> {
+        let mut all: Vec<Group<'a>> = Vec::new();
+        for run in runs {
+            let same = |group: &&mut Group| same_but_for_the_seed(&group.runs[0].settings, &run.settings);
+            match all.iter_mut().find(same) {
+                Some(group) => group.runs.push(run),
+                None => {
+                    let published = reference.of(&run.settings);
+                    all.push(Group { label: String::new(), runs: vec![run], published });
+                }
+            }
+        }
+        let settings: Vec<&Settings> = all.iter().map(|group| &group.runs[0].settings).collect();
+        let differing = differing(&settings);
+        for group in &mut all {
+            group.label = label(&differing, group.runs[0]);
+        }
+        // By the loss that published ones are compared with.
+        all.sort_by(|a, b| {
+            let key = |group: &Group| group.batch().map_or(f64::INFINITY, |loss| loss.mean);
+            key(a).total_cmp(&key(b))
+        });
+        Groups { all, differing, reference }
+    }
+
+    /// All runs, those of the best group first.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (&Group<'a>, &'a Run)> {
+        self.all.iter().flat_map(|group| group.runs.iter().map(move |run| (group, *run)))
+    }
+
+    /// The worst group that has a result, and the best one; the same if there is only one.
+    pub(super) fn extremes(&self) -> Option<(&Group<'a>, &Group<'a>)> {
+        let mut with_result = self.all.iter().filter(|group| group.batch().is_some());
+        let best = with_result.next()?;
+        Some((with_result.next_back().unwrap_or(best), best))
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn settings(&self) -> &Settings {
+        &self.runs[0].settings
+    }
+
+    /// The name of a run among those of the report.
+    pub(super) fn label_of(&self, run: &Run) -> String {
+        if self.runs.len() == 1 {
+            self.label.clone()
+        } else {
+            format!("{}, seed {}", self.label, run.settings.training.seed)
+        }
+    }
+
+    /// Validation loss with running statistics.
+    pub(super) fn running(&self) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| run.validation()).map(|[_, running, _]| running))
+    }
+
+    /// Validation loss with batch statistics.
+    pub(super) fn batch(&self) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| run.validation()).map(|[_, _, batch]| batch))
+    }
+
+    /// Minutes of training.
+    pub(super) fn minutes(&self) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| Some(run.summary.as_ref()?.minutes)))
+    }
+}
+
+/// A run's settings in their sections, without what changes no number that counts.
+fn numbers(settings: &Settings) -> Table {
+    let mut table = Table::try_from(settings).unwrap_or_default();
+    if let Some(training) = table.get_mut("training").and_then(toml::Value::as_table_mut) {
+        training.remove("seed");
+    }
+    // All that a run's own section may change is the last digits, but for one.
+    if let Some(run) = table.get_mut("run").and_then(toml::Value::as_table_mut) {
+        run.retain(|key, _| key == "tf32");
+    }
+    table.remove("preset");
+    table
+}
+
+fn same_but_for_the_seed(a: &Settings, b: &Settings) -> bool {
+    numbers(a) == numbers(b)
+}
+
+fn differing(settings: &[&Settings]) -> Vec<String> {
+    let tables: Vec<Table> = settings.iter().map(|settings| numbers(settings)).collect();
+    let keys: BTreeSet<String> = tables
+        .iter()
+        .flat_map(|table| table.values().filter_map(toml::Value::as_table))
+        .flat_map(|section| section.keys().cloned())
+        .collect();
+    let values = |key: &str| settings.iter().map(|settings| settings.shown(key)).collect::<BTreeSet<String>>();
+    keys.into_iter().filter(|key| values(key).len() > 1).collect()
+}
+
+fn label(differing: &[String], run: &Run) -> String {
+    let part = |key: &String| {
+        let value = run.settings.value(key).map_or_else(|| "none".to_owned(), |value| value_text(&value));
+        match key.as_str() {
+            "layers" if value == "1" => "1 layer".to_owned(),
+            "layers" | "channels" => format!("{value} {key}"),
+            "activation" => value,
+            _ => format!("{} {value}", key.replace('_', " ")),
+        }
+    };
+    match differing {
+        [] => run.name.clone(),
+        _ => differing.iter().map(part).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_over_what_is_finite() {
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([f64::NAN, 2.0]), Some(Spread { mean: 2.0, deviation: None, low: 2.0, high: 2.0 }));
+        let spread = Spread::of([1.0, 3.0]).unwrap();
+        assert_eq!((spread.mean, spread.deviation, spread.low, spread.high), (2.0, Some(2f64.sqrt()), 1.0, 3.0));
+    }
+
+    #[test]
+    fn settings_that_differ_are_told_and_seeds_are_not() {
+        let settings = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings
+        };
+        let (a, b) = (settings(|s| s.training.seed = 1), settings(|s| s.run.threads = 2));
+        let c = settings(|s| (s.network.layers, s.network.activation) = (3, engine::Activation::Relu.into()));
+        assert!(same_but_for_the_seed(&a, &b) && !same_but_for_the_seed(&a, &c));
+        assert_eq!(differing(&[&a, &b, &c]), ["activation", "layers"]);
+        assert_eq!(differing(&[&a, &b]), [""; 0]);
+        let d = settings(|s| s.run.tf32 = true);
+        assert!(!same_but_for_the_seed(&a, &d));
+        assert_eq!(differing(&[&a, &d]), ["tf32"]);
+    }
+}

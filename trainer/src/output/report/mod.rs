@@ -1,0 +1,148 @@
+//! Reports: what a run, or many, came to, as one HTML file that needs nothing else; and its table and plots as files.
+//!
+//! | module | what it answers |
+//! | --- | --- |
+//! | `runs` | what the folders of runs hold |
+//! | `groups` | which runs are the same but for their seeds, and how settings differ |
+//! | `table` | the table, in every form |
+//! | `chart` | a plot as SVG |
+//! | `charts` | which plots there are |
+//! | `maps` | pictures of errors |
+//! | `page` | the HTML file |
+//!
+//! A report is made of the folders alone, so it can be renewed at any time, also while a run goes on.
+
+mod chart;
+mod charts;
+mod groups;
+mod maps;
+mod page;
+mod runs;
+mod table;
+
+use crate::published::{Published, PublishedError};
+use crate::settings::SettingsError;
+use crate::sweep::State;
+use crate::system::files::{self, FileError};
+use crate::system::terminal;
+use groups::Groups;
+use runs::Run;
+use std::path::{Path, PathBuf};
+use table::Table;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A run's settings cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The published results cannot be read.
+    #[error(transparent)]
+    Published(#[from] PublishedError),
+    /// The folder has no run in it.
+    #[error("{}: no run: it has no settings.toml", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Several folders need a place for what is told of them all.
+    #[error("where should the report of {folders} folders be written? say it with --out")]
+    NoPlace {
+        /// How many there are.
+        folders: usize,
+    },
+}
+
+/// What a report is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The folders of runs, and of sweeps.
+    pub folders: Vec<PathBuf>,
+    /// Where to write it; absent: in the folder, if there is one.
+    pub out: Option<PathBuf>,
+    /// Its heading; absent: the sweep's, or the folder's name.
+    pub title: Option<String>,
+    /// A file of published results; absent: the sweep's.
+    pub reference: Option<PathBuf>,
+}
+
+/// Writes `report.html`, `table.md`, `table.csv` and the plots as SVG files. Returns the path of the first.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
+    let Request { folders, out, title, reference } = request;
+    let out = match (out, &folders[..]) {
+        (Some(out), _) => out,
+        (None, [folder]) => folder,
+        _ => return Err(ReportError::NoPlace { folders: folders.len() }),
+    };
+    let mut content = Content::default();
+    for folder in folders {
+        content.add(folder)?;
+    }
+    if let Some(path) = reference {
+        content.reference = Published::read(path)?;
+    }
+    if let Some(title) = title {
+        content.title.clone_from(title);
+    }
+    files::create_folder(out)?;
+    content.write(out)
+}
+
+/// Renews the report of a run's or a sweep's folder. A report that cannot be written stops no run, so the reason is only told.
+pub fn renew(folder: &Path) {
+    let request = Request { folders: vec![folder.to_owned()], ..Request::default() };
+    if let Err(error) = write(&request) {
+        terminal::print_status(&format!("no report: {error}"));
+    }
+}
+
+/// All that a report is made of.
+#[derive(Default)]
+struct Content {
+    title: String,
+    runs: Vec<Run>,
+    reference: Published,
+}
+
+impl Content {
+    /// Adds the run, or the sweep, in a folder.
+    fn add(&mut self, folder: &Path) -> Result<(), ReportError> {
+        if State::path(folder).exists() {
+            let state = State::read(folder)?;
+            for entry in &state.runs {
+                if let Some(run) = Run::of_sweep(folder, entry)? {
+                    self.runs.push(run);
+                }
+            }
+            self.title = state.title;
+            if State::published(folder).exists() {
+                self.reference = Published::read(&State::published(folder))?;
+            }
+            return Ok(());
+        }
+        let run = Run::read(folder)?.ok_or_else(|| ReportError::NoRun { path: folder.to_owned() })?;
+        self.title.clone_from(&run.name);
+        self.runs.push(run);
+        Ok(())
+    }
+
+    fn write(&self, out: &Path) -> Result<PathBuf, ReportError> {
+        let groups = Groups::new(&self.runs, &self.reference);
+        let table = Table::new(&groups);
+        let charts = charts::all(&groups);
+        files::write_bytes(&out.join("table.md"), table.markdown().as_bytes())?;
+        files::write_bytes(&out.join("table.csv"), table.csv().as_bytes())?;
+        for plot in &charts {
+            files::write_bytes(&out.join(format!("{}.svg", plot.id)), plot.file().as_bytes())?;
+        }
+        let path = out.join("report.html");
+        files::write_bytes(&path, page::html(&self.title, &groups, &table, &charts).as_bytes())?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,356 @@
+//! The HTML file: everything is in it, and everything but sorting, switching and hovering works without scripts.
+
+use super::chart::{Chart, Size, escape, ramp};
+use super::groups::{Group, Groups};
+use super::maps;
+use super::runs::Run;
+use super::table::{Column, Table};
+use crate::apply::eval::Errors;
+use crate::output::summary::Summary;
+use crate::settings::value_text;
+use crate::sweep::Status;
+use crate::system::machine::Machine;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use indicatif::HumanCount;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use toml::Table as Toml;
+
+/// What the page may do, checked by the browser: nothing is loaded from anywhere.
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+
+/// Images that the published results are after.
+const PUBLISHED_SAMPLES: u64 = 180_000;
+
+/// The column that the table is sorted by at first.
+const MAIN: &str = "validation_loss";
+
+/// More lines than this can be switched all at once.
+const MANY: usize = 4;
+
+/// The page.
+pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart]) -> String {
+    let title = escape(title);
+    let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace("</", "<\\/");
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
+         <header><h1>{title}</h1>\n{}</header>\n<main>\n",
+        include_str!("page.css"),
+        lead(groups)
+    );
+    page += &results(table, groups);
+    for (i, chart) in charts.iter().enumerate() {
+        match i {
+            0 => {
+                let _ = writeln!(page, "<section id=\"{0}\"><h2>{1}</h2>", chart.id, escape(&chart.title));
+                page += &figure(chart, Size::WIDE);
+                page += "</section>\n";
+            }
+            _ => {
+                let first = if i == 1 { "<section id=\"plots\"><div class=\"grid\">\n" } else { "" };
+                let last = if i + 1 == charts.len() { "</div></section>\n" } else { "" };
+                let _ = write!(
+                    page,
+                    "{first}<div><h2>{}</h2>\n{}</div>\n{last}",
+                    escape(&chart.title),
+                    figure(chart, Size::SMALL)
+                );
+            }
+        }
+    }
+    page += &pictures(groups);
+    page += &errors(groups);
+    page += &parts(groups);
+    page += &settings(groups);
+    let _ = write!(
+        page,
+        "</main>\n<footer>Made by resconv {}. The same table is in table.md and table.csv, the plots are SVG files beside this one.</footer>\n\
+         <div id=\"tip\" role=\"status\" hidden></div>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{}</script>\n</body>\n</html>\n",
+        env!("CARGO_PKG_VERSION"),
+        include_str!("page.js")
+    );
+    page
+}
+
+/// What is to be known first.
+fn lead(groups: &Groups<'_>) -> String {
+    let mut lines = Vec::new();
+    if let Some((worst, best)) = groups.extremes() {
+        let told = |group: &Group<'_>| {
+            let loss = group.batch().map_or(f64::NAN, |loss| loss.mean);
+            let published =
+                group.published.map_or(String::new(), |row| format!(" (published: {:.4})", row.validation_loss));
+            format!("<strong>{}</strong> with {loss:.4}{published}", escape(&group.label))
+        };
+        lines.push(match groups.all.len() {
+            1 => format!("<p class=\"lead\">Validation loss: {}.</p>", told(best)),
+            _ => format!("<p class=\"lead\">Lowest validation loss: {}; highest: {}.</p>", told(best), told(worst)),
+        });
+    } else {
+        lines.push("<p class=\"lead\">No run has been validated yet.</p>".to_owned());
+    }
+    let count = groups.runs().count();
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, run) in groups.runs() {
+        let state = match run.status {
+            Status::Done => continue,
+            Status::Failed => "failed",
+            Status::Running => "running or killed",
+            Status::Stopped => "stopped",
+            Status::Pending => "not begun",
+        };
+        *states.entry(state).or_default() += 1;
+    }
+    if !states.is_empty() {
+        let told: Vec<String> = states.iter().map(|(state, runs)| format!("{runs} {state}")).collect();
+        lines.push(format!("<p>Of {count} runs that have begun: {}.</p>", told.join(", ")));
+    }
+    let failed = groups.runs().filter_map(|(group, run)| Some((group.label_of(run), run.error.as_ref()?)));
+    let failed: Vec<String> = failed
+        .map(|(label, error)| format!("<li class=\"failed\">{}: {}</li>", escape(&label), escape(error)))
+        .collect();
+    if !failed.is_empty() {
+        lines.push(format!("<ul>{}</ul>", failed.concat()));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn results(table: &Table, groups: &Groups<'_>) -> String {
+    let mut html = "<section id=\"results\"><h2>Results</h2>\n<div class=\"scroll\"><table>\n<thead><tr>".to_owned();
+    for column in &table.columns {
+        let class = class(table, column);
+        let sorted = if column.name == MAIN { " aria-sort=\"ascending\"" } else { "" };
+        let _ = write!(
+            html,
+            "<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{}</button></th>",
+            escape(&column.title)
+        );
+    }
+    html += "</tr></thead>\n<tbody>\n";
+    for row in &table.rows {
+        html += "<tr>";
+        for (cell, column) in row.iter().zip(&table.columns) {
+            let class = class(table, column);
+            let _ = write!(
+                html,
+                "<td class=\"{class}\" data-value=\"{}\">{}</td>",
+                escape(&cell.value),
+                escape(&cell.text)
+            );
+        }
+        html += "</tr>\n";
+    }
+    html += "</tbody></table></div>\n<p class=\"note\">Mean absolute error over the validation images. \
+             “Validation loss” is with batch statistics, and random slopes if there are any (rrelu), as the published ones are; \
+             a network is used with running statistics, and without chance.";
+    if groups.all.iter().any(|group| group.published.is_some()) {
+        let samples: BTreeSet<u64> = groups.runs().map(|(_, run)| run.settings.training.samples).collect();
+        if samples.iter().any(|samples| *samples != PUBLISHED_SAMPLES) {
+            let seen: Vec<String> = samples.iter().map(|samples| HumanCount(*samples).to_string()).collect();
+            let _ = write!(
+                html,
+                " Published losses are after {} training images, ours after {}.",
+                HumanCount(PUBLISHED_SAMPLES),
+                seen.join(" or ")
+            );
+        }
+    }
+    html + "</p></section>\n"
+}
+
+/// How the cells of a column look: words or numbers, the main result, and a setting that all rows share, which phones leave out.
+fn class(table: &Table, column: &Column) -> String {
+    let at = table.columns.iter().position(|other| other.name == column.name).unwrap_or_default();
+    let values = || table.rows.iter().map(|row| row[at].value.as_str());
+    let shared = column.is_setting && table.rows.len() > 1 && values().all(|value| Some(value) == values().next());
+    let classes = [("words", !column.is_number), ("main", column.name == MAIN), ("shared", shared)];
+    classes.iter().filter(|(_, holds)| *holds).map(|(class, _)| *class).collect::<Vec<_>>().join(" ")
+}
+
+/// A plot, drawn for both kinds of screens, with its keys.
+fn figure(chart: &Chart, size: Size) -> String {
+    let mut html = format!("<figure>\n{}{}", chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
+    html += "<div class=\"keys\">";
+    for (i, series) in chart.series.iter().enumerate() {
+        let _ = write!(
+            html,
+            "<button type=\"button\" class=\"key\" data-plot=\"{}\" data-series=\"{i}\" aria-pressed=\"true\" style=\"{}\">{}</button>",
+            chart.id,
+            series.color.style(),
+            escape(&series.name)
+        );
+    }
+    if chart.series.len() > MANY {
+        let _ =
+            write!(html, "<button type=\"button\" class=\"key all\" data-plot=\"{}\">all / none</button>", chart.id);
+    }
+    let _ = write!(html, "</div>\n<figcaption>{}</figcaption></figure>\n", escape(&chart.note));
+    html
+}
+
+/// Two places for what `has` gives of runs, the worst and the best at first, and all others on demand. Empty if no run has any.
+fn compared(groups: &Groups<'_>, kind: &str, has: &dyn Fn(&Group<'_>, &Run) -> Option<String>) -> String {
+    let runs: Vec<(String, String)> = groups
+        .runs()
+        .filter(|(_, run)| run.validation().is_some())
+        .filter_map(|(group, run)| Some((group.label_of(run), has(group, run)?)))
+        .collect();
+    let Some(((best, content), rest)) = runs.split_first() else { return String::new() };
+    let last = runs.len() - 1;
+    let Some((worst, worst_content)) = rest.last() else {
+        return format!("<figure><div class=\"caption\">{}</div>{content}</figure>\n", escape(best));
+    };
+    let mut html = "<div class=\"pair\">\n".to_owned();
+    for (side, chosen, label, content) in
+        [("highest loss", last, worst, worst_content), ("lowest loss", 0, best, content)]
+    {
+        let place = format!("{kind}-place-{chosen}");
+        let option = |(i, (label, _)): (usize, &(String, String))| {
+            let selected = if i == chosen { " selected" } else { "" };
+            format!("<option value=\"{i}\"{selected}>{}</option>", escape(label))
+        };
+        let options: String = runs.iter().enumerate().map(option).collect();
+        let _ = write!(
+            html,
+            "<figure><div class=\"caption\"><select data-shows=\"{kind}\" data-place=\"{place}\" aria-label=\"network\">{options}</select> \
+             <span class=\"note\">{side}: {}</span></div>\n<div id=\"{place}\">{content}</div></figure>\n",
+            escape(label)
+        );
+    }
+    let _ = write!(html, "</div>\n<details><summary>All {}</summary><div class=\"gallery\">\n", runs.len());
+    for (i, (label, content)) in runs.iter().enumerate() {
+        let _ = writeln!(
+            html,
+            "<figure><div class=\"caption\">{}</div><div id=\"{kind}-{i}\">{content}</div></figure>",
+            escape(label)
+        );
+    }
+    html + "</div></details>\n"
+}
+
+fn data_url(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", STANDARD.encode(png))
+}
+
+fn pictures(groups: &Groups<'_>) -> String {
+    let content = compared(groups, "pictures", &|group, run| {
+        let picture = run.picture.as_ref()?;
+        let label = escape(&group.label_of(run));
+        Some(format!("<img class=\"wide\" alt=\"Reconstructions: {label}\" src=\"{}\">", data_url(picture)))
+    });
+    if content.is_empty() {
+        return content;
+    }
+    format!(
+        "<section id=\"pictures\"><h2>What the networks restore</h2>\n\
+         <p class=\"note\">The first validation images: in odd rows what the network sees, in even rows what it makes of it.</p>\n{content}</section>\n"
+    )
+}
+
+fn errors(groups: &Groups<'_>) -> String {
+    let limit = maps::limit(groups.runs().map(|(_, run)| run));
+    let content = compared(groups, "maps", &|group, run| {
+        let Errors { size, halves, .. } = run.errors.as_ref()?;
+        let label = escape(&group.label_of(run));
+        let map = |half: &crate::apply::eval::HalfErrors| {
+            let url = data_url(&maps::png(&half.pixels, *size, limit));
+            let missing = escape(&half.missing);
+            format!("<div><img alt=\"{label}, {missing} half missing\" src=\"{url}\"><span>{missing}</span></div>")
+        };
+        Some(format!("<div class=\"maps\">{}</div>", halves.iter().map(map).collect::<String>()))
+    });
+    if content.is_empty() {
+        return content;
+    }
+    let stops: Vec<String> =
+        (0..=8).map(|i| ramp(f64::from(i) / 8.0)).map(|[r, g, b]| format!("rgb({r},{g},{b})")).collect();
+    format!(
+        "<section id=\"errors\"><h2>Where in the image the error lies</h2>\n\
+         <p class=\"note\">Mean absolute error of each pixel, for each missing half, with running statistics; one scale for all.</p>\n\
+         <div class=\"scale\">0<i style=\"background:linear-gradient(90deg,{})\"></i>{limit:.2} and more</div>\n{content}</section>\n",
+        stops.join(",")
+    )
+}
+
+/// The loss for each missing half and each class.
+fn parts(groups: &Groups<'_>) -> String {
+    let mut rows: Vec<(String, Vec<f64>)> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    for (group, run) in groups.runs() {
+        let Some(errors) = &run.errors else { continue };
+        let halves = errors.halves.iter().map(|half| half.pixels.iter().sum::<f64>() / half.pixels.len() as f64);
+        let losses = halves.chain(errors.classes.iter().map(|class| class.loss)).collect();
+        names = errors.halves.iter().map(|half| format!("{} missing", half.missing)).collect();
+        names.extend(errors.classes.iter().map(|class| class.class.clone()));
+        rows.push((group.label_of(run), losses));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let all = || rows.iter().flat_map(|(_, losses)| losses.iter().copied());
+    let (low, high) = all().fold((f64::INFINITY, 0f64), |(low, high), loss| (low.min(loss), high.max(loss)));
+    let mut html = "<section id=\"parts\"><h2>By missing half and by class</h2>\n\
+                    <p class=\"note\">Validation loss with running statistics; the darker, the higher.</p>\n\
+                    <div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"words\" scope=\"col\"><span>network</span></th>"
+        .to_owned();
+    for name in &names {
+        let _ = write!(html, "<th scope=\"col\"><span>{}</span></th>", escape(name));
+    }
+    html += "</tr></thead>\n<tbody>\n";
+    for (label, losses) in &rows {
+        let _ = write!(html, "<tr><td class=\"words\">{}</td>", escape(label));
+        for loss in losses {
+            let value = (loss - low) / (high - low).max(1e-9);
+            let _ = write!(html, "<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>");
+        }
+        html += "</tr>\n";
+    }
+    html + "</tbody></table></div></section>\n"
+}
+
+/// The settings that all runs have in common, and the machines.
+fn settings(groups: &Groups<'_>) -> String {
+    let mut html = "<section id=\"settings\"><h2>Settings and machine</h2>\n<dl>".to_owned();
+    let mut item = |name: &str, value: &str| {
+        let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+    };
+    if let Some(group) = groups.all.first() {
+        item("preset", &group.settings().preset.to_string());
+        let table = Toml::try_from(group.settings()).unwrap_or_default();
+        let sections = ["network", "training"].into_iter().filter_map(|section| table.get(section)?.as_table());
+        for (key, value) in sections.flatten() {
+            let value = match groups.differing.contains(key) || key == "seed" {
+                true => {
+                    let values: BTreeSet<String> = groups.runs().map(|(_, run)| run.settings.shown(key)).collect();
+                    if values.len() > 1 { "see the table".to_owned() } else { values.into_iter().collect() }
+                }
+                false => value_text(value),
+            };
+            item(&key.replace('_', " "), &value);
+        }
+    }
+    html += "</dl>\n";
+    let machines: BTreeSet<String> = groups.runs().filter_map(|(_, run)| run.summary.as_ref()).map(machine).collect();
+    if !machines.is_empty() {
+        let items: String = machines.iter().map(|machine| format!("<li>{}</li>", escape(machine))).collect();
+        let _ = writeln!(html, "<h2 style=\"margin-top:16px\">Computed on</h2><ul>{items}</ul>");
+    }
+    html + "</section>\n"
+}
+
+fn machine(summary: &Summary) -> String {
+    let Summary { device, threads, ranks, machine, .. } = summary;
+    let ranks = if *ranks > 1 { format!(" on each of {ranks} ranks") } else { String::new() };
+    let told = format!("{device}, threads: {threads}{ranks}");
+    match machine {
+        Some(Machine { processor, cores, system, version }) => {
+            let processor = processor.as_deref().unwrap_or("unknown processor");
+            format!("{processor}, threads of the machine: {cores}, {system}; {told}; resconv {version}")
+        }
+        None => told,
+    }
+}

@@ -1,0 +1,98 @@
+//! What the folder of a run holds.
+
+use super::ReportError;
+use crate::apply::eval::Errors;
+use crate::output::summary::Summary;
+use crate::settings::Settings;
+use crate::sweep::{RunEntry, Status};
+use crate::system::files;
+use crate::train::{RunFolder, log};
+use model::ResConv;
+use std::path::Path;
+
+/// Longest tables and pictures that are read, in bytes.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A run, as far as it has come.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) name: String,
+    pub(super) settings: Settings,
+    pub(super) parameters: usize,
+    pub(super) status: Status,
+    /// Why it failed.
+    pub(super) error: Option<String>,
+    /// Images seen, and the loss, of every step.
+    pub(super) training: Vec<(f64, f64)>,
+    /// Images seen, and the losses with running and with batch statistics, of every validation.
+    pub(super) validations: Vec<[f64; 3]>,
+    /// What it ended with.
+    pub(super) summary: Option<Summary>,
+    pub(super) errors: Option<Errors>,
+    /// The PNG file of its reconstructions.
+    pub(super) picture: Option<Vec<u8>>,
+}
+
+impl Run {
+    /// The run in a folder; nothing if it has no settings.
+    ///
+    /// # Errors
+    /// If a file of it cannot be read, or is damaged.
+    pub(super) fn read(path: &Path) -> Result<Option<Run>, ReportError> {
+        let folder = RunFolder::new(path);
+        if !folder.settings().exists() {
+            return Ok(None);
+        }
+        let settings = Settings::read(&folder.settings())?;
+        let rows = |path: &Path| -> Result<Vec<[f64; 4]>, ReportError> {
+            if !path.exists() {
+                return Ok(Vec::new());
+            }
+            let mut text = files::read_text(path, MAX_BYTES)?;
+            // A run that goes on may be in the middle of a row.
+            text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+            Ok(log::parse(path, &text)?)
+        };
+        let summary = match folder.summary().exists() {
+            true => Some(Summary::read(&folder.summary())?),
+            false => None,
+        };
+        let errors = folder.errors().exists().then(|| Errors::read(&folder.errors())).transpose()?;
+        let picture = folder.picture().exists().then(|| files::read_bytes(&folder.picture(), MAX_BYTES)).transpose()?;
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
+        let parameters = ResConv::new(settings.network.clone()).map_or(0, |network| network.parameter_count());
+        Ok(Some(Run {
+            name,
+            settings,
+            parameters,
+            status: if summary.is_some() { Status::Done } else { Status::Running },
+            error: None,
+            training: rows(&folder.metrics())?.into_iter().map(|[_, samples, _, loss]| (samples, loss)).collect(),
+            validations: rows(&folder.validation())?.into_iter().map(|[_, a, b, c]| [a, b, c]).collect(),
+            summary,
+            errors,
+            picture,
+        }))
+    }
+
+    /// A run of the sweep in a folder; nothing if it has not come to its settings.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn of_sweep(folder: &Path, entry: &RunEntry) -> Result<Option<Run>, ReportError> {
+        let run = Run::read(&folder.join(&entry.name))?;
+        Ok(run.map(|run| Run { status: entry.status, error: entry.error.clone(), ..run }))
+    }
+
+    /// The last validation: images seen, and the losses with running and with batch statistics.
+    pub(super) fn validation(&self) -> Option<[f64; 3]> {
+        let finite = |row: &&[f64; 3]| row.iter().all(|value| value.is_finite());
+        match &self.summary {
+            Some(summary) => {
+                let row = [summary.samples as f64, summary.validation.running.all, summary.validation.batch.all];
+                Some(row).filter(|row| finite(&row))
+            }
+            None => self.validations.iter().rev().find(finite).copied(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The table of a report: a row for each setting, in every form.
+
+use super::groups::{Group, Groups, Spread};
+use crate::sweep::Status;
+use indicatif::HumanCount;
+use std::fmt::Write;
+
+/// A table whose rows are sorted by loss.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    /// Its heading.
+    pub(super) title: String,
+    /// Its heading in CSV files.
+    pub(super) name: String,
+    pub(super) is_number: bool,
+    /// Whether it is a setting of the study's table.
+    pub(super) is_setting: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cell {
+    /// What is shown.
+    pub(super) text: String,
+    /// What sorts it, and stands in CSV files.
+    pub(super) value: String,
+}
+
+/// The study's columns of settings: their names, and its headings.
+const SETTINGS: [(&str, &str); 6] = [
+    ("layers", "layers"),
+    ("kernel_size", "ks"),
+    ("channels", "ch"),
+    ("stride", "stride"),
+    ("padding", "pad"),
+    ("activation", "act"),
+];
+
+type Read<'g> = Box<dyn Fn(&Group<'_>) -> Cell + 'g>;
+
+impl Table {
+    pub(super) fn new<'g>(groups: &'g Groups<'_>) -> Table {
+        let mut columns: Vec<(Column, Read<'g>)> = Vec::new();
+        let mut column = |title: &str, name: &str, is_number: bool, read: Read<'g>| {
+            let is_setting = SETTINGS.iter().any(|(key, _)| *key == name);
+            columns.push((Column { title: title.to_owned(), name: name.to_owned(), is_number, is_setting }, read));
+        };
+        for (key, title) in SETTINGS {
+            column(title, key, key != "activation", Box::new(move |group| Cell::text(group.settings().shown(key))));
+        }
+        for key in groups.differing.iter().filter(|key| SETTINGS.iter().all(|(known, _)| known != key)) {
+            let is_number = groups.all.iter().all(|group| group.settings().shown(key).parse::<f64>().is_ok());
+            let read = move |group: &Group| Cell::text(group.settings().shown(key));
+            column(&key.replace('_', " "), key, is_number, Box::new(read));
+        }
+        let any = |has: fn(&Group) -> bool| groups.all.iter().any(has);
+        if any(|group| group.runs.len() > 1) {
+            let seeds = |group: &Group| Cell::text(group.runs.iter().filter(|run| run.validation().is_some()).count());
+            column("seeds", "seeds", true, Box::new(seeds));
+        }
+        column("validation loss", "validation_loss", true, Box::new(|group| Cell::spread(group.batch(), 5)));
+        if any(|group| group.batch().is_some_and(|loss| loss.deviation.is_some())) {
+            let deviation = |group: &Group| Cell::number(group.batch().and_then(|loss| loss.deviation), 5);
+            column("± std.", "validation_loss_deviation", true, Box::new(deviation));
+        }
+        let published = any(|group| group.published.is_some());
+        if published {
+            let loss = |group: &Group| group.published.map(|row| row.validation_loss);
+            column("published loss", "published_loss", true, Box::new(move |group| Cell::number(loss(group), 5)));
+            let difference = move |group: &Group| {
+                let difference = group.batch().and_then(|ours| Some(ours.mean - loss(group)?));
+                let Cell { text, value } = Cell::number(difference, 5);
+                Cell { text: if difference > Some(0.0) { format!("+{text}") } else { text.replace('-', "−") }, value }
+            };
+            column("difference", "difference", true, Box::new(difference));
+        }
+        column("loss, running statistics", "running_loss", true, Box::new(|group| Cell::spread(group.running(), 5)));
+        let parameters = |group: &Group| {
+            let parameters = group.runs[0].parameters;
+            Cell { text: HumanCount(parameters as u64).to_string(), value: parameters.to_string() }
+        };
+        column("model params", "parameters", true, Box::new(parameters));
+        column("train time (min)", "train_minutes", true, Box::new(|group| Cell::spread(group.minutes(), 2)));
+        if published {
+            let minutes = |group: &Group| Cell::number(group.published.map(|row| row.minutes), 2);
+            column("published time (min)", "published_minutes", true, Box::new(minutes));
+        }
+        let images = |group: &Group| {
+            Cell::number(group.runs.iter().find_map(|run| Some(run.summary.as_ref()?.images_per_second)), 0)
+        };
+        column("images/s", "images_per_second", true, Box::new(images));
+        if groups.runs().any(|(_, run)| run.status != Status::Done) {
+            column("state", "state", false, Box::new(|group| Cell::text(state(group))));
+        }
+        let rows = groups.all.iter().map(|group| columns.iter().map(|(_, read)| read(group)).collect()).collect();
+        Table { rows, columns: columns.into_iter().map(|(column, _)| column).collect() }
+    }
+
+    /// As GitHub's Markdown has it.
+    pub(super) fn markdown(&self) -> String {
+        let cells = |row: &mut dyn Iterator<Item = &str>| {
+            let escaped: Vec<String> = row.map(|cell| cell.replace('|', "\\|")).collect();
+            format!("| {} |\n", escaped.join(" | "))
+        };
+        let mut text = cells(&mut self.columns.iter().map(|column| column.title.as_str()));
+        text += &cells(&mut self.columns.iter().map(|column| if column.is_number { "---:" } else { ":---" }));
+        for row in &self.rows {
+            text += &cells(&mut row.iter().map(|cell| cell.text.as_str()));
+        }
+        text
+    }
+
+    /// With all digits.
+    pub(super) fn csv(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        let mut text = names.join(",") + "\n";
+        for row in &self.rows {
+            let quoted = |cell: &Cell| match cell.value.contains([',', '"', '\n']) {
+                true => format!("\"{}\"", cell.value.replace('"', "\"\"")),
+                false => cell.value.clone(),
+            };
+            let _ = writeln!(text, "{}", row.iter().map(quoted).collect::<Vec<_>>().join(","));
+        }
+        text
+    }
+}
+
+impl Cell {
+    fn text(text: impl ToString) -> Cell {
+        let text = text.to_string();
+        Cell { value: text.clone(), text }
+    }
+
+    fn number(value: Option<f64>, digits: usize) -> Cell {
+        value.map_or_else(Cell::default, |value| Cell { text: format!("{value:.digits$}"), value: value.to_string() })
+    }
+
+    fn spread(value: Option<Spread>, digits: usize) -> Cell {
+        Cell::number(value.map(|spread| spread.mean), digits)
+    }
+}
+
+/// How the runs of a group stand that are not done.
+fn state(group: &Group<'_>) -> String {
+    let told = |run: &&super::runs::Run| {
+        let samples = run.validation().map_or(0.0, |[samples, ..]| samples);
+        let seen = HumanCount(samples as u64);
+        match run.status {
+            Status::Done => None,
+            Status::Pending => Some("not begun".to_owned()),
+            Status::Running => Some(format!("runs; validated after {seen} images")),
+            Status::Stopped => Some(format!("stopped; validated after {seen} images")),
+            Status::Failed => Some("failed".to_owned()),
+        }
+    };
+    group.runs.iter().find_map(told).unwrap_or_else(|| "done".to_owned())
+}

@@ -1,0 +1,96 @@
+//! What a run ends with: its result, its cost, and the study's figures beside them.
+
+use crate::apply::eval::Validation;
+use crate::published::Study;
+use crate::system::files::{self, FileError};
+use crate::system::machine::Machine;
+use engine::mib;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::Path;
+
+/// Longest summary that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A run in numbers. Written as `summary.json`, and printed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// Layers of the encoder.
+    pub layers: usize,
+    /// Trained parameters.
+    pub parameters: usize,
+    /// Steps.
+    pub steps: u64,
+    /// Training images.
+    pub samples: u64,
+    /// Steps among them that changed nothing, because a loss or gradient was not finite.
+    #[serde(default)]
+    pub skipped_steps: u64,
+    /// Mean loss of the last 100 training steps.
+    pub training_loss: f64,
+    /// Validation losses.
+    pub validation: Validation,
+    /// Minutes that the training steps took, those before a `--resume` included.
+    pub minutes: f64,
+    /// Training images a second.
+    pub images_per_second: f64,
+    /// Most memory that this process had resident, in bytes; absent where the system does not tell.
+    pub peak_resident_bytes: Option<u64>,
+    /// Memory that the plans take, all together, in bytes.
+    pub planned_bytes: usize,
+    /// The backend: `cpu-avx2`.
+    pub device: String,
+    /// Its threads, of each rank.
+    pub threads: usize,
+    /// Processes that computed together.
+    #[serde(default = "one")]
+    pub ranks: usize,
+    /// What the backend ran on.
+    #[serde(default)]
+    pub machine: Option<Machine>,
+    /// The study's figures for this network, if it has any.
+    pub study: Option<Study>,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Summary {
+    /// Reads the `summary.json` of a run.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be read, or is damaged.
+    pub fn read(path: &Path) -> Result<Summary, FileError> {
+        files::read_json(path, MAX_BYTES)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { parameters, steps, samples, minutes, images_per_second, device, threads, .. } = self;
+        writeln!(f, "{:<28}{samples} images in {steps} steps", "trained")?;
+        if self.skipped_steps > 0 {
+            writeln!(f, "{:<28}{} steps: a loss or gradient was not finite", "skipped", self.skipped_steps)?;
+        }
+        writeln!(f, "{:<28}{:.5}", "training loss", self.training_loss)?;
+        writeln!(f, "{:<28}{:.5}", "validation, running stat.", self.validation.running.all)?;
+        write!(f, "{:<28}{:.5}", "validation, batch stat.", self.validation.batch.all)?;
+        if let Some(study) = self.study {
+            write!(f, "   (study: {:.5} after 180000 images)", study.validation_loss)?;
+        }
+        writeln!(f, "\n{:<28}{parameters}", "parameters")?;
+        write!(f, "{:<28}{minutes:.2} min, {images_per_second:.0} images/s", "training time")?;
+        if let Some(study) = self.study {
+            write!(f, "   (study: {:.2} min on a GPU)", study.minutes)?;
+        }
+        write!(f, "\n{:<28}{device}, threads: {threads}", "device")?;
+        if self.ranks > 1 {
+            write!(f, " on each of {} ranks", self.ranks)?;
+        }
+        match self.peak_resident_bytes {
+            Some(bytes) => write!(f, "\n{:<28}{:.0} MiB", "peak resident memory", mib(bytes as usize)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! TensorBoard's event files: the curves and pictures of a run, for `tensorboard --logdir runs`.
+//!
+//! A file is a sequence of records, each a length, its checksum, an event as a protocol buffer, and its checksum. Every process of a run
+//! writes a file of its own; one that resumes begins with the mark of a restarted session, at which readers forget what came after that
+//! step. So a reader that follows a run stays right, whatever happens to the run.
+//!
+//! Source: TensorFlow's `event.proto`, `summary.proto` and `record_writer.cc`.
+
+use crate::system::files::{self, FileError};
+use prost::Message;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the names of event files begin with.
+const PREFIX: &str = "events.out.tfevents.";
+
+/// The first event of every file.
+const VERSION: &str = "brain.Event:2";
+
+/// `SessionLog.START`
+const START: i32 = 1;
+
+/// An event file that is being written.
+#[derive(Debug)]
+pub struct Events {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(double, tag = "1")]
+    wall_time: f64,
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(oneof = "What", tags = "3, 5, 7")]
+    what: Option<What>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum What {
+    #[prost(string, tag = "3")]
+    FileVersion(String),
+    #[prost(message, tag = "5")]
+    Summary(Summary),
+    #[prost(message, tag = "7")]
+    SessionLog(SessionLog),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<SummaryValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SummaryValue {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(oneof = "Value", tags = "2, 4")]
+    value: Option<Value>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Value {
+    #[prost(float, tag = "2")]
+    Scalar(f32),
+    #[prost(message, tag = "4")]
+    Image(Image),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Image {
+    #[prost(int32, tag = "1")]
+    height: i32,
+    #[prost(int32, tag = "2")]
+    width: i32,
+    /// 1 for grey.
+    #[prost(int32, tag = "3")]
+    colorspace: i32,
+    #[prost(bytes = "vec", tag = "4")]
+    encoded: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SessionLog {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+impl Events {
+    /// A new file in `folder`, of a run that begins, or of one that goes on after step `resumed`: what is in the folder's other files from
+    /// that step on is void.
+    ///
+    /// # Errors
+    /// [`FileError`] if it cannot be written.
+    pub fn create(folder: &Path, resumed: Option<u64>) -> Result<Events, FileError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Readers take the files in the order of their names.
+        let path = folder.join(format!("{PREFIX}{:010}.{:09}.resconv", now.as_secs(), now.subsec_nanos()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = BufWriter::new(file.map_err(FileError::at("create", &path))?);
+        let mut events = Events { path, file };
+        events.write(0, What::FileVersion(VERSION.to_owned()))?;
+        if let Some(step) = resumed {
+            events.write(step, What::SessionLog(SessionLog { status: START }))?;
+        }
+        events.flush()?;
+        Ok(events)
+    }
+
+    /// Removes the event files of a folder.
+    ///
+    /// # Errors
+    /// [`FileError`] if that is not allowed.
+    pub fn remove_all(folder: &Path) -> Result<(), FileError> {
+        for entry in fs::read_dir(folder).map_err(FileError::at("look into", folder))? {
+            let entry = entry.map_err(FileError::at("look into", folder))?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+                files::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds named numbers of a step.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
+    pub fn scalars(&mut self, step: u64, values: &[(&str, f32)]) -> Result<(), FileError> {
+        let value =
+            |&(tag, value): &(&str, f32)| SummaryValue { tag: tag.to_owned(), value: Some(Value::Scalar(value)) };
+        self.write(step, What::Summary(Summary { value: values.iter().map(value).collect() }))
+    }
+
+    /// Adds a grey picture, the content of a PNG file.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
+    pub fn picture(&mut self, step: u64, tag: &str, png: Vec<u8>) -> Result<(), FileError> {
+        // Width and height stand behind the signature, and the length and the name of the first chunk.
+        let number = |at: usize| png.get(at..at + 4).and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)));
+        let (width, height) = (number(16).unwrap_or(0), number(20).unwrap_or(0));
+        let image = Image { height, width, colorspace: 1, encoded: png };
+        let value = SummaryValue { tag: tag.to_owned(), value: Some(Value::Image(image)) };
+        self.write(step, What::Summary(Summary { value: vec![value] }))
+    }
+
+    /// Makes what was added visible to readers.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
+    pub fn flush(&mut self) -> Result<(), FileError> {
+        self.file.flush().map_err(FileError::at("write", &self.path))
+    }
+
+    fn write(&mut self, step: u64, what: What) -> Result<(), FileError> {
+        let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let event = Event { wall_time, step: step as i64, what: Some(what) };
+        record(&mut self.file, &event.encode_to_vec()).map_err(FileError::at("write", &self.path))
+    }
+}
+
+fn record(file: &mut impl Write, content: &[u8]) -> io::Result<()> {
+    let length = (content.len() as u64).to_le_bytes();
+    file.write_all(&length)?;
+    file.write_all(&masked(crc32c(&length)).to_le_bytes())?;
+    file.write_all(content)?;
+    file.write_all(&masked(crc32c(content)).to_le_bytes())
+}
+
+/// So that the checksum of data that has checksums in it tells something.
+fn masked(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// CRC-32C (Castagnoli), bit by bit: event files are small.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_rfc_3720() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+    }
+
+    #[test]
+    fn records_come_back_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut events = Events::create(folder.path(), Some(3)).unwrap();
+        events.scalars(4, &[("loss", 0.5), ("lr", 1e-3)]).unwrap();
+        let png = [&[0; 16][..], &[0, 0, 0, 7, 0, 0, 1, 0]].concat();
+        events.picture(4, "restored", png.clone()).unwrap();
+        events.flush().unwrap();
+        let bytes = fs::read(&events.path).unwrap();
+        let (mut rest, mut read) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            assert_eq!(rest[8..12], masked(crc32c(&rest[..8])).to_le_bytes());
+            let content = &rest[12..12 + length];
+            assert_eq!(rest[12 + length..16 + length], masked(crc32c(content)).to_le_bytes());
+            read.push(Event::decode(content).unwrap());
+            rest = &rest[16 + length..];
+        }
+        assert_eq!(read.iter().map(|event| event.step).collect::<Vec<_>>(), [0, 3, 4, 4]);
+        assert_eq!(read[0].what, Some(What::FileVersion(VERSION.to_owned())));
+        assert_eq!(read[1].what, Some(What::SessionLog(SessionLog { status: START })));
+        let image = Image { height: 256, width: 7, colorspace: 1, encoded: png };
+        let value = SummaryValue { tag: "restored".to_owned(), value: Some(Value::Image(image)) };
+        assert_eq!(read[3].what, Some(What::Summary(Summary { value: vec![value] })));
+
+        fs::write(folder.path().join("mine.txt"), "x").unwrap();
+        Events::remove_all(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,35 @@
+//! From the sources to the settings of a run.
+
+use super::error::SettingsError;
+use super::schema::Settings;
+use super::source::{SettingsSource, lay_over, origin};
+use std::path::Path;
+use toml::Table;
+
+/// The settings of `sources` over the preset and the defaults. The first source wins.
+///
+/// # Errors
+/// [`SettingsError::Value`] for a value out of range, naming the flag or the file that gave it.
+pub fn resolve(sources: &[SettingsSource]) -> Result<Settings, SettingsError> {
+    let overlay = |base: &Settings| -> Result<Settings, SettingsError> {
+        let mut values = Table::try_from(base)?;
+        for source in sources.iter().rev() {
+            lay_over(&mut values, &source.values);
+        }
+        values.try_into().map_err(SettingsError::Merge)
+    };
+    let preset = overlay(&Settings::default())?.preset;
+    let settings = overlay(&preset.settings())?;
+    settings.check(&|section, key| origin(sources, section, key))?;
+    Ok(settings)
+}
+
+impl Settings {
+    /// The settings in the settings file of a run.
+    ///
+    /// # Errors
+    /// As [`SettingsSource::file`] and [`resolve`].
+    pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+        resolve(&[SettingsSource::file(path)?])
+    }
+}

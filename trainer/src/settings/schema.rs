@@ -1,0 +1,165 @@
+//! All settings of a run, and the flags for them.
+
+use super::error::SettingsError;
+use super::network::NetworkFlags;
+use super::section::{RunFlags, RunSettings, TrainingFlags, TrainingSettings};
+use crate::data::Search;
+use clap::{Arg, Args};
+use model::{Padding, ResConvConfig};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use toml::{Table, Value};
+
+/// Every setting of a training run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The set of values for all settings that are not given.
+    pub preset: Preset,
+    /// The network.
+    pub network: ResConvConfig,
+    /// How it is trained: all other settings that change the results.
+    pub training: TrainingSettings,
+    /// Where it runs, and what it writes. Of these settings, only `device`, `tf32` and `on_nan` change the results.
+    pub run: RunSettings,
+}
+
+/// A named set of settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// The network as the study's text describes it
+    #[default]
+    Default,
+    /// The network as the study's code has it: skip connections weigh 0.1, no activation in the last encoder layer
+    Original,
+}
+
+impl Preset {
+    /// The defaults with the preset's changes.
+    pub fn settings(self) -> Settings {
+        let defaults = Settings { preset: self, ..Settings::default() };
+        match self {
+            Preset::Default => defaults,
+            Preset::Original => Settings { network: ResConvConfig::original(defaults.network.layers), ..defaults },
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Preset::Default => "default",
+            Preset::Original => "original",
+        })
+    }
+}
+
+/// Any of the [`Settings`], in the same sections and with the same names.
+#[derive(Clone, Debug, Default, Args, Serialize)]
+#[command(mut_args = show_default)]
+pub struct SettingsFlags {
+    /// Settings that the others are laid over
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// `[network]`
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// `[training]`
+    #[command(flatten)]
+    pub training: TrainingFlags,
+    /// `[run]`
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// Adds the default of a setting to the help of its flag.
+pub fn show_default(flag: Arg) -> Arg {
+    static DEFAULTS: LazyLock<Table> = LazyLock::new(|| Table::try_from(Settings::default()).unwrap_or_default());
+    let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+    match find(&DEFAULTS, flag.get_id().as_str()) {
+        Some(default) if *default != Value::Boolean(false) && !help.contains("[default: ") => {
+            flag.help(format!("{help} [default: {}]", value_text(default)))
+        }
+        _ => flag,
+    }
+}
+
+/// The value of the setting `key` in a table of settings and sections.
+fn find<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let above = table.get(key).filter(|value| !value.is_table());
+    above.or_else(|| table.values().find_map(|section| section.get(key)))
+}
+
+/// A value as the command line has it: `16:64` for a list.
+pub fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Float(number) => number.to_string(),
+        Value::Array(values) => values.iter().map(value_text).collect::<Vec<_>>().join(":"),
+        other => other.to_string(),
+    }
+}
+
+impl Settings {
+    /// The run's folder: `--out`, or one named after preset, depth and seed.
+    pub fn out(&self) -> PathBuf {
+        match &self.run.out {
+            Some(out) => out.clone(),
+            None => format!("runs/{}-l{}-s{}", self.preset, self.network.layers, self.training.seed).into(),
+        }
+    }
+
+    /// Where the dataset is looked for, and whether its files must have the known checksums.
+    pub fn search(&self) -> Search {
+        Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
+    }
+
+    /// As a settings file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Write`] for a path that is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, SettingsError> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// Checks that a run with these settings computes the same results as one with `had`.
+    ///
+    /// # Errors
+    /// [`SettingsError::Changed`] naming the first setting that differs.
+    pub fn check_resumes(&self, had: &Settings) -> Result<(), SettingsError> {
+        let (now, had) = (Table::try_from(self)?, Table::try_from(had)?);
+        for section in ["network", "training"] {
+            let value = |settings: &Table, key: &str| settings.get(section).and_then(|s| s.get(key)).cloned();
+            let keys = |settings: &Table| -> Vec<String> {
+                settings.get(section).and_then(Value::as_table).into_iter().flat_map(Table::keys).cloned().collect()
+            };
+            for key in keys(&now).into_iter().chain(keys(&had)) {
+                let (now, had) = (value(&now, &key), value(&had, &key));
+                if now != had {
+                    let show = |value: Option<Value>| value.map_or_else(|| "not given".to_owned(), |v| v.to_string());
+                    return Err(SettingsError::Changed { key, had: show(had), got: show(now) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a setting, as a settings file has it. `None` for a name that is not a setting's, or a setting that
+    /// is absent.
+    pub fn value(&self, key: &str) -> Option<Value> {
+        find(&Table::try_from(self).ok()?, key).cloned()
+    }
+
+    /// The value of a setting as tables show it. A padding that depends on the kernel is shown as the number that it
+    /// is.
+    pub fn shown(&self, key: &str) -> String {
+        let kernel = self.network.kernel_size;
+        if key == "padding" && self.network.padding == Padding::Auto && kernel.first == kernel.last {
+            return (kernel.first / 2).to_string();
+        }
+        self.value(key).map_or_else(String::new, |value| value_text(&value))
+    }
+}

@@ -1,0 +1,122 @@
+//! The settings of the sections `[training]` and `[run]`: the name, the type, the default and the help of each stand
+//! here once.
+
+use super::device::Device;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Defines the settings of a section and the flags for them from one table. A row has the help, the name, the type, the
+/// default (a setting without a default may be absent), and the attribute of the flag.
+macro_rules! section {
+    (
+        $(#[$about:meta])* $settings:ident, $flags:ident, $heading:literal;
+        $($(#[$help:meta])* $name:ident: $type:ty $(= $default:expr)?, #[$flag:meta];)*
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $settings {
+            $($(#[$help])* pub $name: section!(@type $type $(= $default)?),)*
+        }
+
+        impl Default for $settings {
+            fn default() -> $settings {
+                $settings { $($name: section!(@default $($default)?),)* }
+            }
+        }
+
+        #[doc = concat!("Any of the [`", stringify!($settings), "`].")]
+        #[derive(Clone, Debug, Default, Args, Serialize)]
+        #[command(next_help_heading = $heading)]
+        pub struct $flags {
+            $($(#[$help])* #[$flag] pub $name: Option<$type>,)*
+        }
+    };
+    (@type $type:ty) => { Option<$type> };
+    (@type $type:ty = $default:expr) => { $type };
+    (@default) => { None };
+    (@default $default:expr) => { $default };
+}
+
+section! {
+    /// How the network is trained.
+    TrainingSettings, TrainingFlags, "Training";
+    /// Height and width that images are resized to, in pixels
+    size: usize = 32, #[arg(long)];
+    /// Training images in all; an epoch is 60000
+    samples: u64 = 180_000, #[arg(long)];
+    /// Images a step, of all processes that mpirun started
+    batch: usize = 64, #[arg(long)];
+    /// Highest learning rate
+    lr: f64 = 3e-4, #[arg(long, allow_negative_numbers = true)];
+    /// Decoupled weight decay of AdamW
+    weight_decay: f64 = 0.01, #[arg(long, allow_negative_numbers = true)];
+    /// Learning rate over the run
+    schedule: ScheduleSetting = ScheduleSetting::Cosine, #[arg(long, value_enum)];
+    /// Training images over which the learning rate rises to its highest
+    warmup: u64 = 0, #[arg(long, value_name = "SAMPLES")];
+    /// Seed of the initial weights, the order of the images and the missing halves
+    seed: u64 = 0, #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))];
+    /// Begin with the weights of this safetensors file in place of random ones
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: PathBuf, #[arg(long, value_name = "WEIGHTS")];
+}
+
+section! {
+    /// Where a run computes, and what it reads and writes.
+    RunSettings, RunFlags, "Run";
+    /// Device: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; no GPU has
+    /// run it yet, only an emulator), reference (naive loops in f64 on one thread: very slow)
+    device: Device = Device::Auto, #[arg(long)];
+    /// Convolve on the tensor cores of an NVIDIA GPU of compute capability 8.0 or later: operands are rounded to TF32,
+    /// which has 10 bits of mantissa in place of 23, sums are in f32; no GPU has run it yet, only an emulator
+    tf32: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+    /// Threads that compute, of each process; 0 for one a core
+    threads: usize = 0, #[arg(long)];
+    /// MiB that the plan of a batch may take: what does not fit is computed again, more slowly; 0 for no limit
+    memory_limit: usize = 0, #[arg(long, value_name = "MIB")];
+    /// Training images between checkpoints; 0 for one at the end only
+    checkpoint_every: u64 = 10_000, #[arg(long, value_name = "SAMPLES")];
+    /// Minutes after which a checkpoint is written in any case; 0 for never
+    checkpoint_minutes: f64 = 10.0, #[arg(long, value_name = "MINUTES", allow_negative_numbers = true)];
+    /// Checkpoints to keep, in addition to the best
+    keep_checkpoints: usize = 2, #[arg(long, value_name = "NUMBER")];
+    /// What to do about a loss or gradient that is NaN or infinite
+    on_nan: OnNan = OnNan::Stop, #[arg(long, value_enum)];
+    /// Training images between validations; 0 for one at the end only
+    validate_every: u64 = 60_000, #[arg(long, value_name = "SAMPLES")];
+    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: PathBuf, #[arg(long, value_name = "DIR")];
+    /// Take dataset files whose checksums are not the published ones
+    unverified_data: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+    /// Folder that the run is written to [default: runs/PRESET-lLAYERS-sSEED]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: PathBuf, #[arg(long, value_name = "DIR")];
+    /// Show the true images as a third row of the reconstruction picture
+    picture_truth: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+}
+
+/// Learning rate over the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleSetting {
+    /// Falls to 0 along half a cosine
+    Cosine,
+    /// Stays as it is
+    Constant,
+}
+
+/// What to do about a loss or gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNan {
+    /// The run ends, and names the node that the value came from
+    Stop,
+    /// The step changes nothing, and is counted
+    Skip,
+}

@@ -1,0 +1,29 @@
+//! Sweeps: many runs of settings that differ, by one command that can be repeated until all are done.
+//!
+//! A sweep file is a matrix of settings over a base, all by their names in `resconv train`:
+//!
+//! ```toml
+//! title = "Depth and learning rate"
+//! reference = "published.csv"       # see `published`; the path is relative to this file
+//! seeds = [0, 1, 2]                 # every setting is run with each of them
+//! [base]
+//! samples = 60000
+//! [matrix]
+//! layers = [1, 3, 5]
+//! lr = [1e-3, 3e-4]
+//! ```
+//!
+//! Every run has its folder in the folder of the sweep, named after its values. The sweep's own files are `sweep.json`,
+//! which has the status of each run, and the report.
+
+mod error;
+mod file;
+mod flags;
+mod run;
+mod state;
+
+pub use error::SweepError;
+pub use file::{PlannedRun, Sweep};
+pub use flags::ListFlags;
+pub use run::{dry_run, sweep};
+pub(crate) use state::{RunEntry, State, Status};

@@ -1,0 +1,8 @@
+//! The system around a run: files, signals, the terminal, the machine and other processes.
+
+pub mod files;
+pub mod machine;
+pub(crate) mod progress;
+pub mod ranks;
+pub mod stop;
+pub mod terminal;

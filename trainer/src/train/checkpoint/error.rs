@@ -1,0 +1,77 @@
+//! What is wrong with a checkpoint.
+
+use crate::system::files::FileError;
+use std::path::{Path, PathBuf};
+
+/// Version of the format that this build writes and reads.
+pub(super) const VERSION: &str = "1";
+
+/// Largest file that is read, in bytes. The deepest networks that the settings allow stay below it by far.
+pub(super) const MAX_BYTES: u64 = 8 << 30;
+
+/// A checkpoint cannot be read, written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The content cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+}
+
+/// What is wrong with the content of a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// It is too large to be a checkpoint.
+    #[error("too large for a checkpoint: more than {MAX_BYTES} bytes")]
+    TooLarge,
+    /// It is not a safetensors file, or a damaged one.
+    #[error("not a valid safetensors file: {0}")]
+    Corrupt(String),
+    /// The checksum does not match: the content was changed after it was written.
+    #[error("the content is damaged: its SHA-256 is {got}, the file says {expected}")]
+    Checksum {
+        /// The checksum in the file.
+        expected: String,
+        /// The checksum of the content.
+        got: String,
+    },
+    /// A program with another version of the format wrote it.
+    #[error("checkpoint format version {0}, this build reads version {VERSION}")]
+    Version(String),
+    /// A tensor is missing, unexpected, or has another shape than in the network.
+    #[error("{0}: this is a checkpoint of another network")]
+    OtherNetwork(String),
+    /// A tensor has a type that cannot be read.
+    #[error("tensor `{name}`: expected type {expected}, got {got}")]
+    Type {
+        /// The tensor.
+        name: String,
+        /// The types that can be read.
+        expected: &'static str,
+        /// The type in the file.
+        got: String,
+    },
+    /// It has only weights.
+    #[error("weights only, without the optimizer's state: it cannot be resumed; begin a new run with --init")]
+    NotResumable,
+    /// The tensors are not those of a residual encoder and decoder.
+    #[error("not a network of this program: {0}")]
+    Architecture(String),
+}
+
+impl Problem {
+    /// The error of a file with this problem.
+    pub(super) fn of(self, path: &Path) -> CheckpointError {
+        CheckpointError::Content { path: path.to_owned(), problem: self }
+    }
+}

@@ -1,0 +1,37 @@
+//! Checkpoints: safetensors files with PyTorch's names and layouts.
+//!
+//! | tensor | type |
+//! | --- | --- |
+//! | `encoder.layer_1.conv.weight`, ... | F32, or F64 from the reference device |
+//! | `encoder.layer_1.bn.num_batches_tracked`, ... | I64, no dimensions |
+//! | `optimizer.exp_avg.NAME`, `optimizer.exp_avg_sq.NAME` | as the weight |
+//!
+//! The first are the network's `state_dict`, in which the weights of convolutions are `[K,C,R,S]`.
+//! `num_batches_tracked` is the number of training steps of the network. The last are AdamW's first and second moment
+//! of the parameter NAME.
+//!
+//! The metadata are strings:
+//!
+//! - `format` is `pt`, as in PyTorch's own files.
+//! - `resconv.version` is the version of this format.
+//! - `resconv.settings` has the run's [`Settings`](crate::settings::Settings), as JSON.
+//! - `resconv.position` has its [`Position`], as JSON.
+//! - `resconv.sha256` is a SHA-256 in hexadecimal, over every tensor in order of name (name, type, shape, bytes), and
+//!   then over every other entry of the metadata in order of key. Texts and shapes are preceded by their lengths. All
+//!   numbers are little-endian 64-bit ones. It is verified whenever a file with any entry of `resconv` is read.
+//!
+//! A file without the optimizer's tensors, settings and position is a bare `state_dict`, as
+//! `safetensors.torch.save_file` writes it: it can be evaluated and trained on, but not resumed. PyTorch reads a
+//! checkpoint with `load_state_dict(..., strict=False)`.
+
+mod architecture;
+mod error;
+mod file;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+pub use architecture::Architecture;
+pub use error::{CheckpointError, Problem};
+pub use file::{Checkpoint, Position, RunState, Tensor, Values};
+pub(crate) use tensors::{load_run, load_weights, optimizer_state, state_dict};

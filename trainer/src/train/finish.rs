@@ -1,0 +1,89 @@
+//! What a run leaves behind at its end: the summary, and the loss curve.
+
+use super::checkpoint::Position;
+use super::error::TrainError;
+use super::folder::RunFolder;
+use super::log;
+use crate::apply::eval::Validation;
+use crate::output::plot::{Axis, LossCurve, Point};
+use crate::output::summary::Summary;
+use crate::published::Study;
+use crate::settings::Settings;
+use crate::system::files;
+use crate::system::machine::{self, Machine};
+
+/// Steps whose mean is the run's training loss.
+const FINAL_STEPS: usize = 100;
+
+/// What a run computed with.
+pub(super) struct Resources {
+    /// Trained parameters.
+    pub(super) parameters: usize,
+    /// The backend: `cpu-avx2`.
+    pub(super) backend: String,
+    /// Its threads, of each rank.
+    pub(super) threads: usize,
+    /// Number of ranks.
+    pub(super) ranks: usize,
+    /// Memory of the plans, in bytes.
+    pub(super) planned_bytes: usize,
+}
+
+/// Writes the summary and the loss curve of a run that ended at `position`.
+pub(super) fn write_results(
+    folder: &RunFolder,
+    settings: &Settings,
+    position: &Position,
+    validation: Validation,
+    resources: Resources,
+) -> Result<Summary, TrainError> {
+    let rows = log::read::<4>(&folder.metrics())?;
+    // Steps that were skipped may have no loss.
+    let losses: Vec<f64> = rows.iter().map(|[.., loss]| *loss).filter(|loss| loss.is_finite()).collect();
+    let last = &losses[losses.len().saturating_sub(FINAL_STEPS)..];
+    let Resources { parameters, backend, threads, ranks, planned_bytes } = resources;
+    let summary = Summary {
+        layers: settings.network.layers,
+        parameters,
+        steps: position.step,
+        samples: position.samples,
+        skipped_steps: position.skipped,
+        training_loss: last.iter().sum::<f64>() / last.len() as f64,
+        validation,
+        minutes: position.seconds / 60.0,
+        images_per_second: position.samples as f64 / position.seconds,
+        peak_resident_bytes: machine::peak_resident_bytes(),
+        planned_bytes,
+        device: backend,
+        threads,
+        ranks,
+        machine: Some(Machine::this()),
+        study: Study::of(settings),
+    };
+    draw_curve(folder, settings, &rows)?;
+    files::write_json(&folder.summary(), serde_json::to_string_pretty(&summary))?;
+    Ok(summary)
+}
+
+fn draw_curve(folder: &RunFolder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
+    let finite = |point: &Point| point.1.is_finite();
+    let training: Vec<Point> =
+        rows.iter().map(|[_, samples, _, loss]| (*samples as u64, *loss)).filter(finite).collect();
+    let validations = log::read::<4>(&folder.validation())?;
+    let of = |column: usize| {
+        validations.iter().map(|row| (row[1] as u64, row[column])).filter(finite).collect::<Vec<Point>>()
+    };
+    let (running, batch) = (of(2), of(3));
+    let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
+    let curve = LossCurve {
+        title: &title,
+        loss: "L1 loss",
+        training: &training,
+        validation: &[("validation, running statistics", &running), ("validation, batch statistics", &batch)],
+        reference: Study::of(settings).map(|study| ("study", study.validation_loss)),
+        axis: Axis::default(),
+    };
+    curve.save_png(&folder.curve_png())?;
+    curve.save_svg(&folder.curve_svg())?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! What a run is going to compute and to cost.
+
+use super::backend::{self, ImageBackend, with_backend};
+use super::error::TrainError;
+use super::pace::Pace;
+use super::plans::{NetworkPlan, PlanError, PlanKind, Plans};
+use super::preview::Preview;
+use super::ranks::check_batches;
+use crate::apply::eval::Validator;
+use crate::data::{Dataset, SIDE, TEST_IMAGES};
+use crate::settings::Settings;
+use crate::system::ranks::Ranks;
+use engine::Element;
+use std::time::{Duration, Instant};
+
+/// The plans of a run, before their memory is allocated.
+pub(super) struct RunPlans<'a, E> {
+    pub(super) plans: Plans,
+    /// The plan for full batches, if there are any, and the one for a smaller last batch, if there is one.
+    pub(super) steps: Vec<NetworkPlan>,
+    pub(super) validator: Validator<'a, E>,
+    pub(super) preview: Preview<E>,
+}
+
+impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
+    /// The plans of a run with these settings on the rank that leads, with `validation` as its validation images.
+    pub(super) fn new(
+        settings: &Settings,
+        validation: &'a Dataset,
+        ranks: &Ranks,
+    ) -> Result<RunPlans<'a, E>, PlanError> {
+        let training = &settings.training;
+        let mut plans = Plans::for_rank(&settings.network, training.size, ranks.clone())?;
+        let steps = plans.cover(PlanKind::Training, training.batch, training.samples)?;
+        let validator = Validator::new(&mut plans, validation, training.size, training.batch)?;
+        let preview = Preview::new(&mut plans, validation, training.size, settings.run.picture_truth)?;
+        Ok(RunPlans { plans, steps, validator, preview })
+    }
+}
+
+/// The network as PyTorch prints it, every step of the training plan of the rank that leads, and the memory that it
+/// takes.
+///
+/// # Errors
+/// [`TrainError`] if a batch has fewer images than there are ranks, the device cannot be used, or the network cannot be
+/// made.
+pub fn plan_text(settings: &Settings, ranks: &Ranks) -> Result<String, TrainError> {
+    check_batches(settings, ranks.count())?;
+    let mut plans = Plans::for_rank(&settings.network, settings.training.size, ranks.clone())?;
+    let step = plans.add(PlanKind::Training, settings.training.batch)?;
+    let backend = backend::open(&settings.run, &mut |_| ())?;
+    with_backend!(backend, |backend| {
+        plans.limit_memory(&backend, settings.run.memory_limit)?;
+        let (network, plan) = (plans.network(), plans.plan(&step));
+        Ok(format!("{network}\n\n{plan}\n{}", plan.memory(&backend)))
+    })
+}
+
+/// Size and cost of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Estimate {
+    /// Trained parameters.
+    pub parameters: usize,
+    /// Memory that the plans take, all together, in bytes.
+    pub planned_bytes: usize,
+    /// Time of the whole run, validations included.
+    pub duration: Duration,
+}
+
+/// Steps that are timed. The first one does not count if there is another.
+const STEPS: usize = 3;
+/// Once the steps took this long, no more are timed.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Plans a run and times a few of its steps on made-up pixels. No file is read or written.
+///
+/// # Errors
+/// [`TrainError`] if the device cannot be used, the network cannot be made, or there is not enough memory.
+pub(crate) fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
+    let images = TEST_IMAGES.dims[0] as usize;
+    let validation = Dataset::new(vec![0; images * SIDE * SIDE], vec![0; images]);
+    let backend = backend::open(&settings.run, &mut |_| ())?;
+    with_backend!(backend, |backend| measure(backend, settings, &validation))
+}
+
+fn measure<B: ImageBackend>(backend: B, settings: &Settings, validation: &Dataset) -> Result<Estimate, TrainError> {
+    let RunPlans { mut plans, steps, .. } = RunPlans::<B::Element>::new(settings, validation, &Ranks::default())?;
+    plans.limit_memory(&backend, settings.run.memory_limit)?;
+    let parameters = plans.network().parameter_count();
+    let mut session = plans.session(backend)?;
+    let planned_bytes = session.memory().total();
+    session.initialize(settings.training.seed);
+    let step = &steps[0];
+    let elements = step.images.len() * settings.training.size.pow(2);
+    let pixels: Vec<B::Element> = (0..elements).map(|i| B::Element::from((i % 7) as f32 / 7.0)).collect();
+    let mut pace = Pace::new(settings, validation.len());
+    session.enter(|session| -> engine::Result<()> {
+        let begun = Instant::now();
+        for _ in 0..STEPS {
+            let started = Instant::now();
+            let loss = step.train(session, &pixels, &pixels)?;
+            pace.stepped(step.batch, started.elapsed(), loss, 0);
+            if begun.elapsed() > LONG {
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Estimate { parameters, planned_bytes, duration: pace.time_from(0) })
+}

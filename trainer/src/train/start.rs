@@ -1,0 +1,73 @@
+//! How a run begins: in a new folder, or where an earlier process stopped.
+
+use super::backend::ImageBackend;
+use super::checkpoint::{self, Checkpoint, Position};
+use super::error::TrainError;
+use super::folder::{Resumable, ResumePoint, RunFolder};
+use crate::settings::Settings;
+use crate::system::terminal::print_status;
+use engine::Session;
+
+/// How a run begins.
+#[derive(Debug)]
+pub enum Start {
+    /// In a folder that is new or empty.
+    New,
+    /// In any folder; what an earlier run left in it is overwritten.
+    Overwrite,
+    /// At the last checkpoint of the run in this folder.
+    Resume(Box<ResumePoint>),
+}
+
+impl From<Resumable> for Start {
+    fn from(resumable: Resumable) -> Start {
+        match resumable {
+            Resumable::FromCheckpoint(resumed) => Start::Resume(resumed),
+            Resumable::FromStart(_) => Start::Overwrite,
+            Resumable::Nothing => Start::New,
+        }
+    }
+}
+
+/// Checks that the run can begin as `start` says.
+pub(super) fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
+    match start {
+        Start::New => RunFolder::new(&settings.out()).check_new()?,
+        Start::Overwrite => {}
+        Start::Resume(resumed) => settings.check_resumes(&resumed.checkpoint.run_state()?.settings)?,
+    }
+    Ok(())
+}
+
+/// Sets the first weights of the session, or those of the checkpoint. Returns the position of the run, and the number
+/// of batches that the running statistics had seen before the run.
+pub(super) fn load_start<B: ImageBackend>(
+    session: &mut Session<B>,
+    settings: &Settings,
+    start: &Start,
+    device: &str,
+) -> Result<(Position, u64), TrainError> {
+    session.initialize(settings.training.seed);
+    if let Start::Resume(resumed) = start {
+        let checkpoint = &resumed.checkpoint;
+        let had = &checkpoint.run_state()?.position.backend;
+        let kind = |backend: &str| backend.split('-').next().map(str::to_owned);
+        if kind(had) != kind(device) {
+            return Err(TrainError::OtherDevice { had: had.clone(), got: device.to_owned() });
+        }
+        if had != device {
+            print_status(&format!(
+                "the run was started on {had}, now it is {device}: the numbers will differ by rounding"
+            ));
+        }
+        let (position, batches_before) = checkpoint::load_run(session, checkpoint)?;
+        let Position { step, samples, .. } = position;
+        print_status(&format!("resuming after step {step} ({samples} images) from {}", checkpoint.path.display()));
+        return Ok((Position { backend: device.to_owned(), ..position }, batches_before));
+    }
+    let batches = match &settings.training.init {
+        Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,
+        None => 0,
+    };
+    Ok((Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: device.to_owned() }, batches))
+}

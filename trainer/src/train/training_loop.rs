@@ -1,0 +1,214 @@
+//! The loop of the rank that leads: training steps, with validations and checkpoints between them.
+
+use super::backend::ImageBackend;
+use super::checkpoint::Position;
+use super::error::{NotFinite, Stopped, TrainError};
+use super::folder::RunFolder;
+use super::pace::Pace;
+use super::preview::Preview;
+use super::records::{LEARNING_RATE, Records, TRAINING_LOSS};
+use super::step::{Next, StepResult, Stepper};
+use crate::apply::eval::{Validation, Validator};
+use crate::system::files;
+use crate::system::progress::{self, Progress, ProgressUpdate};
+use crate::system::stop::{self, Signal};
+use engine::{Element, Session};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Rows are written to the disk at least this often.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+
+/// Longest picture that is read, in bytes.
+const MAX_PICTURE_BYTES: u64 = 1 << 30;
+
+/// The names of the validations' curves and pictures in TensorBoard.
+const RUNNING_LOSS: &str = "loss/validation_running";
+const BATCH_LOSS: &str = "loss/validation_batch";
+const RECONSTRUCTION: &str = "reconstruction";
+
+/// A run, on the rank that leads.
+pub(super) struct TrainingLoop<'a, E> {
+    pub(super) stepper: Stepper<'a, E>,
+    pub(super) folder: &'a RunFolder,
+    pub(super) validator: Validator<'a, E>,
+    pub(super) preview: Preview<E>,
+    pub(super) records: Records,
+    /// When the rows of the steps were written to the disk.
+    pub(super) flushed: Instant,
+    pub(super) progress: Progress,
+    /// Called after every validation.
+    pub(super) on_validation: Option<&'a (dyn Fn() + Sync)>,
+    /// The newest checkpoint: its file and its step.
+    pub(super) newest: Option<(PathBuf, u64)>,
+    /// When this process wrote it, or began.
+    pub(super) saved: Instant,
+}
+
+impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
+    /// Trains to the end, and returns the last validation.
+    ///
+    /// At any position, the checkpoint is written before the validation. So a run that resumes validates first, and
+    /// then goes on as the interrupted one would have.
+    pub(super) fn run<B: ImageBackend<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+    ) -> Result<Validation, TrainError> {
+        let settings = self.stepper.settings;
+        let run = &settings.run;
+        let mut pace = Pace::new(settings, self.validator.images());
+        let mut results = Vec::new();
+        loop {
+            let mut last = None;
+            if self.stepper.reached(run.validate_every) {
+                self.stepper.check_ranks(session)?;
+                let begun = Instant::now();
+                if let Some(validation) = self.validate(session)? {
+                    pace.validated(begun.elapsed());
+                    last = self.stepper.is_done().then_some(validation);
+                }
+            }
+            match (self.stepper.next(last.is_some()), last) {
+                (Next::Stop(signal), _) => return Err(self.stop(session, signal)?.into()),
+                (_, Some(validation)) => return Ok(validation),
+                (_, None) => {}
+            }
+            self.advance(session, &mut pace, &mut results)?;
+            if self.stepper.reached(run.checkpoint_every) || self.is_checkpoint_due() {
+                self.save(session)?;
+            }
+        }
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        let minutes = self.stepper.settings.run.checkpoint_minutes;
+        minutes > 0.0 && self.saved.elapsed().as_secs_f64() >= 60.0 * minutes
+    }
+
+    /// Makes sure that there is a checkpoint of this position.
+    fn stop<B: ImageBackend<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        signal: Signal,
+    ) -> Result<Stopped, TrainError> {
+        if self.newest.as_ref().is_none_or(|(_, step)| *step != self.stepper.position.step) {
+            self.save(session)?;
+        }
+        self.progress.finish();
+        Ok(self.stepper.stopped(signal))
+    }
+
+    /// Takes some steps, writes them to the tables and shows them.
+    fn advance<B: ImageBackend<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+        pace: &mut Pace,
+        results: &mut Vec<StepResult>,
+    ) -> Result<(), TrainError> {
+        let advanced = self.stepper.advance(session, results);
+        for step in results.drain(..) {
+            self.log(step, pace)?;
+        }
+        match advanced {
+            Err(TrainError::NotFinite(error)) => {
+                self.records.metrics.flush()?;
+                return Err(self.not_finite(error));
+            }
+            advanced => advanced?,
+        }
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flushed = Instant::now();
+            self.records.metrics.flush()?;
+            self.records.events.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a step to the tables, and shows it.
+    fn log(&mut self, result: StepResult, pace: &mut Pace) -> Result<(), TrainError> {
+        let StepResult { step, samples, batch, loss, lr, took, skipped } = result;
+        if let Some(skipped) = skipped {
+            self.progress.print_status(&skipped);
+        }
+        self.records.metrics.row(format_args!("{step},{samples},{},{}", lr as f32, loss as f32))?;
+        self.records.events.scalars(step, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
+        pace.stepped(batch, took, loss, samples);
+        if let Some(duration) = pace.estimate() {
+            self.progress.print_status(&format!("this takes {}", progress::about(duration)));
+        }
+        self.progress.update(&ProgressUpdate {
+            samples,
+            loss: pace.loss,
+            lr,
+            images_per_second: pace.images_per_second(),
+            remaining: pace.remaining(),
+            whole_run: pace.time_from(0),
+        });
+        Ok(())
+    }
+
+    /// The error with the last checkpoint.
+    fn not_finite(&self, error: NotFinite) -> TrainError {
+        NotFinite { checkpoint: self.last_checkpoint().map(Path::to_owned), ..error }.into()
+    }
+
+    /// The newest checkpoint's file.
+    pub(super) fn last_checkpoint(&self) -> Option<&Path> {
+        self.newest.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Validates, adds a row to the table and draws the picture again. If the run is asked to stop meanwhile, it does
+    /// none of that, and returns `None`.
+    fn validate<B: ImageBackend<Element = E>>(
+        &mut self,
+        session: &mut Session<B>,
+    ) -> Result<Option<Validation>, TrainError> {
+        self.progress.note("validating");
+        let Some(validation) = self.validator.validate_unless(session, &|| stop::requested().is_some())? else {
+            return Ok(None);
+        };
+        let Position { step, samples, .. } = self.stepper.position;
+        let (running, batch) = (validation.running.all, validation.batch.all);
+        let row = format!("{step},{samples},{running:.7},{batch:.7}");
+        self.records.validations.row(format_args!("{row}"))?;
+        self.records.validations.sync()?;
+        // As rounded in the table, because a resumed run compares with that.
+        let rounded = (running * 1e7).round() / 1e7;
+        if rounded.is_finite() && self.records.best.is_none_or(|best| rounded < best) {
+            self.records.best = Some(rounded);
+            self.stepper.checkpoint(session, self.folder.best())?.write()?;
+        }
+        self.preview.write(session, &self.folder.picture())?;
+        self.validator.errors().write(&self.folder.errors())?;
+        self.records.events.scalars(step, &[(RUNNING_LOSS, running as f32), (BATCH_LOSS, batch as f32)])?;
+        let picture = files::read_bytes(&self.folder.picture(), MAX_PICTURE_BYTES)?;
+        self.records.events.picture(step, RECONSTRUCTION, picture)?;
+        self.records.events.flush()?;
+        self.progress.print_status(&format!(
+            "validation after {samples} images: {running:.5} with running statistics, {batch:.5} with batch statistics"
+        ));
+        self.records.metrics.flush()?;
+        if let Some(on_validation) = self.on_validation {
+            on_validation();
+        }
+        Ok(Some(validation))
+    }
+
+    /// Writes a checkpoint. The tables are written first, so that they have at least the checkpoint's rows.
+    fn save<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        self.records.metrics.sync()?;
+        self.records.events.flush()?;
+        let path = self.folder.checkpoint();
+        let checkpoint = self.stepper.checkpoint(session, path.clone())?;
+        if let Some(name) = checkpoint.non_finite() {
+            let what = format!("`{name}` became NaN or infinite");
+            let Position { step, samples, .. } = self.stepper.position;
+            return Err(self.not_finite(NotFinite { what, step, samples, origin: None, checkpoint: None }));
+        }
+        // Only a checkpoint of that name is in the way.
+        let before = self.newest.as_ref().filter(|(newest, _)| *newest == path).map(|(_, step)| *step);
+        self.folder.put_checkpoint(&checkpoint, before, self.stepper.settings.run.keep_checkpoints)?;
+        (self.newest, self.saved) = (Some((path, self.stepper.position.step)), Instant::now());
+        Ok(())
+    }
+}
