@@ -43,51 +43,31 @@ fn grad_bias() -> GradBias {
     GradBias { dy: span(0, 144 * 16), db: span(1, 16), write: Write::Add }
 }
 
+/// Asserts what a call says of itself.
+fn check_call(call: impl Into<Call>, name: &str, [flops, longest_sum]: [usize; 2], operands: &[(Span, Access)]) {
+    let call: Call = call.into();
+    let pass = call.pass();
+    assert_eq!((pass.name(), pass.flops(), pass.longest_sum()), (name, flops, longest_sum));
+    assert_eq!((&call.operands()[..], call.in_place()), (operands, None), "{name}");
+    assert!(pass.is_repeatable() && !pass.is_host_only(), "{name}");
+    call.check();
+}
+
 /// Plans and profiles rely on names and order.
 #[test]
 fn calls_say_what_they_read_and_write() {
+    use Access::{Read, Set, Update};
     let (f, i, w, b) = (forward(), grad_input(), grad_weight(), grad_bias());
-    let calls: [(Call, &str, &[(Span, Access)]); 4] = [
-        (
-            f.into(),
-            "conv2d.forward",
-            &[(f.x, Access::Read), (f.w, Access::Read), (f.bias, Access::Read), (f.y, Access::Set)],
-        ),
-        (
-            i.into(),
-            "conv2d.grad_input",
-            &[
-                (i.dy, Access::Read),
-                (i.dy_map.scale, Access::Read),
-                (i.dy_map.shift, Access::Read),
-                (i.w, Access::Read),
-                (i.bias, Access::Read),
-                (i.dx, Access::Update),
-            ],
-        ),
-        (
-            w.into(),
-            "conv2d.grad_weight",
-            &[
-                (w.x, Access::Read),
-                (w.x_map.scale, Access::Read),
-                (w.x_map.shift, Access::Read),
-                (w.dy, Access::Read),
-                (w.dw, Access::Set),
-            ],
-        ),
-        (b.into(), "conv2d.grad_bias", &[(b.dy, Access::Read), (b.db, Access::Update)]),
-    ];
     let flops = 2 * 2 * 9 * 8 * 16 * 3 * 3 * 32;
-    let numbers = [(flops, 3 * 3 * 32), (flops, 3 * 3 * 16), (flops, 144), (0, 144)];
-    for ((call, name, operands), (flops, longest_sum)) in calls.into_iter().zip(numbers) {
-        let pass = call.pass();
-        assert_eq!((pass.name(), &call.operands()[..]), (name, operands));
-        assert_eq!((pass.flops(), pass.longest_sum()), (flops, longest_sum), "{name}");
-        assert_eq!(call.in_place(), None, "{name}");
-        assert!(pass.is_repeatable() && !pass.is_host_only(), "{name}");
-        call.check();
-    }
+    let operands = [(f.x, Read), (f.w, Read), (f.bias, Read), (f.y, Set)];
+    check_call(f, "conv2d.forward", [flops, 3 * 3 * 32], &operands);
+    let map = [(i.dy_map.scale, Read), (i.dy_map.shift, Read)];
+    let operands = [(i.dy, Read), map[0], map[1], (i.w, Read), (i.bias, Read), (i.dx, Update)];
+    check_call(i, "conv2d.grad_input", [flops, 3 * 3 * 16], &operands);
+    let map = [(w.x_map.scale, Read), (w.x_map.shift, Read)];
+    let operands = [(w.x, Read), map[0], map[1], (w.dy, Read), (w.dw, Set)];
+    check_call(w, "conv2d.grad_weight", [flops, 144], &operands);
+    check_call(b, "conv2d.grad_bias", [0, 144], &[(b.dy, Read), (b.db, Update)]);
 }
 
 /// Whether a call violates its contract.
