@@ -52,10 +52,10 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     // As text, in which NaN is like NaN.
     assert_eq!(format!("{again:?}"), format!("{checkpoint:?}"));
     if let Ok(architecture) = checkpoint.architecture() {
-        let _ = SettingsSource::inferred(&architecture.network).and_then(|layer| resolve(&[layer]));
+        let _ = SettingsSource::inferred(&architecture.network).and_then(|source| resolve(&[source]));
     }
     if let Some(run) = &checkpoint.run {
-        let _ = SettingsSource::resumed(&run.settings).and_then(|layer| resolve(&[layer]));
+        let _ = SettingsSource::resumed(&run.settings).and_then(|source| resolve(&[source]));
     }
 }
 
@@ -63,10 +63,10 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
 pub(crate) fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let path = Path::new("fuzz.toml");
-    let Ok(settings) = SettingsSource::text(path, text).and_then(|layer| resolve(&[layer])) else { return };
+    let Ok(settings) = SettingsSource::text(path, text).and_then(|source| resolve(&[source])) else { return };
     let written = settings.to_toml().expect("settings that can be written");
     let again =
-        SettingsSource::text(path, &written).and_then(|layer| resolve(&[layer])).expect("settings that can be read");
+        SettingsSource::text(path, &written).and_then(|source| resolve(&[source])).expect("settings that can be read");
     assert_eq!(again, settings);
 }
 
