@@ -16,13 +16,13 @@ pub(super) struct ReportArgs {
     /// Heading [default: the sweep's, or the folder's name]
     #[arg(long)]
     title: Option<String>,
-    /// CSV file of published results, such as those in trainer/reference [default: the sweep's]
+    /// CSV file of published results, such as those in trainer/published [default: the sweep's]
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
 }
 
 pub(super) fn run(args: ReportArgs) -> anyhow::Result<()> {
     let ReportArgs { folders, out, title, reference } = args;
-    let path = report::write(&report::Request { folders, out, title, reference })?;
+    let path = report::write(&report::Request { folders, out, title, published: reference })?;
     Ok(print_result(&path.display().to_string())?)
 }

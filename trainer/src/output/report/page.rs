@@ -1,11 +1,11 @@
-//! The HTML file: everything is in it, and everything but sorting, switching and hovering works without scripts.
+//! The HTML file. It loads no other file, and only sorting, switching and hovering need its script.
 
-use super::chart::{Chart, Size, escape, ramp};
 use super::groups::{Group, Groups};
 use super::maps;
 use super::runs::Run;
 use super::table::{Column, Table};
-use crate::apply::eval::Errors;
+use crate::apply::eval::{Errors, HalfErrors};
+use crate::output::chart::{Chart, Size, escape, ramp, root_style};
 use crate::output::summary::Summary;
 use crate::settings::value_text;
 use crate::sweep::Status;
@@ -17,48 +17,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use toml::Table as Toml;
 
-/// What the page may do, checked by the browser: nothing is loaded from anywhere.
+/// A policy that the browser enforces: the page loads nothing from anywhere.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/// Images that the published results are after.
+/// Training images after which the published losses were measured.
 const PUBLISHED_SAMPLES: u64 = 180_000;
 
 /// The column that the table is sorted by at first.
 const MAIN: &str = "validation_loss";
 
-/// More lines than this can be switched all at once.
+/// A chart with more series than this has a key that switches all of them.
 const MANY: usize = 4;
 
-/// The page.
+/// The page of a report.
 pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart]) -> String {
     let title = escape(title);
     let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace("</", "<\\/");
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n\
          <header><h1>{title}</h1>\n{}</header>\n<main>\n",
+        root_style(),
         include_str!("page.css"),
         lead(groups)
     );
     page += &results(table, groups);
-    for (i, chart) in charts.iter().enumerate() {
-        match i {
-            0 => {
-                let _ = writeln!(page, "<section id=\"{0}\"><h2>{1}</h2>", chart.id, escape(&chart.title));
-                page += &figure(chart, Size::WIDE);
-                page += "</section>\n";
-            }
-            _ => {
-                let first = if i == 1 { "<section id=\"plots\"><div class=\"grid\">\n" } else { "" };
-                let last = if i + 1 == charts.len() { "</div></section>\n" } else { "" };
-                let _ = write!(
-                    page,
-                    "{first}<div><h2>{}</h2>\n{}</div>\n{last}",
-                    escape(&chart.title),
-                    figure(chart, Size::SMALL)
-                );
-            }
+    if let Some((curves, others)) = charts.split_first() {
+        let _ = writeln!(page, "<section id=\"{}\">{}</section>", curves.id, figure(curves, Size::WIDE));
+        if !others.is_empty() {
+            let others = others.iter().map(|chart| format!("<div>{}</div>\n", figure(chart, Size::SMALL)));
+            let _ = writeln!(
+                page,
+                "<section id=\"plots\"><div class=\"grid\">\n{}</div></section>",
+                others.collect::<String>()
+            );
         }
     }
     page += &pictures(groups);
@@ -76,7 +69,7 @@ pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Ch
     page
 }
 
-/// What is to be known first.
+/// The best and the worst result, and which runs are not done.
 fn lead(groups: &Groups<'_>) -> String {
     let mut lines = Vec::new();
     if let Some((worst, best)) = groups.extremes() {
@@ -162,7 +155,8 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
     html + "</p></section>\n"
 }
 
-/// How the cells of a column look: words or numbers, the main result, and a setting that all rows share, which phones leave out.
+/// The CSS classes of a column: whether it has words, is the main result, or is a setting that all rows share. Phones
+/// leave the shared ones out.
 fn class(table: &Table, column: &Column) -> String {
     let at = table.columns.iter().position(|other| other.name == column.name).unwrap_or_default();
     let values = || table.rows.iter().map(|row| row[at].value.as_str());
@@ -171,10 +165,10 @@ fn class(table: &Table, column: &Column) -> String {
     classes.iter().filter(|(_, holds)| *holds).map(|(class, _)| *class).collect::<Vec<_>>().join(" ")
 }
 
-/// A plot, drawn for both kinds of screens, with its keys.
+/// A chart under its title, drawn for wide screens and for phones, with a key for each series.
 fn figure(chart: &Chart, size: Size) -> String {
-    let mut html = format!("<figure>\n{}{}", chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
-    html += "<div class=\"keys\">";
+    let (title, wide, phone) = (escape(&chart.title), chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
+    let mut html = format!("<h2>{title}</h2>\n<figure>\n{wide}{phone}<div class=\"keys\">");
     for (i, series) in chart.series.iter().enumerate() {
         let _ = write!(
             html,
@@ -192,7 +186,8 @@ fn figure(chart: &Chart, size: Size) -> String {
     html
 }
 
-/// Two places for what `has` gives of runs, the worst and the best at first, and all others on demand. Empty if no run has any.
+/// What `has` gives of the runs: the worst and the best one side by side, where others can be chosen, and all of them
+/// on demand. Empty if no run has anything.
 fn compared(groups: &Groups<'_>, kind: &str, has: &dyn Fn(&Group<'_>, &Run) -> Option<String>) -> String {
     let runs: Vec<(String, String)> = groups
         .runs()
@@ -256,8 +251,8 @@ fn errors(groups: &Groups<'_>) -> String {
     let content = compared(groups, "maps", &|group, run| {
         let Errors { size, halves, .. } = run.errors.as_ref()?;
         let label = escape(&group.label_of(run));
-        let map = |half: &crate::apply::eval::HalfErrors| {
-            let url = data_url(&maps::png(&half.pixels, *size, limit));
+        let map = |half: &HalfErrors| {
+            let url = data_url(&maps::map(&half.pixels, *size, limit));
             let missing = escape(&half.missing);
             format!("<div><img alt=\"{label}, {missing} half missing\" src=\"{url}\"><span>{missing}</span></div>")
         };
