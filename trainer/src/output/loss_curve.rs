@@ -1,6 +1,6 @@
 //! The loss of a run over the images that it has seen.
 
-use super::chart::{Axis, Chart, Color, Mark, Point, Scaling, Series, Shape, TEXT};
+use super::chart::{Axis, Chart, Color, Mark, Point, Scaling, Series, Shape, Stroke, TEXT};
 
 /// The training loss is drawn as at most this many stretches; of each, only the extremes are shown.
 const STRETCHES: usize = 1500;
@@ -22,18 +22,18 @@ pub fn chart(title: &str, training: &[Point], [running, batch]: [&[Point]; 2], p
     let finite: Vec<Point> = training.iter().copied().filter(|point| point.1.is_finite()).collect();
     let (mean, window) = running_mean(&finite);
     let mut series = vec![
-        Series::new("training", TRAINING).line(extremes(&finite)).thin(),
-        Series::new(&format!("training, mean of {window}"), TRAINING_MEAN).line(extremes(&mean)),
+        Series::new("training", TRAINING).line(Stroke::THIN, extremes(&finite)),
+        Series::new(&format!("training, mean of {window}"), TRAINING_MEAN).line(Stroke::PLAIN, extremes(&mean)),
     ];
     let last = training.iter().chain(running).map(|point| point.0).fold(0.0, f64::max);
     if let Some(loss) = published {
-        series.push(Series::new("study", TEXT).line(vec![(0.0, loss), (last, loss)]).dashed());
+        series.push(Series::new("study", TEXT).line(Stroke::DASHED, vec![(0.0, loss), (last, loss)]));
     }
     for (name, points, color) in
         [("validation, running statistics", running, RUNNING), ("validation, batch statistics", batch, BATCH)]
     {
         let marks = points.iter().map(|&(images, loss)| Mark::new(images, loss, name)).collect();
-        series.push(Series::new(name, color).line(points.to_vec()).marks(Shape::Disc, marks));
+        series.push(Series::new(name, color).line(Stroke::PLAIN, points.to_vec()).marks(Shape::Disc, marks));
     }
     series.retain(|series| !series.line.is_empty());
     Chart {

@@ -95,9 +95,6 @@ struct SessionLog {
 impl Events {
     /// A new file in `folder`. If the run goes on after step `resumed`, readers forget what the folder's other files
     /// say of later steps.
-    ///
-    /// # Errors
-    /// [`FileError`] if it cannot be written.
     pub fn create(folder: &Path, resumed: Option<u64>) -> Result<Events, FileError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Readers take the files in the order of their names.
@@ -114,9 +111,6 @@ impl Events {
     }
 
     /// Removes the event files of a folder.
-    ///
-    /// # Errors
-    /// [`FileError`] if that is not allowed.
     pub fn remove_all(folder: &Path) -> Result<(), FileError> {
         for entry in fs::read_dir(folder).map_err(FileError::at("look into", folder))? {
             let entry = entry.map_err(FileError::at("look into", folder))?;
@@ -128,9 +122,6 @@ impl Events {
     }
 
     /// Adds named numbers of a step.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f32)]) -> Result<(), FileError> {
         let value =
             |&(tag, value): &(&str, f32)| SummaryValue { tag: tag.to_owned(), value: Some(Value::Scalar(value)) };
@@ -138,9 +129,6 @@ impl Events {
     }
 
     /// Adds a grey picture, the content of a PNG file.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub fn picture(&mut self, step: u64, tag: &str, png: Vec<u8>) -> Result<(), FileError> {
         // A PNG file begins with 8 bytes of signature, 4 of length and 4 of name; then come width and height.
         let number = |at: usize| png.get(at..at + 4).and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)));
@@ -151,9 +139,6 @@ impl Events {
     }
 
     /// Makes what was added visible to readers.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub fn flush(&mut self) -> Result<(), FileError> {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }

@@ -11,9 +11,9 @@ pub(crate) struct Stroke {
 }
 
 impl Stroke {
-    pub(super) const THIN: Stroke = Stroke { width: 1.0, dashed: false };
-    pub(super) const PLAIN: Stroke = Stroke { width: 2.0, dashed: false };
-    pub(super) const DASHED: Stroke = Stroke { width: 2.0, dashed: true };
+    pub(crate) const THIN: Stroke = Stroke { width: 1.0, dashed: false };
+    pub(crate) const PLAIN: Stroke = Stroke { width: 2.0, dashed: false };
+    pub(crate) const DASHED: Stroke = Stroke { width: 2.0, dashed: true };
 }
 
 /// Lengths of the dashes and of the gaps between them.

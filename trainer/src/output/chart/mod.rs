@@ -16,10 +16,10 @@ mod raster;
 mod scale;
 mod svg;
 
+pub(crate) use canvas::Stroke;
 pub(crate) use color::{Color, TEXT, ramp, root_style};
 pub(crate) use svg::escape;
 
-use canvas::Stroke;
 use frame::Frame;
 use raster::Raster;
 use serde::Serialize;
@@ -138,18 +138,8 @@ impl Series {
     }
 
     /// The same with this line.
-    pub(crate) fn line(self, line: Vec<Point>) -> Series {
-        Series { line, ..self }
-    }
-
-    /// The same with a thin line.
-    pub(crate) fn thin(self) -> Series {
-        Series { stroke: Stroke::THIN, ..self }
-    }
-
-    /// The same with a dashed line.
-    pub(crate) fn dashed(self) -> Series {
-        Series { stroke: Stroke::DASHED, ..self }
+    pub(crate) fn line(self, stroke: Stroke, line: Vec<Point>) -> Series {
+        Series { stroke, line, ..self }
     }
 
     /// The same with these marks.

@@ -36,9 +36,16 @@ impl Raster {
     }
 
     fn stroke(&mut self, path: &Path, color: Color, width: f64, dash: Option<StrokeDash>) {
-        let stroke =
-            tiny_skia::Stroke { width: width as f32, line_join: LineJoin::Round, dash, ..tiny_skia::Stroke::default() };
+        let width = width as f32;
+        let stroke = tiny_skia::Stroke { width, dash, line_join: LineJoin::Round, ..tiny_skia::Stroke::default() };
         self.pixels.stroke_path(path, &paint(color), &stroke, units(), None);
+    }
+
+    fn outlined(&mut self, path: Option<Path>, fill: Color, outline: Color) {
+        if let Some(path) = path {
+            self.fill(&path, fill, units());
+            self.stroke(&path, outline, OUTLINE, None);
+        }
     }
 }
 
@@ -77,17 +84,11 @@ impl Canvas for Raster {
     fn polygon(&mut self, corners: &[Point], fill: Color, outline: Color) {
         let mut path = builder(corners);
         path.close();
-        if let Some(path) = path.finish() {
-            self.fill(&path, fill, units());
-            self.stroke(&path, outline, OUTLINE, None);
-        }
+        self.outlined(path.finish(), fill, outline);
     }
 
     fn circle(&mut self, (x, y): Point, radius: f64, fill: Color, outline: Color) {
-        if let Some(path) = PathBuilder::from_circle(x as f32, y as f32, radius as f32) {
-            self.fill(&path, fill, units());
-            self.stroke(&path, outline, OUTLINE, None);
-        }
+        self.outlined(PathBuilder::from_circle(x as f32, y as f32, radius as f32), fill, outline);
     }
 
     fn text(&mut self, text: Text<'_>) {

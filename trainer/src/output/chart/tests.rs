@@ -22,7 +22,7 @@ fn files_and_elements_have_every_series() {
     let chart = chart(
         Scaling::Logarithmic,
         vec![
-            Series::new("a <b>", blue).line(line).dashed().marks(Shape::Diamond, vec![mark]),
+            Series::new("a <b>", blue).line(Stroke::DASHED, line).marks(Shape::Diamond, vec![mark]),
             Series::new("", red).marks(Shape::Cross, vec![Mark::new(50.0, 0.5, "no legend")]),
         ],
     );
@@ -105,7 +105,7 @@ proptest! {
             prop_assert!((0.0..=1000.0).contains(&scale.place(value)), "{value}");
         }
         let line = values.iter().enumerate().map(|(i, value)| (i as f64, *value)).collect();
-        let svg = chart(scaling, vec![Series::new("a", TEXT).line(line)]).svg();
+        let svg = chart(scaling, vec![Series::new("a", TEXT).line(Stroke::PLAIN, line)]).svg();
         prop_assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

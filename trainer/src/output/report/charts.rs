@@ -2,7 +2,7 @@
 
 use super::groups::{Group, Groups, Spread};
 use super::runs::Run;
-use crate::output::chart::{Axis, Chart, Color, Mark, Point, Scaling, Series, Shape};
+use crate::output::chart::{Axis, Chart, Color, Mark, Point, Scaling, Series, Shape, Stroke};
 use crate::output::loss_curve::running_mean;
 use crate::published::Row;
 
@@ -35,7 +35,7 @@ fn curves(groups: &Groups<'_>) -> Chart {
         let marks = run.validations.iter().map(|&[images, _, loss]| Mark::new(images, loss, "validation")).collect();
         // The worst is dark, the best is bright: where the lines are close, the best ones stand out.
         let color = Color::of(count - 1 - i, count);
-        Series::new(&group.label_of(run), color).line(smooth(run)).marks(Shape::Disc, marks)
+        Series::new(&group.label_of(run), color).line(Stroke::PLAIN, smooth(run)).marks(Shape::Disc, marks)
     });
     Chart {
         id: "curves".to_owned(),
@@ -86,15 +86,15 @@ fn losses(
         Some(Mark::new(published(row)?, row.validation_loss, &name.join(", ")))
     };
     let published = sorted(groups.published.rows().iter().filter_map(row).collect());
-    let series = |name: &str, color: Color, shape: Shape, marks: Vec<Mark>| {
-        Series::new(name, color).line(marks.iter().map(|mark| (mark.x, mark.y)).collect()).marks(shape, marks)
+    let series = |name: &str, color: Color, stroke: Stroke, shape: Shape, marks: Vec<Mark>| {
+        Series::new(name, color).line(stroke, marks.iter().map(|mark| (mark.x, mark.y)).collect()).marks(shape, marks)
     };
     let (low, high) = xs.iter().fold((f64::INFINITY, 0f64), |(low, high), x| (low.min(*x), high.max(*x)));
     let scaling = if low > 0.0 && high / low > 30.0 { Scaling::Logarithmic } else { Scaling::Linear };
     let mut all = vec![
-        series("published", Color::new(0x6b7280, 0x9aa1ad), Shape::Diamond, published).dashed(),
-        series("ours, running statistics", Color::new(0xc2570c, 0xf0954f), Shape::Ring, running),
-        series("ours, batch statistics", Color::new(0x2563c9, 0x6ea3f5), Shape::Disc, batch),
+        series("published", Color::new(0x6b7280, 0x9aa1ad), Stroke::DASHED, Shape::Diamond, published),
+        series("ours, running statistics", Color::new(0xc2570c, 0xf0954f), Stroke::PLAIN, Shape::Ring, running),
+        series("ours, batch statistics", Color::new(0x2563c9, 0x6ea3f5), Stroke::PLAIN, Shape::Disc, batch),
     ];
     all.retain(|series| !series.marks.is_empty());
     Some(Chart {

@@ -14,7 +14,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indicatif::HumanCount;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use toml::Table as Toml;
 
 /// A policy that the browser enforces: the page loads nothing from anywhere.
@@ -44,29 +43,22 @@ pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Ch
     );
     page += &results(table, groups);
     if let Some((curves, others)) = charts.split_first() {
-        let _ = writeln!(page, "<section id=\"{}\">{}</section>", curves.id, figure(curves, Size::WIDE));
+        page += &format!("<section id=\"{}\">{}</section>\n", curves.id, figure(curves, Size::WIDE));
+        let others: String =
+            others.iter().map(|chart| format!("<div>{}</div>\n", figure(chart, Size::SMALL))).collect();
         if !others.is_empty() {
-            let others = others.iter().map(|chart| format!("<div>{}</div>\n", figure(chart, Size::SMALL)));
-            let _ = writeln!(
-                page,
-                "<section id=\"plots\"><div class=\"grid\">\n{}</div></section>",
-                others.collect::<String>()
-            );
+            page += &format!("<section id=\"plots\"><div class=\"grid\">\n{others}</div></section>\n");
         }
     }
-    page += &pictures(groups);
-    page += &errors(groups);
-    page += &parts(groups);
-    page += &settings(groups);
-    let _ = write!(
-        page,
-        "</main>\n<footer>Made by resconv {}. The same table is in table.md and table.csv, the plots are SVG files beside this one.</footer>\n\
-         <div id=\"tip\" role=\"status\" hidden></div>\n\
-         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{}</script>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        include_str!("page.js")
-    );
-    page
+    for section in [pictures, errors, parts, settings] {
+        page += &section(groups);
+    }
+    let (version, script) = (env!("CARGO_PKG_VERSION"), include_str!("page.js"));
+    page + &format!(
+        "</main>\n<footer>Made by resconv {version}. The same table is in table.md and table.csv, the plots are SVG files \
+         beside this one.</footer>\n<div id=\"tip\" role=\"status\" hidden></div>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{script}</script>\n</body>\n</html>\n"
+    )
 }
 
 /// The best and the worst result, and which runs are not done.
@@ -117,23 +109,15 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
     for column in &table.columns {
         let class = class(table, column);
         let sorted = if column.name == MAIN { " aria-sort=\"ascending\"" } else { "" };
-        let _ = write!(
-            html,
-            "<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{}</button></th>",
-            escape(&column.title)
-        );
+        let title = escape(&column.title);
+        html += &format!("<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{title}</button></th>");
     }
     html += "</tr></thead>\n<tbody>\n";
     for row in &table.rows {
         html += "<tr>";
         for (cell, column) in row.iter().zip(&table.columns) {
-            let class = class(table, column);
-            let _ = write!(
-                html,
-                "<td class=\"{class}\" data-value=\"{}\">{}</td>",
-                escape(&cell.value),
-                escape(&cell.text)
-            );
+            let (class, value, text) = (class(table, column), escape(&cell.value), escape(&cell.text));
+            html += &format!("<td class=\"{class}\" data-value=\"{value}\">{text}</td>");
         }
         html += "</tr>\n";
     }
@@ -144,12 +128,8 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
         let samples: BTreeSet<u64> = groups.runs().map(|(_, run)| run.settings.training.samples).collect();
         if samples.iter().any(|samples| *samples != PUBLISHED_SAMPLES) {
             let seen: Vec<String> = samples.iter().map(|samples| HumanCount(*samples).to_string()).collect();
-            let _ = write!(
-                html,
-                " Published losses are after {} training images, ours after {}.",
-                HumanCount(PUBLISHED_SAMPLES),
-                seen.join(" or ")
-            );
+            let (published, seen) = (HumanCount(PUBLISHED_SAMPLES), seen.join(" or "));
+            html += &format!(" Published losses are after {published} training images, ours after {seen}.");
         }
     }
     html + "</p></section>\n"
@@ -167,23 +147,20 @@ fn class(table: &Table, column: &Column) -> String {
 
 /// A chart under its title, drawn for wide screens and for phones, with a key for each series.
 fn figure(chart: &Chart, size: Size) -> String {
-    let (title, wide, phone) = (escape(&chart.title), chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
+    let (id, title) = (&chart.id, escape(&chart.title));
+    let (wide, phone) = (chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
     let mut html = format!("<h2>{title}</h2>\n<figure>\n{wide}{phone}<div class=\"keys\">");
     for (i, series) in chart.series.iter().enumerate() {
-        let _ = write!(
-            html,
-            "<button type=\"button\" class=\"key\" data-plot=\"{}\" data-series=\"{i}\" aria-pressed=\"true\" style=\"{}\">{}</button>",
-            chart.id,
-            series.color.style(),
-            escape(&series.name)
+        let (style, name) = (series.color.style(), escape(&series.name));
+        html += &format!(
+            "<button type=\"button\" class=\"key\" data-plot=\"{id}\" data-series=\"{i}\" aria-pressed=\"true\" style=\"{style}\">\
+             {name}</button>"
         );
     }
     if chart.series.len() > MANY {
-        let _ =
-            write!(html, "<button type=\"button\" class=\"key all\" data-plot=\"{}\">all / none</button>", chart.id);
+        html += &format!("<button type=\"button\" class=\"key all\" data-plot=\"{id}\">all / none</button>");
     }
-    let _ = write!(html, "</div>\n<figcaption>{}</figcaption></figure>\n", escape(&chart.note));
-    html
+    html + &format!("</div>\n<figcaption>{}</figcaption></figure>\n", escape(&chart.note))
 }
 
 /// What `has` gives of the runs: the worst and the best one side by side, where others can be chosen, and all of them
@@ -208,21 +185,16 @@ fn compared(groups: &Groups<'_>, kind: &str, has: &dyn Fn(&Group<'_>, &Run) -> O
             let selected = if i == chosen { " selected" } else { "" };
             format!("<option value=\"{i}\"{selected}>{}</option>", escape(label))
         };
-        let options: String = runs.iter().enumerate().map(option).collect();
-        let _ = write!(
-            html,
-            "<figure><div class=\"caption\"><select data-shows=\"{kind}\" data-place=\"{place}\" aria-label=\"network\">{options}</select> \
-             <span class=\"note\">{side}: {}</span></div>\n<div id=\"{place}\">{content}</div></figure>\n",
-            escape(label)
+        let (options, label): (String, String) = (runs.iter().enumerate().map(option).collect(), escape(label));
+        html += &format!(
+            "<figure><div class=\"caption\"><select data-shows=\"{kind}\" data-place=\"{place}\" aria-label=\"network\">{options}\
+             </select> <span class=\"note\">{side}: {label}</span></div>\n<div id=\"{place}\">{content}</div></figure>\n"
         );
     }
-    let _ = write!(html, "</div>\n<details><summary>All {}</summary><div class=\"gallery\">\n", runs.len());
+    html += &format!("</div>\n<details><summary>All {}</summary><div class=\"gallery\">\n", runs.len());
     for (i, (label, content)) in runs.iter().enumerate() {
-        let _ = writeln!(
-            html,
-            "<figure><div class=\"caption\">{}</div><div id=\"{kind}-{i}\">{content}</div></figure>",
-            escape(label)
-        );
+        let caption = format!("<div class=\"caption\">{}</div>", escape(label));
+        html += &format!("<figure>{caption}<div id=\"{kind}-{i}\">{content}</div></figure>\n");
     }
     html + "</div></details>\n"
 }
@@ -293,14 +265,14 @@ fn parts(groups: &Groups<'_>) -> String {
                     <div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"words\" scope=\"col\"><span>network</span></th>"
         .to_owned();
     for name in &names {
-        let _ = write!(html, "<th scope=\"col\"><span>{}</span></th>", escape(name));
+        html += &format!("<th scope=\"col\"><span>{}</span></th>", escape(name));
     }
     html += "</tr></thead>\n<tbody>\n";
     for (label, losses) in &rows {
-        let _ = write!(html, "<tr><td class=\"words\">{}</td>", escape(label));
+        html += &format!("<tr><td class=\"words\">{}</td>", escape(label));
         for loss in losses {
             let value = (loss - low) / (high - low).max(1e-9);
-            let _ = write!(html, "<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>");
+            html += &format!("<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>");
         }
         html += "</tr>\n";
     }
@@ -311,7 +283,7 @@ fn parts(groups: &Groups<'_>) -> String {
 fn settings(groups: &Groups<'_>) -> String {
     let mut html = "<section id=\"settings\"><h2>Settings and machine</h2>\n<dl>".to_owned();
     let mut item = |name: &str, value: &str| {
-        let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+        html += &format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     };
     if let Some(group) = groups.all.first() {
         item("preset", &group.settings().preset.to_string());
@@ -332,7 +304,7 @@ fn settings(groups: &Groups<'_>) -> String {
     let machines: BTreeSet<String> = groups.runs().filter_map(|(_, run)| run.summary.as_ref()).map(machine).collect();
     if !machines.is_empty() {
         let items: String = machines.iter().map(|machine| format!("<li>{}</li>", escape(machine))).collect();
-        let _ = writeln!(html, "<h2 style=\"margin-top:16px\">Computed on</h2><ul>{items}</ul>");
+        html += &format!("<h2 style=\"margin-top:16px\">Computed on</h2><ul>{items}</ul>\n");
     }
     html + "</section>\n"
 }

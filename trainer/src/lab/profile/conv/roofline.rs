@@ -1,7 +1,7 @@
 //! The roofline chart: throughput over arithmetic intensity, under what the machine can do.
 
 use super::ConvProfile;
-use crate::output::chart::{Axis, Chart, Color, Mark, Scaling, Series, Shape, TEXT};
+use crate::output::chart::{Axis, Chart, Color, Mark, Scaling, Series, Shape, Stroke, TEXT};
 use kernels::conv2d::cpu::{Algo, Pass};
 
 /// Colours of the algorithms, in the order of [`Algo::ALL`].
@@ -37,7 +37,7 @@ impl ConvProfile {
         let right = intensities().fold(0.0, f64::max) * ROOM;
         let roof = vec![(left, left * peak_gb_per_s), (ridge, *peak_gflops), (right, *peak_gflops)];
         let name = format!("peak {peak_gflops:.0} GFLOP/s, {peak_gb_per_s:.0} GB/s");
-        let mut series = vec![Series::new(&name, TEXT).line(roof)];
+        let mut series = vec![Series::new(&name, TEXT).line(Stroke::PLAIN, roof)];
         for (algo, color) in Algo::ALL.into_iter().zip(COLORS) {
             let mut name = algo.name();
             for (pass, shape) in Pass::ALL.into_iter().zip(SHAPES) {
