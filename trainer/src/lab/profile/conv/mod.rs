@@ -112,8 +112,8 @@ impl ConvProfile {
         [picks.iter().filter(|&&loss| loss <= EQUAL).count(), picks.len()]
     }
 
-    /// For every pass whose chosen algorithm was measured: that row, and the share of time that it takes longer than the
-    /// fastest.
+    /// For every pass whose chosen algorithm was measured: that row, and the share of time that it takes longer than
+    /// the fastest.
     fn losses(&self) -> impl Iterator<Item = (&Row, f64)> {
         self.rows.iter().filter(|row| row.chosen).map(|row| {
             let same = |other: &&Row| other.layer == row.layer && other.shape == row.shape && other.pass == row.pass;
