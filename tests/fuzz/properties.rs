@@ -1,5 +1,5 @@
-//! What holds for every parser of outside bytes, whatever the bytes. The fuzz targets try it on what libFuzzer comes up with, and the
-//! test `parsers` of the crate `trainer` on the seeds and what is left of them after damage.
+//! What holds for every parser of outside bytes, whatever the bytes. The fuzz targets try it on what libFuzzer comes up
+//! with, and the test `parsers` of the crate `trainer` on the seeds and what is left of them after damage.
 
 use flate2::{Compression, write::GzEncoder};
 use std::io::{Cursor, Write};
@@ -13,7 +13,8 @@ use trainer::train::log;
 /// What gzip data begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// As a file of the dataset, plain or compressed: what is read has the size that its header says, and is what was written.
+/// As a file of the dataset, plain or compressed: what is read has the size that its header says, and is what was
+/// written.
 pub(crate) fn idx(bytes: &[u8]) {
     for expected in [Expected::Exactly(&[2, 3, 4]), Expected::Items(&[60_000, 3, 4]), Expected::Items(&[60_000])] {
         if let Ok(idx) = parse_idx(bytes, expected) {
@@ -24,8 +25,9 @@ pub(crate) fn idx(bytes: &[u8]) {
     }
 }
 
-/// Compressed as a file of the dataset, so that the fuzzer gets past the checksums of gzip, which it cannot guess. The first two bytes
-/// choose how well the rest is compressed, and which byte of the compressed file is damaged then: no damage changes what is read.
+/// Compressed as a file of the dataset, so that the fuzzer gets past the checksums of gzip, which it cannot guess. The
+/// first two bytes choose how well the rest is compressed, and which byte of the compressed file is damaged then: no
+/// damage changes what is read.
 pub(crate) fn gzip(bytes: &[u8]) {
     let [level, damage, content @ ..] = bytes else { return };
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(u32::from(level % 10)));
@@ -44,7 +46,8 @@ pub(crate) fn gzip(bytes: &[u8]) {
     }
 }
 
-/// As a checkpoint: what is read can be written and read again, and the network that it seems to be is found or refused.
+/// As a checkpoint: what is read can be written and read again, and the network that it seems to be is found or
+/// refused.
 pub(crate) fn checkpoint(bytes: &[u8]) {
     let path = Path::new("fuzz.safetensors");
     let Ok(checkpoint) = Checkpoint::from_bytes(path, bytes) else { return };
@@ -52,10 +55,10 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     // As text, in which NaN is like NaN.
     assert_eq!(format!("{again:?}"), format!("{checkpoint:?}"));
     if let Ok(architecture) = checkpoint.architecture() {
-        let _ = SettingsSource::inferred(&architecture.network).and_then(|layer| resolve(&[layer]));
+        let _ = SettingsSource::inferred(&architecture.network).and_then(|source| resolve(&[source]));
     }
     if let Some(run) = &checkpoint.run {
-        let _ = SettingsSource::resumed(&run.settings).and_then(|layer| resolve(&[layer]));
+        let _ = SettingsSource::resumed(&run.settings).and_then(|source| resolve(&[source]));
     }
 }
 
@@ -63,10 +66,10 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
 pub(crate) fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let path = Path::new("fuzz.toml");
-    let Ok(settings) = SettingsSource::text(path, text).and_then(|layer| resolve(&[layer])) else { return };
+    let Ok(settings) = SettingsSource::text(path, text).and_then(|source| resolve(&[source])) else { return };
     let written = settings.to_toml().expect("settings that can be written");
     let again =
-        SettingsSource::text(path, &written).and_then(|layer| resolve(&[layer])).expect("settings that can be read");
+        SettingsSource::text(path, &written).and_then(|source| resolve(&[source])).expect("settings that can be read");
     assert_eq!(again, settings);
 }
 

@@ -3,6 +3,7 @@
 
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
+use csv::{ReaderBuilder, StringRecord};
 use model::{Padding, ResConvConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -64,37 +65,34 @@ impl Published {
     /// As [`read`](Self::read).
     pub fn parse(path: &Path, text: &str) -> Result<Published, PublishedError> {
         let wrong = |reason: String| PublishedError::Format { path: path.to_owned(), reason };
-        let mut lines = text.lines();
-        let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-        for name in RESULTS {
-            if !header.contains(&name) {
-                return Err(wrong(format!("no column `{name}`")));
+        let mut reader = ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+        let header = reader.headers().map_err(|error| wrong(error.to_string()))?.clone();
+        let column = |name: &str| {
+            let at = header.iter().position(|column| column == name);
+            at.ok_or_else(|| wrong(format!("no column `{name}`")))
+        };
+        let [validation_loss, parameters, minutes] = RESULTS.map(column);
+        let results = [validation_loss?, parameters?, minutes?];
+        let row = |record: Result<StringRecord, csv::Error>| -> Result<Row, PublishedError> {
+            let record = record.map_err(|error| wrong(error.to_string()))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            if record.len() != header.len() {
+                return Err(wrong(format!("line {line}: expected {} columns, got {}", header.len(), record.len())));
             }
-        }
-        let mut rows = Vec::new();
-        for (number, line) in lines.enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let fields: Vec<&str> = line.split(',').collect();
-            let at = number + 2;
-            if fields.len() != header.len() {
-                return Err(wrong(format!("line {at}: expected {} columns, got {}", header.len(), fields.len())));
-            }
-            let field = |name: &str| header.iter().zip(&fields).find(|(column, _)| **column == name);
-            let number = |name: &str| -> Result<f64, PublishedError> {
-                let text = field(name).map_or("", |(_, text)| text);
-                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-                number.ok_or_else(|| wrong(format!("line {at}: {name}: expected a number, got `{text}`")))
+            let number = |at: usize| {
+                let number = record[at].parse().ok().filter(|number: &f64| number.is_finite());
+                let told = || format!("line {line}: {}: expected a number, got `{}`", &header[at], &record[at]);
+                number.ok_or_else(|| wrong(told()))
             };
-            let [validation_loss, parameters, minutes] =
-                [number(RESULTS[0])?, number(RESULTS[1])?, number(RESULTS[2])?];
-            let settings = header.iter().zip(&fields).filter(|(column, _)| !RESULTS.contains(column));
-            rows.push(Row {
-                settings: settings.map(|(column, text)| ((*column).to_owned(), (*text).to_owned())).collect(),
-                validation_loss,
-                parameters: parameters as usize,
-                minutes,
-            });
-        }
-        Ok(Published { rows })
+            let others = header.iter().zip(&record).filter(|(column, _)| !RESULTS.contains(column));
+            Ok(Row {
+                settings: others.map(|(column, text)| (column.to_owned(), text.to_owned())).collect(),
+                validation_loss: number(results[0])?,
+                parameters: number(results[1])? as usize,
+                minutes: number(results[2])?,
+            })
+        };
+        Ok(Published { rows: reader.records().map(row).collect::<Result<_, PublishedError>>()? })
     }
 
     /// All results.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use kernels::conv2d::{Algo, PassKind, UnknownAlgo};
 use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
-use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, Roofline, parse_shape};
+use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, parse_shape};
 use trainer::lab::profile::step::{self, By};
 use trainer::settings::{SettingsSource, resolve, show_default};
 use trainer::system::files::write_bytes;
@@ -128,12 +128,8 @@ fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
     write(csv.as_deref(), &profile.table().csv())?;
     write(json.as_deref(), &profile.json().to_string())?;
     for path in &roofline {
-        let plot = Roofline::new(&profile);
-        if extension(path) == "svg" {
-            plot.save_svg(path)?
-        } else {
-            plot.save_png(path)?
-        }
+        let chart = profile.roofline();
+        write_bytes(path, &if extension(path) == "svg" { chart.svg().into_bytes() } else { chart.png() })?;
         wrote(path);
     }
     Ok(())

@@ -23,6 +23,6 @@ pub(super) struct ReportArgs {
 
 pub(super) fn run(args: ReportArgs) -> anyhow::Result<()> {
     let ReportArgs { folders, out, title, reference } = args;
-    let path = report::write(&report::Request { folders, out, title, reference })?;
+    let path = report::write(&report::Request { folders, out, title, published: reference })?;
     Ok(print_result(&path.display().to_string())?)
 }

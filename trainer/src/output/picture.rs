@@ -1,18 +1,18 @@
 //! Pictures: grids of reconstructions, and images of the user's to restore.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, Write};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
-use image::codecs::png::{CompressionType, FilterType as PngFilter, PngEncoder};
 use image::imageops::{self, FilterType};
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageEncoder, ImageReader, Limits, Luma};
+use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageReader, Limits, Luma};
 
-use crate::system::files::{FileError, write_atomic};
+use super::png;
+use crate::system::files::{FileError, write_bytes};
+use engine::mib;
 
-/// Images of a batch as the study shows them: in rows of 8, above each other what the network gets, what it makes of that, and, on
-/// request, what it should have been.
+/// Images of a batch, in rows. Below each row of inputs is the row of outputs and, on request, that of the true images.
 ///
 /// All arrays are `[N][size][size]`, with 0 for black and 1 for white; what is beyond is cut off.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub struct Layout {
     pub columns: usize,
     /// Side of the square that shows a pixel.
     pub scale: usize,
-    /// Width of the lines between images, in pixels of the picture; between groups of rows they are three times as wide.
+    /// Width of the lines between images, in pixels. Between groups of rows they are three times as wide.
     pub gap: usize,
 }
 
@@ -51,7 +51,8 @@ impl Reconstructions<'_> {
     /// The picture. It has a group of two (or three) rows for every `layout.columns` images.
     ///
     /// # Panics
-    /// If the arrays are empty, differ in length or do not hold whole images, or the layout has a zero for `columns` or `scale`.
+    /// If the arrays are empty, differ in length or do not hold whole images, or the layout has no columns or the scale
+    /// 0.
     pub fn render(&self, layout: Layout) -> GrayImage {
         let pixels = self.size * self.size;
         let sources: Vec<&[f32]> = [Some(self.input), Some(self.output), self.truth].into_iter().flatten().collect();
@@ -84,7 +85,7 @@ impl Reconstructions<'_> {
     /// # Panics
     /// As [`render`](Self::render).
     pub fn save(&self, path: &Path, layout: Layout) -> Result<(), FileError> {
-        write_atomic(path, |file| encode(&self.render(layout), file))
+        save(&self.render(layout), path)
     }
 }
 
@@ -97,7 +98,7 @@ impl Reconstructions<'_> {
 /// If `pixels` has not `size * size` elements.
 pub fn save_gray(path: &Path, pixels: &[f32], size: usize, scale: usize) -> Result<(), FileError> {
     assert_eq!(pixels.len(), size * size, "pixels of an image of {size} x {size}");
-    write_atomic(path, |file| encode(&enlarged(pixels, size, scale), file))
+    save(&enlarged(pixels, size, scale), path)
 }
 
 fn enlarged(pixels: &[f32], size: usize, scale: usize) -> GrayImage {
@@ -110,18 +111,9 @@ fn level(value: f32) -> u8 {
     (value * 255.0).round() as u8
 }
 
-fn encode(picture: &GrayImage, file: &mut dyn Write) -> io::Result<()> {
+fn save(picture: &GrayImage, path: &Path) -> Result<(), FileError> {
     let (width, height) = picture.dimensions();
-    let result = PngEncoder::new_with_quality(file, CompressionType::Best, PngFilter::Adaptive).write_image(
-        picture.as_raw(),
-        width,
-        height,
-        ExtendedColorType::L8,
-    );
-    result.map_err(|error| match error {
-        image::ImageError::IoError(error) => error,
-        other => io::Error::other(other),
-    })
+    write_bytes(path, &png::encode(picture.as_raw(), width, height, ExtendedColorType::L8))
 }
 
 /// An image of the user's that cannot be used.
@@ -139,7 +131,7 @@ pub enum PictureError {
         reason: String,
     },
     /// It would need too much memory.
-    #[error("{}: an image of more than {MAX_SIDE} pixels on a side, or {} MiB in all", path.display(), MAX_BYTES >> 20)]
+    #[error("{}: an image of more than {MAX_SIDE} pixels on a side, or {} MiB in all", path.display(), mib(MAX_BYTES as usize))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -163,8 +155,8 @@ pub struct LoadedImage {
 
 /// Reads a PNG or JPEG image and makes it grey and of `size` x `size` pixels.
 ///
-/// An image that is not square is put in the middle of black, as in the dataset. Enlarging takes the nearest pixel, by the rule for
-/// the dataset's images; so an image of the dataset gives what training gives. Reducing averages.
+/// An image that is not square is put in the middle of black, as in the dataset. Enlarging takes the nearest pixel by
+/// the rule for the dataset's images, so that an image of the dataset gives what training gives. Reducing averages.
 ///
 /// # Errors
 /// [`PictureError`] if the file cannot be read, is no such image, is damaged or is unreasonably large.

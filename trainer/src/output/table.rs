@@ -41,22 +41,25 @@ impl Table {
         &self.rows
     }
 
-    /// The table as comma-separated values (RFC 4180) with a line of headings.
+    /// The table as comma-separated values with a line of headings.
     pub fn csv(&self) -> String {
-        let headings = self.headings.iter().map(|heading| heading.name);
-        let mut csv = line(headings);
-        self.rows.iter().for_each(|row| csv += &line(row.iter().map(String::as_str)));
-        csv
+        to_csv(
+            self.headings.iter().map(|heading| heading.name),
+            self.rows.iter().map(|row| row.iter().map(String::as_str)),
+        )
     }
 }
 
-/// A line of CSV. Cells with a comma, a quote or a line break are quoted.
-fn line<'a>(cells: impl Iterator<Item = &'a str>) -> String {
-    let cell = |cell: &str| match cell.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.to_owned(),
-    };
-    cells.map(cell).collect::<Vec<_>>().join(",") + "\n"
+/// A table as comma-separated values (RFC 4180, but with single line feeds).
+pub(super) fn to_csv<'a, R: Iterator<Item = &'a str>>(
+    headings: impl Iterator<Item = &'a str>,
+    rows: impl Iterator<Item = R>,
+) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written =
+        writer.write_record(headings).and_then(|()| rows.into_iter().try_for_each(|row| writer.write_record(row)));
+    written.expect("rows as long as the headings");
+    String::from_utf8(writer.into_inner().expect("writing to memory")).expect("text of texts")
 }
 
 impl fmt::Display for Table {

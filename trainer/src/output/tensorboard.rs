@@ -1,8 +1,10 @@
 //! TensorBoard's event files: the curves and pictures of a run, for `tensorboard --logdir runs`.
 //!
-//! A file is a sequence of records, each a length, its checksum, an event as a protocol buffer, and its checksum. Every process of a run
-//! writes a file of its own; one that resumes begins with the mark of a restarted session, at which readers forget what came after that
-//! step. So a reader that follows a run stays right, whatever happens to the run.
+//! A file is a sequence of records. Each is a length, its checksum, an event as a protocol buffer, and its checksum.
+//!
+//! Every process of a run writes its own file. If the run was resumed, the file begins with a mark that makes readers
+//! forget all later steps of the earlier files. So a reader that follows a run stays right, whatever happens to the
+//! run.
 //!
 //! Source: TensorFlow's `event.proto`, `summary.proto` and `record_writer.cc`.
 
@@ -91,11 +93,8 @@ struct SessionLog {
 }
 
 impl Events {
-    /// A new file in `folder`, of a run that begins, or of one that goes on after step `resumed`: what is in the folder's other files from
-    /// that step on is void.
-    ///
-    /// # Errors
-    /// [`FileError`] if it cannot be written.
+    /// A new file in `folder`. If the run goes on after step `resumed`, readers forget what the folder's other files
+    /// say of later steps.
     pub fn create(folder: &Path, resumed: Option<u64>) -> Result<Events, FileError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Readers take the files in the order of their names.
@@ -112,9 +111,6 @@ impl Events {
     }
 
     /// Removes the event files of a folder.
-    ///
-    /// # Errors
-    /// [`FileError`] if that is not allowed.
     pub fn remove_all(folder: &Path) -> Result<(), FileError> {
         for entry in fs::read_dir(folder).map_err(FileError::at("look into", folder))? {
             let entry = entry.map_err(FileError::at("look into", folder))?;
@@ -126,9 +122,6 @@ impl Events {
     }
 
     /// Adds named numbers of a step.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f32)]) -> Result<(), FileError> {
         let value =
             |&(tag, value): &(&str, f32)| SummaryValue { tag: tag.to_owned(), value: Some(Value::Scalar(value)) };
@@ -136,11 +129,8 @@ impl Events {
     }
 
     /// Adds a grey picture, the content of a PNG file.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub fn picture(&mut self, step: u64, tag: &str, png: Vec<u8>) -> Result<(), FileError> {
-        // Width and height stand behind the signature, and the length and the name of the first chunk.
+        // A PNG file begins with 8 bytes of signature, 4 of length and 4 of name; then come width and height.
         let number = |at: usize| png.get(at..at + 4).and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)));
         let (width, height) = (number(16).unwrap_or(0), number(20).unwrap_or(0));
         let image = Image { height, width, colorspace: 1, encoded: png };
@@ -149,9 +139,6 @@ impl Events {
     }
 
     /// Makes what was added visible to readers.
-    ///
-    /// # Errors
-    /// [`FileError`] if the disk is full.
     pub fn flush(&mut self) -> Result<(), FileError> {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }
@@ -171,7 +158,7 @@ fn record(file: &mut impl Write, content: &[u8]) -> io::Result<()> {
     file.write_all(&masked(crc32c(content)).to_le_bytes())
 }
 
-/// So that the checksum of data that has checksums in it tells something.
+/// The form in which a checksum is stored: data with plain checksums in it would make weak checksums itself.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -5,7 +5,6 @@ use super::checkpoint::CheckpointError;
 use super::folder::FolderError;
 use super::plans::PlanError;
 use crate::data::DataError;
-use crate::output::plot::PlotError;
 use crate::settings::SettingsError;
 use crate::system::files::FileError;
 use crate::system::stop::Signal;
@@ -38,9 +37,6 @@ pub enum TrainError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The loss curve cannot be drawn.
-    #[error(transparent)]
-    Plot(#[from] PlotError),
     /// A table lacks rows that were written before the checkpoint.
     #[error("{}: expected the rows of the checkpoint's first {expected} steps, got {got}", path.display())]
     Rows {

@@ -5,7 +5,7 @@ use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log;
 use crate::apply::eval::Validation;
-use crate::output::plot::{Axis, LossCurve, Point};
+use crate::output::loss_curve;
 use crate::output::summary::Summary;
 use crate::published::Study;
 use crate::settings::Settings;
@@ -66,24 +66,13 @@ pub(super) fn write_results(
 }
 
 fn draw_curve(folder: &RunFolder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
-    let finite = |point: &Point| point.1.is_finite();
-    let training: Vec<Point> =
-        rows.iter().map(|[_, samples, _, loss]| (*samples as u64, *loss)).filter(finite).collect();
+    let training: Vec<(f64, f64)> = rows.iter().map(|[_, images, _, loss]| (*images, *loss)).collect();
     let validations = log::read::<4>(&folder.validation())?;
-    let of = |column: usize| {
-        validations.iter().map(|row| (row[1] as u64, row[column])).filter(finite).collect::<Vec<Point>>()
-    };
-    let (running, batch) = (of(2), of(3));
+    let of = |column: usize| validations.iter().map(|row| (row[1], row[column])).collect::<Vec<_>>();
     let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
-    let curve = LossCurve {
-        title: &title,
-        loss: "L1 loss",
-        training: &training,
-        validation: &[("validation, running statistics", &running), ("validation, batch statistics", &batch)],
-        reference: Study::of(settings).map(|study| ("study", study.validation_loss)),
-        axis: Axis::default(),
-    };
-    curve.save_png(&folder.curve_png())?;
-    curve.save_svg(&folder.curve_svg())?;
+    let published = Study::of(settings).map(|study| study.validation_loss);
+    let chart = loss_curve::chart(&title, &training, [&of(2), &of(3)], published);
+    files::write_bytes(&folder.curve_png(), &chart.png())?;
+    files::write_bytes(&folder.curve_svg(), chart.svg().as_bytes())?;
     Ok(())
 }

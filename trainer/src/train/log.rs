@@ -1,10 +1,11 @@
-//! The tables of a run: CSV files that grow row by row, and lose their last rows when the run is resumed at an earlier
-//! step.
+//! The run's tables: CSV files that grow by a row at a time, and are cut back when a run is resumed.
 
 use crate::system::files::{self, FileError};
-use std::fmt;
+use csv::{QuoteStyle, ReaderBuilder, Writer, WriterBuilder};
+use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Longest table that is read, in bytes: more rows than any run has.
@@ -14,22 +15,24 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: Writer<File>,
 }
 
 impl Log {
-    /// An empty table, which replaces an existing file.
+    /// An empty table; a file that is there is replaced.
+    ///
+    /// # Errors
+    /// [`FileError`] if it cannot be written.
     pub(super) fn create(path: &Path, header: &str) -> Result<Log, FileError> {
         let file = File::create(path).map_err(FileError::at("create", path))?;
-        let mut log = Log { path: path.to_owned(), file: BufWriter::new(file) };
-        log.row(format_args!("{header}"))?;
+        let mut log = Log { path: path.to_owned(), file: Writer::from_writer(file) };
+        log.row(header.split(','))?;
         log.flush()?;
         Ok(log)
     }
 
-    /// The existing table, without the rows of steps that `keep` refuses. A last row without a line break is dropped,
-    /// too: an interrupted run may have written only a part of it. Also returns the number of rows that are kept,
-    /// without the header.
+    /// The table that is there, without the rows of steps that `keep` refuses. Rows of an interrupted run may be cut
+    /// off: what does not end in a line break is dropped too. Returns the number of rows kept, without the header.
     ///
     /// # Errors
     /// [`FileError`] if it cannot be read or written, or does not begin with `header`.
@@ -38,81 +41,103 @@ impl Log {
         let (kept, rows) = cut(path, &text, header, keep)?;
         files::write_bytes(path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(path).map_err(FileError::at("open", path))?;
-        Ok((Log { path: path.to_owned(), file: BufWriter::new(file) }, rows))
+        Ok((Log { path: path.to_owned(), file: Writer::from_writer(file) }, rows))
     }
 
     /// Adds a row. It is in the file after the next [`flush`](Self::flush), or before.
-    pub(super) fn row(&mut self, columns: fmt::Arguments<'_>) -> Result<(), FileError> {
-        writeln!(self.file, "{columns}").map_err(FileError::at("write", &self.path))
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
+    pub(super) fn row(&mut self, columns: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), FileError> {
+        self.file.write_record(columns).map_err(|error| FileError::at("write", &self.path)(error.into()))
     }
 
-    /// As [`flush`](Self::flush), and makes the rows survive a loss of power.
+    /// As [`flush`](Self::flush), and makes it survive a loss of power.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full or fails.
     pub(super) fn sync(&mut self) -> Result<(), FileError> {
         self.flush()?;
         match self.file.get_ref().sync_data() {
-            // It is not a file on a disk.
+            // Not a file of a disk.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
             result => result.map_err(FileError::at("write", &self.path)),
         }
     }
 
-    /// Writes the rows that were added.
+    /// Writes what has been added.
+    ///
+    /// # Errors
+    /// [`FileError`] if the disk is full.
     pub(super) fn flush(&mut self) -> Result<(), FileError> {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }
 }
 
-/// The text of a table without the rows of steps that `keep` refuses, and without a last line that has no line break.
-/// Also returns the number of its rows, without the header. `path` is for messages only.
+/// The text of a table without the rows of steps that `keep` refuses, and without a last line that does not end. Also
+/// returns the number of its rows, without the header. `path` is for messages only.
 ///
 /// # Errors
 /// [`FileError`] if it does not begin with `header`, or a row does not begin with a step.
 pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) -> Result<(String, u64), FileError> {
-    let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    if lines.next().map(str::trim_end) != Some(header) {
-        return Err(FileError::content(path, format!("does not begin with the line `{header}`")));
+    // Quotes mean nothing in these tables, so that a line of the file is a row.
+    let mut reader = ReaderBuilder::new().quoting(false).from_reader(whole_lines(text).as_bytes());
+    if !reader.headers().map_err(invalid(path))?.iter().eq(header.split(',')) {
+        return Err(invalid(path)(format!("does not begin with the line `{header}`")));
     }
-    let mut kept = format!("{header}\n");
+    let mut kept = WriterBuilder::new().quote_style(QuoteStyle::Never).from_writer(Vec::new());
+    kept.write_record(header.split(',')).map_err(invalid(path))?;
     let mut rows = 0;
-    for line in lines {
-        let step = line.split(',').next().and_then(|step| step.parse().ok());
-        let step = step.ok_or_else(|| {
-            FileError::content(path, format!("line `{}` does not begin with a step", line.trim_end()))
-        })?;
+    for record in reader.records() {
+        let record = record.map_err(invalid(path))?;
+        let step = record[0].parse().map_err(|_| invalid(path)(format!("`{}` is not a step", &record[0])))?;
         if keep(step) {
-            kept.push_str(line);
+            kept.write_record(&record).map_err(invalid(path))?;
             rows += 1;
         }
     }
-    Ok((kept, rows))
+    let kept = kept.into_inner().map_err(invalid(path))?;
+    Ok((String::from_utf8(kept).map_err(invalid(path))?, rows))
 }
 
 /// The rows of a table whose columns are all numbers.
 ///
 /// # Errors
-/// [`FileError`] if the file cannot be read, or a row does not have `N` numbers.
-pub(super) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError> {
+/// [`FileError`] if the file cannot be read, or a row has not `N` numbers.
+pub(crate) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError>
+where
+    [f64; N]: DeserializeOwned,
+{
     parse(path, &files::read_text(path, MAX_BYTES)?)
 }
 
-/// The rows in the text of a table whose columns are all numbers; the first line is its header. `path` is for messages
-/// only.
+/// The rows in the text of a table whose columns are all numbers, without a last line that does not end. `path` is for
+/// messages only.
 ///
 /// # Errors
-/// [`FileError`] if a row does not have `N` numbers.
-pub fn parse<const N: usize>(path: &Path, text: &str) -> Result<Vec<[f64; N]>, FileError> {
-    let row = |line: &str| -> Result<[f64; N], FileError> {
-        let columns: Result<Vec<f64>, _> = line.split(',').map(str::parse).collect();
-        let columns = columns.ok().and_then(|columns| columns.try_into().ok());
-        columns.ok_or_else(|| FileError::content(path, format!("line `{line}`: expected {N} numbers")))
-    };
-    text.lines().skip(1).map(row).collect()
+/// [`FileError`] if a row has not `N` numbers.
+pub fn parse<const N: usize>(path: &Path, text: &str) -> Result<Vec<[f64; N]>, FileError>
+where
+    [f64; N]: DeserializeOwned,
+{
+    let mut reader = csv::Reader::from_reader(whole_lines(text).as_bytes());
+    reader.deserialize().collect::<Result<_, _>>().map_err(invalid(path))
+}
+
+/// A text without a last line that does not end: its writer may have been in the middle of it.
+fn whole_lines(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
+}
+
+fn invalid<E: Into<Box<dyn Error + Send + Sync>>>(path: &Path) -> impl Fn(E) -> FileError {
+    move |reason| FileError::at("use", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::io::Write;
 
     const HEADER: &str = "step,loss";
 
@@ -121,7 +146,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
         let mut log = Log::create(&path, HEADER).unwrap();
-        (1..=9).for_each(|step| log.row(format_args!("{step},0.5")).unwrap());
+        (1..=9).for_each(|step| log.row([&step.to_string(), "0.5"]).unwrap());
         log.flush().unwrap();
         drop(log);
         // The machine stopped in the middle of row 10, whose beginning reads as step 1.
@@ -129,7 +154,7 @@ mod tests {
 
         let (mut log, rows) = Log::resume(&path, HEADER, |step| step <= 7).unwrap();
         assert_eq!(rows, 7);
-        log.row(format_args!("8,0.25")).unwrap();
+        log.row(["8", "0.25"]).unwrap();
         log.flush().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("step,loss\n1,0.5\n") && text.ends_with("7,0.5\n8,0.25\n"), "{text}");
@@ -140,17 +165,16 @@ mod tests {
     fn foreign_files_are_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
-        for (content, message) in [
-            ("a,b\n", "does not begin with the line `step,loss`"),
-            ("step,loss\nx,1\n", "line `x,1` does not begin with a step"),
-        ] {
+        for (content, message) in
+            [("a,b\n", "does not begin with the line `step,loss`"), ("step,loss\nx,1\n", "`x` is not a step")]
+        {
             fs::write(&path, content).unwrap();
             let error = Log::resume(&path, HEADER, |_| true).unwrap_err().to_string();
             assert!(error.contains(message) && error.contains("metrics.csv"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         fs::write(&path, "step,loss\n1\n").unwrap();
-        assert!(read::<2>(&path).unwrap_err().to_string().contains("line `1`: expected 2 numbers"));
+        assert!(read::<2>(&path).unwrap_err().to_string().contains("line: 2, byte: 10): found record with 1 fields"));
     }
 
     #[cfg(target_os = "linux")]

@@ -130,7 +130,8 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         if let Some(skipped) = skipped {
             self.progress.print_status(&skipped);
         }
-        self.records.metrics.row(format_args!("{step},{samples},{},{}", lr as f32, loss as f32))?;
+        let row = [step.to_string(), samples.to_string(), (lr as f32).to_string(), (loss as f32).to_string()];
+        self.records.metrics.row(&row)?;
         self.records.events.scalars(step, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
         pace.stepped(batch, took, loss, samples);
         if let Some(duration) = pace.estimate() {
@@ -169,8 +170,8 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         };
         let Position { step, samples, .. } = self.stepper.position;
         let (running, batch) = (validation.running.all, validation.batch.all);
-        let row = format!("{step},{samples},{running:.7},{batch:.7}");
-        self.records.validations.row(format_args!("{row}"))?;
+        let row = [step.to_string(), samples.to_string(), format!("{running:.7}"), format!("{batch:.7}")];
+        self.records.validations.row(&row)?;
         self.records.validations.sync()?;
         // As rounded in the table, because a resumed run compares with that.
         let rounded = (running * 1e7).round() / 1e7;

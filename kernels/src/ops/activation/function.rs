@@ -79,9 +79,9 @@ activations! {
     Selu => "selu", reads Input;
     /// Softsign.
     Softsign => "softsign", reads Input;
-    /// Moves values towards 0 by 1/2, and those between -1/2 and 1/2 to 0.
+    /// Moves values towards 0 by 1/2, and those from -1/2 to 1/2 to 0.
     Softshrink => "softshrink", reads Output;
-    /// Sets values between -1/2 and 1/2 to 0.
+    /// Sets values from -1/2 to 1/2 to 0.
     Hardshrink => "hardshrink", reads Output;
     /// What tanh takes away.
     Tanhshrink => "tanhshrink", reads Input;

@@ -1,7 +1,7 @@
 //! ONNX: a trained network as a file that other programs run.
 //!
-//! The file takes images `[batch, 1, size, size]`, 0 for black and 1 for white, any number of them, and gives them restored. It is of opset 20,
-//! the first one with GELU.
+//! Its input is any number of images, `[batch, 1, size, size]`, with 0 for black and 1 for white. Its output is the
+//! same images, restored. It needs opset 20, the first one with GELU.
 
 mod proto;
 
@@ -29,8 +29,8 @@ const EXAMPLE_IMAGES: usize = 16;
 pub struct Request {
     /// The ONNX file.
     pub out: PathBuf,
-    /// A safetensors file with the first validation images as `input`, and what the network makes of them as `output`, to check another
-    /// program with.
+    /// A safetensors file to check other programs with: the first validation images as `input`, and what the network
+    /// makes of them as `output`.
     pub example: Option<PathBuf>,
     /// Whether files may be overwritten.
     pub overwrite: bool,
@@ -172,7 +172,7 @@ impl Builder<'_> {
                 let slope = self.weights(&format!("{name}.weight"));
                 self.node(name, "PRelu", &[x, &slope], vec![])
             }
-            // as in evaluation
+            // As in evaluation.
             LayerActivation::Rrelu => {
                 self.node(name, "LeakyRelu", &[x], vec![Attribute::float("alpha", kernels::rrelu::MEAN as f32)])
             }

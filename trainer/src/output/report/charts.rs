@@ -1,15 +1,15 @@
-//! Which plots a report has.
+//! The charts of a report.
 
-use super::chart::{Axis, Chart, Color, Mark, Series, Shape};
 use super::groups::{Group, Groups, Spread};
 use super::runs::Run;
-use crate::output::plot::running_mean;
+use crate::output::chart::{Axis, Chart, Color, Mark, Point, Scaling, Series, Shape, Stroke};
+use crate::output::loss_curve::running_mean;
 use crate::published::Row;
 
-/// A line has about so many points.
+/// A line has about this number of points.
 const POINTS: usize = 240;
 
-/// All plots of a report, the curves first.
+/// All charts of a report, the curves first.
 pub(super) fn all(groups: &Groups<'_>) -> Vec<Chart> {
     let mut charts = vec![curves(groups)];
     let of_setting = |key: &str| {
@@ -31,42 +31,35 @@ pub(super) fn all(groups: &Groups<'_>) -> Vec<Chart> {
 /// The loss of every run over the images that it has seen.
 fn curves(groups: &Groups<'_>) -> Chart {
     let count = groups.runs().count();
-    let series = groups.runs().enumerate().map(|(i, (group, run))| Series {
-        name: group.label_of(run),
+    let series = groups.runs().enumerate().map(|(i, (group, run))| {
+        let marks = run.validations.iter().map(|&[images, _, loss]| Mark::new(images, loss, "validation")).collect();
         // The worst is dark, the best is bright: where the lines are close, the best ones stand out.
-        color: Color::of(count - 1 - i, count),
-        line: smooth(run),
-        dashed: false,
-        marks: run
-            .validations
-            .iter()
-            .map(|&[samples, _, loss]| Mark { x: samples, y: loss, range: None, name: "validation".to_owned() })
-            .collect(),
-        shape: Shape::Disc,
+        let color = Color::of(count - 1 - i, count);
+        Series::new(&group.label_of(run), color).line(Stroke::PLAIN, smooth(run)).marks(Shape::Disc, marks)
     });
     Chart {
         id: "curves".to_owned(),
         title: "Loss over the training images seen".to_owned(),
         note: "Lines: training loss, smoothed. Dots: validation with batch statistics.".to_owned(),
-        x: Axis { label: "training images seen".to_owned(), logarithmic: false, from_zero: true },
-        y: Axis { label: "L1 loss".to_owned(), logarithmic: true, from_zero: false },
+        x: Axis::new("training images seen", Scaling::FromZero),
+        y: Axis::new("L1 loss", Scaling::Logarithmic),
         series: series.collect(),
     }
 }
 
 /// The running mean of the training loss, at about [`POINTS`] places.
-fn smooth(run: &Run) -> Vec<(f64, f64)> {
-    let finite = run.training.iter().filter(|(_, loss)| loss.is_finite());
-    let points: Vec<(u64, f64)> = finite.map(|(samples, loss)| (*samples as u64, *loss)).collect();
-    let (mean, _) = running_mean(&points);
+fn smooth(run: &Run) -> Vec<Point> {
+    let finite: Vec<Point> = run.training.iter().copied().filter(|(_, loss)| loss.is_finite()).collect();
+    let (mean, _) = running_mean(&finite);
     let every = mean.len().div_ceil(POINTS).max(1);
     let last = mean.len().saturating_sub(1);
     let kept = mean.iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last);
     // Four digits are more than a pixel.
-    kept.map(|(_, &(samples, loss))| (samples as f64, (loss * 1e5).round() / 1e5)).collect()
+    kept.map(|(_, &(images, loss))| (images, (loss * 1e5).round() / 1e5)).collect()
 }
 
-/// The validation losses over something that groups and published networks have; nothing if it is the same for all.
+/// The validation losses over a number that groups and published networks have, or nothing if it is the same for all
+/// groups.
 fn losses(
     groups: &Groups<'_>,
     id: &str,
@@ -78,7 +71,7 @@ fn losses(
         let mark = |group: &Group<'_>| {
             let (x, loss) = (ours(group)?, loss(group)?);
             let range = loss.deviation.map(|_| (loss.low, loss.high));
-            Some(Mark { x, y: loss.mean, range, name: group.label.clone() })
+            Some(Mark { range, ..Mark::new(x, loss.mean, &group.label) })
         };
         sorted(groups.all.iter().filter_map(mark).collect())
     };
@@ -90,30 +83,26 @@ fn losses(
     let row = |row: &Row| {
         let name = row.settings.iter().filter(|(key, _)| groups.differing.contains(key));
         let name: Vec<String> = name.map(|(key, value)| format!("{} {value}", key.replace('_', " "))).collect();
-        Some(Mark { x: published(row)?, y: row.validation_loss, range: None, name: name.join(", ") })
+        Some(Mark::new(published(row)?, row.validation_loss, &name.join(", ")))
     };
-    let published = sorted(groups.reference.rows().iter().filter_map(row).collect());
-    let series = |name: &str, color: Color, marks: Vec<Mark>, shape: Shape, dashed: bool| Series {
-        name: name.to_owned(),
-        color,
-        line: marks.iter().map(|mark| (mark.x, mark.y)).collect(),
-        dashed,
-        marks,
-        shape,
+    let published = sorted(groups.published.rows().iter().filter_map(row).collect());
+    let series = |name: &str, color: Color, stroke: Stroke, shape: Shape, marks: Vec<Mark>| {
+        Series::new(name, color).line(stroke, marks.iter().map(|mark| (mark.x, mark.y)).collect()).marks(shape, marks)
     };
     let (low, high) = xs.iter().fold((f64::INFINITY, 0f64), |(low, high), x| (low.min(*x), high.max(*x)));
-    let mut all = Vec::new();
-    if !published.is_empty() {
-        all.push(series("published", Color::new("#6b7280", "#9aa1ad"), published, Shape::Diamond, true));
-    }
-    all.push(series("ours, running statistics", Color::new("#c2570c", "#f0954f"), running, Shape::Ring, false));
-    all.push(series("ours, batch statistics", Color::new("#2563c9", "#6ea3f5"), batch, Shape::Disc, false));
+    let scaling = if low > 0.0 && high / low > 30.0 { Scaling::Logarithmic } else { Scaling::Linear };
+    let mut all = vec![
+        series("published", Color::new(0x6b7280, 0x9aa1ad), Stroke::DASHED, Shape::Diamond, published),
+        series("ours, running statistics", Color::new(0xc2570c, 0xf0954f), Stroke::PLAIN, Shape::Ring, running),
+        series("ours, batch statistics", Color::new(0x2563c9, 0x6ea3f5), Stroke::PLAIN, Shape::Disc, batch),
+    ];
+    all.retain(|series| !series.marks.is_empty());
     Some(Chart {
         id: id.to_owned(),
         title: format!("Validation loss over {label}"),
         note: String::new(),
-        x: Axis { label: label.to_owned(), logarithmic: low > 0.0 && high / low > 30.0, from_zero: false },
-        y: Axis { label: "validation loss".to_owned(), logarithmic: false, from_zero: false },
+        x: Axis::new(label, scaling),
+        y: Axis::new("validation loss", Scaling::Linear),
         series: all,
     })
 }

@@ -13,7 +13,8 @@ pub(super) struct Groups<'a> {
     pub(super) all: Vec<Group<'a>>,
     /// The settings that differ between groups, by their names.
     pub(super) differing: Vec<String>,
-    pub(super) reference: &'a Published,
+    /// All published results.
+    pub(super) published: &'a Published,
 }
 
 /// The runs of one setting.
@@ -51,15 +52,15 @@ impl Spread {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(runs: &'a [Run], reference: &'a Published) -> Groups<'a> {
+    pub(super) fn new(runs: &'a [Run], published: &'a Published) -> Groups<'a> {
         let mut all: Vec<Group<'a>> = Vec::new();
         for run in runs {
             let same = |group: &&mut Group| same_but_for_the_seed(&group.runs[0].settings, &run.settings);
             match all.iter_mut().find(same) {
                 Some(group) => group.runs.push(run),
                 None => {
-                    let published = reference.of(&run.settings);
-                    all.push(Group { label: String::new(), runs: vec![run], published });
+                    let row = published.of(&run.settings);
+                    all.push(Group { label: String::new(), runs: vec![run], published: row });
                 }
             }
         }
@@ -68,12 +69,12 @@ impl<'a> Groups<'a> {
         for group in &mut all {
             group.label = label(&differing, group.runs[0]);
         }
-        // By the loss that published ones are compared with.
+        // The published losses were measured with batch statistics, too.
         all.sort_by(|a, b| {
             let key = |group: &Group| group.batch().map_or(f64::INFINITY, |loss| loss.mean);
             key(a).total_cmp(&key(b))
         });
-        Groups { all, differing, reference }
+        Groups { all, differing, published }
     }
 
     /// All runs, those of the best group first.
@@ -119,13 +120,13 @@ impl Group<'_> {
     }
 }
 
-/// A run's settings in their sections, without what changes no number that counts.
+/// A run's settings in their sections, without those that change no results, or only their last digits.
 fn numbers(settings: &Settings) -> Table {
     let mut table = Table::try_from(settings).unwrap_or_default();
     if let Some(training) = table.get_mut("training").and_then(toml::Value::as_table_mut) {
         training.remove("seed");
     }
-    // All that a run's own section may change is the last digits, but for one.
+    // Of the section `run`, only TF32 changes more than last digits.
     if let Some(run) = table.get_mut("run").and_then(toml::Value::as_table_mut) {
         run.retain(|key, _| key == "tf32");
     }

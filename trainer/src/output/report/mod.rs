@@ -1,18 +1,17 @@
-//! Reports: what a run, or many, came to, as one HTML file that needs nothing else; and its table and plots as files.
+//! Reports: the results of a run or of many, as one HTML file that needs nothing else, and its table and charts as
+//! files.
 //!
 //! | module | what it answers |
 //! | --- | --- |
 //! | `runs` | what the folders of runs hold |
 //! | `groups` | which runs are the same but for their seeds, and how settings differ |
 //! | `table` | the table, in every form |
-//! | `chart` | a plot as SVG |
-//! | `charts` | which plots there are |
+//! | `charts` | which charts there are |
 //! | `maps` | pictures of errors |
 //! | `page` | the HTML file |
 //!
 //! A report is made of the folders alone, so it can be renewed at any time, also while a run goes on.
 
-mod chart;
 mod charts;
 mod groups;
 mod maps;
@@ -48,7 +47,7 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
-    /// Several folders need a place for what is told of them all.
+    /// The report of several folders needs a folder of its own.
     #[error("where should the report of {folders} folders be written? say it with --out")]
     NoPlace {
         /// How many there are.
@@ -66,15 +65,15 @@ pub struct Request {
     /// Its heading; absent: the sweep's, or the folder's name.
     pub title: Option<String>,
     /// A file of published results; absent: the sweep's.
-    pub reference: Option<PathBuf>,
+    pub published: Option<PathBuf>,
 }
 
-/// Writes `report.html`, `table.md`, `table.csv` and the plots as SVG files. Returns the path of the first.
+/// Writes `report.html`, `table.md`, `table.csv` and the charts as SVG files. Returns the path of the first.
 ///
 /// # Errors
 /// [`ReportError`].
 pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
-    let Request { folders, out, title, reference } = request;
+    let Request { folders, out, title, published } = request;
     let out = match (out, &folders[..]) {
         (Some(out), _) => out,
         (None, [folder]) => folder,
@@ -84,8 +83,8 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
     for folder in folders {
         content.add(folder)?;
     }
-    if let Some(path) = reference {
-        content.reference = Published::read(path)?;
+    if let Some(path) = published {
+        content.published = Published::read(path)?;
     }
     if let Some(title) = title {
         content.title.clone_from(title);
@@ -94,7 +93,8 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
     content.write(out)
 }
 
-/// Renews the report of a run's or a sweep's folder. A report that cannot be written stops no run, so the reason is only told.
+/// Renews the report of the folder of a run or a sweep. A failure is only printed, because a run should not stop for
+/// it.
 pub fn renew(folder: &Path) {
     let request = Request { folders: vec![folder.to_owned()], ..Request::default() };
     if let Err(error) = write(&request) {
@@ -102,12 +102,12 @@ pub fn renew(folder: &Path) {
     }
 }
 
-/// All that a report is made of.
+/// Everything that a report is made of.
 #[derive(Default)]
 struct Content {
     title: String,
     runs: Vec<Run>,
-    reference: Published,
+    published: Published,
 }
 
 impl Content {
@@ -122,7 +122,7 @@ impl Content {
             }
             self.title = state.title;
             if State::published(folder).exists() {
-                self.reference = Published::read(&State::published(folder))?;
+                self.published = Published::read(&State::published(folder))?;
             }
             return Ok(());
         }
@@ -133,13 +133,13 @@ impl Content {
     }
 
     fn write(&self, out: &Path) -> Result<PathBuf, ReportError> {
-        let groups = Groups::new(&self.runs, &self.reference);
+        let groups = Groups::new(&self.runs, &self.published);
         let table = Table::new(&groups);
         let charts = charts::all(&groups);
         files::write_bytes(&out.join("table.md"), table.markdown().as_bytes())?;
         files::write_bytes(&out.join("table.csv"), table.csv().as_bytes())?;
-        for plot in &charts {
-            files::write_bytes(&out.join(format!("{}.svg", plot.id)), plot.file().as_bytes())?;
+        for chart in &charts {
+            files::write_bytes(&out.join(format!("{}.svg", chart.id)), chart.svg().as_bytes())?;
         }
         let path = out.join("report.html");
         files::write_bytes(&path, page::html(&self.title, &groups, &table, &charts).as_bytes())?;

@@ -1,11 +1,11 @@
-//! The HTML file: everything is in it, and everything but sorting, switching and hovering works without scripts.
+//! The HTML file. It loads no other file, and only sorting, switching and hovering need its script.
 
-use super::chart::{Chart, Size, escape, ramp};
 use super::groups::{Group, Groups};
 use super::maps;
 use super::runs::Run;
 use super::table::{Column, Table};
-use crate::apply::eval::Errors;
+use crate::apply::eval::{Errors, HalfErrors};
+use crate::output::chart::{Chart, Size, escape, ramp, root_style};
 use crate::output::summary::Summary;
 use crate::settings::value_text;
 use crate::sweep::Status;
@@ -14,69 +14,54 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indicatif::HumanCount;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use toml::Table as Toml;
 
-/// What the page may do, checked by the browser: nothing is loaded from anywhere.
+/// A policy that the browser enforces: the page loads nothing from anywhere.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/// Images that the published results are after.
+/// Training images after which the published losses were measured.
 const PUBLISHED_SAMPLES: u64 = 180_000;
 
 /// The column that the table is sorted by at first.
 const MAIN: &str = "validation_loss";
 
-/// More lines than this can be switched all at once.
+/// A chart with more series than this has a key that switches all of them.
 const MANY: usize = 4;
 
-/// The page.
+/// The page of a report.
 pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart]) -> String {
     let title = escape(title);
     let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace("</", "<\\/");
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n\
          <header><h1>{title}</h1>\n{}</header>\n<main>\n",
+        root_style(),
         include_str!("page.css"),
         lead(groups)
     );
     page += &results(table, groups);
-    for (i, chart) in charts.iter().enumerate() {
-        match i {
-            0 => {
-                let _ = writeln!(page, "<section id=\"{0}\"><h2>{1}</h2>", chart.id, escape(&chart.title));
-                page += &figure(chart, Size::WIDE);
-                page += "</section>\n";
-            }
-            _ => {
-                let first = if i == 1 { "<section id=\"plots\"><div class=\"grid\">\n" } else { "" };
-                let last = if i + 1 == charts.len() { "</div></section>\n" } else { "" };
-                let _ = write!(
-                    page,
-                    "{first}<div><h2>{}</h2>\n{}</div>\n{last}",
-                    escape(&chart.title),
-                    figure(chart, Size::SMALL)
-                );
-            }
+    if let Some((curves, others)) = charts.split_first() {
+        page += &format!("<section id=\"{}\">{}</section>\n", curves.id, figure(curves, Size::WIDE));
+        let others: String =
+            others.iter().map(|chart| format!("<div>{}</div>\n", figure(chart, Size::SMALL))).collect();
+        if !others.is_empty() {
+            page += &format!("<section id=\"plots\"><div class=\"grid\">\n{others}</div></section>\n");
         }
     }
-    page += &pictures(groups);
-    page += &errors(groups);
-    page += &parts(groups);
-    page += &settings(groups);
-    let _ = write!(
-        page,
-        "</main>\n<footer>Made by resconv {}. The same table is in table.md and table.csv, the plots are SVG files beside this one.</footer>\n\
-         <div id=\"tip\" role=\"status\" hidden></div>\n\
-         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{}</script>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        include_str!("page.js")
-    );
-    page
+    for section in [pictures, errors, parts, settings] {
+        page += &section(groups);
+    }
+    let (version, script) = (env!("CARGO_PKG_VERSION"), include_str!("page.js"));
+    page + &format!(
+        "</main>\n<footer>Made by resconv {version}. The same table is in table.md and table.csv, the plots are SVG files \
+         beside this one.</footer>\n<div id=\"tip\" role=\"status\" hidden></div>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{script}</script>\n</body>\n</html>\n"
+    )
 }
 
-/// What is to be known first.
+/// The best and the worst result, and which runs are not done.
 fn lead(groups: &Groups<'_>) -> String {
     let mut lines = Vec::new();
     if let Some((worst, best)) = groups.extremes() {
@@ -124,23 +109,15 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
     for column in &table.columns {
         let class = class(table, column);
         let sorted = if column.name == MAIN { " aria-sort=\"ascending\"" } else { "" };
-        let _ = write!(
-            html,
-            "<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{}</button></th>",
-            escape(&column.title)
-        );
+        let title = escape(&column.title);
+        html += &format!("<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{title}</button></th>");
     }
     html += "</tr></thead>\n<tbody>\n";
     for row in &table.rows {
         html += "<tr>";
         for (cell, column) in row.iter().zip(&table.columns) {
-            let class = class(table, column);
-            let _ = write!(
-                html,
-                "<td class=\"{class}\" data-value=\"{}\">{}</td>",
-                escape(&cell.value),
-                escape(&cell.text)
-            );
+            let (class, value, text) = (class(table, column), escape(&cell.value), escape(&cell.text));
+            html += &format!("<td class=\"{class}\" data-value=\"{value}\">{text}</td>");
         }
         html += "</tr>\n";
     }
@@ -151,18 +128,15 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
         let samples: BTreeSet<u64> = groups.runs().map(|(_, run)| run.settings.training.samples).collect();
         if samples.iter().any(|samples| *samples != PUBLISHED_SAMPLES) {
             let seen: Vec<String> = samples.iter().map(|samples| HumanCount(*samples).to_string()).collect();
-            let _ = write!(
-                html,
-                " Published losses are after {} training images, ours after {}.",
-                HumanCount(PUBLISHED_SAMPLES),
-                seen.join(" or ")
-            );
+            let (published, seen) = (HumanCount(PUBLISHED_SAMPLES), seen.join(" or "));
+            html += &format!(" Published losses are after {published} training images, ours after {seen}.");
         }
     }
     html + "</p></section>\n"
 }
 
-/// How the cells of a column look: words or numbers, the main result, and a setting that all rows share, which phones leave out.
+/// The CSS classes of a column: whether it has words, is the main result, or is a setting that all rows share. Phones
+/// leave the shared ones out.
 fn class(table: &Table, column: &Column) -> String {
     let at = table.columns.iter().position(|other| other.name == column.name).unwrap_or_default();
     let values = || table.rows.iter().map(|row| row[at].value.as_str());
@@ -171,28 +145,26 @@ fn class(table: &Table, column: &Column) -> String {
     classes.iter().filter(|(_, holds)| *holds).map(|(class, _)| *class).collect::<Vec<_>>().join(" ")
 }
 
-/// A plot, drawn for both kinds of screens, with its keys.
+/// A chart under its title, drawn for wide screens and for phones, with a key for each series.
 fn figure(chart: &Chart, size: Size) -> String {
-    let mut html = format!("<figure>\n{}{}", chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
-    html += "<div class=\"keys\">";
+    let (id, title) = (&chart.id, escape(&chart.title));
+    let (wide, phone) = (chart.element(size, "desk"), chart.element(Size::PHONE, "phone"));
+    let mut html = format!("<h2>{title}</h2>\n<figure>\n{wide}{phone}<div class=\"keys\">");
     for (i, series) in chart.series.iter().enumerate() {
-        let _ = write!(
-            html,
-            "<button type=\"button\" class=\"key\" data-plot=\"{}\" data-series=\"{i}\" aria-pressed=\"true\" style=\"{}\">{}</button>",
-            chart.id,
-            series.color.style(),
-            escape(&series.name)
+        let (style, name) = (series.color.style(), escape(&series.name));
+        html += &format!(
+            "<button type=\"button\" class=\"key\" data-plot=\"{id}\" data-series=\"{i}\" aria-pressed=\"true\" style=\"{style}\">\
+             {name}</button>"
         );
     }
     if chart.series.len() > MANY {
-        let _ =
-            write!(html, "<button type=\"button\" class=\"key all\" data-plot=\"{}\">all / none</button>", chart.id);
+        html += &format!("<button type=\"button\" class=\"key all\" data-plot=\"{id}\">all / none</button>");
     }
-    let _ = write!(html, "</div>\n<figcaption>{}</figcaption></figure>\n", escape(&chart.note));
-    html
+    html + &format!("</div>\n<figcaption>{}</figcaption></figure>\n", escape(&chart.note))
 }
 
-/// Two places for what `has` gives of runs, the worst and the best at first, and all others on demand. Empty if no run has any.
+/// What `has` gives of the runs: the worst and the best one side by side, where others can be chosen, and all of them
+/// on demand. Empty if no run has anything.
 fn compared(groups: &Groups<'_>, kind: &str, has: &dyn Fn(&Group<'_>, &Run) -> Option<String>) -> String {
     let runs: Vec<(String, String)> = groups
         .runs()
@@ -213,21 +185,16 @@ fn compared(groups: &Groups<'_>, kind: &str, has: &dyn Fn(&Group<'_>, &Run) -> O
             let selected = if i == chosen { " selected" } else { "" };
             format!("<option value=\"{i}\"{selected}>{}</option>", escape(label))
         };
-        let options: String = runs.iter().enumerate().map(option).collect();
-        let _ = write!(
-            html,
-            "<figure><div class=\"caption\"><select data-shows=\"{kind}\" data-place=\"{place}\" aria-label=\"network\">{options}</select> \
-             <span class=\"note\">{side}: {}</span></div>\n<div id=\"{place}\">{content}</div></figure>\n",
-            escape(label)
+        let (options, label): (String, String) = (runs.iter().enumerate().map(option).collect(), escape(label));
+        html += &format!(
+            "<figure><div class=\"caption\"><select data-shows=\"{kind}\" data-place=\"{place}\" aria-label=\"network\">{options}\
+             </select> <span class=\"note\">{side}: {label}</span></div>\n<div id=\"{place}\">{content}</div></figure>\n"
         );
     }
-    let _ = write!(html, "</div>\n<details><summary>All {}</summary><div class=\"gallery\">\n", runs.len());
+    html += &format!("</div>\n<details><summary>All {}</summary><div class=\"gallery\">\n", runs.len());
     for (i, (label, content)) in runs.iter().enumerate() {
-        let _ = writeln!(
-            html,
-            "<figure><div class=\"caption\">{}</div><div id=\"{kind}-{i}\">{content}</div></figure>",
-            escape(label)
-        );
+        let caption = format!("<div class=\"caption\">{}</div>", escape(label));
+        html += &format!("<figure>{caption}<div id=\"{kind}-{i}\">{content}</div></figure>\n");
     }
     html + "</div></details>\n"
 }
@@ -256,8 +223,8 @@ fn errors(groups: &Groups<'_>) -> String {
     let content = compared(groups, "maps", &|group, run| {
         let Errors { size, halves, .. } = run.errors.as_ref()?;
         let label = escape(&group.label_of(run));
-        let map = |half: &crate::apply::eval::HalfErrors| {
-            let url = data_url(&maps::png(&half.pixels, *size, limit));
+        let map = |half: &HalfErrors| {
+            let url = data_url(&maps::map(&half.pixels, *size, limit));
             let missing = escape(&half.missing);
             format!("<div><img alt=\"{label}, {missing} half missing\" src=\"{url}\"><span>{missing}</span></div>")
         };
@@ -298,14 +265,14 @@ fn parts(groups: &Groups<'_>) -> String {
                     <div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"words\" scope=\"col\"><span>network</span></th>"
         .to_owned();
     for name in &names {
-        let _ = write!(html, "<th scope=\"col\"><span>{}</span></th>", escape(name));
+        html += &format!("<th scope=\"col\"><span>{}</span></th>", escape(name));
     }
     html += "</tr></thead>\n<tbody>\n";
     for (label, losses) in &rows {
-        let _ = write!(html, "<tr><td class=\"words\">{}</td>", escape(label));
+        html += &format!("<tr><td class=\"words\">{}</td>", escape(label));
         for loss in losses {
             let value = (loss - low) / (high - low).max(1e-9);
-            let _ = write!(html, "<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>");
+            html += &format!("<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>");
         }
         html += "</tr>\n";
     }
@@ -316,7 +283,7 @@ fn parts(groups: &Groups<'_>) -> String {
 fn settings(groups: &Groups<'_>) -> String {
     let mut html = "<section id=\"settings\"><h2>Settings and machine</h2>\n<dl>".to_owned();
     let mut item = |name: &str, value: &str| {
-        let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+        html += &format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     };
     if let Some(group) = groups.all.first() {
         item("preset", &group.settings().preset.to_string());
@@ -337,7 +304,7 @@ fn settings(groups: &Groups<'_>) -> String {
     let machines: BTreeSet<String> = groups.runs().filter_map(|(_, run)| run.summary.as_ref()).map(machine).collect();
     if !machines.is_empty() {
         let items: String = machines.iter().map(|machine| format!("<li>{}</li>", escape(machine))).collect();
-        let _ = writeln!(html, "<h2 style=\"margin-top:16px\">Computed on</h2><ul>{items}</ul>");
+        html += &format!("<h2 style=\"margin-top:16px\">Computed on</h2><ul>{items}</ul>\n");
     }
     html + "</section>\n"
 }

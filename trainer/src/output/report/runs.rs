@@ -10,10 +10,10 @@ use crate::train::{RunFolder, log};
 use model::ResConv;
 use std::path::Path;
 
-/// Longest tables and pictures that are read, in bytes.
+/// Longest picture that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A run, as far as it has come.
+/// What is known of a run, which may still go on.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct Run {
     pub(super) training: Vec<(f64, f64)>,
     /// Images seen, and the losses with running and with batch statistics, of every validation.
     pub(super) validations: Vec<[f64; 3]>,
-    /// What it ended with.
+    /// Its summary, if it is done.
     pub(super) summary: Option<Summary>,
     pub(super) errors: Option<Errors>,
     /// The PNG file of its reconstructions.
@@ -45,13 +45,7 @@ impl Run {
         }
         let settings = Settings::read(&folder.settings())?;
         let rows = |path: &Path| -> Result<Vec<[f64; 4]>, ReportError> {
-            if !path.exists() {
-                return Ok(Vec::new());
-            }
-            let mut text = files::read_text(path, MAX_BYTES)?;
-            // A run that goes on may be in the middle of a row.
-            text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
-            Ok(log::parse(path, &text)?)
+            Ok(if path.exists() { log::read(path)? } else { Vec::new() })
         };
         let summary = match folder.summary().exists() {
             true => Some(Summary::read(&folder.summary())?),

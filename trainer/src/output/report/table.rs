@@ -1,9 +1,9 @@
 //! The table of a report: a row for each setting, in every form.
 
 use super::groups::{Group, Groups, Spread};
+use crate::output::table::to_csv;
 use crate::sweep::Status;
 use indicatif::HumanCount;
-use std::fmt::Write;
 
 /// A table whose rows are sorted by loss.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ pub(super) struct Column {
 pub(super) struct Cell {
     /// What is shown.
     pub(super) text: String,
-    /// What sorts it, and stands in CSV files.
+    /// What it is sorted by, and what CSV files have.
     pub(super) value: String,
 }
 
-/// The study's columns of settings: their names, and its headings.
+/// The settings that the study's table has: their names, and its headings for them.
 const SETTINGS: [(&str, &str); 6] = [
     ("layers", "layers"),
     ("kernel_size", "ks"),
@@ -101,7 +101,7 @@ impl Table {
         Table { rows, columns: columns.into_iter().map(|(column, _)| column).collect() }
     }
 
-    /// As GitHub's Markdown has it.
+    /// The table in GitHub's Markdown.
     pub(super) fn markdown(&self) -> String {
         let cells = |row: &mut dyn Iterator<Item = &str>| {
             let escaped: Vec<String> = row.map(|cell| cell.replace('|', "\\|")).collect();
@@ -115,18 +115,10 @@ impl Table {
         text
     }
 
-    /// With all digits.
+    /// The table as CSV, with all digits.
     pub(super) fn csv(&self) -> String {
-        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-        let mut text = names.join(",") + "\n";
-        for row in &self.rows {
-            let quoted = |cell: &Cell| match cell.value.contains([',', '"', '\n']) {
-                true => format!("\"{}\"", cell.value.replace('"', "\"\"")),
-                false => cell.value.clone(),
-            };
-            let _ = writeln!(text, "{}", row.iter().map(quoted).collect::<Vec<_>>().join(","));
-        }
-        text
+        let names = self.columns.iter().map(|column| column.name.as_str());
+        to_csv(names, self.rows.iter().map(|row| row.iter().map(|cell| cell.value.as_str())))
     }
 }
 
@@ -145,7 +137,7 @@ impl Cell {
     }
 }
 
-/// How the runs of a group stand that are not done.
+/// The state of a group, which is that of its first run that is not done.
 fn state(group: &Group<'_>) -> String {
     let told = |run: &&super::runs::Run| {
         let samples = run.validation().map_or(0.0, |[samples, ..]| samples);

@@ -64,8 +64,8 @@ pub(super) fn grad_weight_workspace_len(p: &Conv2dParams) -> usize {
     splits(p) * p.weight_len()
 }
 
-/// How many splits a weight gradient's sum is cut into. They depend on the shape alone, not on the GPU: it would be
-/// other bits.
+/// How many splits a weight gradient's sum is cut into. They depend on the shape alone, not on the GPU: another number
+/// would give other bits.
 fn splits(p: &Conv2dParams) -> usize {
     let (taps, k) = (p.r * p.s * p.c / p.groups, p.k / p.groups);
     let tiles = taps.div_ceil(TILE_TAPS) * k.div_ceil(columns(k)) * p.groups;

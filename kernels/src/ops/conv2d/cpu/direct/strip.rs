@@ -11,8 +11,8 @@ const MAX_LANES: usize = 16;
 /// An image of a batch, as a strip reads it.
 #[derive(Clone, Copy)]
 pub(super) struct Image<'a> {
-    /// `[height, width, channels]`, and the map of its values. A [`flattened`] image has more channels than the map,
-    /// which repeats.
+    /// `[height, width, channels]`, and the map of its values. A [flattened](super::plan::flattened) image has more
+    /// channels than the map, which repeats.
     data: Mapped<&'a [f32]>,
     size: [usize; 2],
     channels: usize,
