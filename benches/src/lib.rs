@@ -1,2 +1,3 @@
-//! Throughput of whole training steps, and comparison with peers; see the programs in `src/bin` and the scripts in `peers`.
+//! Throughput of whole training steps, and comparison with peers; see the programs in `src/bin` and the scripts in
+//! `peers`.
 #![forbid(unsafe_code)]

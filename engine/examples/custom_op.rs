@@ -4,8 +4,8 @@
 //! cargo run --release -p engine --example custom_op
 //! ```
 //!
-//! The operation is a snake activation with a frequency for every channel, `y = x + sin^2(a x) / a` (Ziyin, Hartwig & Ueda,
-//! "Neural Networks Fail to Learn Periodic Functions and How to Fix It", 2020). A small network with it learns a
+//! The operation is a snake activation with a frequency for every channel, `y = x + sin^2(a x) / a` (Ziyin, Hartwig &
+//! Ueda, "Neural Networks Fail to Learn Periodic Functions and How to Fix It", 2020). A small network with it learns a
 //! periodic function.
 
 use engine::*;

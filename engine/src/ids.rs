@@ -11,6 +11,7 @@ impl NodeId {
     }
 }
 
-/// Names a plan of a [`Session`](crate::Session) by its place in the list that [`Session::new`](crate::Session::new) was given.
+/// Names a plan of a [`Session`](crate::Session) by its place in the list that [`Session::new`](crate::Session::new)
+/// was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanId(pub usize);

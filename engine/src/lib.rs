@@ -35,10 +35,11 @@
 //!    Recording an operation checks shapes, and computes nothing.
 //! 2. A [`Plan`] is how: the passes in order, forward and backward, and the place in memory of every value.
 //! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters; it runs them.
-//!    [`Session::start_step`] is a run and the optimizer's step in one, which fails safely, and which a GPU can be told of in advance.
+//!    [`Session::start_step`] is a run and the optimizer's step in one, which fails safely, and which a GPU can be told
+//!    of in advance.
 //!
-//! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your own.
-//! `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
+//! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your
+//! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
 #![forbid(unsafe_code)]
 
 mod emit;

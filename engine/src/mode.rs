@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// What batch normalization normalizes with in an inference plan, and what the slopes of [`Graph::rrelu`](crate::Graph::rrelu) are.
+/// What batch normalization normalizes with in an inference plan, and what the slopes of
+/// [`Graph::rrelu`](crate::Graph::rrelu) are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Statistics {
     /// The running statistics, and the mean slope: evaluation mode.

@@ -27,7 +27,8 @@ pub(crate) const FLAGS: Region = Region(9);
 pub(crate) const FAILED: Span = Span::new(FLAGS, 0, 1);
 /// Up if values that are asked for are not finite.
 pub(crate) const ASKED: Span = Span::new(FLAGS, 1, 1);
-/// Where the results of steps begin in the flags' region: for each step whether one has failed by then, and then for each step its loss.
+/// Where the results of steps begin in the flags' region: for each step whether one has failed by then, and then for
+/// each step its loss.
 pub(crate) const STEP_RESULTS: usize = 2;
 
 /// Elements of the flags' region.

@@ -8,15 +8,16 @@ use crate::passes::Call;
 
 /// A device that runs passes.
 ///
-/// The caller owns all memory: passes allocate nothing, and take scratch that [`prepare`](Self::prepare) gives the size of.
+/// The caller owns all memory: passes allocate nothing, and take scratch that [`prepare`](Self::prepare) gives the size
+/// of.
 pub trait Backend {
     /// What it computes with.
     type Element: Element;
     /// Its memory.
     type Memory: Send;
 
-    /// Training steps that the host should start before it reads their results. A device that computes while the host goes on would
-    /// have nothing to do while the host reads; on the host itself there is nothing to gain.
+    /// Training steps that the host should start before it reads their results. A device that computes while the host
+    /// goes on would have nothing to do while the host reads; on the host itself there is nothing to gain.
     const STEPS_AHEAD: usize = 1;
 
     /// The device and path, for reports: `reference`, `cpu-avx2`.
@@ -30,11 +31,12 @@ pub trait Backend {
         f()
     }
 
-    /// Waits until every pass that was started has ended, so that it can be timed: a GPU runs passes while the host goes on.
+    /// Waits until every pass that was started has ended, so that it can be timed: a GPU runs passes while the host
+    /// goes on.
     fn synchronize(&self) {}
 
-    /// Calls `passes`, which runs the same calls whenever it is given with this number for this memory. A device that can repeat
-    /// them without being told each again may do so, to the same bits, and not call it.
+    /// Calls `passes`, which runs the same calls whenever it is given with this number for this memory. A device that
+    /// can repeat them without being told each again may do so, to the same bits, and not call it.
     ///
     /// The passes must not read to the host or write from it.
     fn replay(&self, memory: &mut Self::Memory, _number: usize, passes: &mut dyn FnMut(&mut Self::Memory)) {
@@ -58,8 +60,9 @@ pub trait Backend {
         true
     }
 
-    /// Makes the choices of a call that depend on the device, and gives the scratch that it needs, in elements. To be called once, before
-    /// the call runs any number of times; a call that has not been prepared makes its choices whenever it runs.
+    /// Makes the choices of a call that depend on the device, and gives the scratch that it needs, in elements. To be
+    /// called once, before the call runs any number of times; a call that has not been prepared makes its choices
+    /// whenever it runs.
     fn prepare(&self, call: &mut Call) -> usize;
 
     /// Runs a call.

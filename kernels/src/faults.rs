@@ -1,6 +1,7 @@
 //! Backends that are wrong on purpose: tests make one mistake at a time, and the checks must find it.
 //!
-//! [`Faulty`] runs every call on a backend of the host, and tampers with what one kind of pass reads, or with what it has written.
+//! [`Faulty`] runs every call on a backend of the host, and tampers with what one kind of pass reads, or with what it
+//! has written.
 
 use crate::activation::Activation;
 use crate::backend::Backend;

@@ -64,10 +64,12 @@ pub const ALIGNMENT_BYTES: usize = 64;
 #[cfg(target_os = "linux")]
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// A fixed-length, zero-initialised buffer aligned to [`ALIGNMENT_BYTES`] at least. Its pages are mapped when they are first touched.
+/// A fixed-length, zero-initialised buffer aligned to [`ALIGNMENT_BYTES`] at least. Its pages are mapped when they are
+/// first touched.
 ///
-/// A large one asks for huge pages: an image's rows are about a small page long, so every row of a tile would need a page of its
-/// own found, and the prefetchers of the CPU stop where a page ends. Where the system has none it keeps small ones.
+/// A large one asks for huge pages: an image's rows are about a small page long, so every row of a tile would need a
+/// page of its own found, and the prefetchers of the CPU stop where a page ends. Where the system has none it keeps
+/// small ones.
 pub struct AlignedBuffer<T: bytemuck::Pod> {
     /// The first element of `map`, which is only ever reached through it.
     ptr: NonNull<T>,
@@ -107,8 +109,8 @@ impl<T: bytemuck::Pod> AlignedBuffer<T> {
 impl<T: bytemuck::Pod> Deref for AlignedBuffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: `ptr` is that of `len` elements, page-aligned and zero at first (all-zero bytes are a valid Pod), or dangling
-        // with len 0.
+        // SAFETY: `ptr` is that of `len` elements, page-aligned and zero at first (all-zero bytes are a valid Pod), or
+        // dangling with len 0.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 }

@@ -50,14 +50,14 @@ impl Pool {
         self.pool.current_num_threads()
     }
 
-    /// Runs `f` on a thread of the pool. Passes called inside it start without crossing threads, and without allocating;
-    /// wrap a training loop in it.
+    /// Runs `f` on a thread of the pool. Passes called inside it start without crossing threads, and without
+    /// allocating; wrap a training loop in it.
     pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.pool.install(f)
     }
 
-    /// Wall time since the pool was made in which tasks ran. The rest of a computation's time is serial: more threads do not
-    /// shorten it.
+    /// Wall time since the pool was made in which tasks ran. The rest of a computation's time is serial: more threads
+    /// do not shorten it.
     pub fn time_in_tasks(&self) -> Duration {
         Duration::from_nanos(self.in_tasks.load(Ordering::Relaxed))
     }
@@ -99,8 +99,8 @@ impl Pool {
             self.pool.install(|| {
                 split(0, tasks, &|i| {
                     let thread = rayon::current_thread_index().expect("tasks run on the pool");
-                    // SAFETY: pieces of different threads are disjoint, and a thread runs one task at a time: tasks do not
-                    // fork, so rayon cannot start another one inside it.
+                    // SAFETY: pieces of different threads are disjoint, and a thread runs one task at a time: tasks do
+                    // not fork, so rayon cannot start another one inside it.
                     task(i, unsafe { shared.slice(thread * piece, piece) });
                 });
             });

@@ -1,9 +1,10 @@
 //! [`Pass`]: one kernel call as data.
 //!
-//! An operation's folder defines a struct for each of its kernels: parameters, and the operands as [`Span`]s. Its [`Pass`]
-//! implementation says everything about the call, once: which operands it reads and writes, what may alias, how long they are, how
-//! much scratch it needs, and how each backend computes it. Plans, profilers, gradient checks, fault injection and the backends
-//! ask the pass; none of them knows one from another. [`passes`](crate::passes) lists them all.
+//! An operation's folder defines a struct for each of its kernels: parameters, and the operands as [`Span`]s. Its
+//! [`Pass`] implementation says everything about the call, once: which operands it reads and writes, what may alias,
+//! how long they are, how much scratch it needs, and how each backend computes it. Plans, profilers, gradient checks,
+//! fault injection and the backends ask the pass; none of them knows one from another. [`passes`](crate::passes) lists
+//! them all.
 
 #[cfg(feature = "cuda")]
 use crate::gpu::{CudaMemory, Gpu};
@@ -57,13 +58,15 @@ impl From<Write> for Access {
 pub enum Aliasing {
     /// Shares no element with a written operand.
     Disjoint,
-    /// May be the pass's [`Output`](Aliasing::Output) itself, element by element, if that is set: the pass then works in place.
+    /// May be the pass's [`Output`](Aliasing::Output) itself, element by element, if that is set: the pass then works
+    /// in place.
     Overwritable,
     /// The output that may take the place of an overwritable operand. A pass has at most one.
     Output,
 }
 
-/// Receives the operands of a pass, in the order of the pass's documentation. Absent operands, which are empty, are left out.
+/// Receives the operands of a pass, in the order of the pass's documentation. Absent operands, which are empty, are
+/// left out.
 pub struct Operands<'v> {
     visit: &'v mut dyn FnMut(&mut Span, Access, Aliasing),
 }
@@ -116,8 +119,8 @@ impl<'v> Operands<'v> {
 /// What a pass gets anew in every run.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// Scratch, of at least as many elements as [`Backend::prepare`](crate::Backend::prepare) said. What it holds before and after
-    /// the pass is unspecified.
+    /// Scratch, of at least as many elements as [`Backend::prepare`](crate::Backend::prepare) said. What it holds
+    /// before and after the pass is unspecified.
     pub workspace: Span,
     /// Key of what the pass draws at random.
     pub key: Key,
@@ -135,9 +138,10 @@ impl Context {
 
 /// One kernel call, as data.
 ///
-/// The contract, which every backend checks at entry, once: operands have the lengths that [`check`](Self::check) asserts, and do not
-/// overlap except as [`operands`](Self::operands) allows. A violation panics: it is a bug of the caller, not of its input. Outputs are
-/// written completely, and nothing else is. The same call on the same bits gives the same bits, on any number of threads.
+/// The contract, which every backend checks at entry, once: operands have the lengths that [`check`](Self::check)
+/// asserts, and do not overlap except as [`operands`](Self::operands) allows. A violation panics: it is a bug of the
+/// caller, not of its input. Outputs are written completely, and nothing else is. The same call on the same bits gives
+/// the same bits, on any number of threads.
 pub trait Pass: Debug {
     /// Name in reports: `prelu.backward`.
     fn name(&self) -> &'static str;
@@ -158,8 +162,8 @@ pub trait Pass: Debug {
         1
     }
 
-    /// Whether it does the same whenever it runs, so that a device may record it: it draws nothing at random, and is no function of the
-    /// caller's own.
+    /// Whether it does the same whenever it runs, so that a device may record it: it draws nothing at random, and is no
+    /// function of the caller's own.
     fn is_repeatable(&self) -> bool {
         true
     }

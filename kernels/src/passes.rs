@@ -6,7 +6,8 @@ use crate::memory::Span;
 use crate::ops;
 use crate::pass::{Access, Aliasing, Operands, Pass};
 
-/// Makes [`Call`] and what goes with it of the list: what an operation does, its name, and its passes, each with its name in [`Call`].
+/// Makes [`Call`] and what goes with it of the list: what an operation does, its name, and its passes, each with its
+/// name in [`Call`].
 macro_rules! passes {
     (
         with CUDA kernels: [$(#[doc = $what:literal] $op:ident { $($name:ident($pass:ident)),* })*]

@@ -4,8 +4,8 @@ use crate::parallel::Pool;
 use crate::simd::{Isa, Kernel, Simd};
 use std::hint::black_box;
 
-/// Independent chains of fused multiply-adds a thread runs: enough to hide their latency of 4 cycles on 2 ports, and few enough for
-/// 16 registers.
+/// Independent chains of fused multiply-adds a thread runs: enough to hide their latency of 4 cycles on 2 ports, and
+/// few enough for 16 registers.
 const CHAINS: usize = 12;
 
 /// Multiply-adds of every chain in one call: some tenths of a millisecond.
@@ -29,9 +29,9 @@ impl Kernel for Chains {
     }
 }
 
-/// Runs fused multiply-adds in registers, nothing else, on every thread of the pool, and returns the number of floating-point
-/// operations: two for each lane. Divided by the time of the call, it is the peak of an instruction set. (The portable path
-/// multiplies and adds separately.)
+/// Runs fused multiply-adds in registers, nothing else, on every thread of the pool, and returns the number of
+/// floating-point operations: two for each lane. Divided by the time of the call, it is the peak of an instruction set.
+/// (The portable path multiplies and adds separately.)
 pub fn multiply_adds(isa: Isa, pool: &Pool) -> usize {
     pool.for_each(pool.threads(), |_| {
         black_box(isa.dispatch(Chains));

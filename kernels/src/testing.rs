@@ -1,13 +1,14 @@
 //! What the tests of all passes share: one way to run a pass on any backend, and to compare backends.
 //!
-//! A test says how a pass is made of its operands, and lists these; [`check`] then runs it on [`Reference`] and on every [`Path`]:
-//! every instruction set of this CPU with 1, 2 and 5 threads, and a GPU if there is a CUDA driver. It asserts that
+//! A test says how a pass is made of its operands, and lists these; [`check`] then runs it on [`Reference`] and on
+//! every [`Path`]: every instruction set of this CPU with 1, 2 and 5 threads, and a GPU if there is a CUDA driver. It
+//! asserts that
 //! - results are within a bound of the reference's, and bit-equal for any number of threads, or in a second run;
 //! - outputs are written completely and never read: they are NaN before;
 //! - nothing else is written or read: between operands are NaNs, which must be there afterwards.
 //!
-//! `KERNELS_TEST_PATHS=cuda` tests the GPU alone, and fails if there is none; `KERNELS_TEST_LARGEST=N` leaves out cases of more than
-//! `N` elements, for which the driver emulator takes long.
+//! `KERNELS_TEST_PATHS=cuda` tests the GPU alone, and fails if there is none; `KERNELS_TEST_LARGEST=N` leaves out cases
+//! of more than `N` elements, for which the driver emulator takes long.
 
 #[cfg(feature = "cuda")]
 use crate::Cuda;
@@ -48,7 +49,8 @@ impl Operand {
 }
 
 /// How far a result may be from the reference's: this many f32 roundings of a value of some magnitude. Both follow from
-/// the algorithm: a sum of `n` terms one after another rounds `n` times what is at most the sum of their absolute values.
+/// the algorithm: a sum of `n` terms one after another rounds `n` times what is at most the sum of their absolute
+/// values.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     /// Roundings, each of half a unit in the last place.
@@ -84,7 +86,8 @@ impl Bound {
         Bound { roundings, magnitude: Magnitude::Each(magnitude) }
     }
 
-    /// Asserts it of every element. NaN equals NaN, and an infinity itself; results below the smallest normal f32 may be 0.
+    /// Asserts it of every element. NaN equals NaN, and an infinity itself; results below the smallest normal f32 may
+    /// be 0.
     pub(crate) fn assert(&self, what: &str, got: &[f64], want: &[f64]) {
         assert_eq!(got.len(), want.len(), "{what}: length");
         for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
@@ -331,8 +334,8 @@ pub(crate) fn normal(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(value).collect()
 }
 
-/// Lengths at which flat loops go wrong: around a vector, a block and a task of every instruction set and of a GPU, primes, and a
-/// layer.
+/// Lengths at which flat loops go wrong: around a vector, a block and a task of every instruction set and of a GPU,
+/// primes, and a layer.
 pub(crate) fn lengths() -> impl Iterator<Item = usize> {
     let all = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 127, 257, 1009, 1025, 16 * 1024, 16 * 1024 + 1, 50_021];
     all.into_iter().filter(|&len| is_tested(len))

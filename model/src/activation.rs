@@ -10,11 +10,12 @@ use std::{fmt, str::FromStr};
 pub enum LayerActivation {
     /// An element-wise function.
     Function(Activation),
-    /// PReLU: the rectifier with a trained slope below 0, one for all elements of the layer, which begins as 1/4. A parameter more a
-    /// layer, on which weight decay acts as on every other.
+    /// PReLU: the rectifier with a trained slope below 0, one for all elements of the layer, which begins as 1/4. A
+    /// parameter more a layer, on which weight decay acts as on every other.
     Prelu,
-    /// RReLU: the rectifier with slopes below 0 that training draws from 1/8 to 1/3, for every element in every step. In evaluation
-    /// mode they are their mean; with the statistics of the batch they are drawn, too: see [`Graph::rrelu`].
+    /// RReLU: the rectifier with slopes below 0 that training draws from 1/8 to 1/3, for every element in every step.
+    /// In evaluation mode they are their mean; with the statistics of the batch they are drawn, too: see
+    /// [`Graph::rrelu`].
     Rrelu,
 }
 

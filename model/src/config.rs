@@ -6,10 +6,11 @@ use engine::Activation;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What a [`ResConv`](crate::ResConv) is made of. In a configuration file every field may be left out, and has its default then.
+/// What a [`ResConv`](crate::ResConv) is made of. In a configuration file every field may be left out, and has its
+/// default then.
 ///
-/// The default is the network that the study's text describes, 15 layers deep; [`original`](Self::original) is the one that its code
-/// trained.
+/// The default is the network that the study's text describes, 15 layers deep; [`original`](Self::original) is the one
+/// that its code trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResConvConfig {
@@ -17,15 +18,15 @@ pub struct ResConvConfig {
     pub layers: usize,
     /// Output channels of the encoder's layers; the decoder mirrors them. Default 32.
     pub channels: Ramp,
-    /// Side of the square kernels of the encoder's layers; the decoder mirrors them. The two ends of a [`Ramp`] are odd, and so is
-    /// what is between them; a single value may be even. Default 3.
+    /// Side of the square kernels of the encoder's layers; the decoder mirrors them. The two ends of a [`Ramp`] are
+    /// odd, and so is what is between them; a single value may be even. Default 3.
     pub kernel_size: Ramp,
     /// Stride of every layer, in both directions. Default 1.
     pub stride: usize,
     /// Zeros around the image in every layer. Default [`Padding::Auto`].
     pub padding: Padding,
-    /// Groups that the channels of a convolution are divided into. The first layer of the encoder and the last one of the decoder
-    /// always have one group, for the image has too few channels to be divided. Default 1.
+    /// Groups that the channels of a convolution are divided into. The first layer of the encoder and the last one of
+    /// the decoder always have one group, for the image has too few channels to be divided. Default 1.
     pub groups: usize,
     /// Channels of the input image. Default 1.
     pub in_channels: usize,
@@ -45,8 +46,8 @@ pub struct ResConvConfig {
     /// Where the decoder's layers have their batch norm. Default [`BatchNormPosition::BeforeConv`].
     #[serde(with = "text")]
     pub batch_norm_decoder: BatchNormPosition,
-    /// Whether the last layer of the encoder and the last one of the decoder have a batch norm too. Default true; the study's later
-    /// logbook has none there.
+    /// Whether the last layer of the encoder and the last one of the decoder have a batch norm too. Default true; the
+    /// study's later logbook has none there.
     pub batch_norm_last_layers: bool,
 }
 
@@ -71,14 +72,15 @@ impl Default for ResConvConfig {
     }
 }
 
-/// Upper limits, far beyond use: they keep every size that is computed from a valid configuration inside its integer type.
+/// Upper limits, far beyond use: they keep every size that is computed from a valid configuration inside its integer
+/// type.
 const MAX_LAYERS: usize = 1_000;
 const MAX_CHANNELS: usize = 16_384;
 const MAX_EXTENT: usize = 255;
 
 impl ResConvConfig {
-    /// The network that the study's code trained, where its text says otherwise: residual weight 0.1, and no activation on the last
-    /// layer of the encoder. Its published losses are of this network.
+    /// The network that the study's code trained, where its text says otherwise: residual weight 0.1, and no activation
+    /// on the last layer of the encoder. Its published losses are of this network.
     pub fn original(layers: usize) -> ResConvConfig {
         ResConvConfig {
             layers,
@@ -88,8 +90,8 @@ impl ResConvConfig {
         }
     }
 
-    /// Checks every setting by itself and against the others. Whether an image is large enough shows when the network is
-    /// [recorded](crate::ResConv::record).
+    /// Checks every setting by itself and against the others. Whether an image is large enough shows when the network
+    /// is [recorded](crate::ResConv::record).
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field that is wrong.
@@ -117,7 +119,8 @@ impl ResConvConfig {
         expect("residual_weight", self.residual_weight.is_finite(), || {
             ("a finite number".to_owned(), self.residual_weight.to_string())
         })?;
-        // The convolutions with groups lie between two neighbouring layers: one layer has none, more use every layer's channels.
+        // The convolutions with groups lie between two neighbouring layers: one layer has none, more use every layer's
+        // channels.
         for layer in (0..self.layers).filter(|_| self.layers > 1) {
             let channels = self.channels_of(layer);
             expect("groups", channels.is_multiple_of(self.groups), || {
@@ -165,8 +168,9 @@ pub struct Ramp {
 impl Ramp {
     /// The value in layer `layer` of `layers`, divided by `divisor` and rounded down.
     ///
-    /// The logbook's tables were made with `int((first * (1 - t) + last * t) / divisor)`, `t = layer / (layers - 1)`, in floating
-    /// point. This is that expression without its rounding errors, and agrees with it in every published network.
+    /// The logbook's tables were made with `int((first * (1 - t) + last * t) / divisor)`, `t = layer / (layers - 1)`,
+    /// in floating point. This is that expression without its rounding errors, and agrees with it in every published
+    /// network.
     fn at(self, layer: usize, layers: usize, divisor: usize) -> usize {
         match layers - 1 {
             0 => self.first / divisor,

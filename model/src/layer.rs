@@ -116,7 +116,8 @@ impl Layer {
     /// Records weight and bias.
     fn conv_nodes(&self, graph: &mut Graph) -> engine::Result<(NodeId, NodeId)> {
         let Layer { in_channels, out_channels, kernel_size: k, groups, .. } = *self;
-        // A transposed convolution has the weight of the convolution that it is the adjoint of, from out_channels to in_channels.
+        // A transposed convolution has the weight of the convolution that it is the adjoint of, from out_channels to
+        // in_channels.
         let (c, k_out) = if self.transposed { (out_channels, in_channels) } else { (in_channels, out_channels) };
         let shape = [k, k, c / groups, k_out];
         // PyTorch counts the second dimension of its weight (OIHW, and IOHW if transposed): ours is the third.
@@ -175,7 +176,8 @@ impl Layer {
         }
     }
 
-    /// Trained parameters: scale and offset of the batch norm, weight and bias of the convolution, those of the activation.
+    /// Trained parameters: scale and offset of the batch norm, weight and bias of the convolution, those of the
+    /// activation.
     pub(crate) fn parameter_count(&self) -> usize {
         let weight = self.kernel_size * self.kernel_size * self.in_channels * self.out_channels / self.groups;
         let activation = self.activation.map_or(0, LayerActivation::parameter_count);

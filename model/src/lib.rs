@@ -1,8 +1,8 @@
 //! ResConv: the network of the half-crop experiment, recorded on the [`engine`].
 //!
-//! [`ResConvConfig`] says everything that can be chosen, [`ResConv`] is the network of a configuration: it records itself into a
-//! [`Graph`](engine::Graph), prints itself as PyTorch does, and counts its parameters and its receptive field. [`pytorch`] converts
-//! between PyTorch's layouts of weights and the engine's.
+//! [`ResConvConfig`] says everything that can be chosen, [`ResConv`] is the network of a configuration: it records
+//! itself into a [`Graph`](engine::Graph), prints itself as PyTorch does, and counts its parameters and its receptive
+//! field. [`pytorch`] converts between PyTorch's layouts of weights and the engine's.
 //!
 //! ```
 //! use engine::Graph;
@@ -18,8 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Sources: the study "Parameter tuning for a residual CNN" (2024-02-21), and its author's later logbook of residual convolution
-//! (2024-02-24), both of github.com/defgsus/nn-experiments.
+//! Sources: the study "Parameter tuning for a residual CNN" (2024-02-21), and its author's later logbook of residual
+//! convolution (2024-02-24), both of github.com/defgsus/nn-experiments.
 #![forbid(unsafe_code)]
 
 mod activation;

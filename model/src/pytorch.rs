@@ -8,8 +8,9 @@
 //! | bias, scale, running statistics | `[channels]` | `[channels]` |
 //! | image | NHWC | NCHW |
 //!
-//! All weights follow one rule, whatever the layer: the last two dimensions change places and go to the front. So a tensor's shape says
-//! how it is permuted. PyTorch also keeps a scalar `num_batches_tracked` beside `running_mean`, which nothing here needs.
+//! All weights follow one rule, whatever the layer: the last two dimensions change places and go to the front. So a
+//! tensor's shape says how it is permuted. PyTorch also keeps a scalar `num_batches_tracked` beside `running_mean`,
+//! which nothing here needs.
 
 /// The shape in PyTorch of the weight, bias or statistics that have the shape `dims` in the engine.
 pub fn weight_shape(dims: &[usize]) -> Vec<usize> {
@@ -36,7 +37,8 @@ pub fn weight_from_pytorch<T: Copy>(dims: &[usize], data: &[T]) -> Vec<T> {
     reverse_axes([k, c, taps], data)
 }
 
-/// Images of the shape `[n, h, w, c]` in the engine, from PyTorch's layout `[n][c][h][w]` to the engine's `[n][h][w][c]`.
+/// Images of the shape `[n, h, w, c]` in the engine, from PyTorch's layout `[n][c][h][w]` to the engine's
+/// `[n][h][w][c]`.
 ///
 /// # Panics
 /// If `data` has not as many elements as the shape.

@@ -7,10 +7,10 @@ use std::fmt;
 
 /// A residual convolutional encoder and decoder.
 ///
-/// The decoder mirrors the encoder: its layer `i` of `L` undoes encoder layer `L + 1 - i`, with as many channels the other way
-/// round, and a transposed convolution of the same kernel, stride and padding. Before each decoder layer but the first, the output
-/// of an encoder layer is added, multiplied by the residual weight: before layer `i`, that of encoder layer `L + 1 - i`, so that
-/// the output of encoder `layer_1` enters decoder `layer_L`.
+/// The decoder mirrors the encoder: its layer `i` of `L` undoes encoder layer `L + 1 - i`, with as many channels the
+/// other way round, and a transposed convolution of the same kernel, stride and padding. Before each decoder layer but
+/// the first, the output of an encoder layer is added, multiplied by the residual weight: before layer `i`, that of
+/// encoder layer `L + 1 - i`, so that the output of encoder `layer_1` enters decoder `layer_L`.
 ///
 /// Its `Display` is the tree that PyTorch prints for the same network.
 #[derive(Clone, Debug)]
@@ -37,16 +37,19 @@ impl ResConv {
         &self.config
     }
 
-    /// Records the network on images `x[N,H,W,in_channels]`, and returns its output `[N,H,W,out_channels]`, between 0 and 1.
+    /// Records the network on images `x[N,H,W,in_channels]`, and returns its output `[N,H,W,out_channels]`, between 0
+    /// and 1.
     ///
-    /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as `encoder.layer_1.bn.running_mean`, and
-    /// PyTorch's default initialization. Every layer that has its batch norm before the convolution, or none, is one node,
-    /// [`Graph::norm_conv_act`], named `encoder.layer_1` and so on, with the addition that follows it; the operations of the others are
-    /// named `decoder.layer_2.conv`, `decoder.layer_2.skip` and so on. If the activation is more than a function of its input, the
-    /// node ends before it.
+    /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as
+    /// `encoder.layer_1.bn.running_mean`, and PyTorch's default initialization. Every layer that has its batch norm
+    /// before the convolution, or none, is one node, [`Graph::norm_conv_act`], named `encoder.layer_1` and so on, with
+    /// the addition that follows it; the operations of the others are named `decoder.layer_2.conv`,
+    /// `decoder.layer_2.skip` and so on. If the activation is more than a function of its input, the node ends before
+    /// it.
     ///
     /// # Errors
-    /// If `x` has another shape, an image that arrives at a layer is too small for its kernel, or the graph has a network already.
+    /// If `x` has another shape, an image that arrives at a layer is too small for its kernel, or the graph has a
+    /// network already.
     pub fn record(&self, graph: &mut Graph, x: NodeId) -> Result<NodeId> {
         self.record_with(graph, x, true)
     }
@@ -65,7 +68,8 @@ impl ResConv {
             _ => return Err(Error::Input { channels: self.config.in_channels, got: graph.shape(x) }),
         }
         let mut y = x;
-        // What enters each encoder layer. The decoder goes through it backwards: it needs the sizes and, but for `x`, the values.
+        // What enters each encoder layer. The decoder goes through it backwards: it needs the sizes and, but for `x`,
+        // the values.
         let mut inputs = Vec::with_capacity(self.encoder.len());
         for layer in &self.encoder {
             inputs.push(y);
@@ -73,8 +77,8 @@ impl ResConv {
         }
         for (i, layer) in self.decoder.iter().enumerate() {
             let mirrored = inputs.pop().expect("encoder and decoder have equally many layers");
-            // A convolution loses the last (size + 2 padding - kernel) mod stride rows, and its mirror does not give them back:
-            // the output is never larger than the mirrored input, and zeros make up for the rest.
+            // A convolution loses the last (size + 2 padding - kernel) mod stride rows, and its mirror does not give
+            // them back: the output is never larger than the mirrored input, and zeros make up for the rest.
             let size = Some(image_size(graph, mirrored));
             let skip = (i + 1 < self.decoder.len()).then_some((mirrored, self.config.residual_weight));
             y = record_layer(layer, graph, y, Place { size, skip, fused })?;
@@ -87,16 +91,16 @@ impl ResConv {
         self.layers().map(Layer::parameter_count).sum()
     }
 
-    /// Side in pixels of the square of input pixels that an output pixel can depend on, through the encoder and the decoder:
-    /// `1 + 2 sum (kernel - 1)` with stride 1.
+    /// Side in pixels of the square of input pixels that an output pixel can depend on, through the encoder and the
+    /// decoder: `1 + 2 sum (kernel - 1)` with stride 1.
     ///
-    /// With a stride, neighbouring output pixels see squares of different sizes, and this is the largest. It is an upper bound if a
-    /// kernel is smaller than the stride, for then windows have gaps between them.
+    /// With a stride, neighbouring output pixels see squares of different sizes, and this is the largest. It is an
+    /// upper bound if a kernel is smaller than the stride, for then windows have gaps between them.
     pub fn receptive_field(&self) -> usize {
         let mut side: usize = 1;
         for layer in self.decoder.iter().rev() {
-            // `side` output pixels in a row come from inputs whose windows begin at one of `side + kernel - 1` pixels, of which
-            // every `stride`-th is the beginning of one.
+            // `side` output pixels in a row come from inputs whose windows begin at one of `side + kernel - 1` pixels,
+            // of which every `stride`-th is the beginning of one.
             side = (side + layer.kernel_size - 1).div_ceil(layer.stride);
         }
         for (i, layer) in self.encoder.iter().enumerate().rev() {
@@ -197,8 +201,8 @@ mod tests {
         reaches.flatten().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
-    /// The widest reach of the output pixels of a row, by following every tap of every pixel. Those that the border could cut off
-    /// are left out.
+    /// The widest reach of the output pixels of a row, by following every tap of every pixel. Those that the border
+    /// could cut off are left out.
     fn widest_reach(network: &ResConv, width: usize, margin: usize) -> usize {
         let mut row: Vec<Reach> = (0..width).map(|i| Some((i, i))).collect();
         let mut inputs = Vec::new();

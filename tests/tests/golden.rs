@@ -15,8 +15,9 @@
 //!   pixels, and where its parts cancel the rounding errors do not.
 //! - Trained weights: see [`drift`].
 //!
-//! Winograd's 4x4 tiles, which the default picks for the wider layers, make some four times the rounding errors of a direct
-//! convolution (`kernels/tests/conv2d.rs` bounds them); with them, the bounds on outputs, loss and gradients are four times as wide.
+//! Winograd's 4x4 tiles, which the default picks for the wider layers, make some four times the rounding errors of a
+//! direct convolution (`kernels/tests/conv2d.rs` bounds them); with them, the bounds on outputs, loss and gradients are
+//! four times as wide.
 
 use cuda_emulator::Order;
 use engine::{

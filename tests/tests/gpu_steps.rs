@@ -1,4 +1,5 @@
-//! Training steps on a GPU, or on the driver emulator: what the host asks of the driver, and that results do not depend on when.
+//! Training steps on a GPU, or on the driver emulator: what the host asks of the driver, and that results do not depend
+//! on when.
 
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::{AdamW, Cuda, Plan, PlanId, Session};
@@ -17,8 +18,8 @@ fn fixture() -> Fixture {
     Fixture::new(ResConvConfig { layers: 2, channels: 4.into(), ..ResConvConfig::default() }, [2, 6, 7])
 }
 
-/// Takes [`STEPS`] steps, each on images of its own, and waits after every `ahead`. Returns the bits of all losses and of a weight.
-/// `started` is called when a step has been started.
+/// Takes [`STEPS`] steps, each on images of its own, and waits after every `ahead`. Returns the bits of all losses and
+/// of a weight. `started` is called when a step has been started.
 fn train(cuda: Cuda, ahead: u64, mut started: impl FnMut(u64)) -> (Vec<u64>, Vec<u32>) {
     let fixture = fixture();
     let mut session = Session::new(cuda, vec![Plan::training(&fixture.graph, fixture.loss).unwrap()]).unwrap();
@@ -38,7 +39,8 @@ fn train(cuda: Cuda, ahead: u64, mut started: impl FnMut(u64)) -> (Vec<u64>, Vec
     (all, weight.iter().map(|x| x.to_bits()).collect())
 }
 
-/// Runs `check` with the first GPU: if there is none, the test of this name again on the emulator, once for each of the variables.
+/// Runs `check` with the first GPU: if there is none, the test of this name again on the emulator, once for each of the
+/// variables.
 fn on_each(test: &str, variables: &[(&str, &str)], check: impl FnOnce(Cuda)) {
     if let Ok(cuda) = Cuda::new(0) {
         return check(cuda);
@@ -54,8 +56,8 @@ fn on_each(test: &str, variables: &[(&str, &str)], check: impl FnOnce(Cuda)) {
     }
 }
 
-/// All at once as a graph, or kernel after kernel, with the host waiting for every step; a device that does what it is told at once or as late
-/// as it can, and a driver that records no graphs.
+/// All at once as a graph, or kernel after kernel, with the host waiting for every step; a device that does what it is
+/// told at once or as late as it can, and a driver that records no graphs.
 #[test]
 fn steps_give_the_same_bits_however_they_are_started() {
     let [streams, capture] = ["CUDA_EMULATOR_STREAMS", "CUDA_EMULATOR_CAPTURE"];
@@ -69,7 +71,8 @@ fn steps_give_the_same_bits_however_they_are_started() {
     });
 }
 
-/// Once a step is recorded, it allocates nothing and waits for nothing but pinned memory that an earlier copy still reads.
+/// Once a step is recorded, it allocates nothing and waits for nothing but pinned memory that an earlier copy still
+/// reads.
 #[test]
 fn a_step_asks_little_of_the_driver() {
     let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver-calls");

@@ -1,5 +1,5 @@
-//! Every parser of outside bytes on the seeds of the fuzz targets and on what is left of them after damage: no panic, no
-//! memory for what a length only promises, and the properties of `tests/fuzz/properties.rs`.
+//! Every parser of outside bytes on the seeds of the fuzz targets and on what is left of them after damage: no panic,
+//! no memory for what a length only promises, and the properties of `tests/fuzz/properties.rs`.
 
 #[path = "../../tests/fuzz/properties.rs"]
 mod properties;

@@ -1,6 +1,6 @@
-//! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of wall time,
-//! of CPU time and of time outside parallel tasks of every step, the losses, and the peak memory. `benches/peers/compare.py` and
-//! `step.py` run it in turn with its peers.
+//! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of
+//! wall time, of CPU time and of time outside parallel tasks of every step, the losses, and the peak memory.
+//! `benches/peers/compare.py` and `step.py` run it in turn with its peers.
 //!
 //! ```text
 //! cargo run --release -p benches --bin step -- --layers 15 --size 32 --batch 64

@@ -75,7 +75,8 @@ impl Emitter<'_> {
         self.emission.program.auxiliaries[self.node.index()][i]
     }
 
-    /// Emits a pass. Its output may take the place of an operand that the pass allows, if nothing reads that afterwards.
+    /// Emits a pass. Its output may take the place of an operand that the pass allows, if nothing reads that
+    /// afterwards.
     pub(crate) fn emit(&mut self, call: impl Into<Call>) {
         self.emission.step(self.node, call);
     }
@@ -126,8 +127,8 @@ impl Emitter<'_> {
         self.emission.gradient_to_write(self.node, input)
     }
 
-    /// Makes `weight` times a value the gradient of input `i`, or adds it, if it is wanted. Passes of this node that read the value
-    /// are emitted before.
+    /// Makes `weight` times a value the gradient of input `i`, or adds it, if it is wanted. Passes of this node that
+    /// read the value are emitted before.
     pub(crate) fn contribute(&mut self, i: usize, value: Span, weight: f64) {
         if self.wants(i) {
             let input = self.input_node(i);

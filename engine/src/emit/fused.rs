@@ -2,40 +2,18 @@
 //!
 //! A fused layer leaves work to its neighbours, so that no pass over memory is made for it:
 //!
-//! - The batch statistics of a node's channels are taken by the pass that makes the node, if a later layer normalizes it.
-//! - The gradient of a fused layer's output comes in parts ([`Gradient`]): a weight that is not applied yet, and a gradient through a
-//!   batch normalization that is not added up yet. The layer's own backward pass does both.
+//! - The batch statistics of a node's channels are taken by the pass that makes the node, if a later layer normalizes
+//!   it.
+//! - The gradient of a fused layer's output comes in parts ([`Gradient`]): a weight that is not applied yet, and a
+//!   gradient through a batch normalization that is not added up yet. The layer's own backward pass does both.
 
 use super::emission::Emission;
 use super::emitter::Emitter;
+use super::node_parts::Gradient;
 use crate::ids::NodeId;
 use kernels::collective::{BatchStats, RankStep};
 use kernels::epilogue::{Backward, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
-
-/// What is known of a node for fused layers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NodeParts {
-    /// What the gradient is still to be multiplied by: 1, unless its operation takes gradients in parts.
-    pub(super) weight: f64,
-    /// The part of the gradient that comes from a batch normalization, if its operation takes gradients in parts.
-    norm: Option<NormGradient>,
-    /// Mean and variance of the channels, if a pass writes them.
-    batch_stats: Option<[Span; 2]>,
-}
-
-impl Default for NodeParts {
-    fn default() -> NodeParts {
-        NodeParts { weight: 1.0, norm: None, batch_stats: None }
-    }
-}
-
-/// The gradient of a node, in parts: `weight dy`, and what comes from a batch normalization. One of them may be absent.
-pub(crate) struct Gradient {
-    pub(crate) norm: NormGradient,
-    pub(crate) dy: Span,
-    pub(crate) weight: f64,
-}
 
 /// What a fused layer asks of its [`Emitter`], beside what every operation does.
 pub(crate) trait Fused {
@@ -51,18 +29,19 @@ pub(crate) trait Fused {
     /// Whether a reader of the output would take over its batch statistics.
     fn norm_reads_output(&self) -> bool;
 
-    /// Emits the step from the statistics of this rank's part of the batch to those of the whole batch, if there are other ranks.
+    /// Emits the step from the statistics of this rank's part of the batch to those of the whole batch, if there are
+    /// other ranks.
     fn batch_stats_over_ranks(&mut self, stats: [Span; 2]);
 
-    /// Emits the step from a value that was divided by this rank's number of rows to one that is divided by that of the whole batch, if
-    /// there are other ranks.
+    /// Emits the step from a value that was divided by this rank's number of rows to one that is divided by that of the
+    /// whole batch, if there are other ranks.
     fn mean_over_ranks(&mut self, value: Span);
 
     /// Gradient of the output in parts; for operations that take it so.
     fn output_gradient(&self) -> Gradient;
 
-    /// Makes what comes from a batch normalization the gradient of input `i`, or adds it: later, where the operation of the input takes
-    /// gradients in parts.
+    /// Makes what comes from a batch normalization the gradient of input `i`, or adds it: later, where the operation of
+    /// the input takes gradients in parts.
     fn contribute_norm(&mut self, i: usize, norm: NormGradient);
 
     /// The same by a pass of this node, whatever the operation of the input takes.

@@ -1,7 +1,7 @@
 //! [`Program`]: steps over values that have no place yet.
 
 use super::action::Action;
-use super::fused::NodeParts;
+use super::node_parts::NodeParts;
 use crate::Shape;
 use crate::ids::NodeId;
 use crate::mode::Phase;
@@ -30,8 +30,9 @@ pub(crate) struct Step {
     pub(crate) action: Action,
 }
 
-/// Every value is written by one step, once; only gradients of values with several readers are added to afterwards. Where values lie is
-/// decided later: here a [`Span`] is a symbol, of region [`VALUE`] and with the value's index as its offset.
+/// Every value is written by one step, once; only gradients of values with several readers are added to afterwards.
+/// Where values lie is decided later: here a [`Span`] is a symbol, of region [`VALUE`] and with the value's index as
+/// its offset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub(crate) values: Vec<Value>,

@@ -18,7 +18,8 @@ pub struct Case {
     pub graph: Graph,
     /// The node to differentiate.
     pub output: NodeId,
-    /// Sets of inputs and parameters in which the output is linear, the others given: see [`check_adjoint`](super::check_adjoint).
+    /// Sets of inputs and parameters in which the output is linear, the others given: see
+    /// [`check_adjoint`](super::check_adjoint).
     pub linear: Vec<Vec<NodeId>>,
     /// Whether the operation is used twice on the same values.
     pub fan_out: bool,
@@ -32,8 +33,8 @@ pub fn cases() -> Vec<Case> {
     alone_and_twice(ops::cases())
 }
 
-/// Cases of random shapes and parameters, which the seed decides: of every operation at least one, alone and twice as in
-/// [`cases`].
+/// Cases of random shapes and parameters, which the seed decides: of every operation at least one, alone and twice as
+/// in [`cases`].
 ///
 /// # Panics
 /// If a case does not record, which is a bug of this crate.
@@ -55,8 +56,8 @@ fn alone_and_twice(of: Vec<ops::case::Case>) -> Vec<Case> {
 }
 
 impl Case {
-    /// Terms of the longest sum in the passes that compute the output and its gradients. The rounding errors of a backend
-    /// that adds up one after another grow with it: by its square root, if they are as often up as down.
+    /// Terms of the longest sum in the passes that compute the output and its gradients. The rounding errors of a
+    /// backend that adds up one after another grow with it: by its square root, if they are as often up as down.
     ///
     /// # Errors
     /// If the output has no gradients.

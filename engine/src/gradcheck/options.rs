@@ -13,11 +13,11 @@ pub struct GradcheckOptions {
     pub step: f64,
     /// Largest error of a gradient against finite differences, as the [module](super) defines it. Default 1e-6.
     pub tolerance: f64,
-    /// Largest error of a backend's result against [`Reference`](crate::Reference), relative to the tensor's largest element. Default
-    /// 1e-4, for f32.
+    /// Largest error of a backend's result against [`Reference`](crate::Reference), relative to the tensor's largest
+    /// element. Default 1e-4, for f32.
     pub backend_tolerance: f64,
-    /// Least magnitude that the error of a backend is taken relative to. Default 0. Where values are of order 1, some tenths
-    /// keep tensors of few elements, all of which happen to be near 0, from failing.
+    /// Least magnitude that the error of a backend is taken relative to. Default 0. Where values are of order 1, some
+    /// tenths keep tensors of few elements, all of which happen to be near 0, from failing.
     pub backend_floor: f64,
     /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
     /// default.

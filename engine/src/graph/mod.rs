@@ -17,10 +17,10 @@ use std::sync::Arc;
 /// [`Session`](crate::Session) does. Shapes are fixed, batch size included: for another batch size, record another
 /// graph with the same parameters, and give the plans of both to one session.
 ///
-/// The methods that record an operation are documented with it:
-/// [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear),
-/// [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation), [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu),
-/// [`add`](Graph::add), [`pad`](Graph::pad), [`loss`](Graph::loss), and operations of your own, [`custom`](Graph::custom).
+/// The methods that record an operation are documented with it: [`conv2d`](Graph::conv2d),
+/// [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm),
+/// [`activation`](Graph::activation), [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add),
+/// [`pad`](Graph::pad), [`loss`](Graph::loss), and operations of your own, [`custom`](Graph::custom).
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,

@@ -19,12 +19,12 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     /// Emits the passes that compute the gradients of the inputs that want one. What they read is kept for them.
     fn backward(&self, cx: &mut Emitter<'_>);
 
-    /// Lists the values of the forward passes that could be computed once more instead of being kept for the backward passes
-    /// ([`Emitter::recomputable`]), in the order in which they were made. Only asked of training plans.
+    /// Lists the values of the forward passes that could be computed once more instead of being kept for the backward
+    /// passes ([`Emitter::recomputable`]), in the order in which they were made. Only asked of training plans.
     fn recompute(&self, _cx: &mut Emitter<'_>) {}
 
-    /// Whether the passes use the batch statistics of the first input's channels, if they can have them from whatever makes that
-    /// input ([`Fused::batch_stats`](crate::emit::Fused::batch_stats)).
+    /// Whether the passes use the batch statistics of the first input's channels, if they can have them from whatever
+    /// makes that input ([`Fused::batch_stats`](crate::emit::Fused::batch_stats)).
     fn reads_batch_stats(&self) -> bool {
         false
     }

@@ -215,9 +215,9 @@ impl Cases for BatchNorm {
     }
 }
 
-/// Emits the pass from the gradient `dy` of normalized values to those of arguments `gamma` and the one after it, beta, and what it gives
-/// of the gradient of argument 0, which was normalized. That is over the whole batch if there are other ranks; none if it is not
-/// wanted.
+/// Emits the pass from the gradient `dy` of normalized values to those of arguments `gamma` and the one after it, beta,
+/// and what it gives of the gradient of argument 0, which was normalized. That is over the whole batch if there are
+/// other ranks; none if it is not wanted.
 pub(super) fn gradients(
     cx: &mut Emitter<'_>,
     params: BatchNormParams,

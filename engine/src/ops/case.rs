@@ -54,8 +54,8 @@ impl Case {
         Case { op, name, arguments: arguments.to_vec(), build: Box::new(build), linear: Vec::new() }
     }
 
-    /// Says that the output is linear in each of these sets of arguments, if the others are constants: multiplying all of a
-    /// set by a number multiplies the output by it.
+    /// Says that the output is linear in each of these sets of arguments, if the others are constants: multiplying all
+    /// of a set by a number multiplies the output by it.
     pub(crate) fn linear_in(self, sets: &[&[usize]]) -> Case {
         Case { linear: sets.iter().map(|set| set.to_vec()).collect(), ..self }
     }

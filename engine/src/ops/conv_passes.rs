@@ -48,7 +48,8 @@ impl ConvPasses {
         cx.emit(self.forward(operands, Affine::NONE, cx.output()));
     }
 
-    /// Emits the backward passes of such a node. The weight gradient reads `x`, the input gradient reads `w`, the bias gradient neither.
+    /// Emits the backward passes of such a node. The weight gradient reads `x`, the input gradient reads `w`, the bias
+    /// gradient neither.
     pub(super) fn emit_backward(&self, cx: &mut Emitter<'_>) {
         let dy = cx.dy();
         if cx.wants(2) {

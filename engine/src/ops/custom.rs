@@ -15,9 +15,9 @@ const MAX_INPUTS: usize = MAX_OPERANDS - 2;
 
 /// An operation of your own: a shape rule, a forward and a backward pass. [`Graph::custom`] records it.
 ///
-/// The passes are generic over the number type, so that one definition runs in f32 on [`Cpu`](crate::Cpu), and in f64 on
-/// [`Reference`](crate::Reference), where [`gradcheck`](crate::gradcheck) compares its gradients with finite differences.
-/// They run on one thread, on backends whose memory is the host's.
+/// The passes are generic over the number type, so that one definition runs in f32 on [`Cpu`](crate::Cpu), and in f64
+/// on [`Reference`](crate::Reference), where [`gradcheck`](crate::gradcheck) compares its gradients with finite
+/// differences. They run on one thread, on backends whose memory is the host's.
 ///
 /// ```
 /// use engine::*;
@@ -240,8 +240,8 @@ impl Operation for Custom {
         cx.emit(call);
     }
 
-    /// Reads all inputs, the output and its gradient. It always sets: what is to be added to a gradient goes to a value of
-    /// its own first, so that users cannot confuse the two.
+    /// Reads all inputs, the output and its gradient. It always sets: what is to be added to a gradient goes to a value
+    /// of its own first, so that users cannot confuse the two.
     fn backward(&self, cx: &mut Emitter<'_>) {
         let mut call = self.call(cx, Direction::Backward);
         let mut added = Vec::new();

@@ -1,8 +1,9 @@
 //! The operations: one file each, with all that the engine knows of it.
 //!
 //! A file holds the parameters that users give, the [`Graph`](crate::Graph) method that records the operation, its
-//! [`Operation`](crate::graph::Operation): the shape rule, the passes that compute it and its gradients, what these read, how its output is
-//! recomputed; and its [`Cases`], which its gradients are checked with. A new operation is a new file and a name in the list below.
+//! [`Operation`](crate::graph::Operation): the shape rule, the passes that compute it and its gradients, what these
+//! read, how its output is recomputed; and its [`Cases`], which its gradients are checked with. A new operation is a
+//! new file and a name in the list below.
 
 mod activation;
 mod add;

@@ -4,7 +4,7 @@
 //!
 //! | unfused | fused |
 //! | --- | --- |
-//! | batch statistics of x; normalize | the statistics are taken where x is made; the convolution normalizes as it reads |
+//! | batch statistics of x; normalize | statistics are taken where x is made; the convolution normalizes as it reads |
 //! | activation; add the skip | one pass, with the batch statistics that the next layer needs |
 //! | normalization backward: sums; input gradient | sums; the input gradient is made where the layer below reads it |
 //! | activation backward; bias gradient | the same pass |
@@ -65,9 +65,10 @@ pub(crate) struct NormConvActOp {
 }
 
 impl Graph {
-    /// A layer as one node: `activation(conv(batch_norm(x)) + bias) + skip_weight skip`, every part but the convolution optional.
-    /// The same as [`batch_norm`](Graph::batch_norm), [`conv2d`](Graph::conv2d) or [`conv_transpose2d`](Graph::conv_transpose2d),
-    /// [`activation`](Graph::activation) and [`add`](Graph::add), but for rounding, in fewer passes over memory.
+    /// A layer as one node: `activation(conv(batch_norm(x)) + bias) + skip_weight skip`, every part but the convolution
+    /// optional. The same as [`batch_norm`](Graph::batch_norm), [`conv2d`](Graph::conv2d) or
+    /// [`conv_transpose2d`](Graph::conv_transpose2d), [`activation`](Graph::activation) and [`add`](Graph::add), but
+    /// for rounding, in fewer passes over memory.
     ///
     /// # Errors
     /// As those operations.
@@ -107,7 +108,8 @@ impl NormConvActOp {
         if self.has_norm { RSTD + 1 } else { 0 }
     }
 
-    /// The activation, if its output is not the node's: its derivative is a function of its output, which the skip changes.
+    /// The activation, if its output is not the node's: its derivative is a function of its output, which the skip
+    /// changes.
     fn separate_activation(&self) -> Option<Activation> {
         self.params.activation.filter(|f| self.has_skip && f.saved() == Saved::Output)
     }
@@ -221,8 +223,9 @@ impl Operation for NormConvActOp {
         if self.has_norm { 2 } else { 0 }
     }
 
-    /// Auxiliaries 0 to 2 are the affine map of the batch normalization and the reciprocal deviation, if there is one; the next
-    /// one is the input of the activation, or its output where the backward pass reads that and it is not the node's.
+    /// Auxiliaries 0 to 2 are the affine map of the batch normalization and the reciprocal deviation, if there is one;
+    /// the next one is the input of the activation, or its output where the backward pass reads that and it is not the
+    /// node's.
     fn forward(&self, cx: &mut Emitter<'_>) {
         if let Some(gamma) = self.gamma() {
             self.fold(cx, gamma);
@@ -340,8 +343,8 @@ impl Cases for NormConvActOp {
 }
 
 impl NormConvActOp {
-    /// From the gradient of the output to that of the convolution's output, and the bias gradient. Also gives the gradient of the
-    /// output itself, if the skip wants it.
+    /// From the gradient of the output to that of the convolution's output, and the bias gradient. Also gives the
+    /// gradient of the output itself, if the skip wants it.
     fn backward_epilogue(&self, cx: &mut Emitter<'_>) -> (Span, Span) {
         let Gradient { norm, dy, weight } = cx.output_gradient();
         let shape = cx.output_shape();
@@ -410,7 +413,8 @@ fn norm_of(graph: &mut Graph, gamma: NodeId, beta: NodeId) -> Result<BatchNormNo
     Ok(BatchNormNodes { gamma, beta, running_mean, running_var })
 }
 
-/// A layer with some of its parts: bit 0 of `parts` is the batch normalization, bit 1 the bias, bit 2 the skip connection.
+/// A layer with some of its parts: bit 0 of `parts` is the batch normalization, bit 1 the bias, bit 2 the skip
+/// connection.
 fn one_layer(
     x: [usize; 4],
     [r, s]: [usize; 2],
@@ -453,8 +457,8 @@ fn one_layer(
     })
 }
 
-/// Layers on layers. Batch statistics and gradients of a normalization go from one node to the other; an output is read by two normalizations,
-/// by one and a skip, by one and another operation; a skip is also the input.
+/// Layers on layers. Batch statistics and gradients of a normalization go from one node to the other; an output is read
+/// by two normalizations, by one and a skip, by one and another operation; a skip is also the input.
 fn chain(conv: Convolution, transposed: Convolution) -> Case {
     let channels = Shape::from([2]);
     let arguments = [

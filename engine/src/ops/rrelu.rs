@@ -10,13 +10,14 @@ use kernels::random::Draws;
 use kernels::rrelu;
 
 impl Graph {
-    /// RReLU, `x` where it is above 0 and a slope times `x` elsewhere, of any shape: [`kernels::rrelu`] has the equations.
+    /// RReLU, `x` where it is above 0 and a slope times `x` elsewhere, of any shape: [`kernels::rrelu`] has the
+    /// equations.
     ///
-    /// In plans with gradients every element's slope is drawn anew in every step, from 1/8 to 1/3. What is drawn follows from the seed
-    /// of [`Session::initialize`](crate::Session::initialize), the [optimizer's step](crate::Session::optimizer_step), the
-    /// number of the node among those of its kind, and the element, and from nothing else. One of several ranks
-    /// ([`Plan::training_part`](crate::Plan::training_part)) draws for its images what one with the whole batch would: the
-    /// first dimension of `x` has to be that of the images. In inference plans
+    /// In plans with gradients every element's slope is drawn anew in every step, from 1/8 to 1/3. What is drawn
+    /// follows from the seed of [`Session::initialize`](crate::Session::initialize), the [optimizer's
+    /// step](crate::Session::optimizer_step), the number of the node among those of its kind, and the element, and from
+    /// nothing else. One of several ranks ([`Plan::training_part`](crate::Plan::training_part)) draws for its images
+    /// what one with the whole batch would: the first dimension of `x` has to be that of the images. In inference plans
     /// [`Statistics`] decide: with running ones all slopes are their mean, 11/48; with those of the batch they are
     /// drawn as for seed 0 and step 0, so that the same values give the same result in every run.
     ///

@@ -67,12 +67,13 @@ impl Plan {
     }
 
     /// The training plan of one of several ranks, each of which has a part of every batch: it computes what
-    /// [`training`](Plan::training) with the whole batch computes, to rounding, and every rank gets the same loss, gradients and running
-    /// statistics, bit for bit. The printed plan shows where ranks wait for each other: `collective.moments` and `collective.sum`.
+    /// [`training`](Plan::training) with the whole batch computes, to rounding, and every rank gets the same loss,
+    /// gradients and running statistics, bit for bit. The printed plan shows where ranks wait for each other:
+    /// `collective.moments` and `collective.sum`.
     ///
-    /// `graph` is that of the rank's part: the first dimension of every input is the number of its images. The loss is a mean
-    /// over the images; the only operations that mix images are that and batch normalization. The ranks run the plans of the same
-    /// network in step, in [`Session::distributed`](crate::Session::distributed).
+    /// `graph` is that of the rank's part: the first dimension of every input is the number of its images. The loss is
+    /// a mean over the images; the only operations that mix images are that and batch normalization. The ranks run the
+    /// plans of the same network in step, in [`Session::distributed`](crate::Session::distributed).
     ///
     /// # Errors
     /// As [`training`](Plan::training); also if the part has no images, or an input not as many as the part.
@@ -134,8 +135,8 @@ impl Plan {
         Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, options: options.clone() })
     }
 
-    /// The same plan, with as much computed again in the backward pass as it takes for a session of this plan alone to need no more than
-    /// `limit` bytes on the backend: see [`PlanOptions::arena_limit`].
+    /// The same plan, with as much computed again in the backward pass as it takes for a session of this plan alone to
+    /// need no more than `limit` bytes on the backend: see [`PlanOptions::arena_limit`].
     ///
     /// # Errors
     /// [`Error::MemoryLimit`] if even the smallest plan needs more.
@@ -155,8 +156,8 @@ impl Plan {
         if needed <= limit { Ok(plan) } else { Err(Error::MemoryLimit { limit, needed }) }
     }
 
-    /// Steps that compute again what was not kept for the backward pass, and their floating-point operations in convolutions as a
-    /// share of the plan's: what a small arena costs.
+    /// Steps that compute again what was not kept for the backward pass, and their floating-point operations in
+    /// convolutions as a share of the plan's: what a small arena costs.
     pub fn recomputed(&self) -> (usize, f64) {
         let flops = |step: &Step| step.action.call().map_or(0, |call| call.pass().flops());
         let steps = || self.program.steps.iter().filter(|step| step.phase == Phase::Recompute);
@@ -175,7 +176,8 @@ impl Plan {
         self.program.steps.is_empty()
     }
 
-    /// Elements of the arena in use at every step: by values that are written then or before, and are read then or later.
+    /// Elements of the arena in use at every step: by values that are written then or before, and are read then or
+    /// later.
     pub fn arena_use(&self) -> &[usize] {
         &self.placement.in_use
     }

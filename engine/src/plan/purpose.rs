@@ -14,9 +14,9 @@ pub struct PlanOptions {
     /// true.
     pub recompute: bool,
     /// Elements that the arena should need at most. If it would need more, outputs of
-    /// [`Graph::norm_conv_act`](crate::Graph::norm_conv_act) are computed again in the backward pass, as few as will do, and if that
-    /// is not enough, convolutions too (gradient checkpointing). If it cannot be reached, the plan is the smallest there is;
-    /// [`Plan::memory`](crate::Plan::memory) tells. Default: no limit.
+    /// [`Graph::norm_conv_act`](crate::Graph::norm_conv_act) are computed again in the backward pass, as few as will
+    /// do, and if that is not enough, convolutions too (gradient checkpointing). If it cannot be reached, the plan is
+    /// the smallest there is; [`Plan::memory`](crate::Plan::memory) tells. Default: no limit.
     pub arena_limit: Option<usize>,
     /// Nodes that can be read after the run, beside the outputs.
     pub keep: Vec<NodeId>,

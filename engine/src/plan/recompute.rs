@@ -7,10 +7,11 @@
 //!
 //! What else can be recomputed is, where memory is short ([`PlanOptions::arena_limit`]):
 //!
-//! 1. The output of a fused layer, from that of its convolution: a pass over memory. The last layers' first, as many as it takes.
-//! 2. The output of the convolution, too, in all but every `k`-th layer (Chen et al., "Training deep nets with sublinear memory
-//!    cost", 2016): when the backward pass comes to the last of `k` layers, the convolutions of all of them run again, one after the
-//!    other. The smallest `k` that will do costs the fewest convolutions.
+//! 1. The output of a fused layer, from that of its convolution: a pass over memory. The last layers' first, as many as
+//!    it takes.
+//! 2. The output of the convolution, too, in all but every `k`-th layer (Chen et al., "Training deep nets with
+//!    sublinear memory cost", 2016): when the backward pass comes to the last of `k` layers, the convolutions of all of
+//!    them run again, one after the other. The smallest `k` that will do costs the fewest convolutions.
 
 use super::place;
 use super::purpose::PlanOptions;
@@ -78,12 +79,13 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     smallest
 }
 
-/// Steps between two uses of a value from which on it is computed again rather than kept: the backward passes of a layer are fewer.
+/// Steps between two uses of a value from which on it is computed again rather than kept: the backward passes of a
+/// layer are fewer.
 const FAR: usize = 16;
 
-/// If the value is read by backward passes, and can be computed again from what is alive anyway: inserts that pass before the first
-/// that reads it, and lets this and later passes read the copy. Where they are far apart, this is done several times. Later values
-/// first: to recompute one, an earlier one may have to be, too.
+/// If the value is read by backward passes, and can be computed again from what is alive anyway: inserts that pass
+/// before the first that reads it, and lets this and later passes read the copy. Where they are far apart, this is done
+/// several times. Later values first: to recompute one, an earlier one may have to be, too.
 fn insert(program: &mut Program, candidate: &Recomputable) {
     let Recomputable { node, value, copy, ref call, .. } = *candidate;
     if program.values[value.offset].kept {

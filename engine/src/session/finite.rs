@@ -7,9 +7,9 @@ use kernels::finite::Find;
 use kernels::{Access, Backend, Context, Element, Span};
 
 impl<B: Backend> Session<B> {
-    /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no such
-    /// value. Its inputs, parameters and states must be those of the run in question; all of them stay as they are, as they do in a
-    /// [training step](Self::start_step) that fails. Takes about twice the time of a run.
+    /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no
+    /// such value. Its inputs, parameters and states must be those of the run in question; all of them stay as they
+    /// are, as they do in a [training step](Self::start_step) that fails. Takes about twice the time of a run.
     ///
     /// One of several ranks looks at what it computes itself, and runs all steps, as the others wait for it.
     ///

@@ -78,14 +78,14 @@ impl<B: Backend> Session<B> {
     /// Allocates the memory that the plans need.
     ///
     /// # Errors
-    /// If there is no plan, their parameters and states differ, one has a custom operation that the backend cannot run, or
-    /// the memory is not to be had.
+    /// If there is no plan, their parameters and states differ, one has a custom operation that the backend cannot run,
+    /// or the memory is not to be had.
     pub fn new(backend: B, plans: Vec<Plan>) -> Result<Session<B>> {
         Session::distributed(backend, Arc::new(Alone), plans)
     }
 
-    /// As [`new`](Session::new), as one of several ranks, which run the plans of [`Plan::training_part`] in step. Other plans a rank may
-    /// run by itself.
+    /// As [`new`](Session::new), as one of several ranks, which run the plans of [`Plan::training_part`] in step. Other
+    /// plans a rank may run by itself.
     ///
     /// # Errors
     /// As [`new`](Session::new); also if a plan is that of another rank.
@@ -329,8 +329,9 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// The key of what a run of a plan draws now: of the seed and the optimizer's step, so that a run that is resumed or repeated
-    /// draws the same. Inference draws the same at any time, for its results to follow from the parameters alone.
+    /// The key of what a run of a plan draws now: of the seed and the optimizer's step, so that a run that is resumed
+    /// or repeated draws the same. Inference draws the same at any time, for its results to follow from the parameters
+    /// alone.
     fn key(&self, plan: PlanId) -> Key {
         match self.plans[plan.0].plan.purpose.mode() {
             Mode::Training => Key::new(self.seed).fold_in(self.optimizer_step),

@@ -9,11 +9,13 @@ use kernels::finite::{CopyIf, Find};
 use kernels::{Backend, Context, Element, Region, Span, Write};
 
 impl<B: Backend> Session<B> {
-    /// Starts a training step: a run of the plan, and one of the optimizer with learning rate `lr`. Up to [`STEPS_AHEAD`] of them can be
-    /// started before [`finish_steps`](Self::finish_steps) says what came of them: a GPU then computes without a break.
+    /// Starts a training step: a run of the plan, and one of the optimizer with learning rate `lr`. Up to
+    /// [`STEPS_AHEAD`] of them can be started before [`finish_steps`](Self::finish_steps) says what came of them: a GPU
+    /// then computes without a break.
     ///
-    /// If the loss or a gradient is NaN or infinite, the step has failed: it changes no parameter, optimizer state or state, and neither do the
-    /// steps that have been started after it. So `finish_steps` finds the session as it was before the first step that failed.
+    /// If the loss or a gradient is NaN or infinite, the step has failed: it changes no parameter, optimizer state or
+    /// state, and neither do the steps that have been started after it. So `finish_steps` finds the session as it was
+    /// before the first step that failed.
     ///
     /// # Errors
     /// As [`run`](Self::run); also if the plan is not a training plan, or too many steps have been started.
@@ -47,9 +49,9 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Waits for the steps that have been started since the last call, and writes their losses to `losses`, in their order. True if all of
-    /// them were taken. False if the last of `losses` is that of a step that has failed, which changed nothing: the session is as it was
-    /// before that step, and the steps after it have not been taken.
+    /// Waits for the steps that have been started since the last call, and writes their losses to `losses`, in their
+    /// order. True if all of them were taken. False if the last of `losses` is that of a step that has failed, which
+    /// changed nothing: the session is as it was before that step, and the steps after it have not been taken.
     #[must_use = "steps may have failed"]
     pub fn finish_steps(&mut self, losses: &mut Vec<f64>) -> bool {
         losses.clear();

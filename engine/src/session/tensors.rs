@@ -10,8 +10,8 @@ use kernels::{Backend, Context, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
     /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets the optimizer's
-    /// state and step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0. Training steps
-    /// that have been started are forgotten.
+    /// state and step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0.
+    /// Training steps that have been started are forgotten.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);
@@ -87,8 +87,8 @@ impl<B: Backend> Session<B> {
         self.optimizer_step
     }
 
-    /// Sets the number of optimizer steps taken, when training goes on from a checkpoint. Training steps that have been started are
-    /// forgotten: [`finish_steps`](Self::finish_steps) says nothing of them.
+    /// Sets the number of optimizer steps taken, when training goes on from a checkpoint. Training steps that have been
+    /// started are forgotten: [`finish_steps`](Self::finish_steps) says nothing of them.
     pub fn set_optimizer_step(&mut self, step: u64) {
         self.optimizer_step = step;
         self.started = 0;

@@ -62,7 +62,8 @@ fn together<B: Backend + Clone + Sync>(
     })
 }
 
-/// Fails unless all ranks have the same bits, and those of one rank to within `tolerance` of the largest value of its kind.
+/// Fails unless all ranks have the same bits, and those of one rank to within `tolerance` of the largest value of its
+/// kind.
 fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
     for (rank, got) in ranks.iter().enumerate() {
         assert!(*got == ranks[0], "{context}: rank {rank} has other bits than rank 0");
@@ -76,14 +77,16 @@ fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
         };
         close("losses", &[want.0], &[got.0]);
         close("gradients", &want.1, &got.1);
-        // AdamW's first step divides a gradient by itself: one that is rounding alone decides about the sign of the step
+        // AdamW's first step divides a gradient by itself: one that is rounding alone decides about the sign of the
+        // step
         if want.1.iter().all(|gradient| gradient.abs() > 1e-9) {
             close("parameters and states", &want.2, &got.2);
         }
     }
 }
 
-/// Fused layers: a skip connection, batch statistics from a convolution and from a layer below, an output that two normalizations read.
+/// Fused layers: a skip connection, batch statistics from a convolution and from a layer below, an output that two
+/// normalizations read.
 fn fused(images: usize) -> (Graph, NodeId) {
     let mut graph = Graph::new();
     let g = &mut graph;

@@ -65,8 +65,8 @@ fn steps_that_are_started_ahead_come_to_the_same() {
     }
 }
 
-/// Of three steps that are under way, the first, second or third fails: it and those after it change nothing, and training can go on as
-/// if they had not been.
+/// Of three steps that are under way, the first, second or third fails: it and those after it change nothing, and
+/// training can go on as if they had not been.
 #[test]
 fn a_step_that_fails_and_those_after_it_change_nothing() {
     let network = network(1);

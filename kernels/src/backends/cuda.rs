@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
 ///
-/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an order that depends
-/// on the shapes alone, so the same calls give the same bits on one GPU.
+/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an
+/// order that depends on the shapes alone, so the same calls give the same bits on one GPU.
 ///
 /// [`Cuda::with_tf32`] computes convolutions on tensor cores, of operands with less precision.
 ///
@@ -52,7 +52,8 @@ impl Cuda {
         gpu::check_gpu(ordinal)
     }
 
-    /// GPU `ordinal`, counted from 0. The driver compiles the kernels for it, which takes seconds the first time and is cached.
+    /// GPU `ordinal`, counted from 0. The driver compiles the kernels for it, which takes seconds the first time and is
+    /// cached.
     ///
     /// # Errors
     /// [`CudaError`] if there is no driver or no such GPU, the GPU is too old, or the driver fails.
@@ -60,10 +61,11 @@ impl Cuda {
         Cuda::load(Gpu::new(ordinal)?)
     }
 
-    /// As [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of mantissa in place of
-    /// 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude, so a result by that of the sum of its
-    /// products' magnitudes, and by f32's rounding; whole numbers up to 2048 are multiplied exactly. Shapes that the tensor cores'
-    /// kernels do not take, those with channels (of a group) not in fours, stay in f32.
+    /// As [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of
+    /// mantissa in place of 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude, so a
+    /// result by that of the sum of its products' magnitudes, and by f32's rounding; whole numbers up to 2048 are
+    /// multiplied exactly. Shapes that the tensor cores' kernels do not take, those with channels (of a group) not in
+    /// fours, stay in f32.
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`CudaError::NoTf32`] if the GPU's compute capability is less than 8.0 (2020).
@@ -82,8 +84,8 @@ impl Cuda {
         Ok(Cuda { graphs: true, gpu: Arc::new(gpu) })
     }
 
-    /// The same without CUDA graphs: every kernel is launched by itself. It gives the same bits; to see which launch fails, or what graphs
-    /// are worth.
+    /// The same without CUDA graphs: every kernel is launched by itself. It gives the same bits; to see which launch
+    /// fails, or what graphs are worth.
     pub fn without_graphs(self) -> Cuda {
         Cuda { graphs: false, ..self }
     }

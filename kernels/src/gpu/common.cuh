@@ -1,8 +1,8 @@
-// What the kernels share. Only plain CUDA C++: the files are compiled by NVRTC for GPUs, and by a host compiler for the tests'
-// driver emulator.
+// What the kernels share. Only plain CUDA C++: the files are compiled by NVRTC for GPUs, and by a host compiler for the
+// tests' driver emulator.
 //
-// Every sum is taken in an order that depends on the shape alone, and nothing is added with atomics: the same call gives the
-// same bits.
+// Every sum is taken in an order that depends on the shape alone, and nothing is added with atomics: the same call
+// gives the same bits.
 #pragma once
 
 typedef unsigned int u32;
@@ -13,7 +13,8 @@ typedef unsigned int u32;
 // Threads of a block, but for the convolutions.
 #define BLOCK 256
 
-// Elements that a thread of an element-wise kernel computes, BLOCK apart, so that a warp always touches consecutive ones.
+// Elements that a thread of an element-wise kernel computes, BLOCK apart, so that a warp always touches consecutive
+// ones.
 #define PER_THREAD 4
 
 // Sets or adds to an element (`Write` in backend.rs).
@@ -59,9 +60,9 @@ __device__ __forceinline__ Wide warp_sum(Wide value) {
     return value;
 }
 
-// How blocks walk a matrix of rows x channels, channels contiguous: a block has `lanes` channels (a power of two, at most a warp)
-// side by side, and BLOCK / lanes rows below each other. Block (i, j) takes the i-th chunk of rows of the j-th `lanes` channels.
-// Made by `Columns::new` in gpu/columns.rs.
+// How blocks walk a matrix of rows x channels, channels contiguous: a block has `lanes` channels (a power of two, at
+// most a warp) side by side, and BLOCK / lanes rows below each other. Block (i, j) takes the i-th chunk of rows of the
+// j-th `lanes` channels. Made by `Columns::new` in gpu/columns.rs.
 struct Columns {
     u32 rows, channels, lanes, chunk_rows, chunks;
 };
@@ -88,7 +89,8 @@ __device__ __forceinline__ float chunk_count(const Columns &p, u32 i) {
     return static_cast<float>(left < p.chunk_rows ? left : p.chunk_rows);
 }
 
-// Sum of `value` over the threads of the block that have the same channel; all of them get it. `shared` has BLOCK elements.
+// Sum of `value` over the threads of the block that have the same channel; all of them get it. `shared` has BLOCK
+// elements.
 __device__ __forceinline__ float column_sum(float value, u32 lanes, float *shared) {
     for (u32 offset = 16; offset >= lanes; offset /= 2) {
         value += __shfl_xor_sync(FULL_WARP, value, offset);
@@ -106,11 +108,12 @@ __device__ __forceinline__ float column_sum(float value, u32 lanes, float *share
     return sum;
 }
 
-// Mean and deviations of the block's chunk of each channel, where `value(i)` is that of row `at.row + i at.step`, for later merging:
-// partial[0] and partial[1], each [channels][chunks], are the mean as a sum of two floats, partial[2] is m2.
+// Mean and deviations of the block's chunk of each channel, where `value(i)` is that of row `at.row + i at.step`, for
+// later merging: partial[0] and partial[1], each [channels][chunks], are the mean as a sum of two floats, partial[2] is
+// m2.
 //
-// Deviations are from the mean of the chunk: squares of values with mean 1000 and deviation 1 would be of no use. The mean is rounded,
-// but the sum of the deviations corrects for that: with d = x - a of n values, for any a,
+// Deviations are from the mean of the chunk: squares of values with mean 1000 and deviation 1 would be of no use. The
+// mean is rounded, but the sum of the deviations corrects for that: with d = x - a of n values, for any a,
 //
 //     mean = a + sum d / n             m2 = sum (x - mean)^2 = sum d^2 - (sum d)^2 / n
 template <u32 ROWS, class Value>

@@ -73,7 +73,8 @@ pub(super) fn check<T>(call: &'static str, result: Result<T, DriverError>) -> Re
     result.map_err(|error| CudaError::Driver { call, error: error_name(error) })
 }
 
-/// The value of a call that fails only if the GPU or its driver does. A pass has no way to report that, and no way to go on.
+/// The value of a call that fails only if the GPU or its driver does. A pass has no way to report that, and no way to
+/// go on.
 pub(super) fn expect<T>(call: &'static str, result: Result<T, DriverError>) -> T {
     check(call, result)
         .unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
@@ -90,8 +91,8 @@ pub(crate) fn check_gpu(ordinal: usize) -> Result<(), CudaError> {
 
 /// GPUs that the driver finds; may be 0.
 pub(crate) fn device_count() -> Result<usize, CudaError> {
-    // SAFETY: loads the driver library; its initialisers are NVIDIA's concern. Without this question, cudarc would panic where
-    // there is none.
+    // SAFETY: loads the driver library; its initialisers are NVIDIA's concern. Without this question, cudarc would
+    // panic where there is none.
     if !unsafe { sys::is_culib_present() } {
         return Err(CudaError::NoDriver);
     }
@@ -143,7 +144,8 @@ impl Drop for OwnedStream {
 /// # Errors
 /// [`OutOfMemory`] if there is not enough.
 pub(super) fn allocate(bytes: usize) -> Result<CUdeviceptr, OutOfMemory> {
-    // SAFETY: only an address on the device is returned; to read there is for kernels and copies, whose callers answer for it.
+    // SAFETY: only an address on the device is returned; to read there is for kernels and copies, whose callers answer
+    // for it.
     match unsafe { result::malloc_sync(bytes) } {
         Ok(address) => Ok(address),
         Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(OutOfMemory { bytes, device: "the GPU" }),

@@ -1,7 +1,7 @@
 //! CUDA graphs: passes that the driver has recorded, and starts all at once.
 //!
-//! To launch a kernel takes the host some microseconds, and some hundreds of them are a training step: on a fast GPU, small kernels take
-//! no longer than that. A graph is one launch.
+//! To launch a kernel takes the host some microseconds, and some hundreds of them are a training step: on a fast GPU,
+//! small kernels take no longer than that. A graph is one launch.
 
 use super::device::{Device, OwnedStream, expect};
 use cudarc::driver::result;
@@ -12,8 +12,8 @@ use std::ptr;
 /// What is known of a sequence of passes that is started again and again.
 #[derive(Default)]
 pub(super) enum Recording {
-    /// It has not run yet. The first time it runs without being recorded: the driver may load a kernel when it is first launched, which
-    /// it cannot do while it records.
+    /// It has not run yet. The first time it runs without being recorded: the driver may load a kernel when it is first
+    /// launched, which it cannot do while it records.
     #[default]
     New,
     /// It has run once.
@@ -25,8 +25,8 @@ pub(super) enum Recording {
 }
 
 thread_local! {
-    /// The device of which this thread records passes, and the stream that it records: one of its own, since other threads may start
-    /// passes on the device's meanwhile, which would be recorded with them.
+    /// The device of which this thread records passes, and the stream that it records: one of its own, since other
+    /// threads may start passes on the device's meanwhile, which would be recorded with them.
     static RECORDING: Cell<Option<(*const Device, sys::CUstream)>> = const { Cell::new(None) };
 }
 
@@ -84,8 +84,8 @@ impl Graph {
 
     /// Starts it, after everything that was started before. The device is bound.
     pub(super) fn launch(&self, device: &Device) {
-        // SAFETY: graph and stream are alive. The kernels of the graph have the arguments of launches whose callers answered for them,
-        // in the memory that owns the graph.
+        // SAFETY: graph and stream are alive. The kernels of the graph have the arguments of launches whose callers
+        // answered for them, in the memory that owns the graph.
         expect("cuGraphLaunch", unsafe { result::graph::launch(self.0, device.stream.0) });
     }
 }

@@ -1,5 +1,5 @@
-//! Typed kernels: the arguments of a launch are checked by the compiler against a declaration, and the declaration by a test against
-//! the PTX. The driver itself would take any bytes.
+//! Typed kernels: the arguments of a launch are checked by the compiler against a declaration, and the declaration by a
+//! test against the PTX. The driver itself would take any bytes.
 
 use super::device::{CudaError, Device, Module, expect};
 use super::graph::stream_of_passes;
@@ -84,7 +84,8 @@ impl<A: Args> Kernel<A> {
         device.bind();
         let (grid, block, stream) = ((x, y, z), (self.block, 1, 1), stream_of_passes(device));
         let launched = args.with_addresses(|addresses| {
-            // SAFETY: the function is loaded, the addresses are those of its arguments; the caller answers for their values.
+            // SAFETY: the function is loaded, the addresses are those of its arguments; the caller answers for their
+            // values.
             unsafe { result::launch_kernel(self.function, grid, block, 0, stream, addresses) }
         });
         expect("cuLaunchKernel", launched);
@@ -129,7 +130,8 @@ pub(crate) struct Signature {
     pub(crate) sizes: &'static [usize],
 }
 
-/// Declares the kernels of a `.cu` file, which includes headers in its folder: `name: threads of a block (types of the arguments)`.
+/// Declares the kernels of a `.cu` file, which includes headers in its folder:
+/// `name: threads of a block (types of the arguments)`.
 macro_rules! kernels {
     ($file:literal $(with $header:literal)* { $($name:ident: $block:literal ($($arg:ty),* $(,)?),)* }) => {
         /// The kernels of this operation, loaded.

@@ -128,8 +128,8 @@ impl CudaMemory {
         }
     }
 
-    /// Starts passes that are the same ones, in this memory, whenever they have this number: as a graph if the driver can make one of them,
-    /// else one by one.
+    /// Starts passes that are the same ones, in this memory, whenever they have this number: as a graph if the driver
+    /// can make one of them, else one by one.
     pub(crate) fn replay(&mut self, number: usize, passes: &mut dyn FnMut(&mut CudaMemory)) {
         if self.recordings.len() <= number {
             self.recordings.resize_with(number + 1, Recording::default);
@@ -161,9 +161,9 @@ impl CudaMemory {
 impl Drop for CudaMemory {
     fn drop(&mut self) {
         self.device.bind();
-        // What fails here cannot be helped, and has been reported if it was of consequence.
-        // SAFETY: the allocations are alive, and not used again: what uses them has ended, and copies from the host are ordered
-        // before what the stream of the passes does with them.
+        // What fails here cannot be helped, and has been reported if it was of consequence. SAFETY: the allocations are
+        // alive, and not used again: what uses them has ended, and copies from the host are ordered before what the
+        // stream of the passes does with them.
         unsafe {
             let _ = result::stream::synchronize(self.device.stream.0);
             for (address, len) in self.regions.drain(..) {

@@ -1,8 +1,9 @@
 //! Copying from the host to the device while the device computes.
 //!
-//! A copy from the memory of a program waits for its turn in the stream, and the host waits with it. Values are therefore put into pinned
-//! memory, which is all that the host does; the GPU reads that by itself, on a stream of its own, into staging memory beside what the
-//! passes use; and only from there, at 10 to 100 times the speed, to where they belong, in turn with the passes:
+//! A copy from the memory of a program waits for its turn in the stream, and the host waits with it. Values are
+//! therefore put into pinned memory, which is all that the host does; the GPU reads that by itself, on a stream of its
+//! own, into staging memory beside what the passes use; and only from there, at 10 to 100 times the speed, to where
+//! they belong, in turn with the passes:
 //!
 //! ```text
 //! host              values -> pinned
@@ -10,9 +11,9 @@
 //! stream of passes  ... previous step ...               staging -> destination, next step ...
 //! ```
 //!
-//! There are [`SLOTS`] pairs of pinned and staging memory, used in turn. The host fills one when the copy out of it has ended, and a copy
-//! begins when the staging memory has been read. So the host is at most so many copies ahead of the device, which also bounds
-//! how many steps it starts ahead.
+//! There are [`SLOTS`] pairs of pinned and staging memory, used in turn. The host fills one when the copy out of it has
+//! ended, and a copy begins when the staging memory has been read. So the host is at most so many copies ahead of the
+//! device, which also bounds how many steps it starts ahead.
 
 use super::device::{Device, OwnedStream, allocate, expect};
 use crate::OutOfMemory;
@@ -46,7 +47,8 @@ struct Slot {
     used: sys::CUevent,
 }
 
-// SAFETY: the handles are only handed to the driver, which may be called from any thread; the pinned memory is the slot's own.
+// SAFETY: the handles are only handed to the driver, which may be called from any thread; the pinned memory is the
+// slot's own.
 unsafe impl Send for Slot {}
 
 impl Uploads {
@@ -64,8 +66,8 @@ impl Uploads {
         Ok(uploads)
     }
 
-    /// Copies to `dst`, in turn with the passes on the device's stream. Returns when `src` has been read; the copy may not have begun. The
-    /// device is bound.
+    /// Copies to `dst`, in turn with the passes on the device's stream. Returns when `src` has been read; the copy may
+    /// not have begun. The device is bound.
     ///
     /// # Safety
     /// `dst` is the address of as many f32 on the device, until the copy has ended.
@@ -75,9 +77,9 @@ impl Uploads {
             self.next = (self.next + 1) % SLOTS;
             let (copies, passes) = (self.stream.0, device.stream.0);
             let to = dst + (i * self.piece * size_of::<f32>()) as u64;
-            // SAFETY: streams and events are alive. The pinned memory is no longer read by the copy before, which `copied` waits for, and
-            // has room for a piece; so has the staging memory, which that copy's turn on the passes' stream has read before `used`. The
-            // caller answers for `to`.
+            // SAFETY: streams and events are alive. The pinned memory is no longer read by the copy before, which
+            // `copied` waits for, and has room for a piece; so has the staging memory, which that copy's turn on the
+            // passes' stream has read before `used`. The caller answers for `to`.
             unsafe {
                 expect("cuEventSynchronize", result::event::synchronize(slot.copied));
                 slot.pinned.copy_from_nonoverlapping(piece.as_ptr(), piece.len());

@@ -23,7 +23,8 @@ pub enum CpuError {
 }
 
 impl Cpu {
-    /// The best instruction set of this CPU (or the one that `KERNELS_ISA` forces) on `threads` threads, 0 for one a core.
+    /// The best instruction set of this CPU (or the one that `KERNELS_ISA` forces) on `threads` threads, 0 for one a
+    /// core.
     ///
     /// # Errors
     /// [`CpuError`] if the CPU lacks what `KERNELS_ISA` asks for, or the threads cannot be started.

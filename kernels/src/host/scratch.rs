@@ -24,8 +24,8 @@ pub(crate) fn distinct(operand: Option<&[f32]>) -> &[f32] {
 }
 
 impl HostMemory<f32> {
-    /// As [`views`](Self::views), but a read that is the first written span itself, and not empty, is `None`: a pass that works
-    /// in place finds it in its output.
+    /// As [`views`](Self::views), but a read that is the first written span itself, and not empty, is `None`: a pass
+    /// that works in place finds it in its output.
     pub(crate) fn views_in_place<const R: usize, const W: usize>(
         &mut self,
         reads: [Span; R],

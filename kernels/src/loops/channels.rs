@@ -50,12 +50,12 @@ struct Strip<'a, F, const N: usize, const K: usize> {
 }
 
 impl<const N: usize, const K: usize, F: Channelwise<N, K>> Strip<'_, F, N, K> {
-    /// One column of vectors in `R` rows, the first at element `start`, of which `count` columns are there. Coefficients
-    /// are loaded once for all rows.
+    /// One column of vectors in `R` rows, the first at element `start`, of which `count` columns are there.
+    /// Coefficients are loaded once for all rows.
     ///
     /// # Safety
-    /// The elements must be inside every operand, an input be `out` or not overlap it, and LANES coefficients be readable
-    /// at `column` of each slice.
+    /// The elements must be inside every operand, an input be `out` or not overlap it, and LANES coefficients be
+    /// readable at `column` of each slice.
     #[inline(always)]
     unsafe fn vectors<S: Simd, const R: usize>(
         &self,
@@ -139,8 +139,8 @@ impl<const N: usize, const K: usize, F: Channelwise<N, K>> Kernel for Strip<'_, 
                 let mut column = 0;
                 while column < end {
                     let count = S::LANES.min(end - column);
-                    // SAFETY: rows `row..row + rows` have `end` columns each in this tile, inside every operand. Coefficients
-                    // are loaded from a multiple of LANES below TILE, which is a multiple of LANES.
+                    // SAFETY: rows `row..row + rows` have `end` columns each in this tile, inside every operand.
+                    // Coefficients are loaded from a multiple of LANES below TILE, which is a multiple of LANES.
                     unsafe {
                         if rows == ROWS && column < full {
                             self.vectors::<S, ROWS>(s, (inputs, out), &coefficients, column, start, S::LANES);

@@ -49,8 +49,8 @@ impl<const N: usize, F: Lanewise<N>> Flat<'_, F, N> {
         let mut i = start;
         while i + S::LANES <= len {
             let mut values = [s.splat(0.0); N];
-            // SAFETY: LANES elements at `i` are inside every operand; those of an input that is `out` are read before they
-            // are written.
+            // SAFETY: LANES elements at `i` are inside every operand; those of an input that is `out` are read before
+            // they are written.
             unsafe {
                 for (value, input) in values.iter_mut().zip(inputs) {
                     *value = s.load(input.add(i));

@@ -1,8 +1,9 @@
 //! The loops that passes share: tasks, vectors and tails.
 //!
 //! A pass gives a function of one vector an operand, and a loop runs it over the operands: [`map`] over flat ones,
-//! [`map_channels`] over rows whose channels have coefficients, [`column_sums`] adds up rows, [`map_rows`] does all of it at once. A lane's result depends on
-//! that lane's inputs alone, so it is the same wherever in a vector, a tail or a task it is computed.
+//! [`map_channels`] over rows whose channels have coefficients, [`column_sums`] adds up rows, [`map_rows`] does all of
+//! it at once. A lane's result depends on that lane's inputs alone, so it is the same wherever in a vector, a tail or a
+//! task it is computed.
 
 mod channels;
 mod flat;

@@ -3,12 +3,12 @@
 use super::{Columns, TILE};
 use crate::simd::{Pair, Simd};
 
-/// Rows whose sums are taken in f32: few enough that their sums round no more than their terms do, and that the columns of a
-/// row wider than a vector find their lines in the first-level cache.
+/// Rows whose sums are taken in f32: few enough that their sums round no more than their terms do, and that the columns
+/// of a row wider than a vector find their lines in the first-level cache.
 const BLOCK: usize = 64;
 
-/// What is computed of the same lane of `N` inputs and of `K` coefficients of the lane's channel: `O` outputs and `T` sums.
-/// Must be `#[inline(always)]`.
+/// What is computed of the same lane of `N` inputs and of `K` coefficients of the lane's channel: `O` outputs and `T`
+/// sums. Must be `#[inline(always)]`.
 pub(crate) trait RowFunction<const N: usize, const K: usize, const O: usize, const T: usize> {
     /// The outputs, and the sums with this row's terms added.
     fn eval<S: Simd>(
@@ -25,7 +25,8 @@ pub(crate) trait BlockSums<const K: usize, const T: usize> {
     /// Whether the first row is a block of its own.
     const FIRST_ROW_ALONE: bool;
 
-    /// Called for every tile of columns, before its blocks: writes the coefficients of columns `left..`, one slice a coefficient.
+    /// Called for every tile of columns, before its blocks: writes the coefficients of columns `left..`, one slice a
+    /// coefficient.
     fn begin(&mut self, left: usize, coefficients: [&mut [f32]; K]);
 
     /// Called for every block: the sums of `rows` rows. May change the coefficients for the next block.
@@ -35,8 +36,8 @@ pub(crate) trait BlockSums<const K: usize, const T: usize> {
     fn end(&mut self, left: usize, columns: usize);
 }
 
-/// Where the operands of some whole rows begin, `len` elements each. An input that is absent is any operand that is there, its value
-/// not used; an output that is absent is null.
+/// Where the operands of some whole rows begin, `len` elements each. An input that is absent is any operand that is
+/// there, its value not used; an output that is absent is null.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<const N: usize, const O: usize> {
     pub(crate) inputs: [*const f32; N],
@@ -47,8 +48,8 @@ pub(crate) struct Operands<const N: usize, const O: usize> {
 /// Computes `f` for all elements, in blocks of rows.
 ///
 /// # Safety
-/// Operands must be valid for `len` elements, outputs for writing; an input be the same as an output or not overlap it, and outputs
-/// not overlap each other.
+/// Operands must be valid for `len` elements, outputs for writing; an input be the same as an output or not overlap it,
+/// and outputs not overlap each other.
 #[inline(always)]
 pub(crate) unsafe fn map_rows<S: Simd, F, B, const N: usize, const K: usize, const O: usize, const T: usize>(
     s: S,
@@ -133,7 +134,8 @@ unsafe fn vectors<S: Simd, F, const N: usize, const K: usize, const O: usize, co
 {
     let mut k_values = [s.splat(0.0); K];
     for (value, coefficient) in k_values.iter_mut().zip(coefficients) {
-        // SAFETY: columns of partial vectors begin at multiples of LANES below TILE, which is a multiple of twice LANES.
+        // SAFETY: columns of partial vectors begin at multiples of LANES below TILE, which is a multiple of twice
+        // LANES.
         *value = unsafe { s.load(coefficient.as_ptr().add(column)) };
     }
     let mut row_sums = [s.splat(0.0); T];

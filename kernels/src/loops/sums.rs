@@ -11,9 +11,9 @@ pub(crate) trait Terms<const N: usize, const K: usize, const T: usize>: Copy {
     fn add<S: Simd>(self, s: S, inputs: [S::F32; N], coefficients: [S::F32; K], sums: [S::F32; T]) -> [S::F32; T];
 }
 
-/// The sums of `rows` rows that are `stride` values apart, over their first `columns <= GROUP` columns. Four independent
-/// sums at least hide the latency of additions, over columns or else over rows; so a sum has `rows / 4 + 3` additions one
-/// after another if it is one of few, and `rows` if not.
+/// The sums of `rows` rows that are `stride` values apart, over their first `columns <= GROUP` columns. Four
+/// independent sums at least hide the latency of additions, over columns or else over rows; so a sum has `rows / 4 + 3`
+/// additions one after another if it is one of few, and `rows` if not.
 ///
 /// # Panics
 /// If an operand has not as many values.
@@ -34,8 +34,8 @@ pub(crate) fn column_sums<S: Simd, F: Terms<N, K, T>, const N: usize, const K: u
     let mut column = 0;
     while column < columns {
         let count = columns - column;
-        // SAFETY: the vectors are inside the columns, the columns inside every row, and the rows inside every operand, as
-        // asserted above.
+        // SAFETY: the vectors are inside the columns, the columns inside every row, and the rows inside every operand,
+        // as asserted above.
         column += unsafe {
             match count / S::LANES {
                 0 => block.add::<S, T, 1, 4>(s, column, count, &mut sums),
@@ -85,8 +85,8 @@ impl<F, const N: usize, const K: usize> Block<'_, F, N, K> {
         }
     }
 
-    /// The sums of `V` vectors at `column`, kept apart for `R` interleaved sets of rows; the last vector has `count` lanes.
-    /// Returns the number of columns.
+    /// The sums of `V` vectors at `column`, kept apart for `R` interleaved sets of rows; the last vector has `count`
+    /// lanes. Returns the number of columns.
     ///
     /// # Safety
     /// `(V - 1) LANES + count` values at `column` must be inside every row of every operand.

@@ -1,5 +1,5 @@
-//! The operations, a folder each: `mod.rs` opens with the equations and says everything about its passes; beside it are their
-//! implementations, `reference.rs`, `cpu.rs` (or `cpu/`) and `cuda/`, and their tests.
+//! The operations, a folder each: `mod.rs` opens with the equations and says everything about its passes; beside it are
+//! their implementations, `reference.rs`, `cpu.rs` (or `cpu/`) and `cuda/`, and their tests.
 
 pub mod activation;
 pub mod adamw;

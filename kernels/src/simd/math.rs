@@ -1,14 +1,14 @@
 //! Elementary functions on vectors, on the ranges where the activations need them.
 //!
-//! Coefficients of polynomials are minimax fits in the relative error of the function: Remez' exchange algorithm with 40
-//! digits (mpmath), rounded to f32 once. The largest error of each function, rounding included, is measured in the tests on
-//! every instruction set, densely over its range, and stated as a relative error; half a unit in the last place is at most
-//! 6e-8. NaN gives NaN.
+//! Coefficients of polynomials are minimax fits in the relative error of the function: Remez' exchange algorithm with
+//! 40 digits (mpmath), rounded to f32 once. The largest error of each function, rounding included, is measured in the
+//! tests on every instruction set, densely over its range, and stated as a relative error; half a unit in the last
+//! place is at most 6e-8. NaN gives NaN.
 
 use super::Simd;
 
-/// `c[0] + c[1] x + c[2] x^2 + ...`, from `x` and `x^2`. By Horner's rule in `x^2` with linear coefficients, whose chain of
-/// dependent operations is half as long as that of Horner's rule in `x`.
+/// `c[0] + c[1] x + c[2] x^2 + ...`, from `x` and `x^2`. By Horner's rule in `x^2` with linear coefficients, whose
+/// chain of dependent operations is half as long as that of Horner's rule in `x`.
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, square: S::F32, c: [f32; N]) -> S::F32 {
     let mut k = (N - 1) & !1;
@@ -25,8 +25,8 @@ const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
 
 /// `(e, n + ROUND)` with `exp(x) = 2^n (1 + e)` and `|e| < 0.42`, for `x` in `[-87, 0]`.
 ///
-/// `n` is the nearest integer to `x / ln 2`, and `e = r + r^2 P(r)` with `r = x - n ln 2`. `P` is fitted to a relative error of
-/// 1.4e-8 of `e`, so that `exp(x) - 1` is precise where it is small.
+/// `n` is the nearest integer to `x / ln 2`, and `e = r + r^2 P(r)` with `r = x - n ln 2`. `P` is fitted to a relative
+/// error of 1.4e-8 of `e`, so that `exp(x) - 1` is precise where it is small.
 #[inline(always)]
 fn reduced_expm1<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
     let shifted = s.mul_add(x, s.splat(std::f32::consts::LOG2_E), s.splat(S::ROUND));
@@ -54,11 +54,11 @@ pub fn expm1_nonpositive<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.mul_add(scale, e, s.sub(scale, one))
 }
 
-/// `exp(-a^2 / 2)` for `a` in `[0, 13]`. Error 1.3e-7 with a fused multiply-add; without, as on the portable path, the square is
-/// rounded, which adds `3e-8 a^2`.
+/// `exp(-a^2 / 2)` for `a` in `[0, 13]`. Error 1.3e-7 with a fused multiply-add; without, as on the portable path, the
+/// square is rounded, which adds `3e-8 a^2`.
 ///
-/// The exponent would lose the digits of `a^2` below its last place, which is why its remainder `r = a^2 - 2 n ln 2` is made
-/// in one rounding. The fit of `exp(-r / 2)` has the error 2e-9.
+/// The exponent would lose the digits of `a^2` below its last place, which is why its remainder `r = a^2 - 2 n ln 2` is
+/// made in one rounding. The fit of `exp(-r / 2)` has the error 2e-9.
 #[inline(always)]
 pub fn gaussian<S: Simd>(s: S, a: S::F32) -> S::F32 {
     // `n` is the negative of that above
@@ -75,13 +75,13 @@ pub fn gaussian<S: Simd>(s: S, a: S::F32) -> S::F32 {
     s.mul_exp2(p, shifted)
 }
 
-/// `Phi(-a) exp(a^2 / 2)` for `a` in `[0, 13]`, where `Phi` is the standard normal distribution: its tail, scaled to fall as
-/// slowly as `1 / a`. Error 5e-7 up to 3, and 1.1e-6 beyond.
+/// `Phi(-a) exp(a^2 / 2)` for `a` in `[0, 13]`, where `Phi` is the standard normal distribution: its tail, scaled to
+/// fall as slowly as `1 / a`. Error 5e-7 up to 3, and 1.1e-6 beyond.
 ///
-/// A rational fit, as a polynomial in `1 / (1 + p a)` with as many coefficients (Hastings' form, Abramowitz & Stegun 7.1.26) is
-/// ten times further off. Iteratively reweighted least squares (Sanathanan & Koerner's linearisation, Lawson's weights, 50
-/// digits) of the relative error over `1 + a^2 / 80`, which gives up a little in the tail for the middle. All coefficients
-/// are positive: there is no cancellation.
+/// A rational fit, as a polynomial in `1 / (1 + p a)` with as many coefficients (Hastings' form, Abramowitz & Stegun
+/// 7.1.26) is ten times further off. Iteratively reweighted least squares (Sanathanan & Koerner's linearisation,
+/// Lawson's weights, 50 digits) of the relative error over `1 + a^2 / 80`, which gives up a little in the tail for the
+/// middle. All coefficients are positive: there is no cancellation.
 #[inline(always)]
 pub fn scaled_normal_tail<S: Simd>(s: S, a: S::F32) -> S::F32 {
     let square = s.mul(a, a);
@@ -146,8 +146,8 @@ mod tests {
         }
     }
 
-    /// Asserts that `f` is `exact` to within a relative error on every instruction set, over all magnitudes in `range`. The
-    /// bound may depend on the input and on whether multiply-add is fused.
+    /// Asserts that `f` is `exact` to within a relative error on every instruction set, over all magnitudes in `range`.
+    /// The bound may depend on the input and on whether multiply-add is fused.
     fn check(f: impl Function, range: [f32; 2], exact: fn(f64) -> f64, bound: impl Fn(f64, bool) -> f64) {
         let inside = |x: f32| (range[0]..=range[1]).contains(&x);
         let dense = (0..=500_000).map(|i| range[0] + (range[1] - range[0]) * (i as f32 / 500_000.0));

@@ -36,10 +36,11 @@ const RUNTIME: [(&str, &str); 16] = [
 pub enum Mode {
     /// The emulator's own checks.
     Plain,
-    /// And GCC's AddressSanitizer: every access to global, shared and local memory is inside its array. About 2 times slower.
+    /// And GCC's AddressSanitizer: every access to global, shared and local memory is inside its array. About 2 times
+    /// slower.
     AddressSanitizer,
-    /// And GCC's ThreadSanitizer: no two threads access the same memory, of which one writes, without a barrier or atomic between
-    /// them. About 65 times slower: for tiny shapes.
+    /// And GCC's ThreadSanitizer: no two threads access the same memory, of which one writes, without a barrier or
+    /// atomic between them. About 65 times slower: for tiny shapes.
     ThreadSanitizer,
 }
 
@@ -84,12 +85,13 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Compiles the kernels in `sources` (with `defines`, as `NAME=VALUE`) and the driver into `libcuda.so.1` in a folder below
-    /// `cache`; or takes the one that an earlier call with the same content left there. A test's `cache` is its
-    /// `CARGO_TARGET_TMPDIR`. Takes a few seconds.
+    /// Compiles the kernels in `sources` (with `defines`, as `NAME=VALUE`) and the driver into `libcuda.so.1` in a
+    /// folder below `cache`; or takes the one that an earlier call with the same content left there. A test's `cache`
+    /// is its `CARGO_TARGET_TMPDIR`. Takes a few seconds.
     ///
     /// # Errors
-    /// If g++ is missing or refuses a source; if a source has what the emulator can't express; if a file can't be read or written.
+    /// If g++ is missing or refuses a source; if a source has what the emulator can't express; if a file can't be read
+    /// or written.
     pub fn build(sources: &[PathBuf], defines: &[&str], mode: Mode, cache: &Path) -> Result<Emulator> {
         let preload = match mode.sanitizer_library() {
             None => None,

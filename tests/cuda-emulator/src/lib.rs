@@ -1,12 +1,13 @@
-//! A driver emulator, for tests only: builds a `libcuda.so.1` out of a program's own `.cu` sources, with which that program runs
-//! where there is no GPU. See the crate's README for what it finds and what it can't.
+//! A driver emulator, for tests only: builds a `libcuda.so.1` out of a program's own `.cu` sources, with which that
+//! program runs where there is no GPU. See the crate's README for what it finds and what it can't.
 //!
 //! ```no_run
 //! use cuda_emulator::{Emulator, Mode, Order};
 //!
 //! let sources = cuda_emulator::sources_in("kernels/src".as_ref()).unwrap();
 //! let emulator = Emulator::build(&sources, &[], Mode::Plain, "target/tmp".as_ref()).unwrap();
-//! let status = emulator.command("target/release/resconv", Order::Reverse).args(["train", "--device", "cuda"]).status();
+//! let mut command = emulator.command("target/release/resconv", Order::Reverse);
+//! let status = command.args(["train", "--device", "cuda"]).status();
 //! # let _ = status;
 //! ```
 #![forbid(unsafe_code)]

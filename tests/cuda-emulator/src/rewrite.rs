@@ -1,8 +1,9 @@
 //! From preprocessed CUDA to C++: what a macro of `shim.h` can't express.
 //!
-//! - `__shared__ float tile[8][33];` becomes `float (&tile)[8][33] = ...`, a reference to memory of this size that the scheduler gives
-//!   to each block. A variable of the host program would do, too, but then no sanitizer would see its end everywhere (GCC puts no red
-//!   zones around those in templates), and what one block left would look like a race with the next.
+//! - `__shared__ float tile[8][33];` becomes `float (&tile)[8][33] = ...`, a reference to memory of this size that the
+//!   scheduler gives to each block. A variable of the host program would do, too, but then no sanitizer would see its
+//!   end everywhere (GCC puts no red zones around those in templates), and what one block left would look like a race
+//!   with the next.
 //! - `#pragma unroll` becomes GCC's, or nothing.
 //! - The names of the kernels are collected.
 
@@ -13,7 +14,8 @@ pub(crate) struct Rewritten {
     pub(crate) kernels: Vec<String>,
 }
 
-/// `source`: the output of the preprocessor, in which `__shared__` and `__global__` are no macros. The error says what was expected.
+/// `source`: the output of the preprocessor, in which `__shared__` and `__global__` are no macros. The error says what
+/// was expected.
 pub(crate) fn rewrite(source: &str, unroll: bool) -> Result<Rewritten, String> {
     let mut text = String::with_capacity(source.len() + 1024);
     let mut kernels = Vec::new();

@@ -64,7 +64,8 @@ impl Emulator {
         command
     }
 
-    /// Runs the test `name` of the calling test program again, in a process under the emulator, where [`is_child`] is true.
+    /// Runs the test `name` of the calling test program again, in a process under the emulator, where [`is_child`] is
+    /// true.
     ///
     /// # Errors
     /// If the program can't be started.
@@ -96,7 +97,8 @@ pub fn is_child() -> bool {
 /// The emulator, or `None` with a message where there is no g++, for a test to skip itself.
 ///
 /// # Panics
-/// On every other error; and also where g++ is missing, if the environment variable `CUDA_EMULATOR_REQUIRED` is 1, as in CI.
+/// On every other error; and also where g++ is missing, if the environment variable `CUDA_EMULATOR_REQUIRED` is 1, as
+/// in CI.
 pub fn required(built: Result<Emulator>) -> Option<Emulator> {
     match built {
         Ok(emulator) => Some(emulator),

@@ -92,8 +92,9 @@ fn the_shim_speaks_the_language() {
     });
 }
 
-/// The 10 registers of each lane, laid out as the PTX ISA says in "Matrix Fragments for mma.m16n8k8" (element `i` of lane `4 g + t`),
-/// and every element of all three matrices another whole number, so that no register can be another one's. The product is exact.
+/// The 10 registers of each lane, laid out as the PTX ISA says in "Matrix Fragments for mma.m16n8k8" (element `i` of
+/// lane `4 g + t`), and every element of all three matrices another whole number, so that no register can be another
+/// one's. The product is exact.
 #[test]
 fn matrices_are_multiplied_as_their_fragments_lie() {
     emulated("matrices_are_multiplied_as_their_fragments_lie", &[], |gpu| {
@@ -405,7 +406,8 @@ fn calls_are_listed() {
     }
 }
 
-/// Pinned memory is read when the copy is done, not when it is asked for: with late streams, changing it too early is seen.
+/// Pinned memory is read when the copy is done, not when it is asked for: with late streams, changing it too early is
+/// seen.
 #[test]
 fn late_streams_find_a_missing_wait() {
     emulated("late_streams_find_a_missing_wait", &[("CUDA_EMULATOR_STREAMS", "late")], |gpu| {

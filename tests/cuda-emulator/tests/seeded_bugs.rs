@@ -1,7 +1,8 @@
-//! Seeded bugs: kernels that are wrong in one way each, which the emulator must find, and the same kernels without the bug, which
-//! must run in every mode and thread order.
+//! Seeded bugs: kernels that are wrong in one way each, which the emulator must find, and the same kernels without the
+//! bug, which must run in every mode and thread order.
 //!
-//! Each test starts itself again under the emulator: its body is what the program with the kernel does, and compares the results.
+//! Each test starts itself again under the emulator: its body is what the program with the kernel does, and compares
+//! the results.
 
 mod gpu;
 
@@ -320,7 +321,8 @@ fn shuffle_in_a_branch() {
     });
 }
 
-/// Multiplies a 16x8 and an 8x8 matrix of whole numbers, the second of which has a column of zeros; `more` is added to the first.
+/// Multiplies a 16x8 and an 8x8 matrix of whole numbers, the second of which has a column of zeros; `more` is added to
+/// the first.
 fn check_product(gpu: &Gpu, kernel: &str, more: f32) {
     let a = ramp(16 * 8);
     let b: Vec<f32> = (0..8 * 8).map(|i| if i % 8 == 3 { 0.0 } else { (i * i % 67) as f32 }).collect();

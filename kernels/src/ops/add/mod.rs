@@ -2,8 +2,8 @@
 //!
 //! [`Scale`] is `y (+)= weight x`: it is both gradients, and a copy with weight 1.
 //!
-//! All operands are of equal length. Aliasing: in [`Add`], `y` may be `a` or `b` itself; in [`Scale`], `y` may be `x` itself if it
-//! is set.
+//! All operands are of equal length. Aliasing: in [`Add`], `y` may be `a` or `b` itself; in [`Scale`], `y` may be `x`
+//! itself if it is set.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]

@@ -31,7 +31,8 @@ pub fn backward_workspace_len(cpu: &Cpu, len: usize) -> usize {
     if len == 0 { 0 } else { f64_workspace_len(columns(cpu, len).tasks()) }
 }
 
-/// The gradient of the input, unless `dx` is empty, and that of the slope, which it returns. `dy` is `None` if `dx` holds it.
+/// The gradient of the input, unless `dx` is empty, and that of the slope, which it returns. `dy` is `None` if `dx`
+/// holds it.
 pub fn backward(
     cpu: &Cpu,
     slope: f32,

@@ -5,9 +5,10 @@
 //! y = slope x    elsewhere        dx = slope dy        dslope = sum dy x
 //! ```
 //!
-//! The sum is over the elements of the second line, which 0 and NaN are among. `slope` and `dslope` have one element, the other
-//! operands are of equal length. Aliasing: `y` may be `x` itself; `dx` may be `dy` itself if it is set; all else is disjoint.
-//! Source: He et al., "Delving Deep into Rectifiers", 2015; `torch.nn.PReLU()` with its default, one parameter.
+//! The sum is over the elements of the second line, which 0 and NaN are among. `slope` and `dslope` have one element,
+//! the other operands are of equal length. Aliasing: `y` may be `x` itself; `dx` may be `dy` itself if it is set; all
+//! else is disjoint. Source: He et al., "Delving Deep into Rectifiers", 2015; `torch.nn.PReLU()` with its default, one
+//! parameter.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]

@@ -52,7 +52,8 @@ fn check_len(len: usize, slope: f32) {
         let magnitude =
             |i: usize| f64::from(dy[i]).abs() * f64::from(slope).abs().max(1.0) + f64::from(before[i]).abs();
         let input = Bound::each(2.0, (0..len).map(magnitude).collect());
-        // A product of the CPU passes at most 64 additions of f32, on a GPU 4 + 5 + 8 and, of sums, 5 + 8 again; then one more.
+        // A product of the CPU passes at most 64 additions of f32, on a GPU 4 + 5 + 8 and, of sums, 5 + 8 again; then
+        // one more.
         let terms: f64 = (0..len).filter(|&i| x[i] <= 0.0).map(|i| f64::from(dy[i] * x[i]).abs()).sum();
         let sum = Bound::absolute(68.0, terms + 0.75);
         let pass = |wanted| backward(wanted, write);

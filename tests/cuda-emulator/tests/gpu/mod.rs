@@ -25,7 +25,8 @@ impl Gpu {
     }
 
     pub(crate) fn uninitialized<T: cudarc::driver::DeviceRepr>(&self, len: usize) -> CudaSlice<T> {
-        // SAFETY: the tests are about what happens to memory that nobody has written; every bit pattern is a value of their types.
+        // SAFETY: the tests are about what happens to memory that nobody has written; every bit pattern is a value of
+        // their types.
         unsafe { self.stream.alloc(len) }.unwrap()
     }
 
@@ -33,7 +34,8 @@ impl Gpu {
         self.stream.clone_dtoh(values).unwrap()
     }
 
-    /// A kernel, out of PTX that has nothing but its declaration: the emulator doesn't read more. `parameters` are PTX types.
+    /// A kernel, out of PTX that has nothing but its declaration: the emulator doesn't read more. `parameters` are PTX
+    /// types.
     pub(crate) fn function(&self, kernel: &str, parameters: &str) -> CudaFunction {
         self.load(kernel, parameters, "").unwrap()
     }

@@ -6,8 +6,8 @@
 //! | reference | results and gradients of an f32 path with those of [`Reference`] | [`Reference`] |
 //! | adjoint | `<c, y>` with `sum <x, dx>` where `y` is linear in `x` | nothing |
 //!
-//! Cases are the operations' awkward ones and random ones, each alone and with a fan-out of two, where gradients are added.
-//! A check's tolerance follows from its arithmetic: [`Tolerance`] has the formulas.
+//! Cases are the operations' awkward ones and random ones, each alone and with a fan-out of two, where gradients are
+//! added. A check's tolerance follows from its arithmetic: [`Tolerance`] has the formulas.
 
 mod report;
 
@@ -132,8 +132,8 @@ impl Path {
         }
     }
 
-    /// Whether the path is one of the operation's, and computes the case. Operations all of whose cases are convolutions
-    /// (`with_algorithms`) have a path for every algorithm, and the others one without.
+    /// Whether the path is one of the operation's, and computes the case. Operations all of whose cases are
+    /// convolutions (`with_algorithms`) have a path for every algorithm, and the others one without.
     fn takes(&self, case: &Case, with_algorithms: bool) -> Result<bool, engine::Error> {
         Ok(match self {
             Path::Reference => true,
@@ -152,10 +152,10 @@ pub enum Tolerance {
     Differences,
     /// `factor (4 + sqrt terms) eps`, relative to the largest element of a tensor, or to 1/4 if that is more.
     ///
-    /// The rounding errors of a sum of so many terms are as often up as down, so they grow with the square root; 4 is for the
-    /// operations around the sum. The factor is 4, as terms of both signs make a sum smaller than what is rounded on the way to it,
-    /// times that of the algorithm ([`Algo::error_factor`]). All elements of a tensor of one or two may happen to be near 0,
-    /// where terms are of order 1: hence the 1/4.
+    /// The rounding errors of a sum of so many terms are as often up as down, so they grow with the square root; 4 is
+    /// for the operations around the sum. The factor is 4, as terms of both signs make a sum smaller than what is
+    /// rounded on the way to it, times that of the algorithm ([`Algo::error_factor`]). All elements of a tensor of one
+    /// or two may happen to be near 0, where terms are of order 1: hence the 1/4.
     Rounding {
         /// See above.
         factor: f64,
@@ -163,9 +163,9 @@ pub enum Tolerance {
         terms: usize,
         /// Distance from 1 to the next number of the path's type.
         eps: f64,
-        /// Whether operands are rounded to TF32 before they are multiplied, half of whose distance from 1 to the next number is the
-        /// error of each. Errors of products do not add up as those of sums do: relative to the sum they stay what they are, so
-        /// that `factor` times this distance comes on top.
+        /// Whether operands are rounded to TF32 before they are multiplied, half of whose distance from 1 to the next
+        /// number is the error of each. Errors of products do not add up as those of sums do: relative to the sum they
+        /// stay what they are, so that `factor` times this distance comes on top.
         tf32: bool,
     },
 }
@@ -377,8 +377,8 @@ fn against_reference<B: Backend + Clone>(
     Ok((compared, gradcheck::check_adjoint(backend.clone(), &case.graph, case.output, &case.linear, options)?))
 }
 
-/// The pass whose result a row compares; for the adjoint identity the backward pass, that of the first of the tensors in
-/// which the operation is linear.
+/// The pass whose result a row compares; for the adjoint identity the backward pass, that of the first of the tensors
+/// in which the operation is linear.
 fn pass_name(row: &Row) -> String {
     let tensor = row.tensor.split(", ").next().unwrap_or_default();
     match (row.kind, tensor) {

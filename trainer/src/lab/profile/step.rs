@@ -24,8 +24,8 @@ pub struct StepProfile {
     pub runs: usize,
     /// The steps, in order; the last one is the optimizer's.
     pub steps: Vec<Step>,
-    /// Time of a training step as a run takes it, in ms, the median: with the images copied to the device and the gradients checked, but
-    /// without waiting for every step of the plan, which a GPU need not.
+    /// Time of a training step as a run takes it, in ms, the median: with the images copied to the device and the
+    /// gradients checked, but without waiting for every step of the plan, which a GPU need not.
     pub whole_ms: f64,
     /// What the session allocated.
     pub memory: MemoryReport,
@@ -76,8 +76,8 @@ pub enum By {
     Step,
 }
 
-/// Runs a training step of the settings' network `runs` times, after one that is not counted, on images that are no photos,
-/// and times every step of its plan.
+/// Runs a training step of the settings' network `runs` times, after one that is not counted, on images that are no
+/// photos, and times every step of its plan.
 ///
 /// # Errors
 /// If the device is not there, the network's settings contradict each other, or memory does not suffice.

@@ -1,7 +1,8 @@
-// Element-wise activations. The input may be the output, and the gradient of the output that of the input: none is __restrict__.
+// Element-wise activations. The input may be the output, and the gradient of the output that of the input: none is
+// __restrict__.
 //
-// The function is a number that all threads share, so the branch on it costs no divergence. GELU and sigmoid, the ones of the
-// default network, have kernels of their own, which keep more loads in flight.
+// The function is a number that all threads share, so the branch on it costs no divergence. GELU and sigmoid, the ones
+// of the default network, have kernels of their own, which keep more loads in flight.
 #include "../../../gpu/common.cuh"
 
 template <u32 F> __device__ __forceinline__ void forward(u32 len, const float *x, float *y) {

@@ -1,4 +1,5 @@
-// One AdamW step over flat arrays: one launch for all parameters of a network. Nothing changes if there is a flag and it is up.
+// One AdamW step over flat arrays: one launch for all parameters of a network. Nothing changes if there is a flag and
+// it is up.
 #include "../../../gpu/common.cuh"
 
 // `Constants` in adamw/mod.rs: computed in f64 on the host.

@@ -1,6 +1,6 @@
-// Batch normalization. Sums over rows have two stages: blocks sum chunks of rows (see Columns), then a warp a channel sums the
-// chunks. The values of a chunk stay in registers, so memory is read once for mean and variance. The chunks are merged by their
-// deviations from the mean of all (Chan, Golub & LeVeque, 1979).
+// Batch normalization. Sums over rows have two stages: blocks sum chunks of rows (see Columns), then a warp a channel
+// sums the chunks. The values of a chunk stay in registers, so memory is read once for mean and variance. The chunks
+// are merged by their deviations from the mean of all (Chan, Golub & LeVeque, 1979).
 #include "../../../gpu/common.cuh"
 
 // Rows that a thread sums, and that it maps.
@@ -46,8 +46,8 @@ __device__ __forceinline__ Moments merge(const Columns &p, u32 channel, u32 lane
     return {shift + offset, (squares.hi + squares.lo) / rows};
 }
 
-// `Update` in batch_norm/cuda/mod.rs: how running statistics follow those of batches. `unbias` is rows / (rows - 1), or 0 if there
-// is one row, of which there is no variance.
+// `Update` in batch_norm/cuda/mod.rs: how running statistics follow those of batches. `unbias` is rows / (rows - 1), or
+// 0 if there is one row, of which there is no variance.
 struct Update {
     float eps, momentum, unbias;
 };
@@ -93,7 +93,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     }
 }
 
-// The affine map of a normalization, its rstd if that is wanted, and the running statistics if they are given; a thread a channel
+// The affine map of a normalization, its rstd if that is wanted, and the running statistics if they are given; a thread
+// a channel
 extern "C" __global__ void __launch_bounds__(BLOCK)
     batch_norm_fold(u32 channels, Update u, const float *__restrict__ gamma, const float *__restrict__ beta,
                     const float *__restrict__ mean, const float *__restrict__ var, float *__restrict__ running_mean,

@@ -4,19 +4,21 @@
 //
 //     out[pixel, j] = bias[j] + sum over taps (r, s) and channels c of in[neighbour(pixel, r, s), c] w[..]
 //
-// and differ in which neighbour a tap reads, and in whether the weight's last index is the output or the sum. A block computes
-// TILE_ROWS pixels x 8 TN channels; a thread 8 pixels x TN channels, in registers. The sum runs over (r, s, c) as one index of
-// depth R S C, in steps of DEPTH: each step's values go from memory to registers, then to one of two buffers in shared memory,
-// while the block multiplies those of the other. Pixels outside the image are zeros that are never loaded. Of shared memory's
-// bandwidth, a step of a warp takes 3 reads for 32 FMAs (TN = 4): not the limit. Layers of many channels take TN = 8.
+// and differ in which neighbour a tap reads, and in whether the weight's last index is the output or the sum. A block
+// computes TILE_ROWS pixels x 8 TN channels; a thread 8 pixels x TN channels, in registers. The sum runs over (r, s, c)
+// as one index of depth R S C, in steps of DEPTH: each step's values go from memory to registers, then to one of two
+// buffers in shared memory, while the block multiplies those of the other. Pixels outside the image are zeros that are
+// never loaded. Of shared memory's bandwidth, a step of a warp takes 3 reads for 32 FMAs (TN = 4): not the limit.
+// Layers of many channels take TN = 8.
 //
-// An operand may be read through an affine map of its channels, a batch normalization that needs no pass of its own. Zeros of the
-// padding are zeros of the mapped operand, so they are not mapped.
+// An operand may be read through an affine map of its channels, a batch normalization that needs no pass of its own.
+// Zeros of the padding are zeros of the mapped operand, so they are not mapped.
 //
 // Loads are 16 bytes wide (VEC = 4) if the channels allow, which keeps 4 consecutive depths inside one tap.
 //
-// The weight gradient is `reduce_rows`: dw[(r,s,c), k] = sum over pixels of x[neighbour, c] dy[pixel, k], a small matrix and a
-// long sum. The sum is cut into `splits` parts whose boundaries depend on the shape alone; `conv2d_sum_splits` adds them in order.
+// The weight gradient is `reduce_rows`: dw[(r,s,c), k] = sum over pixels of x[neighbour, c] dy[pixel, k], a small
+// matrix and a long sum. The sum is cut into `splits` parts whose boundaries depend on the shape alone;
+// `conv2d_sum_splits` adds them in order.
 //
 // Images of one channel, the first and last of the network, would leave most of a tile empty: `from_one` and `to_one`.
 #include "conv2d.cuh"
@@ -62,8 +64,8 @@ __device__ __forceinline__ void multiply(float (&acc)[TM][TN], const float *a, u
     }
 }
 
-// Forward (the weight is [depth][K], its last index the output's channel), or its ADJOINT, the input gradient (the weight is
-// [taps][C][K], its last index the sum's channel). Grid: tiles of pixels, tiles of channels, groups.
+// Forward (the weight is [depth][K], its last index the output's channel), or its ADJOINT, the input gradient (the
+// weight is [taps][C][K], its last index the sum's channel). Grid: tiles of pixels, tiles of channels, groups.
 template <bool ADJOINT, int VEC, int TN>
 __device__ __forceinline__ void gather(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
                                        const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,
@@ -144,8 +146,8 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
     }
 }
 
-// The second launch bound, blocks that fit on a multiprocessor, is how many registers a thread may have: left alone, ptxas spills
-// rather than use a few more.
+// The second launch bound, blocks that fit on a multiprocessor, is how many registers a thread may have: left alone,
+// ptxas spills rather than use a few more.
 #define GATHER(NAME, ADJOINT, VEC, TN)                                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, (TN) == 4 ? 4 : 2)                                                       \
         NAME(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,           \
@@ -163,8 +165,8 @@ GATHER(conv2d_adjoint_1x32, true, 1, 4)
 GATHER(conv2d_adjoint_4x32, true, 4, 4)
 GATHER(conv2d_adjoint_4x64, true, 4, 8)
 
-// Weight gradient of a part of the pixels. `in` is x, `dy` has the walked pixels; partial[split] is laid out as the weight.
-// VA is the width of loads of x, VB of dy. Grid: tiles of (r, s, c), tiles of k, splits x groups.
+// Weight gradient of a part of the pixels. `in` is x, `dy` has the walked pixels; partial[split] is laid out as the
+// weight. VA is the width of loads of x, VB of dy. Grid: tiles of (r, s, c), tiles of k, splits x groups.
 template <int VA, int VB, int TN>
 __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map &in_map, const float *__restrict__ in,
                                             const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial,
@@ -271,8 +273,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 // Pixels that a thread of the kernels for one channel computes: the weight is loaded once for all.
 #define ONE_PIXELS 4
 
-// An image of one channel out of one of many, a multiple of 4: 8 lanes share a pixel, each takes every eighth 4 channels, and add
-// their sums. The weight is contiguous along the sum in both directions.
+// An image of one channel out of one of many, a multiple of 4: 8 lanes share a pixel, each takes every eighth 4
+// channels, and add their sums. The weight is contiguous along the sum in both directions.
 template <bool ADJOINT>
 __device__ __forceinline__ void to_one(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
                                         const float *__restrict__ bias, float *__restrict__ out) {

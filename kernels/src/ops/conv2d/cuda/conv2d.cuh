@@ -1,6 +1,6 @@
-// What the convolution kernels share, those of the FP32 units (conv2d.cu) and those of the tensor cores (conv2d_tf32.cu): shapes,
-// windows, loads through an affine map, and which values a thread loads in each step. How the values are laid out in shared memory
-// and multiplied is what the two differ in.
+// What the convolution kernels share, those of the FP32 units (conv2d.cu) and those of the tensor cores
+// (conv2d_tf32.cu): shapes, windows, loads through an affine map, and which values a thread loads in each step. How the
+// values are laid out in shared memory and multiplied is what the two differ in.
 #pragma once
 #include "../../../gpu/common.cuh"
 
@@ -10,7 +10,8 @@
 // Rows of the weight gradient's tile.
 #define TILE_TAPS 64
 
-// `Shape` in conv2d/cuda/mod.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose neighbours it reads.
+// `Shape` in conv2d/cuda/mod.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose neighbours
+// it reads.
 struct Conv {
     u32 pixels, out_h, out_w, out_channels; // of all images
     u32 in_h, in_w, in_channels;
@@ -128,8 +129,8 @@ struct Cursor {
     }
 };
 
-// What a thread of a gathering kernel loads in a step: VEC depths of every A_STEP-th pixel of the tile, and as many values of the
-// weight. That of an ADJOINT is loaded along the sum, too, the other along the columns.
+// What a thread of a gathering kernel loads in a step: VEC depths of every A_STEP-th pixel of the tile, and as many
+// values of the weight. That of an ADJOINT is loaded along the sum, too, the other along the columns.
 template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
     static constexpr u32 VECS = DEPTH / VEC;                       // vectors of a pixel in a step
     static constexpr u32 A_STEP = THREADS / VECS;                  // pixels that the block loads at once
@@ -197,8 +198,8 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
     }
 };
 
-// What a thread of a weight gradient loads in a step: the same VA taps and channels of x of every A_STEP-th pixel of the step, and the
-// same VB channels of dy of every B_STEP-th.
+// What a thread of a weight gradient loads in a step: the same VA taps and channels of x of every A_STEP-th pixel of
+// the step, and the same VB channels of dy of every B_STEP-th.
 template <int VA, int VB, int COLUMNS> struct ReduceLoads {
     static constexpr u32 A_VECS = TILE_TAPS / VA, B_VECS = COLUMNS / VB;       // vectors of a pixel
     static constexpr u32 A_STEP = THREADS / A_VECS, B_STEP = THREADS / B_VECS; // pixels that the block loads at once

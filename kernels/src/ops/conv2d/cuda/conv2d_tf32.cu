@@ -1,20 +1,23 @@
-// The convolutions of conv2d.cu on tensor cores, for GPUs that have TF32 (compute capability 8.0 or later): the same tiles, loads and
-// sums of as many parts, but operands are rounded to TF32, 10 bits of mantissa in place of 23, and each warp multiplies matrices of
-// 16x8 and 8x8. Sums are of 32 bits.
+// The convolutions of conv2d.cu on tensor cores, for GPUs that have TF32 (compute capability 8.0 or later): the same
+// tiles, loads and sums of as many parts, but operands are rounded to TF32, 10 bits of mantissa in place of 23, and
+// each warp multiplies matrices of 16x8 and 8x8. Sums are of 32 bits.
 //
-// A step's values are rounded once, on their way to shared memory. In a block of 4 warps, each has 32 rows of `gather`'s tile (2
-// fragments) x all columns (COLUMNS / 8 fragments), or 32 rows x half of the columns of `reduce_rows`'. For DEPTH = 16 depths of
-// 128 x 32 sums, the block writes 10 KiB to shared memory, reads 16 KiB and multiplies 64 pairs of matrices: at 128 bytes a clock,
-// reading takes as long as multiplying on an A100 (2 clocks a pair), which is why ROOFLINE.md counts it.
+// A step's values are rounded once, on their way to shared memory. In a block of 4 warps, each has 32 rows of
+// `gather`'s tile (2 fragments) x all columns (COLUMNS / 8 fragments), or 32 rows x half of the columns of
+// `reduce_rows`'. For DEPTH = 16 depths of 128 x 32 sums, the block writes 10 KiB to shared memory, reads 16 KiB and
+// multiplies 64 pairs of matrices: at 128 bytes a clock, reading takes as long as multiplying on an A100 (2 clocks a
+// pair), which is why ROOFLINE.md counts it.
 //
-// Shared memory has two layouts, one for each way that a thread's 4 values lie. Both are written 16 bytes at a time, and read 4 bytes
-// at a time without conflicts: of lane 4 g + t, a fragment's address has to be another one modulo 32 for each g and t.
+// Shared memory has two layouts, one for each way that a thread's 4 values lie. Both are written 16 bytes at a time,
+// and read 4 bytes at a time without conflicts: of lane 4 g + t, a fragment's address has to be another one modulo 32
+// for each g and t.
 //
-// - `Across`: a row of the tile has one depth, and a thread writes 4 columns of it. Lanes read [t][g]: the distance of rows, modulo 32,
-//   has to be 8 or 24.
-// - `Along`: a row of the tile has all DEPTH depths of a pixel or channel, and a thread writes 4 of them. Lanes read [g][t], 4
-//   consecutive depths of each of 8 rows. Without padding two rows fill the 32 banks, so that 8 lanes that write two rows do not meet;
-//   and for the 8 rows that are read not to, depths are permuted: groups of 4 by exclusive or with half of the row's number.
+// - `Across`: a row of the tile has one depth, and a thread writes 4 columns of it. Lanes read [t][g]: the distance of
+//   rows, modulo 32, has to be 8 or 24.
+// - `Along`: a row of the tile has all DEPTH depths of a pixel or channel, and a thread writes 4 of them. Lanes read
+//   [g][t], 4 consecutive depths of each of 8 rows. Without padding two rows fill the 32 banks, so that 8 lanes that
+//   write two rows do not meet; and for the 8 rows that are read not to, depths are permuted: groups of 4 by exclusive
+//   or with half of the row's number.
 //
 // Other shapes than those with channels in groups of 4, and operands that are not aligned, stay with conv2d.cu.
 #include "conv2d.cuh"
@@ -33,7 +36,8 @@ __device__ __forceinline__ float to_tf32(float x) {
 #endif
 }
 
-// d += a b of the warp's matrices 16x8, 8x8 and 16x8. Lane 4 g + t has, as the PTX ISA says in "Matrix Fragments for mma.m16n8k8",
+// d += a b of the warp's matrices 16x8, 8x8 and 16x8. Lane 4 g + t has, as the PTX ISA says in "Matrix Fragments for
+// mma.m16n8k8",
 //
 //     of a (row, k): (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)          of b (k, column): (t, g), (t + 4, g)
 //     of d (row, column): (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1)
@@ -71,7 +75,8 @@ template <u32 ROWS> struct Along {
     static __device__ __forceinline__ u32 at(u32 row, u32 depth) { return row * DEPTH + ((depth / 4) ^ (row / 2 % 4)) * 4 + depth % 4; }
 };
 
-// acc[i][j] += a b for DEPTH depths: i counts fragments of 16 rows of `a` from `row` on, j those of 8 columns of `b` from `column` on.
+// acc[i][j] += a b for DEPTH depths: i counts fragments of 16 rows of `a` from `row` on, j those of 8 columns of `b`
+// from `column` on.
 template <class A, class B, int M, int N>
 __device__ __forceinline__ void multiply(float (&acc)[M][N][4], const float *a, u32 row, const float *b, u32 column) {
     const u32 g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -110,7 +115,8 @@ __device__ __forceinline__ void put2(float *out, float2 value, u32 add) {
     *to = value;
 }
 
-// As in conv2d.cu: the forward pass, or its ADJOINT, the input gradient. Grid: tiles of pixels, tiles of channels, groups.
+// As in conv2d.cu: the forward pass, or its ADJOINT, the input gradient. Grid: tiles of pixels, tiles of channels,
+// groups.
 template <bool ADJOINT, u32 COLUMNS, class B>
 __device__ __forceinline__ void gather(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
                                        const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,

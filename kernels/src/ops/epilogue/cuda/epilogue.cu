@@ -1,7 +1,7 @@
 // What follows a convolution, in one pass over memory each way.
 //
-// Each kernel is compiled for the activations of the default network, whose loads and arithmetic then overlap, and once for all
-// others, which branch on a number that all threads share.
+// Each kernel is compiled for the activations of the default network, whose loads and arithmetic then overlap, and once
+// for all others, which branch on a number that all threads share.
 #include "../../../gpu/common.cuh"
 
 // Rows that a thread computes.
@@ -10,8 +10,8 @@
 // The activation is not known before the launch.
 #define ANY 0xffffffffu
 
-// y = f(z) + skip_weight skip, and the moments of the chunk, if `partial` is given; y may be z. The results wait in `staged` for their
-// mean, each thread's own: sixteen activations in flight would take too many registers.
+// y = f(z) + skip_weight skip, and the moments of the chunk, if `partial` is given; y may be z. The results wait in
+// `staged` for their mean, each thread's own: sixteen activations in flight would take too many registers.
 template <u32 F>
 __device__ __forceinline__ void forward(const Columns &p, u32 f, float skip_weight, const float *z, const float *skip, float *y,
                                         float *partial, float *staged, float *shared) {
@@ -54,7 +54,8 @@ struct Norm {
 };
 static_assert(sizeof(Norm) == 32, "as in Rust");
 
-// total = a g + b (x - mean) + c + dy_weight dy, dz = total f', and the sum of the chunk's dz, if `partial` is given; dz may be g or dy
+// total = a g + b (x - mean) + c + dy_weight dy, dz = total f', and the sum of the chunk's dz, if `partial` is given;
+// dz may be g or dy
 template <u32 F>
 __device__ __forceinline__ void backward(const Columns &p, u32 f, float dy_weight, const float *__restrict__ saved, const Norm &norm,
                                          const float *dy, float *total, float *dz, float *partial, float *shared) {

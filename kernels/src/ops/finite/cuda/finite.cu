@@ -1,7 +1,8 @@
 // Whether there is a value that is NaN or infinite, and what depends on that.
 #include "../../../gpu/common.cuh"
 
-// Sets *flag to 1 if there is one; nothing is written if not. All threads that find one write the same, so their order is of no matter.
+// Sets *flag to 1 if there is one; nothing is written if not. All threads that find one write the same, so their order
+// is of no matter.
 extern "C" __global__ void __launch_bounds__(BLOCK) find_non_finite(u32 len, const float *__restrict__ x, float *flag) {
     const u32 first = blockIdx.x * BLOCK * PER_THREAD + threadIdx.x;
     bool is_found = false;

@@ -33,8 +33,8 @@ impl Kernels {
         let blocks = backward_workspace_len(x.len);
         let partial = workspace.scratch(blocks).ptr;
         let [dx_add, dslope_add] = [dx_write, dslope_write].map(|write| u32::from(write == Write::Add));
-        // SAFETY: `x`, `dy` and, unless it is null, `dx` have as many elements as is said, the workspace one for each block, and the
-        // slope and its gradient one.
+        // SAFETY: `x`, `dy` and, unless it is null, `dx` have as many elements as is said, the workspace one for each
+        // block, and the slope and its gradient one.
         unsafe {
             let args = (x.len as u32, x.ptr, slope.ptr, dy.ptr, dx.ptr, dx_add, partial);
             self.prelu_backward.launch(device, flat_grid(x.len), args);

@@ -15,7 +15,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK) prelu_forward(u32 len, const
     }
 }
 
-// dx (+)= dy where x > 0, else slope dy, unless dx is null; partial[block] = the block's sum of dy x where x is not above 0
+// dx (+)= dy where x > 0, else slope dy, unless dx is null; partial[block] = the block's sum of dy x where x is not
+// above 0
 extern "C" __global__ void __launch_bounds__(BLOCK)
     prelu_backward(u32 len, const float *x, const float *slope, const float *dy, float *dx, u32 add, float *partial) {
     __shared__ float shared[BLOCK];

@@ -39,8 +39,9 @@ __device__ __forceinline__ float slope_of(u32 word) {
     return static_cast<float>(numerator) * (1.0f / 16777216.0f);
 }
 
-// out (+)= v where x > 0, else its slope times v: the forward pass with x as v, the backward pass with dy. Nothing is drawn unless
-// `draws`: the slope is the mean then. `begin` is the number of the first element; threads begin with the block that it is in.
+// out (+)= v where x > 0, else its slope times v: the forward pass with x as v, the backward pass with dy. Nothing is
+// drawn unless `draws`: the slope is the mean then. `begin` is the number of the first element; threads begin with the
+// block that it is in.
 extern "C" __global__ void __launch_bounds__(BLOCK)
     rrelu(u32 len, u32 draws, u32 k0, u32 k1, u32 begin, const float *x, const float *v, float *out, u32 add) {
     const u32 first = begin / (2 * HALF) * HALF + blockIdx.x * BLOCK * PAIRS_PER_THREAD + threadIdx.x;

@@ -42,8 +42,8 @@ pub enum MeasureError {
     Nothing,
 }
 
-/// Measures all that was asked for. The algorithms of a pass, and the loops that give the peaks, take turns, so that a change of
-/// the machine's load meets all of them. `tell` gets a line for every convolution.
+/// Measures all that was asked for. The algorithms of a pass, and the loops that give the peaks, take turns, so that a
+/// change of the machine's load meets all of them. `tell` gets a line for every convolution.
 ///
 /// # Errors
 /// [`MeasureError`] if the CPU lacks the instruction set, memory does not suffice or nothing is left to measure.
@@ -110,8 +110,8 @@ fn timed(clock: Clock, threads: usize, f: impl FnOnce()) -> f64 {
     }
 }
 
-/// Where input, weight, output and workspace of a convolution lie. Every pass overwrites one of them with what it computes of the
-/// others: numbers grow, but stay far from the largest.
+/// Where input, weight, output and workspace of a convolution lie. Every pass overwrites one of them with what it
+/// computes of the others: numbers grow, but stay far from the largest.
 struct Operands;
 
 impl Operands {
