@@ -1,11 +1,11 @@
-//! Times of the element-wise passes on the tensor of a layer: 64 images of 32 x 32 pixels and 32 channels, 8 MiB.
+//! Times of the element-wise passes on a layer's activations: 64 images of 32 x 32 pixels and 32 channels, 8 MiB.
 //!
 //! ```text
 //! cargo bench -p kernels --bench elementwise -- [FILTER]
 //! ```
-//! Runs every instruction set of the CPU (or the one that `KERNELS_ISA` forces) on 1 thread and on one a core. Prints
-//! the fastest and the median time of a pass, and the memory traffic that the median amounts to. Without `--bench`, as
-//! `cargo test` starts it, every pass runs once.
+//! Runs every instruction set of the CPU (or the one that `KERNELS_ISA` forces) on 1 thread and on one per core. Prints
+//! the fastest and the median time of a pass, and the memory traffic at the median. Without `--bench`, as `cargo test`
+//! starts it, every pass runs once.
 
 use kernels::activation::{self, Activation, Saved};
 use kernels::adamw::{self, AdamWParams};
@@ -21,7 +21,7 @@ const ROWS: usize = 64 * 32 * 32;
 const CHANNELS: usize = 32;
 const LEN: usize = ROWS * CHANNELS;
 
-/// Tensors, each a region, and the vectors of a channel each, in the region after them.
+/// Tensors, each in its own region. The vectors with one value per channel are in the region after them.
 const TENSORS: [Span; 4] = [tensor(0), tensor(1), tensor(2), tensor(3)];
 const CHANNEL_VECTORS: Region = Region(4);
 const WORKSPACE: Region = Region(5);
@@ -37,7 +37,7 @@ fn channel_vectors() -> [Span; 8] {
 /// A call to measure.
 struct Case {
     name: String,
-    /// Tensors that it reads or writes, each counted as often as it does.
+    /// How often it reads or writes a whole tensor.
     tensors: usize,
     call: Call,
 }

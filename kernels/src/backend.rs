@@ -1,4 +1,4 @@
-//! [`Backend`]: a device, its memory, and the running of passes on it.
+//! [`Backend`]: a device that runs passes, and its memory.
 
 use crate::element::Element;
 use crate::memory::{OutOfMemory, Span};
@@ -8,37 +8,38 @@ use crate::passes::Call;
 
 /// A device that runs passes.
 ///
-/// The caller owns all memory: passes allocate nothing, and take scratch that [`prepare`](Self::prepare) gives the size
-/// of.
+/// The caller owns all memory: passes allocate nothing. [`prepare`](Self::prepare) returns how much scratch a call
+/// needs.
 pub trait Backend {
-    /// What it computes with.
+    /// The number type that it computes with.
     type Element: Element;
     /// Its memory.
     type Memory: Send;
 
-    /// Training steps that the host should start before it reads their results. A device that computes while the host
-    /// goes on would have nothing to do while the host reads; on the host itself there is nothing to gain.
+    /// Number of training steps that the host should start before it reads their results. A device that computes
+    /// asynchronously would be idle if the host read after every step. A backend on the host gains nothing from this.
     const STEPS_AHEAD: usize = 1;
 
-    /// The device and path, for reports: `reference`, `cpu-avx2`.
+    /// Device and code path, for reports: `reference`, `cpu-avx2`.
     fn name(&self) -> String;
 
-    /// Threads that compute, for reports.
+    /// Number of computing threads, for reports.
     fn threads(&self) -> usize;
 
-    /// Runs `f` where passes start fastest, and without allocating. Wrap a training loop in it.
+    /// Runs `f` where passes start fastest and allocate nothing: on the CPU, in a thread of the pool. Wrap a training
+    /// loop in it.
     fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         f()
     }
 
-    /// Waits until every pass that was started has ended, so that it can be timed: a GPU runs passes while the host
-    /// goes on.
+    /// Waits until every started pass has ended. Without it, passes on a GPU cannot be timed: they run asynchronously.
     fn synchronize(&self) {}
 
-    /// Calls `passes`, which runs the same calls whenever it is given with this number for this memory. A device that
-    /// can repeat them without being told each again may do so, to the same bits, and not call it.
+    /// Runs the calls that `passes` makes. They must be the same calls whenever the number and the memory are the same.
+    /// A device may record them once, and later repeat the recording instead of calling `passes`; the bits are the
+    /// same.
     ///
-    /// The passes must not read to the host or write from it.
+    /// `passes` must not copy to or from the host.
     fn replay(&self, memory: &mut Self::Memory, _number: usize, passes: &mut dyn FnMut(&mut Self::Memory)) {
         passes(memory);
     }
@@ -46,23 +47,23 @@ pub trait Backend {
     /// Zero-initialised memory; region `i` has `lens[i]` elements.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if the device has not enough.
+    /// [`OutOfMemory`] if the device does not have enough memory.
     fn allocate(&self, lens: &[usize]) -> Result<Self::Memory, OutOfMemory>;
 
-    /// Copies `src` from the host to `dst`, of the same length.
+    /// Copies `src` from the host to `dst`, which has the same length.
     fn write(&self, memory: &mut Self::Memory, dst: Span, src: &[Self::Element]);
 
-    /// Copies `src` to `dst` on the host, of the same length.
+    /// Copies `src` to `dst` on the host, which has the same length.
     fn read(&self, memory: &Self::Memory, src: Span, dst: &mut [Self::Element]);
 
-    /// Whether it can run a call: one that is [for the host alone](crate::Pass::is_host_only) may not run on a device.
+    /// Whether it can run a call. A device cannot run one that is [for the host only](crate::Pass::is_host_only).
     fn supports(&self, _call: &Call) -> bool {
         true
     }
 
-    /// Makes the choices of a call that depend on the device, and gives the scratch that it needs, in elements. To be
-    /// called once, before the call runs any number of times; a call that has not been prepared makes its choices
-    /// whenever it runs.
+    /// Makes the choices of a call that depend on the device, such as the algorithm, and returns the scratch that the
+    /// call needs, in elements. Do this once, before the first run: a call that is not prepared makes its choices in
+    /// every run.
     fn prepare(&self, call: &mut Call) -> usize;
 
     /// Runs a call.

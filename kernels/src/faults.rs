@@ -1,7 +1,6 @@
-//! Backends that are wrong on purpose: tests make one mistake at a time, and the checks must find it.
+//! Fault injection: backends with one deliberate mistake, which the checks must find.
 //!
-//! [`Faulty`] runs every call on a backend of the host, and tampers with what one kind of pass reads, or with what it
-//! has written.
+//! [`Faulty`] runs every call on a host backend, and changes the operands or the results of one kind of pass.
 
 use crate::activation::Activation;
 use crate::backend::Backend;
@@ -26,7 +25,7 @@ macro_rules! faults {
             /// Every fault.
             pub const ALL: [Fault; [$($name),*].len()] = [$(Fault::$fault),*];
 
-            /// Its name on the command line.
+            /// The name on the command line.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Fault::$fault => $name,)*
@@ -37,25 +36,25 @@ macro_rules! faults {
 }
 
 faults! {
-    /// The input gradient of a convolution is that of a padding larger by one column.
+    /// The input gradient of a convolution is shifted by one column, as if the padding were larger by one.
     OffByOnePadding => "off-by-one-padding",
-    /// The weight gradient of a convolution lacks the last tile of 4x4 pixels of every image.
+    /// The weight gradient of a convolution misses the last tile of 4x4 pixels of every image.
     MissedBoundaryTile => "missed-boundary-tile",
-    /// The input gradient of a convolution reads every tap of the weight as its transpose.
+    /// The input gradient of a convolution reads every tap of the weight transposed.
     TransposedWeight => "transposed-weight",
-    /// Gradients that should be added replace what was there, in every pass.
+    /// Every pass overwrites the gradients that it should add to.
     OverwriteInsteadOfAdd => "overwrite-instead-of-add",
-    /// The same in the input gradient of convolutions alone.
+    /// The same, only in the input gradient of convolutions.
     InputGradientOverwrites => "input-gradient-overwrites",
-    /// The same in the weight gradient of convolutions alone.
+    /// The same, only in the weight gradient of convolutions.
     WeightGradientOverwrites => "weight-gradient-overwrites",
-    /// The same in the backward pass of batch normalizations alone.
+    /// The same, only in the backward pass of batch normalization.
     NormGradientOverwrites => "norm-gradient-overwrites",
-    /// The same in the backward passes of activations alone.
+    /// The same, only in the backward passes of activations.
     ActivationGradientOverwrites => "activation-gradient-overwrites",
-    /// The same where a gradient is multiplied by a weight alone.
+    /// The same, only where a gradient is multiplied by a weight.
     ScaleOverwrites => "scale-overwrites",
-    /// A weight gradient that should be set is added to what the last run left.
+    /// A weight gradient that should be set is added to that of the last run.
     WeightGradientNeverReset => "weight-gradient-never-reset",
     /// One tap of a weight gradient is off by one part in a hundred thousand.
     WeightGradientSlightlyOff => "weight-gradient-slightly-off",
@@ -67,13 +66,13 @@ faults! {
     StatisticsAreConstants => "statistics-are-constants",
     /// The slope of PReLU gets a gradient from elements above 0, too.
     SlopeGradientIgnoresSigns => "slope-gradient-ignores-signs",
-    /// The gradient of RReLU is that of other slopes than those of the forward pass.
+    /// The gradient of RReLU uses other slopes than the forward pass did.
     SlopesDrawnAgain => "slopes-drawn-again",
     /// The derivative of GELU is that of its tanh approximation.
     GeluDerivativeApproximate => "gelu-derivative-approximate",
-    /// The margin is cut off at the top and left.
+    /// The gradient of padding is cut off at the top and left, not at the bottom and right.
     PadCutsOffTheWrongSide => "pad-cuts-off-the-wrong-side",
-    /// The mean over all elements is forgotten in the gradient of a loss.
+    /// The gradient of a loss is not divided by the number of elements.
     LossGradientNotAveraged => "loss-gradient-not-averaged",
 }
 
@@ -83,7 +82,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The name is not that of a fault.
+/// No fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown fault `{0}`: expected one of {names}", names = Fault::ALL.map(Fault::name).join(", "))]
 pub struct UnknownFault(String);
@@ -96,10 +95,10 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Whether the call should add to a gradient and overwrites it instead.
+    /// Whether this fault makes the call overwrite a gradient that it should add to.
     fn overwrites(self, call: &Call) -> bool {
         match self {
-            // All others update running statistics, the optimizer's state or a flag.
+            // The passes left out update running statistics, the optimizer's state or a flag, not gradients.
             Fault::OverwriteInsteadOfAdd => !matches!(
                 call,
                 Call::BatchNormForward(_) | Call::BatchNormFold(_) | Call::AdamWStep(_) | Call::FindNonFinite(_)
@@ -116,14 +115,14 @@ impl Fault {
     }
 }
 
-/// A backend of the host with one fault.
+/// A host backend with one fault.
 #[derive(Clone, Debug)]
 pub struct Faulty<B> {
     inner: B,
     fault: Fault,
 }
 
-/// Memory of a backend of the host.
+/// Memory of a host backend.
 type Memory<B> = HostMemory<<B as Backend>::Element>;
 
 impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
@@ -132,7 +131,7 @@ impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
         Faulty { inner, fault }
     }
 
-    /// Runs a call, and passes what it wrote to `out` through `distort` before that is set or added.
+    /// Runs a call, and applies `distort` to its result before that is set in `out` or added to it.
     fn distorted(
         &self,
         memory: &mut Memory<B>,
@@ -155,7 +154,7 @@ impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
         write(memory, out, &after);
     }
 
-    /// Runs a call while an operand of it has other values.
+    /// Runs a call while one of its operands holds the values `of_call`, and restores the operand.
     fn with_operand(&self, memory: &mut Memory<B>, call: &Call, cx: Context, operand: Span, of_call: &[f64]) {
         let before = values(memory, operand);
         write(memory, operand, of_call);
@@ -303,7 +302,7 @@ fn halve(values: &mut [f64]) {
     values.iter_mut().for_each(|x| *x *= 0.5);
 }
 
-/// Moves the columns of images `[n,h,w,c]` one to the left; the last becomes 0.
+/// Moves the columns of images `[n,h,w,c]` to the left by one; the last becomes 0.
 fn shift_columns(p: &Conv2dParams, images: &mut [f64]) {
     for row in images.chunks_exact_mut(p.w * p.c) {
         row.copy_within(p.c.., 0);

@@ -1,18 +1,18 @@
 //! Hand-written forward and backward passes of a small convolutional network.
 //!
-//! A [`Pass`] is one kernel call, as data: [`Call`] is any of them, and the table of contents. A [`Backend`] is a
-//! device that runs calls. [`Reference`] computes every pass with naive loops in f64 and is the oracle; [`Cpu`] is the
-//! fast path: SIMD chosen at run time, parallel, and bit-for-bit repeatable; `Cuda` (feature `cuda`, on by default)
-//! runs on NVIDIA GPUs.
+//! A [`Pass`] is one kernel call, as data. [`Call`] is the enum of all passes, and the table of contents of this crate.
+//! A [`Backend`] is a device that runs calls. [`Reference`] is the oracle: naive loops in f64. [`Cpu`] is the fast
+//! path: SIMD chosen at run time, parallel, and bit-for-bit repeatable. `Cuda` (feature `cuda`, on by default) runs on
+//! NVIDIA GPUs.
 //!
 //! Each operation has a folder. Its `mod.rs` opens with the equations of the forward and backward pass, shapes and
-//! aliasing rules, and says everything about its passes; `reference.rs`, `cpu.rs` (or `cpu/`) and `cuda/` beside it are
-//! the implementations, and `tests.rs` compares them. [`Call`] lists the operations. [`collective`] has the sums over
-//! the ranks of a data-parallel run, which are no passes, as ranks wait for each other.
+//! aliasing rules, and defines the passes. Beside it, `reference.rs`, `cpu.rs` (or `cpu/`) and `cuda/` implement them,
+//! and `tests.rs` compares the implementations. [`collective`] has the sums over the ranks of a data-parallel run.
+//! These are not passes, because ranks wait for each other in them.
 //!
 //! Letters in shapes: `x[N,H,W,C]` is the input of a pass, `w[R,S,C,K]` a weight, `y[N,P,Q,K]` an output; `dx`, `dw`,
-//! `dy` are gradients of the loss with respect to them. Activations are channels-last. The crate knows nothing of
-//! tensors, graphs or files.
+//! `dy` are the gradients of the loss with respect to them. Activations are channels-last. The crate knows nothing
+//! about tensors, graphs or files.
 
 mod backend;
 mod backends;

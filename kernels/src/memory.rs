@@ -1,14 +1,14 @@
-//! Memory of a device as a handful of flat regions, and [`Span`]s into them.
+//! Device memory: a few flat regions, and [`Span`]s into them.
 //!
-//! A kernel pass names its operands by spans, which are plain data: the same call works on host memory and on a
-//! device. On the host, [`HostMemory::views`] turns the spans of one call into disjoint slices, checked at run time,
-//! so that callers need no `unsafe` to read and write one arena in one call.
+//! A pass names its operands by spans. They are plain data, so the same call works on host memory and on a device. On
+//! the host, [`HostMemory::views`] turns the spans of a call into slices, and checks at run time that written ones are
+//! disjoint: callers need no `unsafe` to read and write the same region in one call.
 
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// Names one flat allocation of a [`Backend`](crate::Backend)'s memory. What it holds is the caller's business.
+/// Number of one flat allocation in a [`Backend`](crate::Backend)'s memory. The caller decides what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Region(pub u8);
 
@@ -47,13 +47,13 @@ impl Span {
     }
 }
 
-/// The machine has not enough memory for a region.
+/// A device does not have enough memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("out of memory: could not allocate {bytes} bytes on {device}")]
 pub struct OutOfMemory {
     /// Size of the allocation that failed, in bytes.
     pub bytes: usize,
-    /// Where it was tried: `host`, `cuda:0`, ...
+    /// Whose memory it was, for the message.
     pub device: &'static str,
 }
 
@@ -67,14 +67,14 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// A fixed-length, zero-initialised buffer aligned to [`ALIGNMENT_BYTES`] at least. Its pages are mapped when they are
 /// first touched.
 ///
-/// A large one asks for huge pages: an image's rows are about a small page long, so every row of a tile would need a
-/// page of its own found, and the prefetchers of the CPU stop where a page ends. Where the system has none it keeps
-/// small ones.
+/// A large buffer asks for huge pages. A row of an image is about as long as a small page, so every row of a tile would
+/// need its own TLB entry, and the CPU's prefetchers stop at the end of a page. If the system has no huge pages, the
+/// buffer keeps small ones.
 pub struct AlignedBuffer<T: bytemuck::Pod> {
-    /// The first element of `map`, which is only ever reached through it.
+    /// The first element of `map`. All accesses go through this pointer.
     ptr: NonNull<T>,
     len: usize,
-    /// Owns the elements; nothing if there are none.
+    /// Owns the elements. `None` if there are none.
     _map: Option<MmapMut>,
 }
 
@@ -94,11 +94,11 @@ impl<T: bytemuck::Pod> AlignedBuffer<T> {
         if bytes == 0 {
             return Ok(AlignedBuffer { ptr: NonNull::dangling(), len: 0, _map: None });
         }
-        let out_of_memory = OutOfMemory { bytes, device: "host" };
+        let out_of_memory = OutOfMemory { bytes, device: "the host" };
         let mut map = MmapMut::map_anon(bytes).map_err(|_| out_of_memory)?;
         #[cfg(target_os = "linux")]
         if bytes >= HUGE_PAGE_BYTES {
-            // Refused where the kernel has no huge pages; then it is slower, not wrong.
+            // Fails if the kernel has no huge pages. That is slower, but not wrong.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
         let ptr = NonNull::new(map.as_mut_ptr().cast()).ok_or(out_of_memory)?;
@@ -122,7 +122,7 @@ impl<T: bytemuck::Pod> DerefMut for AlignedBuffer<T> {
     }
 }
 
-/// The regions of a backend that computes on the host.
+/// The memory of a backend that computes on the host.
 #[derive(Default)]
 pub struct HostMemory<T: bytemuck::Pod> {
     regions: Vec<AlignedBuffer<T>>,
@@ -160,7 +160,7 @@ impl<T: bytemuck::Pod> HostMemory<T> {
         &mut self.regions[span.region.0 as usize][span.offset..span.offset + span.len]
     }
 
-    /// Copies `from` to `to`, of the same length; nothing if they are the same span.
+    /// Copies `from` to `to`, which has the same length. Does nothing if they are the same span.
     ///
     /// # Panics
     /// If they overlap otherwise, or a span is not inside its region.
@@ -171,7 +171,8 @@ impl<T: bytemuck::Pod> HostMemory<T> {
         }
     }
 
-    /// The operands of one pass: `reads` may overlap each other, every span of `writes` is disjoint from all others.
+    /// The operands of one pass. Spans in `reads` may overlap each other; a span in `writes` must not overlap any
+    /// other.
     ///
     /// # Panics
     /// If a span is not inside its region, or a written one overlaps another one.

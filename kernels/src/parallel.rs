@@ -1,4 +1,4 @@
-//! The one level of parallelism: a pass is cut into tasks whose boundaries depend on its shape alone.
+//! The only level of parallelism: a pass is cut into tasks, whose boundaries depend only on its shape.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 /// A persistent pool of threads that run the tasks of one pass at a time.
 ///
-/// Which thread runs which task is not fixed, so tasks must not share outputs; sums over tasks are taken afterwards, in
-/// task order. Then the bits of a result do not depend on the number of threads.
+/// Any thread may run any task, so tasks must not share outputs. Sums over tasks are taken afterwards, in task order,
+/// so the bits of a result do not depend on the number of threads.
 #[derive(Clone)]
 pub struct Pool {
     pool: Arc<rayon::ThreadPool>,
-    /// Nanoseconds in which tasks ran, or could have: see [`time_in_tasks`](Self::time_in_tasks).
+    /// Nanoseconds: see [`time_in_tasks`](Self::time_in_tasks).
     in_tasks: Arc<AtomicU64>,
 }
 
@@ -32,7 +32,7 @@ pub struct PoolError {
 }
 
 impl Pool {
-    /// A pool of `threads` threads, or of as many as the machine has cores if `threads` is 0.
+    /// A pool of `threads` threads; 0 means one per core.
     ///
     /// # Errors
     /// [`PoolError`] if the threads cannot be started.
@@ -50,14 +50,14 @@ impl Pool {
         self.pool.current_num_threads()
     }
 
-    /// Runs `f` on a thread of the pool. Passes called inside it start without crossing threads, and without
-    /// allocating; wrap a training loop in it.
+    /// Runs `f` on a thread of the pool. Passes called inside it start without switching threads and without
+    /// allocating. Wrap a training loop in it.
     pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.pool.install(f)
     }
 
-    /// Wall time since the pool was made in which tasks ran. The rest of a computation's time is serial: more threads
-    /// do not shorten it.
+    /// Wall time since the pool was made during which tasks ran. The rest of a computation is serial: more threads do
+    /// not shorten it.
     pub fn time_in_tasks(&self) -> Duration {
         Duration::from_nanos(self.in_tasks.load(Ordering::Relaxed))
     }
@@ -79,9 +79,9 @@ impl Pool {
         });
     }
 
-    /// As [`for_each`](Self::for_each), with a piece of `scratch` for each task to use: `scratch` holds
-    /// [`threads`](Self::threads) pieces of equal length, and no two tasks use a piece at the same time.
-    /// A task finds in its piece whatever the last one left there.
+    /// Like [`for_each`](Self::for_each), and gives each task a piece of `scratch`. There are
+    /// [`threads`](Self::threads) pieces of equal length, and no two tasks use a piece at the same time. A piece holds
+    /// whatever the last task left there.
     ///
     /// # Panics
     /// If `scratch.len()` is not a multiple of the number of threads.
@@ -120,7 +120,7 @@ fn split(start: usize, end: usize, task: &(impl Fn(usize) + Sync)) {
     }
 }
 
-/// A mutable slice whose disjoint parts are written by different tasks.
+/// A mutable slice whose elements are divided among tasks that write them.
 #[derive(Clone, Copy)]
 pub struct SharedSlice<'a, T> {
     ptr: *mut T,
@@ -139,8 +139,8 @@ impl<'a, T> SharedSlice<'a, T> {
         SharedSlice { ptr: slice.as_mut_ptr(), len: slice.len(), lifetime: std::marker::PhantomData }
     }
 
-    /// The first element, for tasks whose parts are not contiguous. Writing through it has the duty of
-    /// [`slice`](Self::slice), and must stay inside the slice.
+    /// The first element, for tasks whose elements are not contiguous. Writes through it must stay inside the slice,
+    /// and the safety rule of [`slice`](Self::slice) holds for them.
     pub fn as_mut_ptr(&self) -> *mut T {
         self.ptr
     }

@@ -1,10 +1,9 @@
 //! [`Pass`]: one kernel call as data.
 //!
 //! An operation's folder defines a struct for each of its kernels: parameters, and the operands as [`Span`]s. Its
-//! [`Pass`] implementation says everything about the call, once: which operands it reads and writes, what may alias,
-//! how long they are, how much scratch it needs, and how each backend computes it. Plans, profilers, gradient checks,
-//! fault injection and the backends ask the pass; none of them knows one from another. [`passes`](crate::passes) lists
-//! them all.
+//! [`Pass`] implementation is the only description of the call: which operands it reads and writes, what may alias, how
+//! long they are, how much scratch it needs, and how each backend computes it. Plans, profilers, gradient checks and
+//! the backends need to know nothing else. [`passes`](crate::passes) lists all passes.
 
 #[cfg(feature = "cuda")]
 use crate::gpu::{CudaMemory, Gpu};
@@ -13,10 +12,10 @@ use crate::memory::{HostMemory, Span};
 use crate::random::Key;
 use std::fmt::Debug;
 
-/// Whether a pass overwrites its output or adds to it. Gradients of a value that is used twice are added.
+/// Whether a pass overwrites its output or adds to it. The gradients of a value that is used twice are added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Write {
-    /// `out = value`; what was there is not read.
+    /// `out = value`; the old value is not read.
     Set,
     /// `out += value`
     Add,
@@ -53,19 +52,19 @@ impl From<Write> for Access {
     }
 }
 
-/// Which operands may lie in the same place. All others are disjoint from everything that the pass writes.
+/// Which operands may share memory. All others are disjoint from everything that the pass writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aliasing {
     /// Shares no element with a written operand.
     Disjoint,
-    /// May be the pass's [`Output`](Aliasing::Output) itself, element by element, if that is set: the pass then works
-    /// in place.
+    /// May be the same span as the pass's [`Output`](Aliasing::Output), if that is set and not added to: the pass then
+    /// works in place, element by element.
     Overwritable,
-    /// The output that may take the place of an overwritable operand. A pass has at most one.
+    /// The output that may be the same span as an overwritable operand. A pass has at most one.
     Output,
 }
 
-/// Receives the operands of a pass, in the order of the pass's documentation. Absent operands, which are empty, are
+/// Receives the operands of a pass, in the order of its documentation. Absent operands, which have empty spans, are
 /// left out.
 pub struct Operands<'v> {
     visit: &'v mut dyn FnMut(&mut Span, Access, Aliasing),
@@ -116,13 +115,13 @@ impl<'v> Operands<'v> {
     }
 }
 
-/// What a pass gets anew in every run.
+/// What a pass is given in each run.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// Scratch, of at least as many elements as [`Backend::prepare`](crate::Backend::prepare) said. What it holds
-    /// before and after the pass is unspecified.
+    /// Scratch, at least as long as [`Backend::prepare`](crate::Backend::prepare) returned. Its contents are
+    /// unspecified, before and after the pass.
     pub workspace: Span,
-    /// Key of what the pass draws at random.
+    /// Key of the random numbers that the pass draws.
     pub key: Key,
 }
 
@@ -138,45 +137,45 @@ impl Context {
 
 /// One kernel call, as data.
 ///
-/// The contract, which every backend checks at entry, once: operands have the lengths that [`check`](Self::check)
-/// asserts, and do not overlap except as [`operands`](Self::operands) allows. A violation panics: it is a bug of the
-/// caller, not of its input. Outputs are written completely, and nothing else is. The same call on the same bits gives
-/// the same bits, on any number of threads.
+/// Every backend checks the contract before it runs a call: operands have the lengths that [`check`](Self::check)
+/// asserts, and overlap only as [`operands`](Self::operands) allows. A violation panics, because it is a bug in the
+/// caller, not bad input. A pass writes all of its outputs, and nothing else. The same call on the same bits gives the
+/// same bits, with any number of threads.
 pub trait Pass: Debug {
     /// Name in reports: `prelu.backward`.
     fn name(&self) -> &'static str;
 
-    /// Visits every operand, the workspace aside.
+    /// Visits every operand except the workspace.
     fn operands(&mut self, visit: &mut Operands<'_>);
 
     /// Asserts the lengths of the operands.
     fn check(&self);
 
-    /// Floating-point operations of a pass whose time is that of computing; 0 if it is that of moving bytes.
+    /// Number of floating-point operations, if the pass is bound by computation; 0 if it is bound by memory.
     fn flops(&self) -> usize {
         0
     }
 
-    /// Terms of the longest sum: rounding errors grow with it.
+    /// Number of terms of the longest sum. Rounding errors grow with it.
     fn longest_sum(&self) -> usize {
         1
     }
 
-    /// Whether it does the same whenever it runs, so that a device may record it: it draws nothing at random, and is no
-    /// function of the caller's own.
+    /// Whether every run does the same, so that a device may record it. False if the pass draws random numbers or calls
+    /// a function of the caller.
     fn is_repeatable(&self) -> bool {
         true
     }
 
-    /// Whether it runs only where the memory is the host's.
+    /// Whether it runs only on host memory.
     fn is_host_only(&self) -> bool {
         false
     }
 
-    /// Computes it by naive loops: the oracle. Needs no workspace.
+    /// Computes it with naive loops: the oracle. Needs no workspace.
     fn reference(&self, memory: &mut HostMemory<f64>, cx: Context);
 
-    /// Makes the choices that depend on the CPU, once, before the pass runs any number of times.
+    /// Makes the choices that depend on the CPU. Called once, before the first run.
     fn prepare_cpu(&mut self, _cpu: &Cpu) {}
 
     /// Elements of scratch that it needs on the CPU.

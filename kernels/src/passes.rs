@@ -1,13 +1,14 @@
 //! The list of all passes: the table of contents of this crate.
 //!
-//! A new operation is a folder in `ops` and a line here. From the list come [`Call`] and what a GPU loads.
+//! A new operation is a folder in `ops` and a line here. [`Call`] and the kernels that a GPU loads follow from the
+//! list.
 
 use crate::memory::Span;
 use crate::ops;
 use crate::pass::{Access, Aliasing, Operands, Pass};
 
-/// Makes [`Call`] and what goes with it of the list: what an operation does, its name, and its passes, each with its
-/// name in [`Call`].
+/// Generates [`Call`] and its methods from the list. A line has what the operation does, its folder, and for each pass
+/// its name in [`Call`] and its struct.
 macro_rules! passes {
     (
         with CUDA kernels: [$(#[doc = $what:literal] $op:ident { $($name:ident($pass:ident)),* })*]
@@ -64,7 +65,7 @@ macro_rules! passes {
             Ok(())
         }
 
-        /// What is compiled for GPUs, of every operation.
+        /// The CUDA file of every operation, with its PTX.
         #[cfg(all(test, feature = "cuda"))]
         pub(crate) fn kernel_files() -> Vec<crate::gpu::KernelFile> {
             use crate::gpu::KernelSet;
@@ -79,7 +80,7 @@ passes! {
         conv2d {
             Conv2dForward(Forward), Conv2dGradInput(GradInput), Conv2dGradWeight(GradWeight), Conv2dGradBias(GradBias)
         }
-        /// batch normalization: training and inference forward, backward; the same in parts, for fused layers
+        /// batch normalization: training and inference forward, backward; the same in steps, for fused layers
         batch_norm {
             BatchNormForward(Forward), BatchNormApply(Apply), BatchNormInference(Inference),
             BatchNormBackward(Backward), BatchNormBatchStats(BatchStats), BatchNormFold(Fold),
@@ -107,28 +108,28 @@ passes! {
         fill { Fill(Fill) }
     ]
     on the host alone: [
-        /// a pass of the caller's own, on host memory
+        /// a pass that the caller defines, on host memory
         custom { Custom(Custom) }
     ]
 }
 
-/// Most operands of a pass: those of a custom one.
+/// The largest number of operands of any pass: that of a custom one.
 const MAX_OPERANDS: usize = 2 * ops::custom::MAX_OPERANDS;
 
 impl Call {
-    /// Visits every operand but the workspace, to read or to change it; those that are absent are skipped.
+    /// Visits every operand except the workspace, to read or change its span. Absent operands are skipped.
     pub fn operands_mut(&mut self, visit: &mut dyn FnMut(&mut Span, Access)) {
         self.pass_mut().operands(&mut Operands::new(&mut |span, access, _| visit(span, access)));
     }
 
-    /// Every operand but the workspace, in the order of the documentation.
+    /// Every operand except the workspace, in the order of the pass's documentation.
     pub fn operands(&self) -> Vec<(Span, Access)> {
         let mut operands = Vec::new();
         self.clone().operands_mut(&mut |span, access| operands.push((*span, access)));
         operands
     }
 
-    /// The output that may take the place of another operand, and those whose place it may take.
+    /// The output that may overwrite an operand, and the operands that it may overwrite.
     pub fn in_place(&self) -> Option<(Span, Vec<Span>)> {
         let (mut output, mut candidates) = (None, Vec::new());
         self.clone().pass_mut().operands(&mut Operands::new(&mut |span, access, aliasing| match aliasing {
@@ -144,7 +145,7 @@ impl Call {
         self.pass_mut().prepare_cpu(cpu);
     }
 
-    /// Asserts the contract: the lengths of the operands, and what may overlap. Allocates nothing.
+    /// Asserts the contract of [`Pass`]: the lengths of the operands, and which may overlap. Allocates nothing.
     pub(crate) fn check(&self) {
         self.pass().check();
         let mut operands = [(Span::EMPTY, Access::Read, Aliasing::Disjoint); MAX_OPERANDS];
@@ -164,7 +165,7 @@ impl Call {
                 );
                 assert!(
                     !in_place || access == Access::Set,
-                    "{name}: an output in the place of an operand is set, not added to: {self:?}"
+                    "{name}: an output that overwrites an operand must be set, not added to: {self:?}"
                 );
             }
         }

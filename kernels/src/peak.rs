@@ -1,14 +1,14 @@
-//! What the machine can do at most: the roof that the throughput of kernels is measured against.
+//! Peak throughput of the machine, which that of kernels is compared with.
 
 use crate::parallel::Pool;
 use crate::simd::{Isa, Kernel, Simd};
 use std::hint::black_box;
 
-/// Independent chains of fused multiply-adds a thread runs: enough to hide their latency of 4 cycles on 2 ports, and
-/// few enough for 16 registers.
+/// Independent chains of fused multiply-adds per thread: enough to hide a latency of 4 cycles on 2 ports, and few
+/// enough for 16 registers.
 const CHAINS: usize = 12;
 
-/// Multiply-adds of every chain in one call: some tenths of a millisecond.
+/// Multiply-adds per chain in one call, which takes a few tenths of a millisecond.
 const STEPS: usize = 100_000;
 
 struct Chains;
@@ -17,7 +17,7 @@ impl Kernel for Chains {
     type Output = f32;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        // The sums go towards 1, so they stay normal numbers.
+        // The values converge to 1, so they stay normal numbers.
         let (a, b) = (s.splat(black_box(0.999)), s.splat(black_box(0.001)));
         let mut chains = [s.splat(1.0); CHAINS];
         for _ in 0..STEPS {
@@ -29,8 +29,8 @@ impl Kernel for Chains {
     }
 }
 
-/// Runs fused multiply-adds in registers, nothing else, on every thread of the pool, and returns the number of
-/// floating-point operations: two for each lane. Divided by the time of the call, it is the peak of an instruction set.
+/// Runs nothing but fused multiply-adds in registers, on every thread of the pool. Returns the number of floating-point
+/// operations, two per lane and multiply-add. Divided by the time of the call, it is the peak of the instruction set.
 /// (The portable path multiplies and adds separately.)
 pub fn multiply_adds(isa: Isa, pool: &Pool) -> usize {
     pool.for_each(pool.threads(), |_| {

@@ -1,32 +1,33 @@
-//! Random numbers that depend on a key and a counter alone: Threefry-2x32 with 20 rounds.
+//! Random numbers that depend only on a key and a counter: Threefry-2x32 with 20 rounds.
 //!
-//! A pass that needs random numbers computes each from the number of its element. So they are the same on every
-//! backend, with every instruction set, and on any number of threads. A backward pass computes them again instead of
-//! reading them. Keys are derived from keys: the seed of a run gives the first one, from which come those of its steps,
-//! from which come those of the streams ([`Draws`]).
+//! A pass computes each random number from the index of its element. So the numbers are the same on every backend, with
+//! every instruction set and any number of threads, and a backward pass computes them again instead of reading them.
+//! The seed gives the key of a run; from it follow the keys of its steps, and from each of those the keys of the
+//! streams ([`Draws`]).
 //!
 //! ```text
 //! words(key, counter): 5 times, four rounds with rotations 13 15 26 6 or, every other time, 17 29 16 24:
 //!     x0 += x1;   x1 = rotate_left(x1, r) ^ x0
-//! before, between and after them, key words in turn are added, the third being k0 ^ k1 ^ 0x1BD11BDA
+//! before, between and after these: add key words in turn (the third is k0 ^ k1 ^ 0x1BD11BDA), and to x1 how many
+//! groups of four rounds have run
 //! ```
 //!
-//! Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011; the same function in their library
-//! Random123, whose known answers are tested, and in JAX, whose `fold_in` derives keys as here. It takes only sums,
-//! rotations and exclusive or of 32 bits, so the compiler turns a loop over counters into one over vectors.
+//! Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011. The same function is in their library
+//! Random123, whose known answers are tested here, and in JAX, whose `fold_in` derives keys in the same way. It needs
+//! only additions, rotations and XOR of 32 bits, so the compiler vectorizes a loop over counters.
 
 /// The key of a stream of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u32; 2]);
 
-/// Rotations of the rounds, every four with the next key words.
+/// Rotations of the rounds. Key words are added after every four.
 const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
 
-/// Part of the last key word: without it, a key of zeros would have three words of zeros.
+/// In the third key word: without it, all three words of a zero key would be 0.
 const PARITY: u32 = 0x1bd1_1bda;
 
 impl Key {
-    /// A key like any other. Passes that draw nothing get it.
+    /// Given to passes that draw nothing. It is a key like any other.
     pub(crate) const ZERO: Key = Key([0; 2]);
 
     /// The key of a seed.
@@ -34,8 +35,7 @@ impl Key {
         Key(halves(seed))
     }
 
-    /// Another key, derived from this one: from that of a run, the key of a step; from that of a step, the key of a
-    /// stream.
+    /// A key derived from this one: that of a step from that of a run, that of a stream from that of a step.
     #[must_use]
     pub fn fold_in(self, number: u64) -> Key {
         let [lo, hi] = halves(number);
@@ -67,12 +67,12 @@ impl Key {
     }
 }
 
-/// The random numbers of a pass: those of a stream, from that of the first element on.
+/// Which random numbers a pass draws: those of a stream, from its first element on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draws {
     /// Number of the stream. Every node has its own.
     pub stream: u64,
-    /// Number of the pass's first element in the batch. It is above 0 where other ranks hold the elements before it.
+    /// Index of the pass's first element in the batch. It is above 0 if other ranks hold the elements before it.
     pub first: u64,
 }
 

@@ -1,14 +1,15 @@
-//! What the tests of all passes share: one way to run a pass on any backend, and to compare backends.
+//! Shared by the tests of all passes: runs a pass on any backend, and compares backends.
 //!
-//! A test says how a pass is made of its operands, and lists these; [`check`] then runs it on [`Reference`] and on
-//! every [`Path`]: every instruction set of this CPU with 1, 2 and 5 threads, and a GPU if there is a CUDA driver. It
-//! asserts that
-//! - results are within a bound of the reference's, and bit-equal for any number of threads, or in a second run;
-//! - outputs are written completely and never read: they are NaN before;
-//! - nothing else is written or read: between operands are NaNs, which must be there afterwards.
+//! A test lists operands, and gives a function that makes the pass from their spans. [`check`] runs it on [`Reference`]
+//! and on every [`Path`]: every instruction set of this CPU with 1, 2 and 5 threads, and a GPU if there is a CUDA
+//! driver. It asserts that
+//! - results are within a bound of the reference's, and bit-equal for any number of threads, or on a GPU in a second
+//!   run;
+//! - outputs are written completely and never read: they hold NaN before;
+//! - nothing else is written or read: the gaps between operands hold NaN, before and after.
 //!
 //! `KERNELS_TEST_PATHS=cuda` tests the GPU alone, and fails if there is none; `KERNELS_TEST_LARGEST=N` leaves out cases
-//! of more than `N` elements, for which the driver emulator takes long.
+//! of more than `N` elements, which are slow on the driver emulator.
 
 #[cfg(feature = "cuda")]
 use crate::Cuda;
@@ -48,14 +49,14 @@ impl Operand {
     }
 }
 
-/// How far a result may be from the reference's: this many f32 roundings of a value of some magnitude. Both follow from
-/// the algorithm: a sum of `n` terms one after another rounds `n` times what is at most the sum of their absolute
-/// values.
+/// How far a result may be from the reference's: a number of f32 roundings of a value of some magnitude. Both follow
+/// from the algorithm: adding `n` terms one after another rounds `n` times, each time a value of at most the sum of
+/// their absolute values.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     /// Roundings, each of half a unit in the last place.
     pub(crate) roundings: f64,
-    /// What is rounded.
+    /// The size of the rounded values.
     pub(crate) magnitude: Magnitude,
 }
 
@@ -66,7 +67,7 @@ pub(crate) enum Magnitude {
     Result,
     /// The same for all elements.
     All(f64),
-    /// One an element.
+    /// One per element.
     Each(Vec<f64>),
 }
 
@@ -81,13 +82,13 @@ impl Bound {
         Bound { roundings, magnitude: Magnitude::All(magnitude) }
     }
 
-    /// `roundings` of values of one magnitude an element.
+    /// `roundings` of values with one magnitude per element.
     pub(crate) fn each(roundings: f64, magnitude: Vec<f64>) -> Bound {
         Bound { roundings, magnitude: Magnitude::Each(magnitude) }
     }
 
-    /// Asserts it of every element. NaN equals NaN, and an infinity itself; results below the smallest normal f32 may
-    /// be 0.
+    /// Asserts the bound for every element. NaN equals NaN, and an infinity equals itself. Results below the smallest
+    /// normal f32 may be 0.
     pub(crate) fn assert(&self, what: &str, got: &[f64], want: &[f64]) {
         assert_eq!(got.len(), want.len(), "{what}: length");
         for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
@@ -103,10 +104,10 @@ impl Bound {
     }
 }
 
-/// Key of what passes draw.
+/// Key of the random numbers of every pass.
 pub(crate) const KEY: Key = Key::ZERO;
 
-/// Elements between operands: no multiple of a vector, so that most operands are misaligned.
+/// Elements between operands: not a multiple of a vector, so that most operands are misaligned.
 const GUARD: usize = 19;
 
 /// Where operands lie.
@@ -114,12 +115,12 @@ const GUARD: usize = 19;
 enum Layout {
     /// In one region, misaligned, with guards between them.
     Together,
-    /// Each in a region of its own: as aligned as can be, and a sanitizer sees where they end.
+    /// Each in its own region: fully aligned, and a sanitizer knows where it ends.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Apart,
 }
 
-/// Runs the pass that `make` makes of the operands' spans, and returns what every operand holds afterwards.
+/// Runs the pass that `make` makes from the operands' spans, and returns what every operand holds afterwards.
 pub(crate) fn run<B: Backend, P: Into<Call>>(
     backend: &B,
     make: &impl Fn(&[Span]) -> P,
@@ -135,12 +136,12 @@ fn run_in<B: Backend, P: Into<Call>>(
     layout: Layout,
 ) -> Vec<Vec<f64>> {
     let nan = B::Element::from_f64(f64::NAN);
-    // How much scratch it needs does not depend on where the operands lie.
+    // The length of the scratch does not depend on where the operands are.
     let anywhere: Vec<Span> = operands.iter().map(|operand| Span::new(Region(0), 0, operand.len())).collect();
     let workspace_len = backend.prepare(&mut make(&anywhere).into());
     let lens = operands.iter().map(Operand::len).chain([workspace_len]);
     let mut spans = Vec::new();
-    // The regions, whole.
+    // Each region as a span.
     let regions: Vec<Span> = match layout {
         Layout::Together => {
             let mut end = GUARD;
@@ -228,7 +229,8 @@ impl Path {
         }
     }
 
-    /// As [`run`](Self::run); `assert` gets every result that may have other bits, with the name of the backend.
+    /// Like [`run`](Self::run), and compares the runs whose bits must be equal. Calls `assert` with the name of the
+    /// backend and each result that may have other bits.
     fn check<P: Into<Call>>(
         &self,
         make: &impl Fn(&[Span]) -> P,
@@ -249,7 +251,7 @@ impl Path {
             Path::Cuda(cuda) => {
                 assert(&cuda.name(), &got);
                 assert_bits(&format!("{name} on {} again", cuda.name()), &self.run(make, operands), &got);
-                // aligned operands take other kernels
+                // Aligned operands take other kernels.
                 assert(&format!("{}, aligned", cuda.name()), &run_in(cuda, make, operands, Layout::Apart));
             }
         }
@@ -269,7 +271,7 @@ fn only_cuda() -> bool {
     std::env::var_os("KERNELS_TEST_PATHS").is_some_and(|paths| paths == "cuda")
 }
 
-/// Whether a case of so many elements is tested: all are, unless `KERNELS_TEST_LARGEST` is less.
+/// Whether a case of `len` elements is tested. All are, unless `KERNELS_TEST_LARGEST` is smaller.
 pub(crate) fn is_tested(len: usize) -> bool {
     static LARGEST: OnceLock<usize> = OnceLock::new();
     let largest = || match std::env::var("KERNELS_TEST_LARGEST") {
@@ -294,8 +296,8 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
     PATHS.get_or_init(make).iter()
 }
 
-/// Runs a pass on [`Reference`] and every [`Path`], and compares: `bounds` are those of the written operands, in order.
-/// Returns what the operands hold afterwards, for each path.
+/// Runs a pass on [`Reference`] and every [`Path`], and compares the results. `bounds` has one for each written
+/// operand, in order. Returns what the operands hold afterwards, for each path.
 pub(crate) fn check<P: Into<Call>>(
     make: &impl Fn(&[Span]) -> P,
     operands: &[Operand],
@@ -313,7 +315,7 @@ pub(crate) fn check<P: Into<Call>>(
     paths().map(|path| path.check(make, operands, assert)).collect()
 }
 
-/// Asserts that two results are the same bits.
+/// Asserts that two results have the same bits.
 pub(crate) fn assert_bits(what: &str, got: &[Vec<f64>], want: &[Vec<f64>]) {
     assert_eq!(got.len(), want.len(), "{what}: operands");
     for (operand, (got, want)) in got.iter().zip(want).enumerate() {
@@ -323,10 +325,10 @@ pub(crate) fn assert_bits(what: &str, got: &[Vec<f64>], want: &[Vec<f64>]) {
     }
 }
 
-/// `len` values of the standard normal distribution, the same for a seed.
+/// `len` values of the standard normal distribution, always the same for a seed.
 pub(crate) fn normal(seed: u64, len: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // Box-Muller; `1 - u` is never 0
+    // Box-Muller. `1 - u` is never 0.
     let value = |_| {
         let (u, v): (f64, f64) = (rng.random(), rng.random());
         ((-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
@@ -334,14 +336,14 @@ pub(crate) fn normal(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(value).collect()
 }
 
-/// Lengths at which flat loops go wrong: around a vector, a block and a task of every instruction set and of a GPU,
-/// primes, and a layer.
+/// Lengths at which flat loops go wrong: near a vector, a block and a task of every instruction set and of a GPU;
+/// primes; several tasks.
 pub(crate) fn lengths() -> impl Iterator<Item = usize> {
     let all = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 127, 257, 1009, 1025, 16 * 1024, 16 * 1024 + 1, 50_021];
     all.into_iter().filter(|&len| is_tested(len))
 }
 
-/// As many cases of a property, the same in every run.
+/// `cases` random cases of a property, the same in every run.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() }
 }

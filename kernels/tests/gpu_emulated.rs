@@ -1,5 +1,5 @@
-//! The real CUDA kernels against the reference, on the driver emulator: this crate's unit tests, run again where it is
-//! the driver. Its README (`tests/cuda-emulator`) says what it finds and what it cannot. Times on it mean nothing.
+//! The real CUDA kernels against the reference: this crate's unit tests, run again with the emulator as the driver. Its
+//! README (`tests/cuda-emulator`) says what it can find and what it cannot. Times on it mean nothing.
 #![cfg(feature = "cuda")]
 
 use cuda_emulator::{Emulator, Mode, Order, required, sources_in};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The unit tests that know the GPU: those whose names contain one of these words.
+/// The unit tests that use the GPU: those whose names contain one of these words.
 const ELEMENTWISE: &[&str] = &[
     "gpu::tests",
     "activation::tests",
@@ -30,8 +30,8 @@ const CONVOLUTIONS: &[&str] = &[
     "conv2d::tests::an_empty_batch",
 ];
 
-/// The newest program of this crate's unit tests, beside this one. Cargo builds all of a crate's tests before it runs
-/// one. Given a `--test`, it builds only that one, and the unit tests may be older than their sources.
+/// The newest program of this crate's unit tests, in the folder of this one. Cargo builds all of a crate's tests before
+/// it runs one. With `--test` it builds only that one, and the unit tests may be older than their sources.
 fn unit_tests() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let programs = std::fs::read_dir(here.parent().unwrap()).unwrap().filter_map(|entry| {
@@ -43,8 +43,8 @@ fn unit_tests() -> PathBuf {
     programs.max().expect("the crate's test programs: run `cargo test -p kernels emulated`, without --test").1
 }
 
-/// Runs the tests; all must pass, and launch every kernel that there is. With `largest`, the most elements of a case of
-/// [`ELEMENTWISE`] and of [`CONVOLUTIONS`], only the tables of cases run, and no random ones.
+/// Runs the tests. All must pass, and together they must launch every kernel. `largest` limits the elements of a case
+/// of [`ELEMENTWISE`] and of [`CONVOLUTIONS`]; with it, no random cases run.
 fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
     let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -84,13 +84,13 @@ fn emulated_kernels_stay_inside_their_operands() {
     run(Mode::AddressSanitizer, Order::Forward, Some([6_000; 2]));
 }
 
-/// The shapes take two blocks, or two chunks of a sum, but hardly more.
+/// The largest shapes take two blocks, or two chunks of a sum, but hardly more.
 #[test]
 fn emulated_threads_do_not_race() {
     run(Mode::ThreadSanitizer, Order::Forward, Some([4_400, 1_030]));
 }
 
-/// Results do not depend on when the device does what it was told, nor on whether its driver makes graphs.
+/// Results must not depend on when the device does its work, or on whether its driver makes graphs.
 #[test]
 fn the_emulated_runtime_waits_where_it_must() {
     let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();

@@ -1,10 +1,6 @@
 //! Element-wise activation functions.
 
-use super::case::{Case, Cases, Random};
-use crate::emit::Emitter;
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
-use crate::{Result, Shape};
+use super::prelude::*;
 use kernels::activation::{self, Activation, Saved};
 
 impl Graph {

@@ -1,12 +1,10 @@
 //! Batch normalization.
 
-use super::case::{Case, Cases, Random};
 use super::conv2d::Conv2d;
-use crate::emit::{Effort, Emitter, Fused};
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
+use super::prelude::*;
+use crate::Init;
+use crate::emit::Fused;
 use crate::mode::{Mode, Statistics};
-use crate::{Init, Result, Shape};
 use kernels::Span;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::collective::Part;

@@ -1,11 +1,8 @@
 //! Convolution, and the linear layer: a convolution of images of one pixel.
 
-use super::case::{Case, Cases, MOST_FLOPS, Random};
+use super::case::MOST_FLOPS;
 use super::conv_passes::ConvPasses;
-use crate::emit::Emitter;
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
-use crate::{Result, Shape};
+use super::prelude::*;
 use kernels::conv2d::{self, Conv2dParams};
 
 /// Parameters of [`Graph::conv2d`]. The default is stride 1, no padding, one group.

@@ -1,10 +1,7 @@
 //! Operations that users define.
 
-use super::case::{Case, Cases, Random};
-use crate::emit::Emitter;
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
-use crate::{Error, Result, Shape};
+use super::prelude::*;
+use crate::Error;
 use kernels::custom::{self, Function, MAX_OPERANDS};
 use kernels::{Element, Span, Write, add};
 use std::fmt;

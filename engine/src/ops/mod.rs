@@ -18,6 +18,7 @@ mod loss;
 mod norm_conv_act;
 mod pad;
 mod prelu;
+mod prelude;
 mod rrelu;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};

@@ -13,16 +13,16 @@
 //! The unfused nodes are its oracle, and the general form: here the batch normalization comes before the convolution.
 
 use super::batch_norm::{self as norm_op, BatchNorm, BatchNormNodes};
-use super::case::{Case, Cases, MOST_FLOPS, Random};
+use super::case::MOST_FLOPS;
 use super::conv_passes::ConvPasses;
 use super::conv_transpose2d::ConvTranspose2d;
 use super::conv2d::Conv2d;
 use super::convolution::Convolution;
-use crate::emit::{Effort, Emitter, Fused, Gradient};
-use crate::graph::{Argument, Arguments, Graph, Operation};
-use crate::ids::NodeId;
+use super::prelude::*;
+use crate::Init;
+use crate::emit::{Fused, Gradient};
+use crate::graph::Argument;
 use crate::mode::{Mode, Statistics};
-use crate::{Init, Result, Shape};
 use kernels::activation::{self, Activation, Saved};
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv2d::{self, Affine, Conv2dParams};

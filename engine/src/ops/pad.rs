@@ -1,10 +1,6 @@
 //! Zeros at the bottom and right.
 
-use super::case::{Case, Cases, Random};
-use crate::emit::Emitter;
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
-use crate::{Result, Shape};
+use super::prelude::*;
 use kernels::pad::{self, PadParams};
 
 /// Size of the padded image.

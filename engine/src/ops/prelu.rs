@@ -1,10 +1,6 @@
 //! Rectifier with a trained slope.
 
-use super::case::{Case, Cases, Random};
-use crate::emit::{Effort, Emitter};
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
-use crate::{Result, Shape};
+use super::prelude::*;
 use kernels::prelu;
 
 impl Graph {

@@ -1,11 +1,7 @@
 //! Rectifier with random slopes.
 
-use super::case::{Case, Cases, Random};
-use crate::emit::{Effort, Emitter};
-use crate::graph::{Arguments, Graph, Operation};
-use crate::ids::NodeId;
+use super::prelude::*;
 use crate::mode::{Mode, Statistics};
-use crate::{Result, Shape};
 use kernels::random::Draws;
 use kernels::rrelu;
 

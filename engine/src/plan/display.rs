@@ -19,10 +19,10 @@ impl fmt::Display for Plan {
         writeln!(f, "{purpose} plan of {}: {} steps", outputs.join(", "), self.len())?;
         let names = self.program.steps.iter().map(|step| self.graph.name(step.node).len());
         let width = names.max().unwrap_or(0).max(4);
-        writeln!(f, "{:>4}  {:<9}  {:<20}  {:<width$}  writes", "step", "phase", "pass", "node")?;
+        writeln!(f, "{:>4}  {:<9}  {:<22}  {:<width$}  writes", "step", "phase", "pass", "node")?;
         for (i, step) in self.program.steps.iter().enumerate() {
             let name = self.graph.name(step.node);
-            write!(f, "{i:>4}  {:<9}  {:<20}  {name:<width$}  ", step.phase, step.action.name())?;
+            write!(f, "{i:>4}  {:<9}  {:<22}  {name:<width$}  ", step.phase, step.action.name())?;
             let operands = step.action.operands();
             let written = operands.iter().filter(|(_, access)| *access != Access::Read);
             for (j, &(value, access)) in written.enumerate() {

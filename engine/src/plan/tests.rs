@@ -282,14 +282,14 @@ fn a_printed_plan_shows_steps_writes_and_memory() {
     let plan = Plan::training(&graph, loss).unwrap();
     let want = "\
 training plan of l1_loss_5: 7 steps
-step  phase      pass                  node          writes
-   0  forward    conv2d.forward        head          [2, 5] set arena+0
-   1  forward    activation.forward    activation_4  [2, 5] set arena+0 in place
-   2  forward    loss.forward          l1_loss_5     [1] set inputs+32
-   3  backward   fill                  l1_loss_5     [1] set arena+32
-   4  backward   loss.backward         l1_loss_5     [2, 5] set arena+16
-   5  backward   activation.backward   activation_4  [2, 5] set arena+16 in place
-   6  backward   conv2d.grad_weight    head          [3, 5] set gradients+0
+step  phase      pass                    node          writes
+   0  forward    conv2d.forward          head          [2, 5] set arena+0
+   1  forward    activation.forward      activation_4  [2, 5] set arena+0 in place
+   2  forward    loss.forward            l1_loss_5     [1] set inputs+32
+   3  backward   fill                    l1_loss_5     [1] set arena+32
+   4  backward   loss.backward           l1_loss_5     [2, 5] set arena+16
+   5  backward   activation.backward     activation_4  [2, 5] set arena+16 in place
+   6  backward   conv2d.grad_weight      head          [3, 5] set gradients+0
 parameters 0.00 MiB, as much for gradients, twice for the optimizer
 states 0.00 MiB, inputs 0.00 MiB
 arena 0.00 MiB; 0.00 MiB of it in use at the peak";

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 /// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
 ///
-/// Passes are started, and run one after the other; reading waits for them, writing does not. All kernels sum in an
-/// order that depends on the shapes alone, so the same calls give the same bits on one GPU.
+/// Passes run asynchronously, one after the other; reading waits for them, writing does not. All kernels sum in an
+/// order that depends only on the shapes, so the same calls give the same bits on the same GPU.
 ///
-/// [`Cuda::with_tf32`] computes convolutions on tensor cores, of operands with less precision.
+/// [`Cuda::with_tf32`] computes convolutions on tensor cores, with operands of less precision.
 ///
 /// **No GPU has run this backend yet**: see the README for how it has been checked.
 ///
@@ -44,7 +44,7 @@ impl Cuda {
         gpu::device_count()
     }
 
-    /// Whether there is a driver, and a GPU `ordinal`.
+    /// Checks that there is a driver, and a GPU `ordinal`.
     ///
     /// # Errors
     /// [`CudaError`] if not.
@@ -61,11 +61,11 @@ impl Cuda {
         Cuda::load(Gpu::new(ordinal)?)
     }
 
-    /// As [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of
-    /// mantissa in place of 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude, so a
-    /// result by that of the sum of its products' magnitudes, and by f32's rounding; whole numbers up to 2048 are
-    /// multiplied exactly. Shapes that the tensor cores' kernels do not take, those with channels (of a group) not in
-    /// fours, stay in f32.
+    /// Like [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of
+    /// mantissa instead of 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude. So a
+    /// result is off by at most about 2^-10 of the sum of its products' magnitudes, and by f32's rounding. Whole
+    /// numbers up to 2048 are multiplied exactly. The tensor cores' kernels need channels (of a group) in multiples of
+    /// four; other shapes stay in f32.
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`CudaError::NoTf32`] if the GPU's compute capability is less than 8.0 (2020).
@@ -84,23 +84,23 @@ impl Cuda {
         Ok(Cuda { graphs: true, gpu: Arc::new(gpu) })
     }
 
-    /// The same without CUDA graphs: every kernel is launched by itself. It gives the same bits; to see which launch
-    /// fails, or what graphs are worth.
+    /// The same without CUDA graphs: every kernel is launched by itself, with the same bits. Shows which launch fails,
+    /// and how much time graphs save.
     pub fn without_graphs(self) -> Cuda {
         Cuda { graphs: false, ..self }
     }
 
-    /// What the driver calls the GPU.
+    /// The driver's name for the GPU.
     pub fn gpu_name(&self) -> &str {
         &self.gpu.device.name
     }
 
-    /// Its number.
+    /// The GPU's number.
     pub fn ordinal(&self) -> usize {
         self.gpu.ordinal
     }
 
-    /// Whether it is [`with_tf32`](Self::with_tf32).
+    /// Whether it was made by [`with_tf32`](Self::with_tf32).
     pub fn uses_tf32(&self) -> bool {
         self.gpu.find::<conv2d::cuda::tf32::Kernels>().is_some()
     }
@@ -110,7 +110,7 @@ impl Backend for Cuda {
     type Element = f32;
     type Memory = CudaMemory;
 
-    /// A few hundred milliseconds of small networks.
+    /// With small networks, these take a few hundred milliseconds.
     const STEPS_AHEAD: usize = 32;
 
     fn name(&self) -> String {
@@ -118,7 +118,7 @@ impl Backend for Cuda {
         format!("cuda-sm_{major}{minor}{}", if self.uses_tf32() { "-tf32" } else { "" })
     }
 
-    /// One: the one that starts the passes.
+    /// One: the thread that starts the passes.
     fn threads(&self) -> usize {
         1
     }

@@ -1,7 +1,7 @@
-//! Sums over GPUs by NCCL, NVIDIA's library of collective operations: one rank a GPU.
+//! Sums over GPUs with NCCL, NVIDIA's library of collective operations: one rank per GPU.
 //!
 //! The library is loaded when the first communicator is made. Sums run on the stream of the passes, in the GPU's
-//! memory. Statistics of batches, two values a channel, go by way of the host: NCCL has no operation that merges them.
+//! memory. The statistics of a batch, two values per channel, are merged on the host: NCCL has no operation for that.
 //!
 //! **This has never run**: it takes two GPUs.
 

@@ -1,4 +1,4 @@
-//! The oracle.
+//! [`Reference`]: the oracle.
 
 use crate::backend::Backend;
 use crate::collective::Distributed;
@@ -6,8 +6,8 @@ use crate::memory::{HostMemory, OutOfMemory, Span};
 use crate::pass::Context;
 use crate::passes::Call;
 
-/// Naive f64 loops that follow the equations line by line. Slow; every other backend, and finite differences, are
-/// checked against it.
+/// Naive f64 loops that follow the equations line by line. Slow. Every other backend is checked against it, and its own
+/// gradients against finite differences.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 

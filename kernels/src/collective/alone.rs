@@ -1,4 +1,4 @@
-//! The only rank.
+//! [`Alone`]: a run with one rank.
 
 use super::communicator::Communicator;
 use super::operations::{BatchStats, Collective};

@@ -1,9 +1,9 @@
 //! [`Communicator`]: how bytes get from rank to rank.
 
-/// Moves bytes between ranks. All ranks call the same methods in the same order. A method returns when it has what it
-/// waits for.
+/// Moves bytes between ranks. All ranks call the same methods in the same order. A method returns when this rank has
+/// received what it waits for.
 ///
-/// No method returns an error: a rank that has gone, or that cannot communicate, ends the others.
+/// No method returns an error: a rank that dies or cannot communicate ends the others.
 pub trait Communicator: Send + Sync {
     /// Number of this rank, from 0.
     fn rank(&self) -> usize;
@@ -14,20 +14,20 @@ pub trait Communicator: Send + Sync {
     /// Number of this rank among those on the same machine, from 0.
     fn local_rank(&self) -> usize;
 
-    /// Writes what every rank gives to `to`, in the order of the ranks. `from` has the same length everywhere.
+    /// Gathers the `from` of every rank in `to`, in the order of the ranks. It has the same length on every rank.
     ///
     /// # Panics
-    /// If `to` has not `ranks` times the length of `from`.
+    /// If `to` is not `ranks` times as long as `from`.
     fn all_gather(&self, from: &[u8], to: &mut [u8]);
 
-    /// Sends each rank its piece of `from`, and writes the pieces that this rank is sent to `to`, in the order of the
-    /// ranks. `from` has as many pieces of equal length as there are ranks.
+    /// Sends each rank its piece of `from`, and writes the pieces that this rank receives to `to`, in the order of the
+    /// ranks. `from` has one piece per rank, all of equal length.
     ///
     /// # Panics
-    /// If the lengths differ, or are no multiple of the number of ranks.
+    /// If the lengths differ, or are not a multiple of the number of ranks.
     fn all_to_all(&self, from: &[u8], to: &mut [u8]);
 
-    /// Overwrites `data` with that of rank 0. It has the same length everywhere.
+    /// Overwrites `data` with that of rank 0. It has the same length on every rank.
     fn broadcast(&self, data: &mut [u8]);
 
     /// Ends every rank; its process exits with `code`.

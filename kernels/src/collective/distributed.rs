@@ -1,4 +1,4 @@
-//! [`Distributed`]: which sums over ranks a backend uses.
+//! [`Distributed`]: how a backend sums over ranks.
 
 use super::communicator::Communicator;
 use super::operations::Collective;
@@ -6,9 +6,10 @@ use super::staged::Staged;
 use crate::backend::Backend;
 use std::sync::Arc;
 
-/// A backend that ranks can sum on.
+/// A backend whose memory can be summed over ranks.
 pub trait Distributed: Backend + Sized {
-    /// Sums over the ranks of a communicator, in this backend's memory. All ranks call it at the same time.
+    /// The operations over the ranks of a communicator, in this backend's memory. All ranks must call it at the same
+    /// time.
     ///
     /// # Errors
     /// [`CollectiveError`] if the ranks' devices cannot reach each other.
@@ -17,7 +18,7 @@ pub trait Distributed: Backend + Sized {
     }
 }
 
-/// A device that the ranks cannot sum on.
+/// The ranks cannot sum on their devices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ranks cannot sum on their GPUs: {0}")]
 pub struct CollectiveError(

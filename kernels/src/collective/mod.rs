@@ -1,7 +1,7 @@
 //! What the ranks of a data-parallel run compute together.
 //!
-//! `R` ranks have the same parameters. Each has a [`Part`] of the images of every batch. They compute the same as one
-//! rank with the whole batch, but for rounding, if what is summed or averaged over the batch is also summed over the
+//! `R` ranks have the same parameters. Each has a [`Part`] of the images of every batch. Up to rounding, they compute
+//! the same as one rank with the whole batch, if whatever is summed or averaged over the batch is also summed over the
 //! ranks:
 //!
 //! ```text
@@ -11,12 +11,12 @@
 //! s_r = images of rank r / images of the batch
 //! ```
 //!
-//! With `s_r` as the weight, `sum` makes the mean over the batch from each rank's mean over its images.
+//! With `s_r` as the weight, `sum` computes the mean over the batch from each rank's mean over its images.
 //!
 //! - A [`Communicator`] moves bytes between ranks: [`Alone`] is one rank, [`Threads`] are ranks in one process. The
 //!   crate `trainer` has one for the processes that `mpirun` started.
 //! - A [`Collective`] computes on a backend's memory. [`Staged`] does so for every backend and over any communicator,
-//!   by copying to the host. A backend says which one it uses ([`Distributed`]).
+//!   by copying to the host. A backend chooses its own ([`Distributed`]).
 //! - A [`RankStep`] is one such operation as data, as a [`Call`](crate::Call) is for a pass.
 //!
 //! Every rank calls the same operations in the same order, and waits in each for the others. All ranks get the same

@@ -24,6 +24,6 @@ pub trait Collective<B: Backend>: Send + Sync {
     /// `x = sum_r weight_r x_r`, where each rank gives its own weight.
     fn sum(&self, backend: &B, memory: &mut B::Memory, weight: f64, x: Span);
 
-    /// Mean and variance over a batch, from those over each rank's part of it.
+    /// Mean and variance over a batch, from those over each rank's part.
     fn batch_stats(&self, backend: &B, memory: &mut B::Memory, part: &Part, operands: BatchStats);
 }

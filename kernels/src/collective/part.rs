@@ -30,7 +30,7 @@ impl Part {
         self.share_of(self.rank)
     }
 
-    /// The same of any rank.
+    /// The same for any rank.
     pub(super) fn share_of(&self, rank: usize) -> f64 {
         self.images_of(rank).len() as f64 / self.batch as f64
     }

@@ -8,8 +8,8 @@ use crate::element::Element;
 use crate::memory::Span;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Up to this many elements of all ranks together, every rank is sent all of them and sums for itself. Above, every
-/// rank sums one piece of the elements for all, which moves less, but takes one exchange more.
+/// Up to this many elements of all ranks together, every rank receives all of them and sums for itself. Above, every
+/// rank sums one piece of the elements for all, which moves less data, but takes one more exchange.
 const FEW: usize = 1 << 14;
 
 /// Sums over the ranks of a communicator, for every backend: operands are copied to the host, and results back.
@@ -26,14 +26,14 @@ struct Buffers<E> {
 }
 
 impl<E: Element> Staged<E> {
-    /// Over the ranks of `communicator`.
+    /// Sums over the ranks of `communicator`.
     pub fn new(communicator: Arc<dyn Communicator>) -> Staged<E> {
         let buffers = Buffers { values: Vec::new(), sent: Vec::new(), received: Vec::new() };
         Staged { communicator, buffers: Mutex::new(buffers) }
     }
 
     /// Calls `f` with the number of ranks and the buffers. A panic in an earlier call does no harm: no call reads what
-    /// others left.
+    /// an earlier one left.
     fn with_buffers<R>(&self, f: impl FnOnce(&dyn Communicator, usize, &mut Buffers<E>) -> R) -> R {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         f(&*self.communicator, self.communicator.ranks(), &mut buffers)

@@ -6,8 +6,8 @@ use crate::backend::Backend;
 use crate::memory::Span;
 use crate::pass::Access;
 
-/// An operation of a [`Collective`] and its operands. It is no [`Pass`](crate::Pass): the ranks wait for each other in
-/// it, so it is never [repeated](Backend::replay) without being called.
+/// An operation of a [`Collective`] and its operands. It is not a [`Pass`](crate::Pass): ranks wait for each other in
+/// it, so it is never [repeated](Backend::replay) from a recording.
 #[derive(Clone, Copy, Debug)]
 pub enum RankStep {
     /// [`Collective::sum`]
@@ -35,7 +35,7 @@ impl RankStep {
         }
     }
 
-    /// Visits every operand, to read or to change it; those that are empty are skipped.
+    /// Visits every operand, to read or change its span. Empty ones are skipped.
     pub fn operands_mut(&mut self, visit: &mut dyn FnMut(&mut Span, Access)) {
         let mut update = |span: &mut Span| {
             if !span.is_empty() {
@@ -51,7 +51,7 @@ impl RankStep {
         }
     }
 
-    /// Runs it. Every rank does at the same time.
+    /// Runs the operation. All ranks must do so at the same time.
     pub fn run<B: Backend>(&self, ranks: &dyn Collective<B>, backend: &B, memory: &mut B::Memory) {
         match self {
             RankStep::Sum { weight, x } => ranks.sum(backend, memory, *weight, *x),

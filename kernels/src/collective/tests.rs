@@ -1,4 +1,4 @@
-//! Ranks in threads, against what one has alone.
+//! Ranks in threads, compared with one rank alone.
 
 use super::{Alone, BatchStats, Collective, Part, RankStep, Staged, Threads};
 use crate::batch_norm::reference;
@@ -42,7 +42,8 @@ fn parts_cover_the_batch_and_differ_by_an_image_at_most() {
     }
 }
 
-/// Whole numbers have exact sums. The lengths are on both sides of the one above which every rank sums a piece for all.
+/// Whole numbers have exact sums. The lengths are on both sides of the threshold above which every rank sums a piece
+/// for all.
 #[test]
 fn sums_are_weighted_and_leave_the_rest_of_memory_alone() {
     for ranks in 1..=4 {
@@ -65,7 +66,7 @@ fn sums_are_weighted_and_leave_the_rest_of_memory_alone() {
     }
 }
 
-/// The sum of 1, 1e16 and -1e16 is 0 or 1: it depends on which one comes first.
+/// The sum of 1, 1e16 and -1e16 is 0 or 1, depending on their order.
 #[test]
 fn sums_have_the_order_of_the_ranks() {
     for len in [1, 20_000] {
@@ -78,7 +79,7 @@ fn sums_have_the_order_of_the_ranks() {
     }
 }
 
-/// The mean is many times the deviation: sums of squares would lose it.
+/// The mean is many times the deviation, which sums of squares would lose.
 #[test]
 fn batch_stats_of_parts_are_those_of_the_batch() {
     let (channels, pixels) = (3, 5);
@@ -176,7 +177,7 @@ fn steps_do_what_they_say() {
     let values = |rank: usize| vec![[2.0, 4.0][rank], 1.0];
     let summed = run(2, values, |staged, _, memory| sum.run(staged, &Reference, memory));
     assert_eq!(summed, [[18.0, 1.0]; 2]);
-    // Each rank has half of the batch: its mean is 1 from that of the batch.
+    // Each rank has half of the batch. Its mean differs from that of the batch by 1.
     let merged = run(2, values, |staged, rank, memory| stats(rank).run(staged, &Reference, memory));
     assert_eq!(merged, [[3.0, 2.0]; 2]);
 }

@@ -8,11 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub struct Threads;
 
 impl Threads {
-    /// Runs `f` once for each of `ranks` ranks, in a thread of its own; returns what they return, in the order of the
-    /// ranks.
+    /// Runs `f` for each of `ranks` ranks in a thread of its own, and returns the results in the order of the ranks.
     ///
     /// # Panics
-    /// If there are no ranks, or one panics, which makes the others panic where they wait for it.
+    /// If there are no ranks, or one panics. The others then panic where they wait for it.
     pub fn run<R: Send>(ranks: usize, f: impl Fn(Arc<dyn Communicator>) -> R + Sync) -> Vec<R> {
         assert!(ranks > 0, "no ranks");
         let state = State { given: vec![None; ranks], taken: 0, is_broken: false };
@@ -34,7 +33,7 @@ impl Threads {
     }
 }
 
-/// One of them.
+/// One rank.
 #[derive(Debug)]
 struct Thread {
     rank: usize,
@@ -52,7 +51,7 @@ struct Shared {
 struct State {
     /// What each rank has given to the current exchange.
     given: Vec<Option<Vec<u8>>>,
-    /// Ranks that have taken from it what they want.
+    /// Number of ranks that have taken what they need from it.
     taken: usize,
     /// Whether a rank has panicked.
     is_broken: bool,
@@ -84,7 +83,7 @@ impl Drop for BreakOnPanic {
 impl Thread {
     /// Gives `data` to all ranks, and calls `take` with what they give.
     fn exchange(&self, data: &[u8], take: impl FnOnce(&[Option<Vec<u8>>])) {
-        // The last rank that takes ends an exchange. Until then, the next one must not begin.
+        // The last rank to take ends an exchange. The next one must not begin before that.
         let mut state = self.shared.wait_until(|state| state.given[self.rank].is_none());
         state.given[self.rank] = Some(data.to_vec());
         drop(state);

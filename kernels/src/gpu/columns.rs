@@ -2,7 +2,7 @@
 
 use super::{Arg, BLOCK};
 
-/// `Columns` in common.cuh. Depends on the shape alone, so that sums have one order.
+/// `Columns` in common.cuh. It depends only on the shape, so that sums have a fixed order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Columns {
@@ -30,17 +30,17 @@ impl Columns {
         }
     }
 
-    /// Chunks of all channels.
+    /// Number of chunks, over all channels.
     pub(crate) fn cells(&self) -> usize {
         self.channels as usize * self.chunks as usize
     }
 
-    /// A block a chunk.
+    /// One block per chunk.
     pub(crate) fn grid(&self) -> [usize; 3] {
         [self.chunks as usize, self.channels.div_ceil(self.lanes) as usize, 1]
     }
 
-    /// A warp a channel.
+    /// One warp per channel.
     pub(crate) fn grid_of_channels(&self) -> [usize; 3] {
         [(self.channels as usize).div_ceil(BLOCK / 32), 1, 1]
     }

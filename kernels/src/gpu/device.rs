@@ -68,19 +68,19 @@ fn error_name(error: DriverError) -> String {
     }
 }
 
-/// Turns a driver's error into ours.
+/// Converts a driver's error.
 pub(super) fn check<T>(call: &'static str, result: Result<T, DriverError>) -> Result<T, CudaError> {
     result.map_err(|error| CudaError::Driver { call, error: error_name(error) })
 }
 
-/// The value of a call that fails only if the GPU or its driver does. A pass has no way to report that, and no way to
-/// go on.
+/// The value of a call that fails only if the GPU or its driver fails. It panics then: a pass can neither report that
+/// nor go on.
 pub(super) fn expect<T>(call: &'static str, result: Result<T, DriverError>) -> T {
     check(call, result)
         .unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
 }
 
-/// Whether there is a driver, and a GPU `ordinal`.
+/// Checks that there is a driver, and a GPU `ordinal`.
 pub(crate) fn check_gpu(ordinal: usize) -> Result<(), CudaError> {
     match device_count()? {
         0 => Err(CudaError::NoGpu),
@@ -89,7 +89,7 @@ pub(crate) fn check_gpu(ordinal: usize) -> Result<(), CudaError> {
     }
 }
 
-/// GPUs that the driver finds; may be 0.
+/// Number of GPUs that the driver finds; may be 0.
 pub(crate) fn device_count() -> Result<usize, CudaError> {
     // SAFETY: loads the driver library; its initialisers are NVIDIA's concern. Without this question, cudarc would
     // panic where there is none.
@@ -105,7 +105,7 @@ pub(crate) fn device_count() -> Result<usize, CudaError> {
 
 /// A GPU with a context and a stream.
 pub(crate) struct Device {
-    /// Before the context, without which it cannot be destroyed.
+    /// Declared before the context, so that it is dropped first: it cannot be destroyed without the context.
     pub(crate) stream: OwnedStream,
     context: Arc<CudaContext>,
     modules: Vec<sys::CUmodule>,
@@ -113,7 +113,7 @@ pub(crate) struct Device {
     pub(crate) capability: (i32, i32),
 }
 
-/// A stream, which does not wait for others. Its device is bound when it is made, and when it is dropped.
+/// A stream that does not wait for others. Its device must be bound when it is made and when it is dropped.
 pub(crate) struct OwnedStream(pub(crate) sys::CUstream);
 
 // SAFETY: the driver may be called from any thread; the handle is only handed to it.
@@ -133,13 +133,13 @@ impl OwnedStream {
 
 impl Drop for OwnedStream {
     fn drop(&mut self) {
-        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // An error here cannot be handled. If it matters, an earlier call has reported it.
         // SAFETY: the stream is alive, and not used again.
         let _ = unsafe { result::stream::destroy(self.0) };
     }
 }
 
-/// Memory of the device that is bound, not initialised.
+/// Allocates uninitialised memory on the device that is bound.
 ///
 /// # Errors
 /// [`OutOfMemory`] if there is not enough.
@@ -172,7 +172,7 @@ impl Device {
         Ok(Device { context, stream, modules: Vec::new(), name, capability })
     }
 
-    /// Makes this device the one that this thread's driver calls mean.
+    /// Makes this the device of this thread's driver calls.
     pub(crate) fn bind(&self) {
         expect("cuCtxSetCurrent", self.context.bind_to_thread());
     }
@@ -186,7 +186,7 @@ impl Device {
         Ok(Module(module))
     }
 
-    /// Waits until everything that was started has ended.
+    /// Waits until everything started has ended.
     pub(crate) fn synchronize(&self) {
         self.bind();
         // SAFETY: the stream is alive.
@@ -196,7 +196,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // An error here cannot be handled. If it matters, an earlier call has reported it.
         // SAFETY: stream and modules are alive, and the modules not used again.
         unsafe {
             let _ = self.context.bind_to_thread();
@@ -208,7 +208,7 @@ impl Drop for Device {
     }
 }
 
-/// A loaded module, as long as its [`Device`] lives.
+/// A loaded module, valid as long as its [`Device`] lives.
 #[derive(Clone, Copy)]
 pub(crate) struct Module(sys::CUmodule);
 

@@ -1,7 +1,7 @@
-//! CUDA graphs: passes that the driver has recorded, and starts all at once.
+//! CUDA graphs: passes that the driver records, and then starts all at once.
 //!
-//! To launch a kernel takes the host some microseconds, and some hundreds of them are a training step: on a fast GPU,
-//! small kernels take no longer than that. A graph is one launch.
+//! Launching a kernel takes the host a few microseconds, and a training step launches a few hundred. On a fast GPU,
+//! small kernels take no longer than their launch. A graph is one launch.
 
 use super::device::{Device, OwnedStream, expect};
 use cudarc::driver::result;
@@ -9,11 +9,11 @@ use cudarc::driver::sys;
 use std::cell::Cell;
 use std::ptr;
 
-/// What is known of a sequence of passes that is started again and again.
+/// State of a sequence of passes that is started repeatedly.
 #[derive(Default)]
 pub(super) enum Recording {
-    /// It has not run yet. The first time it runs without being recorded: the driver may load a kernel when it is first
-    /// launched, which it cannot do while it records.
+    /// It has not run yet. The first run is not recorded: the driver may load a kernel at its first launch, which it
+    /// cannot do while it records.
     #[default]
     New,
     /// It has run once.
@@ -25,12 +25,12 @@ pub(super) enum Recording {
 }
 
 thread_local! {
-    /// The device of which this thread records passes, and the stream that it records: one of its own, since other
-    /// threads may start passes on the device's meanwhile, which would be recorded with them.
+    /// The device whose passes this thread records, and the stream that it records. This is not the device's own
+    /// stream: what other threads start there would be recorded, too.
     static RECORDING: Cell<Option<(*const Device, sys::CUstream)>> = const { Cell::new(None) };
 }
 
-/// Ends this thread's recording, also when a pass panics.
+/// Ends this thread's recording, even if a pass panics.
 struct Recorder;
 
 impl Recorder {
@@ -61,7 +61,8 @@ pub(super) struct Graph(sys::CUgraphExec);
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// What `passes` starts on the device, recorded and not run; nothing if the driver cannot. The device is bound.
+    /// Records what `passes` starts on the device, without running it. `None` if the driver cannot record it. The
+    /// device must be bound.
     pub(super) fn record(device: &Device, passes: impl FnOnce()) -> Option<Graph> {
         let stream = OwnedStream::new();
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -74,7 +75,7 @@ impl Graph {
         // SAFETY: as above.
         let graph = unsafe { result::stream::end_capture(stream.0) }.ok().filter(|graph| !graph.is_null())?;
         let flags = sys::CUgraphInstantiate_flags(0);
-        // SAFETY: the graph is alive until it is destroyed, which what is made of it does not mind.
+        // SAFETY: the graph is alive until it is destroyed; what is instantiated from it does not need it afterwards.
         unsafe {
             let executable = result::graph::instantiate(graph, flags);
             let _ = result::graph::destroy(graph);
@@ -82,7 +83,7 @@ impl Graph {
         }
     }
 
-    /// Starts it, after everything that was started before. The device is bound.
+    /// Starts the graph after everything started before. The device must be bound.
     pub(super) fn launch(&self, device: &Device) {
         // SAFETY: graph and stream are alive. The kernels of the graph have the arguments of launches whose callers
         // answered for them, in the memory that owns the graph.
@@ -90,11 +91,11 @@ impl Graph {
     }
 }
 
-/// The device is bound.
+/// The device must be bound.
 impl Drop for Graph {
     fn drop(&mut self) {
-        // What fails here cannot be helped.
-        // SAFETY: the graph is alive, and not used again; the driver waits with freeing one that runs.
+        // An error here cannot be handled.
+        // SAFETY: the graph is alive, and not used again; the driver frees a running one only after it has ended.
         let _ = unsafe { result::graph::exec_destroy(self.0) };
     }
 }

@@ -1,5 +1,5 @@
-//! Typed kernels: the arguments of a launch are checked by the compiler against a declaration, and the declaration by a
-//! test against the PTX. The driver itself would take any bytes.
+//! Typed kernels: the compiler checks the arguments of a launch against a declaration, and a test checks the
+//! declaration against the PTX. The driver itself would take any bytes.
 
 use super::device::{CudaError, Device, Module, expect};
 use super::graph::stream_of_passes;
@@ -9,7 +9,7 @@ use cudarc::driver::sys;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-/// What a kernel can take by value.
+/// A type that a kernel can take by value.
 ///
 /// # Safety
 /// The type has the layout of the C++ type in the kernel's declaration.
@@ -71,7 +71,7 @@ impl<A: Args> Kernel<A> {
         Ok(Kernel { function: module.function(name)?, block, args: PhantomData })
     }
 
-    /// Starts the kernel after everything that was started before; nothing at all if the grid is empty.
+    /// Starts the kernel after everything started before. Does nothing if the grid is empty.
     ///
     /// # Safety
     /// With these arguments, the kernel stays inside the device's memory.
@@ -99,7 +99,7 @@ pub(crate) fn flat_grid(len: usize) -> [usize; 3] {
 
 /// The kernels of a `.cu` file, loaded on a GPU. [`kernels!`] declares one.
 pub(crate) trait KernelSet: Send + Sync + Sized + 'static {
-    /// What the file is compiled to, with a zero byte at the end.
+    /// The PTX of the file, with a zero byte at the end.
     const PTX: &'static str;
 
     /// Compiles the file for a GPU and finds its kernels.
@@ -110,7 +110,7 @@ pub(crate) trait KernelSet: Send + Sync + Sized + 'static {
     const FILE: KernelFile;
 }
 
-/// A `.cu` file and what it is compiled to.
+/// A `.cu` file and its PTX.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct KernelFile {
@@ -121,7 +121,7 @@ pub(crate) struct KernelFile {
     pub(crate) signatures: &'static [Signature],
 }
 
-/// What a kernel's declaration says.
+/// A kernel's declaration.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct Signature {
@@ -130,7 +130,7 @@ pub(crate) struct Signature {
     pub(crate) sizes: &'static [usize],
 }
 
-/// Declares the kernels of a `.cu` file, which includes headers in its folder:
+/// Declares the kernels of a `.cu` file, and the headers in its folder that it includes. Each kernel is a line
 /// `name: threads of a block (types of the arguments)`.
 macro_rules! kernels {
     ($file:literal $(with $header:literal)* { $($name:ident: $block:literal ($($arg:ty),* $(,)?),)* }) => {

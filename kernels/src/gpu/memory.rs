@@ -1,4 +1,4 @@
-//! Device memory: an allocation for each region, the way to it from the host, and what is recorded of the passes in it.
+//! Device memory: an allocation per region, copies to it from the host, and recordings of the passes that use it.
 
 use super::device::{Device, allocate, expect};
 use super::graph::{Graph, Recording};
@@ -22,7 +22,7 @@ pub(crate) struct Slice {
 
 #[cfg(feature = "nccl")]
 impl Ptr {
-    /// As libraries other than the driver take it.
+    /// The address as libraries other than the driver take it.
     pub(crate) fn as_mut_ptr(self) -> *mut std::ffi::c_void {
         std::ptr::without_provenance_mut(self.0 as usize)
     }
@@ -37,13 +37,13 @@ impl Slice {
         self.ptr.0.is_multiple_of(16)
     }
 
-    /// The part from `offset` on.
+    /// The elements from `offset` on.
     pub(crate) fn from(self, offset: usize) -> Slice {
         assert!(offset <= self.len, "{offset} of {}", self.len);
         Slice { ptr: Ptr(self.ptr.0 + (offset * size_of::<f32>()) as u64), len: self.len - offset }
     }
 
-    /// Asserts that a workspace has so many elements.
+    /// Asserts that a workspace has at least `len` elements.
     pub(crate) fn scratch(self, len: usize) -> Slice {
         assert!(self.len >= len, "workspace of {} elements, {len} needed", self.len);
         self
@@ -53,11 +53,11 @@ impl Slice {
 /// The regions of a [`Cuda`](crate::Cuda) backend's memory.
 pub struct CudaMemory {
     device: Arc<Device>,
-    /// Address and elements of each region. The address is 0 if there are none: the driver refuses to allocate nothing.
+    /// Address and length of each region. The address of an empty region is 0: the driver refuses to allocate 0 bytes.
     regions: Vec<(CUdeviceptr, usize)>,
-    /// Copies from the host; none if there is nothing to copy to.
+    /// Copies from the host. `None` if all regions are empty.
     uploads: Option<Uploads>,
-    /// What is known of the passes of each number.
+    /// State of the passes of each number.
     recordings: Vec<Recording>,
 }
 
@@ -74,7 +74,7 @@ impl CudaMemory {
             }
             let address = allocate(bytes)?;
             memory.regions.push((address, len));
-            // SAFETY: the allocation has so many bytes.
+            // SAFETY: the allocation has `bytes` bytes.
             expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream.0) });
         }
         let longest = lens.iter().copied().max().unwrap_or(0);
@@ -128,8 +128,8 @@ impl CudaMemory {
         }
     }
 
-    /// Starts passes that are the same ones, in this memory, whenever they have this number: as a graph if the driver
-    /// can make one of them, else one by one.
+    /// Starts passes, which are the same whenever the number is the same: as a graph if the driver can record one, else
+    /// one by one.
     pub(crate) fn replay(&mut self, number: usize, passes: &mut dyn FnMut(&mut CudaMemory)) {
         if self.recordings.len() <= number {
             self.recordings.resize_with(number + 1, Recording::default);
@@ -161,9 +161,9 @@ impl CudaMemory {
 impl Drop for CudaMemory {
     fn drop(&mut self) {
         self.device.bind();
-        // What fails here cannot be helped, and has been reported if it was of consequence. SAFETY: the allocations are
-        // alive, and not used again: what uses them has ended, and copies from the host are ordered before what the
-        // stream of the passes does with them.
+        // An error here cannot be handled. If it matters, an earlier call has reported it.
+        // SAFETY: the allocations are alive, and not used again: what uses them has ended, and copies from the host are
+        // ordered before what the stream of the passes does with them.
         unsafe {
             let _ = result::stream::synchronize(self.device.stream.0);
             for (address, len) in self.regions.drain(..) {

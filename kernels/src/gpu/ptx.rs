@@ -1,4 +1,5 @@
-//! Tests of the embedded PTX that need no GPU: it is what the sources give, and declares what the launchers pass.
+//! Tests of the embedded PTX that need no GPU: it is compiled from the current sources, and declares what the launchers
+//! pass.
 
 use super::KernelFile;
 use crate::passes::kernel_files;
@@ -42,7 +43,7 @@ fn every_source_has_launchers() {
     assert_eq!(found, kernel_files().len());
 }
 
-/// What the PTX declares of its kernels: name, sizes of the parameters, threads of a block.
+/// What the PTX declares about its kernels: name, sizes of the parameters, threads of a block.
 fn declarations(ptx: &str) -> Vec<(String, Vec<usize>, u32)> {
     let mut found: Vec<(String, Vec<usize>, u32)> = Vec::new();
     for line in ptx.lines().map(str::trim) {
@@ -62,7 +63,7 @@ fn declarations(ptx: &str) -> Vec<(String, Vec<usize>, u32)> {
     found
 }
 
-/// All kernels run on the oldest GPU that is supported, but for those on tensor cores: it does not know their numbers.
+/// All kernels run on the oldest supported GPU, except those on tensor cores: it has no TF32.
 #[test]
 fn kernels_in_tf32_use_tensor_cores() {
     for KernelFile { name, ptx, .. } in kernel_files() {
@@ -78,7 +79,7 @@ fn kernels_in_tf32_use_tensor_cores() {
     }
 }
 
-/// The driver takes any bytes: it would not notice an argument too many, or one of another size.
+/// The driver takes any bytes: it would not notice an extra argument, or one of the wrong size.
 #[test]
 fn launchers_pass_what_kernels_take() {
     for KernelFile { name, ptx, signatures, .. } in kernel_files() {

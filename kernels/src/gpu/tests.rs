@@ -1,5 +1,5 @@
-//! Tests of copies and recordings, on a GPU or the driver emulator. The emulator runs them with a device that is early
-//! or late, and with a driver that records nothing.
+//! Tests of copies and recordings, on a GPU or the driver emulator. The emulator runs them with a device that works at
+//! once or as late as possible, and with a driver that refuses to record.
 
 use crate::add::Scale;
 use crate::testing::{Path, is_tested, normal, paths};
@@ -22,8 +22,8 @@ const fn all(region: u8, len: usize) -> Span {
     Span::new(Region(region), 0, len)
 }
 
-/// More copies than there is pinned memory for. The host overwrites each one's source as soon as the call returns, and
-/// a pass after each reads what it wrote. Some are longer than a piece of pinned memory.
+/// More copies than there are slots of pinned memory; some are longer than a slot. The host overwrites the source of
+/// each copy as soon as the call returns, and a pass after each copy reads what it wrote.
 #[test]
 fn copies_arrive_in_turn_with_the_passes() {
     let Some(cuda) = cuda() else { return };
@@ -46,7 +46,8 @@ fn copies_arrive_in_turn_with_the_passes() {
     }
 }
 
-/// The span is inside a region, at an offset that no vector divides. The rest of the region stays as it is.
+/// The span is inside a region, at an offset that is not aligned to a vector. The rest of the region must stay as it
+/// is.
 #[test]
 fn a_copy_writes_its_span_and_no_more() {
     let Some(cuda) = cuda() else { return };
@@ -58,7 +59,7 @@ fn a_copy_writes_its_span_and_no_more() {
     assert_eq!(got, [0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
-/// The passes of two numbers in turn, with copies between them. A recording reads what memory holds when it is
+/// Replays the passes of two numbers in turn, with copies between them. A recording reads what memory holds when it is
 /// launched, not what it held when it was made.
 #[test]
 fn recorded_passes_do_what_they_did() {

@@ -1,9 +1,9 @@
 //! Copying from the host to the device while the device computes.
 //!
-//! A copy from the memory of a program waits for its turn in the stream, and the host waits with it. Values are
-//! therefore put into pinned memory, which is all that the host does; the GPU reads that by itself, on a stream of its
-//! own, into staging memory beside what the passes use; and only from there, at 10 to 100 times the speed, to where
-//! they belong, in turn with the passes:
+//! A copy from ordinary host memory waits for its turn in the stream, and the host waits with it. So the host only
+//! copies the values to pinned memory. From there the GPU copies them to staging memory, on a separate stream, while
+//! passes run. Only the copy from staging memory to the destination, which is 10 to 100 times as fast, takes its turn
+//! with the passes:
 //!
 //! ```text
 //! host              values -> pinned
@@ -11,9 +11,9 @@
 //! stream of passes  ... previous step ...               staging -> destination, next step ...
 //! ```
 //!
-//! There are [`SLOTS`] pairs of pinned and staging memory, used in turn. The host fills one when the copy out of it has
-//! ended, and a copy begins when the staging memory has been read. So the host is at most so many copies ahead of the
-//! device, which also bounds how many steps it starts ahead.
+//! There are [`SLOTS`] pairs of pinned and staging memory, used in turn. The host fills pinned memory when the copy out
+//! of it has ended, and that copy begins when the staging memory has been read. So the host is at most [`SLOTS`] copies
+//! ahead of the device, which also limits how many steps it starts ahead.
 
 use super::device::{Device, OwnedStream, allocate, expect};
 use crate::OutOfMemory;
@@ -21,10 +21,10 @@ use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUdeviceptr};
 use std::slice;
 
-/// Copies under way at a time: the two inputs of a training step, for two steps, in two pieces each.
+/// Copies in flight: the two inputs of a training step, for two steps, in two pieces each.
 const SLOTS: usize = 8;
 
-/// Elements of a slot, at most; longer copies are made in pieces. 1 MiB is a few times what hides the start of a copy.
+/// Most elements of a slot; longer copies are made in pieces. 1 MiB takes a few times as long as starting a copy.
 const PIECE: usize = 1 << 18;
 
 /// The copies to one memory.
@@ -41,9 +41,9 @@ struct Slot {
     pinned: *mut f32,
     /// Memory of the device.
     staging: CUdeviceptr,
-    /// `pinned` has been read.
+    /// Recorded when `pinned` has been read.
     copied: sys::CUevent,
-    /// `staging` has been read.
+    /// Recorded when `staging` has been read.
     used: sys::CUevent,
 }
 
@@ -52,10 +52,10 @@ struct Slot {
 unsafe impl Send for Slot {}
 
 impl Uploads {
-    /// For copies of up to `longest` elements without a wait, as far as [`PIECE`] allows. The device is bound.
+    /// For copies of up to `longest` elements in one piece, if [`PIECE`] allows. The device must be bound.
     ///
     /// # Errors
-    /// [`OutOfMemory`] if the host or the device has not enough.
+    /// [`OutOfMemory`] if the host or the device does not have enough memory.
     pub(super) fn new(longest: usize) -> Result<Uploads, OutOfMemory> {
         let mut uploads =
             Uploads { stream: OwnedStream::new(), slots: Vec::new(), next: 0, piece: longest.clamp(1, PIECE) };
@@ -67,10 +67,10 @@ impl Uploads {
     }
 
     /// Copies to `dst`, in turn with the passes on the device's stream. Returns when `src` has been read; the copy may
-    /// not have begun. The device is bound.
+    /// not have begun. The device must be bound.
     ///
     /// # Safety
-    /// `dst` is the address of as many f32 on the device, until the copy has ended.
+    /// `dst` must be the address of `src.len()` f32 on the device until the copy has ended.
     pub(super) unsafe fn write(&mut self, device: &Device, dst: CUdeviceptr, src: &[f32]) {
         for (i, piece) in src.chunks(self.piece).enumerate() {
             let slot = &mut self.slots[self.next];
@@ -96,10 +96,10 @@ impl Uploads {
     }
 }
 
-/// Makes a stream wait for an event, the last time that it was recorded; not at all if it never was.
+/// Makes a stream wait for the last recording of an event. Does nothing if it was never recorded.
 ///
 /// # Safety
-/// Both are alive.
+/// Both must be alive.
 unsafe fn wait(stream: sys::CUstream, event: sys::CUevent) {
     let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
     // SAFETY: as the caller says.
@@ -108,7 +108,7 @@ unsafe fn wait(stream: sys::CUstream, event: sys::CUevent) {
 
 impl Slot {
     fn new(bytes: usize) -> Result<Slot, OutOfMemory> {
-        // Events that take no time stamps are faster.
+        // Events without time stamps are faster.
         let event = || expect("cuEventCreate", result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING));
         // SAFETY: what is allocated is written before it is read: by the host, and by the copy from there.
         let pinned = unsafe { result::malloc_host(bytes, 0) };
@@ -119,10 +119,10 @@ impl Slot {
     }
 }
 
-/// The device is bound, and everything that it was told has ended.
+/// The device must be bound, and everything started on it must have ended.
 impl Drop for Slot {
     fn drop(&mut self) {
-        // What fails here cannot be helped, and has been reported if it was of consequence.
+        // An error here cannot be handled. If it matters, an earlier call has reported it.
         // SAFETY: all are alive, and not used again.
         unsafe {
             let _ = result::free_host(self.pinned.cast());

@@ -23,8 +23,8 @@ pub enum CpuError {
 }
 
 impl Cpu {
-    /// The best instruction set of this CPU (or the one that `KERNELS_ISA` forces) on `threads` threads, 0 for one a
-    /// core.
+    /// The best instruction set of this CPU (or the one that `KERNELS_ISA` forces) on `threads` threads; 0 means one
+    /// per core.
     ///
     /// # Errors
     /// [`CpuError`] if the CPU lacks what `KERNELS_ISA` asks for, or the threads cannot be started.
@@ -32,7 +32,7 @@ impl Cpu {
         Cpu::with_isa(Isa::from_env()?, threads)
     }
 
-    /// The given instruction set on `threads` threads, 0 for one a core.
+    /// The given instruction set on `threads` threads; 0 means one per core.
     ///
     /// # Errors
     /// [`CpuError`] if the CPU lacks it, or the threads cannot be started.
@@ -43,17 +43,17 @@ impl Cpu {
         Ok(Cpu { isa, pool: Pool::new(threads)?, forced_algo: None })
     }
 
-    /// Passes that have a choice of algorithms take the one of this name, where it can compute them.
+    /// Makes passes that have a choice of algorithms take the one of this name, if it can compute them.
     pub(crate) fn with_algo(self, name: &'static str) -> Cpu {
         Cpu { forced_algo: Some(name), ..self }
     }
 
-    /// The name of the algorithm that is forced.
+    /// The name of the forced algorithm.
     pub(crate) fn forced_algo(&self) -> Option<&'static str> {
         self.forced_algo
     }
 
-    /// Wall time that this backend has spent in passes' parallel tasks; the rest of a training step's time is serial.
+    /// Wall time that this backend has spent in parallel tasks. The rest of a training step is serial.
     pub fn time_in_tasks(&self) -> std::time::Duration {
         self.pool.time_in_tasks()
     }

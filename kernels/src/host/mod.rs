@@ -1,4 +1,4 @@
-//! What the CPU's implementations of all passes stand on: instruction set, threads and scratch.
+//! Shared by the CPU's implementations of all passes: instruction set, threads and scratch.
 
 mod cpu;
 mod scratch;

@@ -8,12 +8,12 @@ pub(crate) fn scratch(workspace: &mut [f32], len: usize) -> &mut [f32] {
     &mut workspace[..len]
 }
 
-/// f32 elements of a workspace that [`as_f64`] finds `len` f64 values in.
+/// Length, in f32 elements, of a workspace in which [`as_f64`] finds `len` f64 values.
 pub(crate) fn f64_workspace_len(len: usize) -> usize {
     if len == 0 { 0 } else { 2 * len + 1 }
 }
 
-/// The aligned f64 values in a workspace, for sums that need the precision.
+/// The aligned f64 values in a workspace, for sums that need their precision.
 pub(crate) fn as_f64(workspace: &mut [f32]) -> &mut [f64] {
     bytemuck::pod_align_to_mut(workspace).1
 }
@@ -24,8 +24,8 @@ pub(crate) fn distinct(operand: Option<&[f32]>) -> &[f32] {
 }
 
 impl HostMemory<f32> {
-    /// As [`views`](Self::views), but a read that is the first written span itself, and not empty, is `None`: a pass
-    /// that works in place finds it in its output.
+    /// Like [`views`](Self::views), but a non-empty read that is the same span as the first written one is `None`: a
+    /// pass that works in place finds its values in the output.
     pub(crate) fn views_in_place<const R: usize, const W: usize>(
         &mut self,
         reads: [Span; R],

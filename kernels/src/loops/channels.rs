@@ -1,4 +1,4 @@
-//! Passes whose elements are computed alike, but for coefficients that each channel has.
+//! Passes that compute every element in the same way, with coefficients per channel.
 
 use super::Columns;
 use crate::parallel::SharedSlice;
@@ -6,20 +6,20 @@ use crate::simd::{Kernel, Simd};
 use crate::{Cpu, Write};
 use std::ops::Range;
 
-/// Columns whose coefficients a task holds at a time, and the largest width of a wide row of more than one row.
+/// Number of columns whose coefficients a task holds at a time, and the largest width of a wide row of several rows.
 pub(crate) const TILE: usize = 512;
 
 /// A function of the same lane of `N` operands and of `K` coefficients of the lane's channel. Methods must be
 /// `#[inline(always)]`.
 pub(crate) trait Channelwise<const N: usize, const K: usize>: Sync {
-    /// Writes the coefficients of some channels, one slice a coefficient, each as long as the range.
+    /// Writes the coefficients of `channels`, one slice per coefficient, each as long as the range.
     fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; K]);
     /// The function.
     fn eval<S: Simd>(&self, s: S, inputs: [S::F32; N], coefficients: [S::F32; K]) -> S::F32;
 }
 
 /// `out (+)= f(inputs, coefficients of the channel)` for every element of `[rows, channels]` operands. An input that is
-/// `None` is `out` itself, as it was before.
+/// `None` is the old value of `out`.
 pub(crate) fn map_channels<const N: usize, const K: usize, F: Channelwise<N, K>>(
     cpu: &Cpu,
     columns: Columns,
@@ -50,11 +50,11 @@ struct Strip<'a, F, const N: usize, const K: usize> {
 }
 
 impl<const N: usize, const K: usize, F: Channelwise<N, K>> Strip<'_, F, N, K> {
-    /// One column of vectors in `R` rows, the first at element `start`, of which `count` columns are there.
-    /// Coefficients are loaded once for all rows.
+    /// Computes `count` lanes of one vector in each of `R` rows, the first at element `start`. Coefficients are loaded
+    /// once for all rows.
     ///
     /// # Safety
-    /// The elements must be inside every operand, an input be `out` or not overlap it, and LANES coefficients be
+    /// The elements must be inside every operand. An input must be `out` or not overlap it. LANES coefficients must be
     /// readable at `column` of each slice.
     #[inline(always)]
     unsafe fn vectors<S: Simd, const R: usize>(
@@ -121,7 +121,7 @@ impl<const N: usize, const K: usize, F: Channelwise<N, K>> Kernel for Strip<'_, 
         let mut coefficients = [[0.0; TILE]; K];
         for left in (0..width).step_by(TILE) {
             let tile = TILE.min(width - left);
-            // a wide row of more than one row is one tile, and repeats its channels
+            // A wide row of several rows is one tile, and repeats its channels.
             let distinct = tile.min(channels - left);
             self.f.coefficients(left..left + distinct, coefficients.each_mut().map(|k| &mut k[..distinct]));
             for coefficient in &mut coefficients {
@@ -134,7 +134,7 @@ impl<const N: usize, const K: usize, F: Channelwise<N, K>> Kernel for Strip<'_, 
             while row < len {
                 let start = row + left;
                 let rows = if row + ROWS * width <= len { ROWS } else { 1 };
-                // only the last wide row can be cut short
+                // Only the last wide row can be cut short.
                 let end = tile.min(len - start);
                 let mut column = 0;
                 while column < end {

@@ -1,4 +1,4 @@
-//! Passes whose every element is computed alike.
+//! Passes that compute every element in the same way.
 
 use super::TASK_LEN;
 use crate::parallel::SharedSlice;
@@ -11,7 +11,7 @@ pub(crate) trait Lanewise<const N: usize>: Copy + Send + Sync {
     fn eval<S: Simd>(self, s: S, inputs: [S::F32; N]) -> S::F32;
 }
 
-/// `out (+)= f(inputs)` for every element. An input that is `None` is `out` itself, as it was before.
+/// `out (+)= f(inputs)` for every element. An input that is `None` is the old value of `out`.
 pub(crate) fn map<const N: usize, F: Lanewise<N>>(
     cpu: &Cpu,
     f: F,
@@ -40,7 +40,7 @@ struct Flat<'a, F, const N: usize> {
 }
 
 impl<const N: usize, F: Lanewise<N>> Flat<'_, F, N> {
-    /// All vectors that fit into `start..len`; returns where they end.
+    /// Computes all whole vectors of `start..len`, and returns where they end.
     ///
     /// # Safety
     /// Every pointer must be valid for `len` elements, and an input be `out` or not overlap it.

@@ -1,9 +1,9 @@
 //! The loops that passes share: tasks, vectors and tails.
 //!
-//! A pass gives a function of one vector an operand, and a loop runs it over the operands: [`map`] over flat ones,
-//! [`map_channels`] over rows whose channels have coefficients, [`column_sums`] adds up rows, [`map_rows`] does all of
-//! it at once. A lane's result depends on that lane's inputs alone, so it is the same wherever in a vector, a tail or a
-//! task it is computed.
+//! A pass gives a function of one vector per operand, and a loop runs it over the operands: [`map`] over flat ones,
+//! [`map_channels`] over rows with coefficients per channel. [`column_sums`] adds up rows, and [`map_rows`] does all of
+//! this at once. A lane's result depends only on that lane's inputs, so it is the same anywhere in a vector, a tail or
+//! a task.
 
 mod channels;
 mod flat;
@@ -18,18 +18,18 @@ pub(crate) use sums::{GROUP, Terms, column_sums};
 use crate::Cpu;
 use std::ops::Range;
 
-/// Elements of a task: 64 KiB an operand, so that all operands of a task fit the second-level cache, and a task takes
-/// longer than it costs to start. A pass of one task runs in the calling thread.
+/// Elements of a task: 64 KiB per operand, so that all operands of a task fit in the second-level cache, and running a
+/// task takes longer than starting it. A pass of one task runs in the calling thread.
 pub(crate) const TASK_LEN: usize = 16 * 1024;
 
-/// How `rows` of `channels` values, one after another, are cut into vectors and tasks.
+/// How contiguous `rows` of `channels` values are cut into vectors and tasks.
 ///
-/// If it is not wide, several rows count as one **wide row**, whose width is a multiple of the lanes: then a column of
-/// vectors always holds the same channels, and no vector is partial but in the last wide row, which may be cut short.
-/// Otherwise a wide row is a row, and the last vector of each may be partial.
+/// Several narrow rows count as one **wide row**, whose width is a multiple of the lanes. Then a column of vectors
+/// always holds the same channels, and only the last wide row, which may be cut short, has partial vectors. If such a
+/// wide row would have more than [`TILE`] columns, each row counts as one, and its last vector may be partial.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Columns {
-    /// Rows in all.
+    /// Number of rows.
     pub(crate) rows: usize,
     /// Values in a row.
     pub(crate) channels: usize,
@@ -43,7 +43,7 @@ impl Columns {
     pub(crate) fn new(cpu: &Cpu, rows: usize, channels: usize) -> Columns {
         assert!(rows > 0 && channels > 0, "{rows} rows of {channels} channels");
         let lanes = cpu.isa.lanes();
-        // lanes / gcd(lanes, channels), as lanes are a power of 2
+        // This is lanes / gcd(lanes, channels), as lanes are a power of 2.
         let fold = (lanes >> channels.trailing_zeros().min(lanes.trailing_zeros())).max(1);
         Columns { rows, channels, fold: if fold * channels <= TILE { fold } else { 1 } }
     }
@@ -53,12 +53,12 @@ impl Columns {
         self.fold * self.channels
     }
 
-    /// Values in all.
+    /// Number of values.
     pub(crate) fn len(&self) -> usize {
         self.rows * self.channels
     }
 
-    /// Values of every task but the last: whole wide rows.
+    /// Values of every task except the last: whole wide rows.
     fn task_len(&self) -> usize {
         (TASK_LEN / self.width()).max(1) * self.width()
     }

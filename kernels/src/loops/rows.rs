@@ -1,14 +1,14 @@
-//! Passes that compute several outputs and sums over rows at once, with coefficients that each channel has.
+//! Passes that compute several outputs and sums over rows at once, with coefficients per channel.
 
 use super::{Columns, TILE};
 use crate::simd::{Pair, Simd};
 
-/// Rows whose sums are taken in f32: few enough that their sums round no more than their terms do, and that the columns
-/// of a row wider than a vector find their lines in the first-level cache.
+/// Rows that are summed in f32: few enough that the sums round no more than their terms do, and that the cache lines of
+/// rows wider than a vector stay in the first-level cache.
 const BLOCK: usize = 64;
 
-/// What is computed of the same lane of `N` inputs and of `K` coefficients of the lane's channel: `O` outputs and `T`
-/// sums. Must be `#[inline(always)]`.
+/// A function of the same lane of `N` inputs and of `K` coefficients of the lane's channel, which gives `O` outputs and
+/// `T` sums. Must be `#[inline(always)]`.
 pub(crate) trait RowFunction<const N: usize, const K: usize, const O: usize, const T: usize> {
     /// The outputs, and the sums with this row's terms added.
     fn eval<S: Simd>(
@@ -20,12 +20,12 @@ pub(crate) trait RowFunction<const N: usize, const K: usize, const O: usize, con
     ) -> ([S::F32; O], [S::F32; T]);
 }
 
-/// What becomes of the sums of a block of rows. Columns are those of wide rows, see [`Columns`].
+/// Receives the sums of each block of rows. Columns are those of wide rows, see [`Columns`].
 pub(crate) trait BlockSums<const K: usize, const T: usize> {
     /// Whether the first row is a block of its own.
     const FIRST_ROW_ALONE: bool;
 
-    /// Called for every tile of columns, before its blocks: writes the coefficients of columns `left..`, one slice a
+    /// Called for every tile of columns, before its blocks: writes the coefficients of columns `left..`, one slice per
     /// coefficient.
     fn begin(&mut self, left: usize, coefficients: [&mut [f32]; K]);
 
@@ -36,8 +36,8 @@ pub(crate) trait BlockSums<const K: usize, const T: usize> {
     fn end(&mut self, left: usize, columns: usize);
 }
 
-/// Where the operands of some whole rows begin, `len` elements each. An input that is absent is any operand that is
-/// there, its value not used; an output that is absent is null.
+/// Pointers to the operands of some whole rows, `len` elements each. For an absent input, give any operand that is
+/// present: its values are not used. An absent output is null.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<const N: usize, const O: usize> {
     pub(crate) inputs: [*const f32; N],
@@ -48,8 +48,8 @@ pub(crate) struct Operands<const N: usize, const O: usize> {
 /// Computes `f` for all elements, in blocks of rows.
 ///
 /// # Safety
-/// Operands must be valid for `len` elements, outputs for writing; an input be the same as an output or not overlap it,
-/// and outputs not overlap each other.
+/// Operands must be valid for `len` elements, outputs for writing. An input must be the same as an output or not
+/// overlap it. Outputs must not overlap each other.
 #[inline(always)]
 pub(crate) unsafe fn map_rows<S: Simd, F, B, const N: usize, const K: usize, const O: usize, const T: usize>(
     s: S,
@@ -69,7 +69,7 @@ pub(crate) unsafe fn map_rows<S: Simd, F, B, const N: usize, const K: usize, con
         let tile = TILE.min(width - left);
         blocks.begin(left, coefficients.each_mut().map(|k| &mut k[..tile]));
         let mut row = 0;
-        // what is left of a wide row is a row of its own, of fewer columns; it has one tile then
+        // The rest of a wide row is a row with fewer columns. There is only one tile then.
         while row < rows + usize::from(rest > 0) {
             let count = match row {
                 0 if B::FIRST_ROW_ALONE => 1,
@@ -101,7 +101,7 @@ unsafe fn block<S: Simd, F, const N: usize, const K: usize, const O: usize, cons
     F: RowFunction<N, K, O, T>,
 {
     let mut column = 0;
-    // two vectors at a time hide each other's latency
+    // Two vectors at a time hide each other's latency.
     while column + 2 * S::LANES <= columns {
         let place = (start + column, rows, stride, 2 * S::LANES);
         // SAFETY: the columns are there.

@@ -5,18 +5,18 @@ use crate::simd::Simd;
 /// Columns that are added up at a time.
 pub(crate) const GROUP: usize = 64;
 
-/// What a row adds to `T` sums a column: terms of the same lane of `N` operands and `K` coefficients.
+/// What a row adds to the `T` sums of each column: terms of the same lane of `N` operands and `K` coefficients.
 pub(crate) trait Terms<const N: usize, const K: usize, const T: usize>: Copy {
     /// The sums with the terms of one row added. Must be `#[inline(always)]`.
     fn add<S: Simd>(self, s: S, inputs: [S::F32; N], coefficients: [S::F32; K], sums: [S::F32; T]) -> [S::F32; T];
 }
 
-/// The sums of `rows` rows that are `stride` values apart, over their first `columns <= GROUP` columns. Four
-/// independent sums at least hide the latency of additions, over columns or else over rows; so a sum has `rows / 4 + 3`
-/// additions one after another if it is one of few, and `rows` if not.
+/// The column sums of `rows` rows that are `stride` values apart, for their first `columns <= GROUP` columns. At least
+/// four independent sums hide the latency of additions: those of several vectors or, if there are few, of interleaved
+/// sets of rows. So a sum is a chain of `rows / 4 + 3` additions if there are few columns, and of `rows` if not.
 ///
 /// # Panics
-/// If an operand has not as many values.
+/// If an operand has too few values.
 #[inline(always)]
 pub(crate) fn column_sums<S: Simd, F: Terms<N, K, T>, const N: usize, const K: usize, const T: usize>(
     s: S,
@@ -85,8 +85,8 @@ impl<F, const N: usize, const K: usize> Block<'_, F, N, K> {
         }
     }
 
-    /// The sums of `V` vectors at `column`, kept apart for `R` interleaved sets of rows; the last vector has `count`
-    /// lanes. Returns the number of columns.
+    /// Sums up `V` vectors at `column`, separately for `R` interleaved sets of rows; the last vector has `count` lanes.
+    /// Returns the number of columns.
     ///
     /// # Safety
     /// `(V - 1) LANES + count` values at `column` must be inside every row of every operand.

@@ -13,4 +13,5 @@ pub mod finite;
 pub mod loss;
 pub mod pad;
 pub mod prelu;
+mod prelude;
 pub mod rrelu;

@@ -1,14 +1,14 @@
-//! Elementary functions on vectors, on the ranges where the activations need them.
+//! Elementary functions on vectors, for the ranges that the activations need.
 //!
-//! Coefficients of polynomials are minimax fits in the relative error of the function: Remez' exchange algorithm with
-//! 40 digits (mpmath), rounded to f32 once. The largest error of each function, rounding included, is measured in the
-//! tests on every instruction set, densely over its range, and stated as a relative error; half a unit in the last
-//! place is at most 6e-8. NaN gives NaN.
+//! Polynomials are minimax fits of the relative error of the function: Remez exchange algorithm with 40 digits
+//! (mpmath), coefficients rounded to f32 once. The error stated for a function is its largest relative error, rounding
+//! included; tests measure it densely over the range, on every instruction set. Half a unit in the last place is at
+//! most 6e-8. NaN gives NaN.
 
 use super::Simd;
 
-/// `c[0] + c[1] x + c[2] x^2 + ...`, from `x` and `x^2`. By Horner's rule in `x^2` with linear coefficients, whose
-/// chain of dependent operations is half as long as that of Horner's rule in `x`.
+/// `c[0] + c[1] x + c[2] x^2 + ...`, from `x` and `x^2`. Horner's rule in `x^2` with linear coefficients: the chain of
+/// dependent operations is half as long as with Horner's rule in `x`.
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, square: S::F32, c: [f32; N]) -> S::F32 {
     let mut k = (N - 1) & !1;
@@ -20,7 +20,7 @@ fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, square: S::F32, c: [f32;
     sum
 }
 
-/// `ln 2` as a sum: the first part has 15 bits, so that its product with an exponent is exact.
+/// `ln 2` as a sum of two terms. The first has 15 bits, so that its product with an exponent is exact.
 const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
 
 /// `(e, n + ROUND)` with `exp(x) = 2^n (1 + e)` and `|e| < 0.42`, for `x` in `[-87, 0]`.
@@ -54,14 +54,14 @@ pub fn expm1_nonpositive<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.mul_add(scale, e, s.sub(scale, one))
 }
 
-/// `exp(-a^2 / 2)` for `a` in `[0, 13]`. Error 1.3e-7 with a fused multiply-add; without, as on the portable path, the
-/// square is rounded, which adds `3e-8 a^2`.
+/// `exp(-a^2 / 2)` for `a` in `[0, 13]`. Error 1.3e-7 with a fused multiply-add. Without one, as on the portable path,
+/// the square is rounded, which adds `3e-8 a^2`.
 ///
-/// The exponent would lose the digits of `a^2` below its last place, which is why its remainder `r = a^2 - 2 n ln 2` is
-/// made in one rounding. The fit of `exp(-r / 2)` has the error 2e-9.
+/// Rounding `a^2` would lose its last digits, so a fused multiply-add computes the remainder `r = a^2 - 2 n ln 2`
+/// without it. The fit of `exp(-r / 2)` has an error of 2e-9.
 #[inline(always)]
 pub fn gaussian<S: Simd>(s: S, a: S::F32) -> S::F32 {
-    // `n` is the negative of that above
+    // This `n` is the negative of the one above.
     let shifted = s.mul_add(s.mul(a, a), s.splat(-0.5 * std::f32::consts::LOG2_E), s.splat(S::ROUND));
     let n = s.sub(shifted, s.splat(S::ROUND));
     let r = s.mul_add(a, a, s.mul(n, s.splat(2.0 * LN_2[0])));
@@ -75,13 +75,13 @@ pub fn gaussian<S: Simd>(s: S, a: S::F32) -> S::F32 {
     s.mul_exp2(p, shifted)
 }
 
-/// `Phi(-a) exp(a^2 / 2)` for `a` in `[0, 13]`, where `Phi` is the standard normal distribution: its tail, scaled to
-/// fall as slowly as `1 / a`. Error 5e-7 up to 3, and 1.1e-6 beyond.
+/// `Phi(-a) exp(a^2 / 2)` for `a` in `[0, 13]`, where `Phi` is the standard normal distribution: its tail, scaled so
+/// that it falls only as `1 / a`. Error 5e-7 up to 3, and 1.1e-6 beyond.
 ///
-/// A rational fit, as a polynomial in `1 / (1 + p a)` with as many coefficients (Hastings' form, Abramowitz & Stegun
-/// 7.1.26) is ten times further off. Iteratively reweighted least squares (Sanathanan & Koerner's linearisation,
-/// Lawson's weights, 50 digits) of the relative error over `1 + a^2 / 80`, which gives up a little in the tail for the
-/// middle. All coefficients are positive: there is no cancellation.
+/// A rational fit: a polynomial in `1 / (1 + p a)` with as many coefficients (Hastings' form, Abramowitz & Stegun
+/// 7.1.26) has ten times the error. Fitted by iteratively reweighted least squares (Sanathanan & Koerner's
+/// linearisation, Lawson's weights, 50 digits) of the relative error divided by `1 + a^2 / 80`, which gives up a little
+/// in the tail for the middle. All coefficients are positive, so there is no cancellation.
 #[inline(always)]
 pub fn scaled_normal_tail<S: Simd>(s: S, a: S::F32) -> S::F32 {
     let square = s.mul(a, a);
@@ -92,7 +92,7 @@ pub fn scaled_normal_tail<S: Simd>(s: S, a: S::F32) -> S::F32 {
 
 /// `ln(1 + u)` for `u` in `[0, 1]`. Error 1.7e-7.
 ///
-/// `2 atanh(v) = 2 v + v^3 P(v^2)` with `v = u / (2 + u)`; the fit has the error 4.5e-9.
+/// `2 atanh(v) = 2 v + v^3 P(v^2)` with `v = u / (2 + u)`; the fit has an error of 4.5e-9.
 #[inline(always)]
 pub fn log1p_unit<S: Simd>(s: S, u: S::F32) -> S::F32 {
     let v = s.div(u, s.add(s.splat(2.0), u));
@@ -158,7 +158,7 @@ mod tests {
             let mut largest: f64 = 0.0;
             for (&x, got) in inputs.iter().zip(got) {
                 let want = exact(f64::from(x));
-                // below, f32 has fewer digits
+                // Below, f32 has fewer digits.
                 if want.abs() >= f64::from(f32::MIN_POSITIVE) {
                     let error = (f64::from(got) / want - 1.0).abs();
                     largest = largest.max(error);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn tanhshrink_is_precise() {
-        // `x - tanh(x)` of f64 has no digits to spare near 0, where the series has
+        // Near 0, `x - tanh(x)` in f64 loses too many digits; the series does not.
         let exact = |x: f64| {
             if x.abs() > 0.02 {
                 x - x.tanh()

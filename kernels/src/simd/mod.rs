@@ -1,14 +1,14 @@
-//! Run-time chosen SIMD: one generic kernel body, three instruction sets.
+//! SIMD chosen at run time: one generic kernel body, three instruction sets.
 //!
 //! A kernel is a struct that holds its operands and implements [`Kernel::run`] once, over any [`Simd`] token.
 //! [`Isa::dispatch`] calls that body inside a function compiled for the instruction set, so the body and all it inlines
-//! use those instructions; no compiler flag is needed, and every path can run in one process. Tokens exist only where
-//! the CPU has the instruction set, so safe code cannot execute an unsupported one.
+//! use those instructions. No compiler flag is needed, and every path can run in one process. Tokens exist only if the
+//! CPU has the instruction set, so safe code cannot execute an unsupported one.
 //!
-//! Rule for kernel authors: mark `run` and every helper that takes a token `#[inline(always)]`, else they are compiled
-//! without the instruction set and each vector operation becomes a call; [`Simd::outline`] is for those that must not
-//! be inlined. A closure is such a helper too, but cannot be marked: use none around vector operations. Dispatch inside
-//! a parallel closure, not around it.
+//! Rule for kernel authors: mark `run` and every helper that takes a token `#[inline(always)]`. Otherwise they are
+//! compiled without the instruction set, and each vector operation becomes a call. [`Simd::outline`] is for helpers
+//! that must not be inlined. Closures cannot be marked: use none around vector operations. Dispatch inside a parallel
+//! closure, not around it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -38,7 +38,7 @@ pub enum Isa {
     Avx512,
 }
 
-/// `KERNELS_ISA` asks for what is not to be had.
+/// An instruction set, for example from `KERNELS_ISA`, is unknown or not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
     /// The name is not one of the instruction sets.
@@ -141,25 +141,25 @@ pub trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// Vector operations of an instruction set on `LANES` f32 values. Only as wide as the kernels need.
+/// Vector operations of an instruction set on `LANES` f32 values. There are only those that the kernels need.
 ///
 /// Values are IEEE 754 single precision. `mul_add` is fused on AVX2 and AVX-512, and a product and a sum on the
-/// portable path, so results differ between instruction sets by rounding, and never between runs of one.
+/// portable path, so results differ between instruction sets by rounding, but never between runs with the same one.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// A vector of [`Self::LANES`] f32 values.
     type F32: Copy;
-    /// One truth value a lane.
+    /// One truth value per lane.
     type Mask: Copy;
     /// Values in a vector.
     const LANES: usize;
     /// The instruction set.
     const ISA: Isa;
-    /// Added to `x` in `-2^22..=2^22` it rounds `x` to the nearest integer `n`, which subtracting it again gives; the
-    /// low bits of the sum are those of `n`, for [`mul_exp2`](Self::mul_exp2).
+    /// Adding it to an `x` in `-2^22..=2^22` rounds `x` to the nearest integer `n`; subtracting it again gives `n`. The
+    /// low bits of the sum are those of `n`, as [`mul_exp2`](Self::mul_exp2) needs them.
     const ROUND: f32 = 12_582_912.0;
 
-    /// Runs `kernel` in a function of its own, compiled for this instruction set and never inlined. For inner loops
-    /// that need every register: inlined into a large caller, the compiler spills them.
+    /// Runs `kernel` in a separate function, compiled for this instruction set and never inlined. For inner loops that
+    /// need every register: if they are inlined into a large caller, the compiler spills registers.
     fn outline<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// All lanes `x`.
@@ -212,8 +212,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `a 2^n` for `b = n + ROUND` with integral `n`, if `a` and the product are normal numbers; else the result is
     /// unspecified.
     fn mul_exp2(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// Asks for the cache line at `ptr`, which may be any address, to be brought into L2; where there is no such
-    /// instruction it does nothing.
+    /// Prefetches the cache line at `ptr`, which may be any address, into L2. Does nothing where there is no such
+    /// instruction.
     #[inline(always)]
     fn prefetch(self, ptr: *const f32) {
         let _ = ptr;

@@ -4,8 +4,8 @@ use super::{Isa, Kernel, Simd};
 
 /// Every operation of `S` on two vectors, one after the other.
 ///
-/// An elementary function is a chain of some twenty dependent operations, and a CPU's scheduler holds too few of them
-/// to overlap many chains that follow each other. Interleaved in the program, two chains take little longer than one.
+/// An elementary function is a chain of about twenty dependent operations. A CPU's scheduler holds too few operations
+/// to overlap many consecutive chains. If the code interleaves two chains, they take little longer than one.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<S>(pub S);
 

@@ -40,11 +40,7 @@ mod tests;
 
 pub use function::{Activation, Saved};
 
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, distinct};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// `y = f(x)`. Both have the same length.
 #[derive(Clone, Copy, Debug)]

@@ -19,12 +19,8 @@ mod tests;
 
 pub use params::AdamWParams;
 
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::Cpu;
-use crate::memory::{HostMemory, Span};
 use crate::ops::finite;
-use crate::pass::{Context, Operands, Pass};
+use crate::ops::prelude::*;
 
 /// One step, or none if a flag is up. All operands but the flag have the same length.
 #[derive(Clone, Copy, Debug)]

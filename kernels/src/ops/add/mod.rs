@@ -12,11 +12,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::host::Cpu;
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
-#[cfg(feature = "cuda")]
-use crate::{CudaMemory, gpu::Gpu};
+use crate::ops::prelude::*;
 
 /// `y = a + weight b`
 #[derive(Clone, Copy, Debug)]

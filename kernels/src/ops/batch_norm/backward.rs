@@ -6,9 +6,7 @@ use super::params::BatchNormParams;
 use super::{cpu, reference};
 #[cfg(feature = "cuda")]
 use crate::gpu::{CudaMemory, Gpu, Slice};
-use crate::host::{Cpu, distinct, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// The gradients of [`Forward`](super::Forward), through the batch statistics too. Each of the three is empty if it is
 /// not wanted. All operands but `x`, `dy` and `dx` are `[channels]`.

@@ -4,11 +4,7 @@
 use super::cuda;
 use super::params::BatchNormParams;
 use super::{cpu, reference};
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, distinct, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// Normalizes with the batch statistics, writes them, and updates the running statistics. All operands but `x` and `y`
 /// are `[channels]`.

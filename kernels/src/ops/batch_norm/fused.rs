@@ -4,11 +4,7 @@
 use super::cuda;
 use super::params::BatchNormParams;
 use super::{cpu, reference};
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// Mean and variance of every channel.
 #[derive(Clone, Copy, Debug)]

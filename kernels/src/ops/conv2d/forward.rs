@@ -7,11 +7,7 @@ use super::cuda;
 use super::operands::Convolution;
 use super::params::{Conv2dParams, Direction};
 use super::{cpu, reference};
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// `y (+)= conv(x, w) + bias`. It is also the input gradient of a transposed convolution, without a bias.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,7 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{cpu, reference};
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// `db (+)= sum of the rows of dy`
 #[derive(Clone, Copy, Debug)]

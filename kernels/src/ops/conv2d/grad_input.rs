@@ -7,11 +7,7 @@ use super::cuda;
 use super::operands::Convolution;
 use super::params::{Conv2dParams, Direction};
 use super::{cpu, reference};
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// `dx (+)= conv^T(dy, w) + bias`. It is also the forward pass of a transposed convolution, which may have a bias.
 #[derive(Clone, Copy, Debug)]

@@ -7,11 +7,7 @@ use super::cuda;
 use super::operands::WeightGradient;
 use super::params::Conv2dParams;
 use super::{cpu, reference};
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// `dw (+)= x^T dy` for every tap. In a transposed convolution, `x` is the gradient of the output, and `dy` the input.
 #[derive(Clone, Copy, Debug)]

@@ -8,11 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::host::Cpu;
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass};
-#[cfg(feature = "cuda")]
-use crate::{CudaMemory, gpu::Gpu};
+use crate::ops::prelude::*;
 use std::fmt;
 use std::sync::Arc;
 

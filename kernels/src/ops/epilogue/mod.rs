@@ -13,12 +13,10 @@
 //! `total` is the gradient of `y`. It has two parts, of which one may be absent:
 //!
 //! - The gradient through a batch normalization that reads `y`. `g` is the gradient of the normalized values; `a`, `b`
-//!   and `c` are the coefficients of [`batch_norm::Gradients`](crate::batch_norm::Gradients). So this gradient needs no
-//!   pass of its own.
+//!   and `c` are the coefficients of [`batch_norm::Gradients`]. So this gradient needs no pass of its own.
 //! - `dy`, the gradient that comes from elsewhere, such as from a skip connection.
 //!
-//! The activation and the skip may be absent, too. `y` and `dz` are always written, the other results if they are
-//! wanted.
+//! The activation and the skip may be absent, too. `y` and `dz` are always written; other results if they are wanted.
 //!
 //! Aliasing: `y` may be `z` itself. `dz` may be `g` itself or, if there is no `g`, `dy` itself. All other operands are
 //! disjoint.
@@ -33,14 +31,10 @@ mod tests;
 
 pub use params::EpilogueParams;
 
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, distinct, scratch};
-use crate::memory::{HostMemory, Span};
 use crate::ops::batch_norm;
 #[cfg(feature = "cuda")]
 use crate::ops::conv2d;
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// Whether every operand has `len` elements, or is absent.
 fn have_len_or_none<const N: usize>(len: usize, operands: [Span; N]) -> bool {

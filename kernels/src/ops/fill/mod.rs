@@ -3,11 +3,7 @@
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 
-use crate::host::Cpu;
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass};
-#[cfg(feature = "cuda")]
-use crate::{CudaMemory, gpu::Gpu};
+use crate::ops::prelude::*;
 
 /// Sets every element.
 #[derive(Clone, Copy, Debug)]

@@ -12,11 +12,7 @@ pub(crate) mod cuda;
 mod tests;
 
 use crate::element::Element;
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::Cpu;
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass};
+use crate::ops::prelude::*;
 
 /// Raises a flag if a value is NaN or infinite.
 #[derive(Clone, Copy, Debug)]

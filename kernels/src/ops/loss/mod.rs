@@ -18,11 +18,7 @@ mod tests;
 
 pub use function::Loss;
 
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// The loss.
 #[derive(Clone, Copy, Debug)]

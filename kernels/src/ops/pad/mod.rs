@@ -12,11 +12,7 @@ mod tests;
 
 pub use params::PadParams;
 
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::Cpu;
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 
 /// Adds the zeros.
 #[derive(Clone, Copy, Debug)]

@@ -17,11 +17,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::host::{Cpu, distinct, scratch};
-use crate::memory::{HostMemory, Span};
-use crate::pass::{Context, Operands, Pass, Write};
-#[cfg(feature = "cuda")]
-use crate::{CudaMemory, gpu::Gpu};
+use crate::ops::prelude::*;
 
 /// The output.
 #[derive(Clone, Copy, Debug)]

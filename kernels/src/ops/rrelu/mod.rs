@@ -31,12 +31,8 @@ mod tests;
 
 pub use slopes::MEAN;
 
-#[cfg(feature = "cuda")]
-use crate::gpu::{CudaMemory, Gpu};
-use crate::host::{Cpu, distinct};
-use crate::memory::{HostMemory, Span};
 use crate::ops::prelu;
-use crate::pass::{Context, Operands, Pass, Write};
+use crate::ops::prelude::*;
 use crate::random::Draws;
 use slopes::Slopes;
 
