@@ -1,6 +1,6 @@
 //! The passes of convolutions with every algorithm, on one thread. `item/s` are floating-point operations of a direct
-//! convolution a second. `resconv profile conv` measures the same against the machine's peak; this one is for watching
-//! a kernel while it is changed.
+//! convolution per second. `resconv profile conv` measures the same against the machine's peak; this benchmark is for
+//! work on a kernel.
 //!
 //! ```text
 //! cargo bench -p benches --bench conv2d -- [FILTER]
@@ -17,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-/// A convolution of batch 8 at 32x32, so that a pass takes a millisecond or so.
+/// A convolution of batch 8 at 32x32, so that a pass takes about a millisecond.
 #[derive(Clone, Copy)]
 struct Layer {
     c: usize,
@@ -42,7 +42,7 @@ impl Layer {
     }
 }
 
-/// A layer and an algorithm that takes it.
+/// A layer and an algorithm that supports it.
 #[derive(Clone, Copy)]
 struct Path(Layer, Algo);
 

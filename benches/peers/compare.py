@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""ResConv's training step and forward pass beside PyTorch, candle and burn: builds all, runs them in turn, prints one table.
+"""Compares ResConv's training step and forward pass with PyTorch, candle and burn: builds all, runs them in turn, prints a table.
 
 usage: pip install torch; python3 benches/peers/compare.py [--layers 1 3 15] [--rounds 3] [--record FILE] ...
 
-In every round each peer runs in a process of its own, one after another on the same cores, so that a change of the machine's load
-meets all of them. The first step of a process does not count. A figure is the median over all steps, a ratio is to ours; memory is
-the peak that was resident, PyTorch's libraries (some 700 MiB) included. All have the same number of parameters, or it stops.
+In every round the peers run one after another on the same cores, each in its own process, so that a change of the machine's load
+affects all of them. The first step of a process does not count. Times are medians over all steps, ratios are to ours, and memory is
+the peak resident memory, with PyTorch's libraries (about 700 MiB). It stops if the networks differ in their number of parameters.
 """
 import argparse
 import datetime
@@ -28,12 +28,12 @@ parser.add_argument("--size", type=int, default=32)
 parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--rounds", type=int, default=3)
-parser.add_argument("--steps", type=int, default=3, help="timed steps of each in a round")
+parser.add_argument("--steps", type=int, default=3, help="timed steps of each peer in a round")
 parser.add_argument("--without", nargs="+", default=[], choices=["torch", "candle", "burn"], help="peers to leave out")
-parser.add_argument("--record", type=Path, help="also write the table and what it was measured on to this file")
+parser.add_argument("--record", type=Path, help="also write the table, with machine and versions, to this file")
 args = parser.parse_args()
 
-# PyTorch's threads wait passively, or any neighbour would multiply its times.
+# PyTorch's threads wait passively. Otherwise any other load would multiply its times.
 ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "RAYON_NUM_THREADS": str(args.threads)}
 
 
@@ -43,7 +43,7 @@ def build(folder, *flags):
 
 
 def commands():
-    """What runs each peer; ours is the first."""
+    """The command of each peer; ours is the first."""
     build(ROOT, "-p", "benches")
     threads = ["--threads", str(args.threads)]
     found = {"ours": [str(ROOT / "target/release/step"), *threads]}

@@ -2,11 +2,11 @@
 """Our training step against PyTorch's, in turn on the same cores: wall time, CPU time, ratio.
 
 usage: pip install torch; cargo build --release -p benches; python3 benches/peers/step.py [--layers 3 15] [--rounds 5] ...
-       ... step.py --all    every row of the table of what we want to reach, as Markdown
+       ... step.py --all    every row of the table of targets, as Markdown
 
-Every round runs a few of our steps, then a few of PyTorch's in both memory layouts, so that a change of the machine's load meets
-all of them. A figure is the median over all steps; a ratio is the median PyTorch step (of its faster layout) over our median step.
-PyTorch's threads wait passively (OMP_WAIT_POLICY), or any neighbour would multiply its times.
+Every round runs a few of our steps, then a few of PyTorch's in both memory layouts, so that a change of the machine's load affects
+all of them. Times are medians over all steps; a ratio is the median PyTorch step (of its faster layout) over our median step.
+PyTorch's threads wait passively (OMP_WAIT_POLICY). Otherwise any other load would multiply its times.
 """
 import argparse
 import json
@@ -28,8 +28,8 @@ parser.add_argument("--size", type=int, default=32)
 parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--rounds", type=int, default=5)
-parser.add_argument("--steps", type=int, default=3, help="timed steps of each in a round")
-parser.add_argument("--all", action="store_true", help="the whole table; of the other arguments only rounds and steps count")
+parser.add_argument("--steps", type=int, default=3, help="timed steps of each layout in a round")
+parser.add_argument("--all", action="store_true", help="the whole table; ignores the other arguments except --rounds and --steps")
 parser.add_argument("--inference", action="store_true", help="forward passes with running statistics")
 args = parser.parse_args()
 
@@ -44,7 +44,7 @@ class Row:
     """A network, a batch and what is done with it."""
 
     name: str
-    bar: float = 0.0  # the ratio that we want at least
+    bar: float = 0.0  # the ratio to reach
     layers: int = 15
     channels: int = 32
     kernel_size: int = 3
@@ -99,7 +99,7 @@ def theirs(peer):
 
 
 def measure(row):
-    """Median wall and CPU milliseconds of every contestant, ratios to ours, and our last report."""
+    """Median wall and CPU milliseconds of ours and every peer, ratios to ours, and our last report."""
     torch.set_num_threads(row.threads)
     shape = [row.channels, row.kernel_size, row.size, row.batch, row.inference]
     peers = {
@@ -121,7 +121,7 @@ def measure(row):
 
 
 def table():
-    print("| training step, or what is said | ours, CPU ms | PyTorch | channels last | ratio, CPU | ratio, wall | bar | our peak MiB |")
+    print("| training step, unless stated otherwise | ours, CPU ms | PyTorch | channels last | ratio, CPU | ratio, wall | bar | our peak MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in ROWS:
         medians, ratios, report = measure(row)

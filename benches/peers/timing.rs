@@ -1,4 +1,4 @@
-//! What the peers in Rust share: their arguments, which are those of our `step`, and the JSON object that they print.
+//! Shared by the peers in Rust: their arguments, which are those of our `step`, and the JSON object that they print.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ pub struct Arguments {
     /// Height and width of the images.
     pub size: usize,
     pub batch: usize,
-    /// Steps that are timed, after one that is not.
+    /// Timed steps, after one that is not timed.
     pub steps: usize,
     /// Forward passes in evaluation mode instead of training steps.
     pub inference: bool,
@@ -60,7 +60,7 @@ pub fn report(name: &str, parameters: usize, steps: usize, mut step: impl FnMut(
     println!("{report}");
 }
 
-/// Most memory that was resident, from the kernel's account of this process (Linux).
+/// Peak resident memory of this process, as the kernel counts it (Linux).
 fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-"""ResConv in PyTorch: the peer that step.py times. As a program it takes the arguments of our `step`, and prints such a report."""
+"""ResConv in PyTorch: the peer that step.py times. As a program it takes the arguments of our `step`, and prints the same report."""
 import argparse
 import json
 import resource

@@ -1,4 +1,4 @@
-//! How to give the engine an operation that it does not have, and how to trust its gradients before training with it.
+//! How to add your own operation to the engine, and check its gradients before training with it.
 //!
 //! ```text
 //! cargo run --release -p engine --example custom_op
@@ -89,7 +89,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let y = graph.linear(y, w2, Some(b2))?;
     let loss = graph.mse_loss(y, target)?;
 
-    // 2. Check its gradients: with finite differences in f64, and the f32 backend against them.
+    // 2. Check its gradients against finite differences in f64, and the f32 backend against `Reference`.
     let options = GradcheckOptions { samples: Some(16), ..GradcheckOptions::default() };
     for report in
         [gradcheck::check(&graph, loss, &options)?, gradcheck::check_backend(Cpu::new(0)?, &graph, loss, &options)?]

@@ -4,8 +4,8 @@
 //! cargo run --release -p engine --example two_spirals
 //! ```
 //!
-//! It shows all there is to the engine: record a graph, check its gradients, plan training and evaluation for two batch
-//! sizes, train with a schedule, and read results. It ends by drawing what the network has learned.
+//! It shows the whole engine: record a graph, check its gradients, plan training and evaluation for two batch sizes,
+//! train with a schedule, and read results. It ends by drawing what the network has learned.
 
 use engine::*;
 
@@ -33,7 +33,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     println!("{}\n", plans[0]);
     let (training, evaluation) = (PlanId(0), PlanId(1));
 
-    // 4. A session owns backend, memory and plans. All that is random comes from the seed.
+    // 4. A session owns backend, memory and plans. All random numbers come from the seed.
     let mut session = Session::new(Cpu::new(0)?, plans)?;
     session.initialize(0);
     println!("{} on {} threads", session.backend().name(), session.backend().threads());
@@ -100,7 +100,7 @@ fn layer(graph: &mut Graph, name: &str, x: NodeId, outputs: usize, f: Activation
     graph.activation(y, f)
 }
 
-/// Points on two spirals of one and a half turns in turn, and the spiral that each is on: 0 or 1.
+/// Points on two spirals of one and a half turns, alternating between them, and the spiral of each point: 0 or 1.
 fn spirals(n: usize) -> (Vec<f32>, Vec<f32>) {
     let (mut points, mut classes) = (Vec::new(), Vec::new());
     for i in 0..n {
@@ -114,14 +114,14 @@ fn spirals(n: usize) -> (Vec<f32>, Vec<f32>) {
     (points, classes)
 }
 
-/// The middles of the cells of the drawing, which shows `[-2, 2)` in both directions.
+/// The centers of the drawing's cells. It shows `[-2, 2)` in both directions.
 fn grid_points() -> Vec<f32> {
     let [rows, columns] = GRID;
     let middle = |i: usize, n: usize| 4.0 * (i as f32 + 0.5) / n as f32 - 2.0;
     (0..rows * columns).flat_map(|i| [middle(i % columns, columns), middle(i / columns, rows)]).collect()
 }
 
-/// Draws where the network sees which spiral, as `.` and `:`, and the points, as `o` and `x`.
+/// Draws which spiral the network sees where, as `.` and `:`, and the points, as `o` and `x`.
 fn draw(probability: &[f32], points: &[f32], classes: &[f32]) {
     let [rows, columns] = GRID;
     let mut cells: Vec<char> = probability.iter().map(|&p| if p < 0.5 { '.' } else { ':' }).collect();

@@ -4,12 +4,12 @@ use crate::ids::PlanId;
 use crate::shape::Shape;
 use crate::units::mib;
 
-/// What went wrong, and where: the messages name the operation, node and argument, what was expected and what was got.
+/// What went wrong, and where. Messages name the operation, node and argument, and what was expected and found.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// A limit of memory that no plan can keep.
+    /// Even the smallest plan needs more memory than allowed.
     #[error(
-        "memory limit: {:.0} MiB are not enough: {:.0} MiB are needed even if all that can be is computed again",
+        "memory limit: {:.0} MiB are not enough: the smallest plan needs {:.0} MiB",
         mib(*limit), mib(*needed).ceil()
     )]
     MemoryLimit {
@@ -18,7 +18,7 @@ pub enum Error {
         /// Bytes that the smallest plan needs.
         needed: usize,
     },
-    /// A rank that is none, or has no image.
+    /// A rank that does not exist, or a batch with fewer images than ranks.
     #[error(
         "rank {rank} of {ranks} has no part of a batch of {batch} images: there must be at least one for each rank"
     )]
@@ -30,7 +30,7 @@ pub enum Error {
         /// Images of the batch.
         batch: usize,
     },
-    /// An input whose first dimension is not the number of a rank's images.
+    /// An input whose first dimension is not the number of images in the rank's part.
     #[error(
         "input `{node}` has shape {shape}, expected {images} as its first dimension, the images of this rank's part"
     )]
@@ -39,17 +39,17 @@ pub enum Error {
         node: String,
         /// Its shape.
         shape: Shape,
-        /// Images of the part.
+        /// Images in the part.
         images: usize,
     },
-    /// A plan for other ranks than those of the session.
+    /// A plan for another rank, or number of ranks, than the session's.
     #[error("plan {plan} is for {}, the session is {}", rank_of(*expected), rank_of(*got))]
     OtherRank {
         /// Index of the plan.
         plan: usize,
-        /// The plan's rank, and how many there are.
+        /// The plan's rank and number of ranks.
         expected: [usize; 2],
-        /// The session's.
+        /// The session's rank and number of ranks.
         got: [usize; 2],
     },
     /// An argument of an operation has the wrong shape, or is the wrong kind of node.
@@ -57,7 +57,7 @@ pub enum Error {
     Argument {
         /// Operation: `conv2d`.
         op: &'static str,
-        /// Name of the node that was to be recorded.
+        /// Name of the node to be recorded.
         node: String,
         /// Name of the argument: `w`.
         argument: &'static str,
@@ -66,33 +66,33 @@ pub enum Error {
         /// What it was given.
         got: String,
     },
-    /// The parameters of an operation do not go with each other, or with the shapes.
+    /// The parameters of an operation contradict each other or the shapes.
     #[error("{op} `{node}`: {message}")]
     Params {
         /// Operation: `conv2d`.
         op: &'static str,
-        /// Name of the node that was to be recorded.
+        /// Name of the node to be recorded.
         node: String,
         /// What is wrong, and what was expected.
         message: String,
     },
-    /// A shape with a dimension of size 0, or of more elements than can be addressed.
+    /// A shape with a dimension of size 0, or with more elements than can be addressed.
     #[error("{op} `{node}`: shape {shape} has no elements, or too many")]
     Size {
         /// Operation: `input`, `parameter`, `conv2d`, ...
         op: &'static str,
-        /// Name of the node that was to be recorded.
+        /// Name of the node to be recorded.
         node: String,
         /// The shape.
         shape: Shape,
     },
-    /// Two inputs, parameters or states of one name.
+    /// Two inputs, parameters or states with the same name.
     #[error("there is already a node named `{name}`; names of inputs, parameters and states must be unique")]
     DuplicateName {
         /// The name.
         name: String,
     },
-    /// A node that the graph does not have.
+    /// A node of another graph.
     #[error("node {index} is not of this graph, which has {len} nodes")]
     UnknownNode {
         /// Its index.
@@ -100,7 +100,7 @@ pub enum Error {
         /// Number of nodes in the graph.
         len: usize,
     },
-    /// A loss of more than one element.
+    /// A loss with more than one element.
     #[error("the loss `{node}` has shape {shape}, expected a single element")]
     NotScalar {
         /// Name of the node.
@@ -116,26 +116,26 @@ pub enum Error {
         /// `parameter` or `parameter or input`.
         kind: &'static str,
     },
-    /// A node that has no gradient of this output.
+    /// A node with respect to which the output has no gradient.
     #[error("`{node}` has no gradient here, expected an input or parameter that the output depends on")]
     NotDifferentiated {
         /// Name of the node.
         node: String,
     },
-    /// A plan of nothing.
+    /// An inference plan without outputs.
     #[error("an inference plan needs at least one output")]
     NoOutputs,
-    /// A session of nothing.
+    /// A session without plans.
     #[error("a session needs at least one plan")]
     NoPlans,
-    /// The plans of a session must share their parameters and states.
+    /// The plans of a session have different parameters or states.
     #[error("plan {plan} has {got} where plan 0 has {expected}; the plans of a session share parameters and states")]
     TensorsDiffer {
         /// Index of the plan that differs from the first.
         plan: usize,
         /// The tensor of the first plan, or `no tensor`.
         expected: String,
-        /// The tensor of this plan in its place, or `no tensor`.
+        /// The tensor that this plan has instead, or `no tensor`.
         got: String,
     },
     /// A plan that the session does not have.
@@ -154,7 +154,7 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
-    /// Only inputs are written by the caller.
+    /// The caller can write only inputs that the plan reads.
     #[error("`{node}` is {kind}, expected an input of the plan")]
     NotAnInput {
         /// Name of the node.
@@ -168,19 +168,19 @@ pub enum Error {
         /// The plan.
         plan: PlanId,
     },
-    /// A training step of another plan.
+    /// A training step of a plan that is not for training.
     #[error("plan {} takes no training steps, as it is not made by `Plan::training`", plan.0)]
     NotTraining {
         /// The plan.
         plan: PlanId,
     },
-    /// The host is too far ahead.
+    /// Too many training steps are started and not finished.
     #[error("{limit} training steps have been started, the most there can be: finish them first")]
     TooManySteps {
-        /// Steps that can be started.
+        /// The most steps that can be started before they are finished.
         limit: usize,
     },
-    /// Too few or too many numbers.
+    /// The caller passed too few or too many elements.
     #[error("`{name}` has {expected} elements (shape {shape}), got {got}")]
     Length {
         /// Name of the node or tensor.
@@ -218,8 +218,8 @@ pub enum Error {
         /// The plan.
         plan: PlanId,
     },
-    /// A custom operation on a device: it runs only where the memory is the host's.
-    #[error("{op} `{node}`: {backend} runs no custom operations, expected a backend of the host such as cpu")]
+    /// A custom operation on a device. It runs only on backends whose memory is the host's.
+    #[error("{op} `{node}`: {backend} cannot run custom operations, expected a backend on the host such as cpu")]
     NoCustom {
         /// The operation's own name.
         op: &'static str,
@@ -228,7 +228,7 @@ pub enum Error {
         /// Name of the backend.
         backend: String,
     },
-    /// The device has not enough memory.
+    /// The backend does not have enough memory.
     #[error(transparent)]
     OutOfMemory(#[from] kernels::OutOfMemory),
 }

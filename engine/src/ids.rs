@@ -5,13 +5,13 @@
 pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
-    /// Place of the node in the order of recording.
+    /// Index of the node in the order of recording.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Names a plan of a [`Session`](crate::Session) by its place in the list that [`Session::new`](crate::Session::new)
-/// was given.
+/// Names a plan of a [`Session`](crate::Session) by its index in the list passed to
+/// [`Session::new`](crate::Session::new).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanId(pub usize);

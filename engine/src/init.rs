@@ -1,14 +1,13 @@
-//! First values of parameters and states.
+//! Initial values of parameters and states.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// How the elements of a parameter or state begin.
+/// Initial values of a parameter or state.
 ///
-/// Random numbers come from ChaCha8, seeded with the seed of
-/// [`Session::initialize`](crate::Session::initialize), on the stream whose number is the tensor's place in
-/// [`Graph::tensors`](crate::Graph::tensors): the values of a tensor depend on nothing else. They are
-/// rounded to f32, so that sessions of every backend begin with the same numbers.
+/// Random numbers come from ChaCha8, seeded with the seed of [`Session::initialize`](crate::Session::initialize), on
+/// the stream whose number is the tensor's index in [`Graph::tensors`](crate::Graph::tensors). The values of a tensor
+/// depend on nothing else. They are rounded to f32, so that every backend starts from the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// 0
@@ -72,7 +71,7 @@ impl Uniform {
 
     /// A number in `0..n`.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        // the bias of the modulus is below n / 2^64
+        // The modulus is biased by less than n / 2^64.
         (self.0.next_u64() % n as u64) as usize
     }
 }
@@ -89,7 +88,7 @@ mod tests {
         assert!(values.iter().all(|x| (-0.5..=0.5).contains(x) && *x == round_to_f32(*x)));
         let mean = values.iter().sum::<f64>() / 1e4;
         let var = values.iter().map(|x| x * x).sum::<f64>() / 1e4;
-        // the standard errors are 0.003 and 0.0008
+        // The standard errors are 0.003 and 0.0008.
         assert!(mean.abs() < 0.012 && (var - 1.0 / 12.0).abs() < 0.003, "mean {mean}, variance {var}");
         assert_eq!(values, init.values(10_000, 7, 3));
         assert_eq!(values[..10], init.values(10, 7, 3));

@@ -31,12 +31,12 @@
 //! # }
 //! ```
 //!
-//! 1. A [`Graph`] is what is computed: nodes are inputs, parameters, states, and operations on earlier nodes.
-//!    Recording an operation checks shapes, and computes nothing.
-//! 2. A [`Plan`] is how: the passes in order, forward and backward, and the place in memory of every value.
-//! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters; it runs them.
-//!    [`Session::start_step`] is a run and the optimizer's step in one, which fails safely, and which a GPU can be told
-//!    of in advance.
+//! 1. A [`Graph`] says what to compute. Its nodes are inputs, parameters, states, and operations on earlier nodes.
+//!    Recording an operation checks shapes and computes nothing.
+//! 2. A [`Plan`] says how: the forward and backward passes in order, and the place of every value in memory.
+//! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters, and runs the plans.
+//!    [`Session::start_step`] runs a plan and the optimizer: a step that fails changes nothing, and a GPU can be given
+//!    several steps in advance.
 //!
 //! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your
 //! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.

@@ -1,18 +1,18 @@
-//! What a plan is for, and the phases of it.
+//! What a plan is for, and its phases.
 
 use std::fmt;
 
-/// What batch normalization normalizes with in an inference plan, and what the slopes of
-/// [`Graph::rrelu`](crate::Graph::rrelu) are.
+/// Which statistics batch normalization uses in an inference plan, and which slopes
+/// [`Graph::rrelu`](crate::Graph::rrelu) uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Statistics {
     /// The running statistics, and the mean slope: evaluation mode.
     Running,
-    /// Those of the batch and random slopes, as in training, but the running statistics stay as they are.
+    /// The statistics of the batch, and random slopes, as in training. The running statistics do not change.
     Batch,
 }
 
-/// What a plan is for, as far as operations care.
+/// What a plan is for, as operations distinguish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Training,
@@ -24,7 +24,7 @@ pub(crate) enum Mode {
 pub enum Phase {
     /// Computes the value of a node.
     Forward,
-    /// Computes it once more, for a backward step.
+    /// Computes the value of a node again, for a backward step.
     Recompute,
     /// Computes gradients.
     Backward,

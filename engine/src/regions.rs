@@ -2,7 +2,7 @@
 
 use kernels::{Region, Span};
 
-/// Trained values, all of them, one behind the other. Gradients and optimizer state have the same layout.
+/// All parameters, one after another. Gradients and optimizer state have the same layout.
 pub(crate) const PARAMETERS: Region = Region(0);
 /// Gradients of the loss with respect to the parameters.
 pub(crate) const GRADIENTS: Region = Region(1);
@@ -10,7 +10,7 @@ pub(crate) const GRADIENTS: Region = Region(1);
 pub(crate) const FIRST_MOMENTS: Region = Region(2);
 /// Second moments of AdamW, `v`.
 pub(crate) const SECOND_MOMENTS: Region = Region(3);
-/// States, one behind the other.
+/// States, one after another.
 pub(crate) const STATES: Region = Region(4);
 /// Inputs, cotangents and scalar outputs of every plan, which outlive its runs.
 pub(crate) const INPUTS: Region = Region(5);
@@ -18,17 +18,17 @@ pub(crate) const INPUTS: Region = Region(5);
 pub(crate) const ARENA: Region = Region(6);
 /// Scratch of the pass that is running.
 pub(crate) const WORKSPACE: Region = Region(7);
-/// Copy of the states, from before a step that may have to be undone.
+/// Copy of the states from before a step that may have to be undone.
 pub(crate) const KEPT_STATES: Region = Region(8);
 /// Whether steps have failed, and their losses.
 pub(crate) const FLAGS: Region = Region(9);
 
-/// Up once a loss or gradient is not finite.
+/// Raised once a loss or gradient is not finite.
 pub(crate) const FAILED: Span = Span::new(FLAGS, 0, 1);
-/// Up if values that are asked for are not finite.
-pub(crate) const ASKED: Span = Span::new(FLAGS, 1, 1);
-/// Where the results of steps begin in the flags' region: for each step whether one has failed by then, and then for
-/// each step its loss.
+/// Raised if the values of a query are not finite.
+pub(crate) const QUERY: Span = Span::new(FLAGS, 1, 1);
+/// Where the results of steps begin in the flags' region: first, for each step, whether it or an earlier one failed;
+/// then the loss of each step.
 pub(crate) const STEP_RESULTS: usize = 2;
 
 /// Elements of the flags' region.

@@ -12,13 +12,13 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    // dimensions from `rank` on are 1
+    // Dimensions from `rank` on are 1.
     dims: [usize; Shape::MAX_RANK],
     rank: usize,
 }
 
 impl Shape {
-    /// The most dimensions that a shape has.
+    /// Largest number of dimensions.
     pub const MAX_RANK: usize = 4;
 
     /// The sizes.
@@ -32,7 +32,7 @@ impl Shape {
     }
 
     /// Number of elements.
-    #[allow(clippy::len_without_is_empty)] // the shape of a node is never empty
+    #[allow(clippy::len_without_is_empty)] // The shape of a node is never empty.
     pub fn len(&self) -> usize {
         self.dims.iter().product()
     }

@@ -145,8 +145,9 @@ impl Call {
         self.pass_mut().prepare_cpu(cpu);
     }
 
-    /// Asserts the contract of [`Pass`]: the lengths of the operands, and which may overlap. Allocates nothing.
-    pub(crate) fn check(&self) {
+    /// Asserts the contract of [`Pass`]: the lengths of the operands, and which may overlap; the workspace overlaps
+    /// none. Allocates nothing.
+    pub(crate) fn check(&self, workspace: Span) {
         self.pass().check();
         let mut operands = [(Span::EMPTY, Access::Read, Aliasing::Disjoint); MAX_OPERANDS];
         let mut len = 0;
@@ -155,6 +156,8 @@ impl Call {
             len += 1;
         }));
         let operands = &operands[..len];
+        let in_workspace = operands.iter().position(|(operand, ..)| operand.overlaps(&workspace));
+        assert_eq!(in_workspace, None, "{}: an operand overlaps the workspace: {self:?}", self.pass().name());
         for (i, &(written, access, aliasing)) in operands.iter().enumerate().filter(|(_, o)| o.1 != Access::Read) {
             for (j, &(other, _, of_other)) in operands.iter().enumerate().filter(|&(j, _)| j != i) {
                 let in_place = aliasing == Aliasing::Output && of_other == Aliasing::Overwritable && written == other;

@@ -7,23 +7,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The unit tests that use the GPU: those whose names contain one of these words.
-const ELEMENTWISE: &[&str] = &[
-    "gpu::tests",
-    "activation::tests",
-    "adamw::tests",
-    "add::tests",
-    "batch_norm::tests",
-    "epilogue::tests",
-    "finite::tests",
-    "loss::tests",
-    "pad::tests",
-    "prelu::tests",
-    "rrelu::tests",
-];
+/// The unit tests that use the GPU, but for convolutions': those of the runtime, and of every operation with a
+/// `tests.rs`. The custom pass runs on the host alone.
+fn elementwise() -> Vec<String> {
+    let ops = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops")).unwrap();
+    let tested = ops.map(|entry| entry.unwrap()).filter(|entry| entry.path().join("tests.rs").exists());
+    let names = tested.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name != "custom");
+    names.map(|name| format!("ops::{name}::tests")).chain(["gpu::tests".to_owned()]).collect()
+}
 
 /// Those of convolutions.
-const CONVOLUTIONS: &[&str] = &[
+const CONVOLUTIONS: [&str; 4] = [
     "conv2d::tests::whole_numbers_are_exact_in_every_case",
     "conv2d::tests::real_numbers",
     "conv2d::tests::nan_stays",
@@ -44,15 +38,16 @@ fn unit_tests() -> PathBuf {
 }
 
 /// Runs the tests. All must pass, and together they must launch every kernel. `largest` limits the elements of a case
-/// of [`ELEMENTWISE`] and of [`CONVOLUTIONS`]; with it, no random cases run.
+/// of [`elementwise`] tests and of [`CONVOLUTIONS`]; with it, no random cases run.
 fn run(mode: Mode, order: Order, largest: Option<[usize; 2]>) {
     let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
     let launched = cache.join(format!("launched-{mode:?}-{order}-{}", std::process::id()));
-    for (i, filters) in [ELEMENTWISE, CONVOLUTIONS].into_iter().enumerate() {
+    let convolutions = CONVOLUTIONS.map(str::to_owned).to_vec();
+    for (i, filters) in [elementwise(), convolutions].into_iter().enumerate() {
         let mut command = emulator.command(unit_tests(), order);
-        command.args(filters).env("KERNELS_TEST_PATHS", "cuda").env("CUDA_EMULATOR_LAUNCHED", &launched);
+        command.args(&filters).env("KERNELS_TEST_PATHS", "cuda").env("CUDA_EMULATOR_LAUNCHED", &launched);
         if let Some(largest) = largest {
             command.args(["--skip", "any_"]).env("KERNELS_TEST_LARGEST", largest[i].to_string());
         }

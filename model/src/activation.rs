@@ -1,21 +1,21 @@
-//! What a layer can have for an activation.
+//! The activations that a layer can have.
 
 use engine::{Activation, Graph, Init, NodeId};
 use std::{fmt, str::FromStr};
 
-/// The activation of a layer: a function of its input alone, or one with a trained slope or random ones.
+/// The activation of a layer: a function of its input alone, or one with a trained slope or random slopes.
 ///
-/// In a configuration file and as text: its name in lower case, as `gelu` or `prelu`.
+/// In a configuration file and as text: its name in lower case, such as `gelu` or `prelu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LayerActivation {
     /// An element-wise function.
     Function(Activation),
-    /// PReLU: the rectifier with a trained slope below 0, one for all elements of the layer, which begins as 1/4. A
-    /// parameter more a layer, on which weight decay acts as on every other.
+    /// PReLU: the rectifier with a trained slope for negative inputs, one for all elements of the layer, initially 1/4.
+    /// It adds a parameter per layer, on which weight decay acts as on every other.
     Prelu,
-    /// RReLU: the rectifier with slopes below 0 that training draws from 1/8 to 1/3, for every element in every step.
-    /// In evaluation mode they are their mean; with the statistics of the batch they are drawn, too: see
-    /// [`Graph::rrelu`].
+    /// RReLU: the rectifier with random slopes for negative inputs, which training draws from 1/8 to 1/3 for every
+    /// element in every step. Evaluation mode uses their mean; inference with the statistics of the batch draws them
+    /// too: see [`Graph::rrelu`].
     Rrelu,
 }
 
@@ -26,12 +26,12 @@ impl LayerActivation {
         Activation::ALL.into_iter().map(LayerActivation::Function).chain(others)
     }
 
-    /// Trained parameters.
+    /// Number of trained parameters.
     pub(crate) fn parameter_count(self) -> usize {
         usize::from(self == LayerActivation::Prelu)
     }
 
-    /// Records it on `x`; `name` is that of PyTorch's module, as in `encoder.layer_1.act`.
+    /// Records it on `x`; `name` is the name of PyTorch's module, such as `encoder.layer_1.act`.
     pub(crate) fn record(self, graph: &mut Graph, x: NodeId, name: &str) -> engine::Result<NodeId> {
         let y = match self {
             LayerActivation::Function(f) => graph.activation(x, f)?,

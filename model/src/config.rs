@@ -6,8 +6,7 @@ use engine::Activation;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What a [`ResConv`](crate::ResConv) is made of. In a configuration file every field may be left out, and has its
-/// default then.
+/// The settings of a [`ResConv`](crate::ResConv). In a configuration file, fields that are left out have their default.
 ///
 /// The default is the network that the study's text describes, 15 layers deep; [`original`](Self::original) is the one
 /// that its code trained.
@@ -18,15 +17,15 @@ pub struct ResConvConfig {
     pub layers: usize,
     /// Output channels of the encoder's layers; the decoder mirrors them. Default 32.
     pub channels: Ramp,
-    /// Side of the square kernels of the encoder's layers; the decoder mirrors them. The two ends of a [`Ramp`] are
-    /// odd, and so is what is between them; a single value may be even. Default 3.
+    /// Side of the square kernels of the encoder's layers; the decoder mirrors them. Both ends of a [`Ramp`] must be
+    /// odd, and the sizes between them are odd too; a single value may be even. Default 3.
     pub kernel_size: Ramp,
     /// Stride of every layer, in both directions. Default 1.
     pub stride: usize,
     /// Zeros around the image in every layer. Default [`Padding::Auto`].
     pub padding: Padding,
     /// Groups that the channels of a convolution are divided into. The first layer of the encoder and the last one of
-    /// the decoder always have one group, for the image has too few channels to be divided. Default 1.
+    /// the decoder always have one group, because the image has too few channels to be divided. Default 1.
     pub groups: usize,
     /// Channels of the input image. Default 1.
     pub in_channels: usize,
@@ -72,15 +71,15 @@ impl Default for ResConvConfig {
     }
 }
 
-/// Upper limits, far beyond use: they keep every size that is computed from a valid configuration inside its integer
-/// type.
+/// Upper limits, far beyond practical use. They keep every size that is computed from a valid configuration within its
+/// integer type.
 const MAX_LAYERS: usize = 1_000;
 const MAX_CHANNELS: usize = 16_384;
 const MAX_EXTENT: usize = 255;
 
 impl ResConvConfig {
-    /// The network that the study's code trained, where its text says otherwise: residual weight 0.1, and no activation
-    /// on the last layer of the encoder. Its published losses are of this network.
+    /// The network that the study's code trained. Unlike the one in its text, it has residual weight 0.1, and no
+    /// activation on the last layer of the encoder. The published losses are those of this network.
     pub fn original(layers: usize) -> ResConvConfig {
         ResConvConfig {
             layers,
@@ -90,8 +89,8 @@ impl ResConvConfig {
         }
     }
 
-    /// Checks every setting by itself and against the others. Whether an image is large enough shows when the network
-    /// is [recorded](crate::ResConv::record).
+    /// Checks every setting by itself and against the others. Whether an image is large enough is checked when the
+    /// network is [recorded](crate::ResConv::record).
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field that is wrong.
@@ -119,8 +118,8 @@ impl ResConvConfig {
         expect("residual_weight", self.residual_weight.is_finite(), || {
             ("a finite number".to_owned(), self.residual_weight.to_string())
         })?;
-        // The convolutions with groups lie between two neighbouring layers: one layer has none, more use every layer's
-        // channels.
+        // Convolutions with groups lie between two neighbouring layers. One layer has none; with more, the channels of
+        // every layer are divided.
         for layer in (0..self.layers).filter(|_| self.layers > 1) {
             let channels = self.channels_of(layer);
             expect("groups", channels.is_multiple_of(self.groups), || {
@@ -153,7 +152,7 @@ fn expect(field: &'static str, holds: bool, message: impl FnOnce() -> (String, S
     Err(Error::Config { field, expected, got })
 }
 
-/// A number for each layer, linear from the first encoder layer to the last one.
+/// A number for each layer, interpolated linearly from the first encoder layer to the last one.
 ///
 /// In a configuration file: a number, or a list of two. As text: `32`, or `32:64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,7 +296,8 @@ impl From<Padding> for PaddingForm {
     }
 }
 
-/// Where a layer has its batch norm. The layer is: convolution, zeros at the bottom and right (decoder), activation.
+/// Where a layer has its batch norm. The rest of a layer is: convolution, zeros at the bottom and right (decoder only),
+/// activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchNormPosition {
     /// `before_conv`: at the beginning.
@@ -352,7 +352,7 @@ pub enum BottleneckActivation {
 }
 
 impl BottleneckActivation {
-    /// What it means where the other layers have `activation`.
+    /// The activation that it stands for, if the other layers have `activation`.
     pub(crate) fn resolve(self, activation: LayerActivation) -> Option<LayerActivation> {
         match self {
             BottleneckActivation::Same => Some(activation),

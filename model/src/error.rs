@@ -29,7 +29,7 @@ pub enum Error {
         /// Shape that it was given.
         got: engine::Shape,
     },
-    /// The engine refuses a layer: the image that arrives there is too small for it, mostly.
+    /// The engine refuses a layer, mostly because the image that arrives there is too small.
     #[error("{layer} cannot take an input of {height}x{width} pixels")]
     Layer {
         /// `encoder.layer_3`

@@ -7,12 +7,12 @@ use engine::{
 };
 use std::fmt;
 
-/// What a layer is made of.
+/// The settings of a layer.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// PyTorch's name of the module: `encoder.layer_1`.
     pub name: String,
-    /// Whether the convolution is a transposed one.
+    /// Whether the convolution is transposed.
     pub transposed: bool,
     /// Channels of its input.
     pub in_channels: usize,
@@ -22,7 +22,7 @@ pub struct Layer {
     pub kernel_size: usize,
     /// Stride in both directions.
     pub stride: usize,
-    /// Zeros around the image; of a transposed convolution, those of the convolution that it undoes.
+    /// Zeros around the image; if transposed, the padding of the convolution that this is the adjoint of.
     pub padding: usize,
     /// Groups of channels.
     pub groups: usize,
@@ -35,7 +35,7 @@ pub struct Layer {
 /// What surrounds a layer in the network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// Height and width that the convolution's output is padded up to.
+    /// Height and width to which the convolution's output is padded.
     pub(crate) size: Option<[usize; 2]>,
     /// What is added to the output, and its weight.
     pub(crate) skip: Option<(NodeId, f64)>,
@@ -51,7 +51,7 @@ impl Layer {
         let mut y = match self.activation {
             None if fused => return self.record_fused(graph, x, None, place.skip),
             Some(LayerActivation::Function(f)) if fused => return self.record_fused(graph, x, Some(f), place.skip),
-            // one node for all before the activation
+            // One node for everything before the activation.
             Some(_) if fused => self.record_fused(graph, x, None, None)?,
             _ => self.record_parts(graph, x, place.size)?,
         };
@@ -66,7 +66,7 @@ impl Layer {
         Ok(y)
     }
 
-    /// Records what is before the activation, with one node an operation.
+    /// Records everything before the activation, with one node per operation.
     fn record_parts(&self, graph: &mut Graph, x: NodeId, size: Option<[usize; 2]>) -> engine::Result<NodeId> {
         let mut y = self.batch_norm_at(BatchNormPosition::BeforeConv, graph, x)?;
         y = self.conv(graph, y)?;
@@ -76,7 +76,7 @@ impl Layer {
         self.batch_norm_at(BatchNormPosition::AfterConv, graph, y)
     }
 
-    /// Records batch norm and convolution, and what is given of the rest, as one node.
+    /// Records batch norm and convolution, and activation and skip if given, as one node.
     fn record_fused(
         &self,
         graph: &mut Graph,
@@ -97,7 +97,7 @@ impl Layer {
         Ok(y)
     }
 
-    /// Whether the output of the convolution of `x` is smaller than `size`.
+    /// Whether the convolution's output for `x` is smaller than `size`.
     fn needs_padding(&self, graph: &Graph, x: NodeId, size: Option<[usize; 2]>) -> bool {
         let shape = graph.shape(x);
         let image = &shape.dims()[1..3];
@@ -120,7 +120,7 @@ impl Layer {
         // in_channels.
         let (c, k_out) = if self.transposed { (out_channels, in_channels) } else { (in_channels, out_channels) };
         let shape = [k, k, c / groups, k_out];
-        // PyTorch counts the second dimension of its weight (OIHW, and IOHW if transposed): ours is the third.
+        // PyTorch's fan-in counts the second dimension of its weight (OIHW, or IOHW if transposed). Ours is the third.
         let init = Init::kaiming_uniform(k * k * (c / groups));
         let w = graph.parameter(&format!("{}.conv.weight", self.name), shape, init)?;
         let bias = graph.parameter(&format!("{}.conv.bias", self.name), [out_channels], init)?;
@@ -167,7 +167,7 @@ impl Layer {
         })
     }
 
-    /// Channels that the batch norm sees, 0 if there is none.
+    /// Channels of the batch norm; 0 if there is none.
     fn batch_norm_channels(&self) -> usize {
         match self.batch_norm {
             BatchNormPosition::BeforeConv => self.in_channels,
@@ -176,8 +176,8 @@ impl Layer {
         }
     }
 
-    /// Trained parameters: scale and offset of the batch norm, weight and bias of the convolution, those of the
-    /// activation.
+    /// Number of trained parameters: scale and offset of the batch norm, weight and bias of the convolution, those of
+    /// the activation.
     pub(crate) fn parameter_count(&self) -> usize {
         let weight = self.kernel_size * self.kernel_size * self.in_channels * self.out_channels / self.groups;
         let activation = self.activation.map_or(0, LayerActivation::parameter_count);

@@ -1,7 +1,7 @@
 //! ResConv: the network of the half-crop experiment, recorded on the [`engine`].
 //!
-//! [`ResConvConfig`] says everything that can be chosen, [`ResConv`] is the network of a configuration: it records
-//! itself into a [`Graph`](engine::Graph), prints itself as PyTorch does, and counts its parameters and its receptive
+//! [`ResConvConfig`] has all settings. [`ResConv`] is the network of a configuration: it records itself into a
+//! [`Graph`](engine::Graph), prints itself as PyTorch does, and computes its number of parameters and its receptive
 //! field. [`pytorch`] converts between PyTorch's layouts of weights and the engine's.
 //!
 //! ```

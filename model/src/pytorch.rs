@@ -1,4 +1,4 @@
-//! Between the engine's layouts and PyTorch's, which exist only in checkpoints and in recorded data.
+//! Conversion between the engine's layouts and PyTorch's, which exist only in checkpoints and in recorded data.
 //!
 //! | tensor | engine | PyTorch |
 //! | --- | --- | --- |
@@ -12,7 +12,7 @@
 //! tensor's shape says how it is permuted. PyTorch also keeps a scalar `num_batches_tracked` beside `running_mean`,
 //! which nothing here needs.
 
-/// The shape in PyTorch of the weight, bias or statistics that have the shape `dims` in the engine.
+/// PyTorch's shape of a weight, bias or statistics of shape `dims` in the engine.
 pub fn weight_shape(dims: &[usize]) -> Vec<usize> {
     match dims {
         [taps @ .., c, k] => [*k, *c].into_iter().chain(taps.iter().copied()).collect(),
@@ -20,28 +20,28 @@ pub fn weight_shape(dims: &[usize]) -> Vec<usize> {
     }
 }
 
-/// A weight, bias or statistics of the shape `dims` in the engine, from the engine's layout to PyTorch's.
+/// Converts a weight, bias or statistics of shape `dims` in the engine from the engine's layout to PyTorch's.
 ///
 /// # Panics
-/// If `data` has not as many elements as the shape.
+/// If `data` does not have as many elements as the shape.
 pub fn weight_to_pytorch<T: Copy>(dims: &[usize], data: &[T]) -> Vec<T> {
     reverse_axes(matrix_of_taps(dims), data)
 }
 
-/// The inverse of [`weight_to_pytorch`]. `dims` is the shape in the engine here, too.
+/// The inverse of [`weight_to_pytorch`]. `dims` is again the shape in the engine.
 ///
 /// # Panics
-/// If `data` has not as many elements as the shape.
+/// If `data` does not have as many elements as the shape.
 pub fn weight_from_pytorch<T: Copy>(dims: &[usize], data: &[T]) -> Vec<T> {
     let [taps, c, k] = matrix_of_taps(dims);
     reverse_axes([k, c, taps], data)
 }
 
-/// Images of the shape `[n, h, w, c]` in the engine, from PyTorch's layout `[n][c][h][w]` to the engine's
+/// Converts images of shape `[n, h, w, c]` in the engine from PyTorch's layout `[n][c][h][w]` to the engine's
 /// `[n][h][w][c]`.
 ///
 /// # Panics
-/// If `data` has not as many elements as the shape.
+/// If `data` does not have as many elements as the shape.
 pub fn image_from_pytorch<T: Copy>([n, h, w, c]: [usize; 4], data: &[T]) -> Vec<T> {
     assert_eq!(data.len(), n * h * w * c, "elements of {n} images of {h}x{w} pixels and {c} channels");
     data.chunks(c * h * w).flat_map(|image| reverse_axes([c, 1, h * w], image)).collect()

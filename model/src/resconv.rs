@@ -7,10 +7,10 @@ use std::fmt;
 
 /// A residual convolutional encoder and decoder.
 ///
-/// The decoder mirrors the encoder: its layer `i` of `L` undoes encoder layer `L + 1 - i`, with as many channels the
-/// other way round, and a transposed convolution of the same kernel, stride and padding. Before each decoder layer but
-/// the first, the output of an encoder layer is added, multiplied by the residual weight: before layer `i`, that of
-/// encoder layer `L + 1 - i`, so that the output of encoder `layer_1` enters decoder `layer_L`.
+/// The decoder mirrors the encoder: its layer `i` of `L` undoes encoder layer `L + 1 - i`. Input and output channels
+/// are swapped, and the convolution is transposed, with the same kernel, stride and padding. Before each decoder layer
+/// `i` but the first, the output of encoder layer `L + 1 - i` is added, multiplied by the residual weight. So the
+/// output of encoder `layer_1` enters decoder `layer_L`.
 ///
 /// Its `Display` is the tree that PyTorch prints for the same network.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl ResConv {
         Ok(ResConv { config, encoder, decoder })
     }
 
-    /// What it was made of.
+    /// The configuration of the network.
     pub fn config(&self) -> &ResConvConfig {
         &self.config
     }
@@ -41,11 +41,11 @@ impl ResConv {
     /// and 1.
     ///
     /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as
-    /// `encoder.layer_1.bn.running_mean`, and PyTorch's default initialization. Every layer that has its batch norm
-    /// before the convolution, or none, is one node, [`Graph::norm_conv_act`], named `encoder.layer_1` and so on, with
-    /// the addition that follows it; the operations of the others are named `decoder.layer_2.conv`,
-    /// `decoder.layer_2.skip` and so on. If the activation is more than a function of its input, the node ends before
-    /// it.
+    /// `encoder.layer_1.bn.running_mean`, and PyTorch's default initialization. A layer that has its batch norm before
+    /// the convolution, or none, and needs no zeros at the bottom and right, is one node together with the addition
+    /// that follows it: [`Graph::norm_conv_act`], named `encoder.layer_1` and so on. If the activation has trained or
+    /// random slopes, the node ends before it. The operations of other layers are named `decoder.layer_2.conv`,
+    /// `decoder.layer_2.skip` and so on.
     ///
     /// # Errors
     /// If `x` has another shape, an image that arrives at a layer is too small for its kernel, or the graph has a
@@ -54,7 +54,7 @@ impl ResConv {
         self.record_with(graph, x, true)
     }
 
-    /// As [`record`](Self::record), with one node an operation: the same function but for rounding, slower.
+    /// As [`record`](Self::record), with one node per operation: the same function up to rounding, but slower.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -68,8 +68,8 @@ impl ResConv {
             _ => return Err(Error::Input { channels: self.config.in_channels, got: graph.shape(x) }),
         }
         let mut y = x;
-        // What enters each encoder layer. The decoder goes through it backwards: it needs the sizes and, but for `x`,
-        // the values.
+        // The inputs of the encoder layers. The decoder takes them in reverse: it needs their sizes and, except for
+        // `x`, their values.
         let mut inputs = Vec::with_capacity(self.encoder.len());
         for layer in &self.encoder {
             inputs.push(y);
@@ -77,8 +77,8 @@ impl ResConv {
         }
         for (i, layer) in self.decoder.iter().enumerate() {
             let mirrored = inputs.pop().expect("encoder and decoder have equally many layers");
-            // A convolution loses the last (size + 2 padding - kernel) mod stride rows, and its mirror does not give
-            // them back: the output is never larger than the mirrored input, and zeros make up for the rest.
+            // A convolution loses the last (size + 2 padding - kernel) mod stride rows, and its mirror does not restore
+            // them. So the output is never larger than the mirrored input, and zeros fill the rest.
             let size = Some(image_size(graph, mirrored));
             let skip = (i + 1 < self.decoder.len()).then_some((mirrored, self.config.residual_weight));
             y = record_layer(layer, graph, y, Place { size, skip, fused })?;
@@ -86,7 +86,7 @@ impl ResConv {
         Ok(y)
     }
 
-    /// Trained parameters. Running statistics are not counted, as PyTorch does not.
+    /// Number of trained parameters. As in PyTorch, running statistics are not counted.
     pub fn parameter_count(&self) -> usize {
         self.layers().map(Layer::parameter_count).sum()
     }
@@ -94,13 +94,13 @@ impl ResConv {
     /// Side in pixels of the square of input pixels that an output pixel can depend on, through the encoder and the
     /// decoder: `1 + 2 sum (kernel - 1)` with stride 1.
     ///
-    /// With a stride, neighbouring output pixels see squares of different sizes, and this is the largest. It is an
-    /// upper bound if a kernel is smaller than the stride, for then windows have gaps between them.
+    /// With a stride, neighbouring output pixels see squares of different sizes, and this is the largest. It is only an
+    /// upper bound if a kernel is smaller than the stride, because then there are gaps between windows.
     pub fn receptive_field(&self) -> usize {
         let mut side: usize = 1;
         for layer in self.decoder.iter().rev() {
-            // `side` output pixels in a row come from inputs whose windows begin at one of `side + kernel - 1` pixels,
-            // of which every `stride`-th is the beginning of one.
+            // The inputs of `side` neighbouring output pixels are those whose windows begin at one of
+            // `side + kernel - 1` pixels, and a window begins at every `stride`-th pixel.
             side = (side + layer.kernel_size - 1).div_ceil(layer.stride);
         }
         for (i, layer) in self.encoder.iter().enumerate().rev() {

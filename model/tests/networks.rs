@@ -5,7 +5,7 @@ use model::{Error, Padding, Ramp, ResConv, ResConvConfig, pytorch};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What PyTorch says of one network.
+/// What PyTorch reports for one network.
 #[derive(Deserialize)]
 struct Network {
     config: ResConvConfig,
@@ -131,7 +131,7 @@ fn parameter_counts_are_the_published_ones() {
     assert_eq!(table.lines().count(), 1 + 86);
 }
 
-/// The sizes that the author's own test of the network goes through, and larger kernels with automatic padding.
+/// The sizes of the study author's own test of the network, and larger kernels with automatic padding.
 #[test]
 fn the_output_has_the_size_of_the_input() {
     let fixed = [1, 2, 3].map(|kernel| [0, 1, 2].map(|padding| (kernel, Padding::Fixed(padding))));

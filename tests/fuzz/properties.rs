@@ -1,5 +1,5 @@
-//! What holds for every parser of outside bytes, whatever the bytes. The fuzz targets try it on what libFuzzer comes up
-//! with, and the test `parsers` of the crate `trainer` on the seeds and what is left of them after damage.
+//! Properties of every parser of bytes from outside, for any bytes. The fuzz targets check them on inputs from
+//! libFuzzer, and the test `parsers` of the crate `trainer` on the seeds, whole and damaged.
 
 use flate2::{Compression, write::GzEncoder};
 use std::io::{Cursor, Write};
@@ -13,8 +13,8 @@ use trainer::train::log;
 /// What gzip data begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// As a file of the dataset, plain or compressed: what is read has the size that its header says, and is what was
-/// written.
+/// Reads a file of the dataset, plain or compressed: the data has the size that the header says, and is that of the
+/// file.
 pub(crate) fn idx(bytes: &[u8]) {
     for expected in [Expected::Exactly(&[2, 3, 4]), Expected::Items(&[60_000, 3, 4]), Expected::Items(&[60_000])] {
         if let Ok(idx) = parse_idx(bytes, expected) {
@@ -25,9 +25,9 @@ pub(crate) fn idx(bytes: &[u8]) {
     }
 }
 
-/// Compressed as a file of the dataset, so that the fuzzer gets past the checksums of gzip, which it cannot guess. The
-/// first two bytes choose how well the rest is compressed, and which byte of the compressed file is damaged then: no
-/// damage changes what is read.
+/// Compresses a file of the dataset and reads it, because the fuzzer cannot guess the checksums of gzip. The first two
+/// bytes choose how well the rest is compressed, and which byte of the compressed file is then damaged: no damage may
+/// change the data that is read.
 pub(crate) fn gzip(bytes: &[u8]) {
     let [level, damage, content @ ..] = bytes else { return };
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(u32::from(level % 10)));
@@ -46,13 +46,12 @@ pub(crate) fn gzip(bytes: &[u8]) {
     }
 }
 
-/// As a checkpoint: what is read can be written and read again, and the network that it seems to be is found or
-/// refused.
+/// Reads a checkpoint: it can be written and read again, and its network is inferred or refused.
 pub(crate) fn checkpoint(bytes: &[u8]) {
     let path = Path::new("fuzz.safetensors");
     let Ok(checkpoint) = Checkpoint::from_bytes(path, bytes) else { return };
     let again = checkpoint.to_bytes().and_then(|bytes| Checkpoint::from_bytes(path, &bytes)).expect("readable");
-    // As text, in which NaN is like NaN.
+    // Compared as text, in which NaN equals NaN.
     assert_eq!(format!("{again:?}"), format!("{checkpoint:?}"));
     if let Ok(architecture) = checkpoint.architecture() {
         let _ = SettingsSource::inferred(&architecture.network).and_then(|source| resolve(&[source]));
@@ -62,7 +61,7 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     }
 }
 
-/// As a settings file: settings that are accepted come back from the file that they are written to.
+/// Reads a settings file: accepted settings that are written and read again are the same.
 pub(crate) fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let path = Path::new("fuzz.toml");
@@ -73,7 +72,7 @@ pub(crate) fn settings(bytes: &[u8]) {
     assert_eq!(again, settings);
 }
 
-/// As a table of a run: what was cut is cut no further, and has as many rows as it is said to have.
+/// Reads a table of a run: what was cut is not cut any further, and the number of rows is right.
 pub(crate) fn table(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let (path, header) = (Path::new("fuzz.csv"), "step,samples,lr,loss");
@@ -85,7 +84,7 @@ pub(crate) fn table(bytes: &[u8]) {
     let _ = log::parse::<4>(path, text);
 }
 
-/// As a user's image: what is read has the size that was asked for, and values from 0 to 1.
+/// Reads a user's image: it has the requested size, and values from 0 to 1.
 pub(crate) fn image(bytes: &[u8]) {
     for size in [1, 32] {
         if let Ok(image) = read_gray(Cursor::new(bytes), Path::new("fuzz.png"), size) {

@@ -1,11 +1,11 @@
-//! Comparing many tensors at once, and a table of those that differ.
+//! Compares many tensors at once, and makes a table of those that differ.
 
 use std::fmt::Write;
 
 /// Unit roundoff of f32, `2^-24`: the largest relative error of one rounded operation.
 pub const F32_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
 
-/// Collects how far tensors are from what they should be. [`finish`](Self::finish) fails if one is too far.
+/// Collects how much tensors differ from what they should be. [`finish`](Self::finish) fails if one differs too much.
 #[must_use]
 pub struct Comparison {
     title: String,
@@ -13,7 +13,7 @@ pub struct Comparison {
     failures: Vec<Failure>,
 }
 
-/// The worst element of a tensor that is too far off.
+/// The worst element of a tensor that differs too much.
 struct Failure {
     tensor: String,
     outside: usize,
@@ -30,8 +30,8 @@ impl Comparison {
         Comparison { title: title.into(), tensors: 0, failures: Vec::new() }
     }
 
-    /// Compares a tensor element by element: element `i` may be `bound(i)` off. Tensors of different lengths, and
-    /// numbers that are not finite, are always too far off.
+    /// Compares a tensor element by element: element `i` may differ by `bound(i)`. Tensors of different lengths, and
+    /// numbers that are not finite, always fail.
     pub fn tensor(&mut self, name: &str, got: &[f64], want: &[f64], bound: impl Fn(usize) -> f64) {
         assert_eq!(got.len(), want.len(), "{}: elements of {name}", self.title);
         self.tensors += 1;
@@ -58,13 +58,13 @@ impl Comparison {
         }
     }
 
-    /// Compares a tensor whose elements may all be `relative` times its largest magnitude, plus `absolute`, off.
+    /// Compares a tensor whose elements may each differ by `relative` times its largest magnitude, plus `absolute`.
     pub fn tensor_within(&mut self, name: &str, got: &[f64], want: &[f64], relative: f64, absolute: f64) {
         let bound = relative * largest(want) + absolute;
         self.tensor(name, got, want, |_| bound);
     }
 
-    /// Fails with a table of the tensors that are too far off, each with its worst element.
+    /// Fails with a table of the tensors that differ too much, each with its worst element.
     ///
     /// # Panics
     /// If there are any, or if nothing was compared.
@@ -93,7 +93,7 @@ impl Comparison {
     }
 }
 
-/// The largest magnitude, 0 of nothing.
+/// The largest magnitude; 0 if there are no values.
 pub fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |largest, value| value.abs().max(largest))
 }

@@ -1,12 +1,12 @@
-//! Tests of the GPU backend, which run anywhere.
+//! Runs tests of the GPU backend on any machine.
 
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::Cuda;
 use std::path::Path;
 
-/// Calls `check` with the first GPU. Where there is none, runs the calling test, of name `test`, again in a process
-/// where the driver emulator is the driver and threads run in this order; `cache` is the test's `CARGO_TARGET_TMPDIR`.
-/// Without a C++ compiler, the test passes and says so, as [`required`] tells.
+/// Calls `check` with the first GPU. If there is none, runs the calling test, named `test`, again in a process in which
+/// the emulator is the driver and threads run in this order. `cache` is the test's `CARGO_TARGET_TMPDIR`. Without a C++
+/// compiler, the test passes and says so: see [`required`].
 ///
 /// # Panics
 /// If that process fails, or the emulator cannot be built.

@@ -1,4 +1,4 @@
-//! A network with its data and loss, ready to be planned.
+//! A network with its loss, ready to be planned, and its data.
 
 use engine::{AdamW, Backend, Element, Graph, NodeId, PlanId, Session};
 use model::{ResConv, ResConvConfig};
@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 pub struct Fixture {
     /// The network.
     pub network: ResConv,
-    /// Where it is recorded.
+    /// The graph that it is recorded in.
     pub graph: Graph,
     /// The input `[N, H, W, in_channels]`.
     pub image: NodeId,
@@ -30,7 +30,7 @@ impl Fixture {
         Fixture::record(config, image, ResConv::record)
     }
 
-    /// As [`new`](Self::new), with one node an operation.
+    /// Like [`new`](Self::new), with one node per operation.
     ///
     /// # Panics
     /// If it cannot be recorded.
@@ -66,7 +66,7 @@ impl Fixture {
     }
 }
 
-/// One step of training on the inputs that the plan has, and its loss.
+/// Runs a training step on the plan's inputs, and returns its loss.
 ///
 /// # Panics
 /// If the plan has no inputs yet.
@@ -76,8 +76,8 @@ pub fn training_step<B: Backend>(session: &mut Session<B>, plan: PlanId) -> f64 
     session.loss(plan)
 }
 
-/// Initializes the session's tensors, with scales and offsets of batch norms away from 1 and 0, so that every path of
-/// the gradient is used.
+/// Initializes the session's tensors. Batch norms' scales and offsets are not 1 and 0, so that every path of the
+/// gradient is used.
 pub fn initialize<B: Backend>(session: &mut Session<B>, seed: u64) {
     session.initialize(seed);
     let batch_norms =
@@ -100,12 +100,12 @@ pub fn uniform(seed: u64, len: usize, low: f64, high: f64) -> Vec<f64> {
     (0..len).map(|_| f64::from((low + (high - low) * unit(rng.next_u32())) as f32)).collect()
 }
 
-/// The numbers as the backend's.
+/// Converts numbers to the backend's type.
 pub fn elements<B: Backend>(values: &[f64]) -> Vec<B::Element> {
     values.iter().map(|value| B::Element::from_f64(*value)).collect()
 }
 
-/// The backend's numbers in f64.
+/// Converts the backend's numbers to f64.
 pub fn to_f64<E: Element>(values: &[E]) -> Vec<f64> {
     values.iter().map(|value| value.to_f64()).collect()
 }

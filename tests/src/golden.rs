@@ -82,7 +82,7 @@ impl Golden {
         pytorch::weight_from_pytorch(shape.dims(), data)
     }
 
-    /// How many tensors have names that begin so.
+    /// Number of tensors whose names begin with `prefix`.
     pub fn count(&self, prefix: &str) -> usize {
         self.tensors.keys().filter(|name| name.starts_with(prefix)).count()
     }

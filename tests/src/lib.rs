@@ -1,4 +1,4 @@
-//! What the whole-system tests in this package's `tests/` folder share.
+//! Shared by the whole-system tests in this package's `tests/` folder.
 #![forbid(unsafe_code)]
 
 pub mod compare;

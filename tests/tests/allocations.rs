@@ -1,4 +1,4 @@
-//! A training step allocates no memory. A program of its own, not of the test harness: the allocator counts for all
+//! A training step allocates no memory. This is a program without the test harness, as the allocator counts for all
 //! threads.
 
 use engine::{AdamW, Cpu, Plan, PlanId, Session, Statistics};
@@ -19,8 +19,8 @@ fn main() {
         Plan::inference(&fixture.graph, &[fixture.loss], Statistics::Running).unwrap(),
     ];
     let images = elements::<Cpu>(&uniform(1, fixture.graph.shape(fixture.image).len(), 0.0, 1.0));
-    // Threads allocate when they start and end, and take their time: pools are kept until the end, and a session is
-    // measured as soon as one of its first steps allocates nothing.
+    // Threads allocate while they start and end, which takes some time. So pools are kept until the end, and measuring
+    // begins as soon as one of the first steps allocates nothing.
     let mut done = Vec::new();
     let mut losses = Vec::new();
     for isa in Isa::available() {
@@ -49,7 +49,7 @@ fn main() {
             done.push(session);
         }
     }
-    // That the counter counts.
+    // The counter does count.
     let region = Region::new(ALLOCATOR);
     drop(std::hint::black_box(vec![1u8; 100]));
     assert_eq!((region.change().allocations, region.change().bytes_deallocated), (1, 100));

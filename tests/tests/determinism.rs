@@ -1,11 +1,11 @@
-//! The same seed gives the same bits, whatever is said about threads and memory.
+//! The same seed gives the same bits, with any settings of threads and memory.
 
 use engine::{Cpu, Plan, PlanId, PlanOptions, Statistics};
 use kernels::simd::Isa;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
 use tests::fixture::{Fixture, initialize, training_step};
 
-/// Losses and, in the end, all parameters and running statistics, as bits.
+/// Bits of the losses, and of all parameters and running statistics at the end.
 type Bits = (Vec<u64>, Vec<Vec<u32>>);
 
 const STEPS: u64 = 5;
@@ -34,7 +34,7 @@ fn train(backend: Cpu, fixture: &Fixture, options: &PlanOptions, seed: u64, eval
 
 fn fixtures() -> [Fixture; 3] {
     let deep = ResConvConfig { layers: 4, ..ResConvConfig::default() };
-    // Channels and sizes that divide by nothing, padding, and batch norms in other places.
+    // Odd channels and sizes, padding, and batch norms in other places.
     let odd = ResConvConfig {
         layers: 3,
         channels: Ramp { first: 5, last: 19 },
@@ -70,7 +70,7 @@ fn sharing_memory_and_recomputing_change_no_bit() {
     for fixture in fixtures() {
         for isa in Isa::available() {
             let run = |options, evaluate| train(Cpu::with_isa(isa, 2).unwrap(), &fixture, &options, 7, evaluate);
-            // Nothing is shared or poisoned, and everything is kept.
+            // No memory is shared or poisoned, and nothing is recomputed.
             let plain = PlanOptions { reuse: false, recompute: false, poison: false, ..PlanOptions::default() };
             let want = run(plain, false);
             for reuse in [false, true] {

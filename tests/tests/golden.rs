@@ -1,23 +1,23 @@
 //! Training runs of PyTorch, replayed: `golden/README.md` says what they are.
 //!
-//! # How close is close
-//! PyTorch computed in f64. `Reference` does too, so what it may differ by is the rounding of the files to f32, and
-//! the noise of f64 on numbers that are sums of much larger ones.
+//! # Tolerances
+//! PyTorch computed in f64, as `Reference` does. They may differ by the rounding of the files to f32, and by the noise
+//! of f64 in numbers that are sums of much larger ones.
 //!
-//! The backends in f32 make rounding errors, each up to `u = 2^-24` of the value at hand, which add up like a random
-//! walk: a sum of `n` products is off by about `u sqrt(n)` of its largest partial sum. The bounds are 8 times that,
-//! since a value goes through all layers; PyTorch's own f32 run of the same traces stays within them too.
+//! The rounding errors of the f32 backends are up to `u = 2^-24` of each value and add up like a random walk: a sum of
+//! `n` products has an error of about `u sqrt(n)` of its largest partial sum. The bounds are 8 times that, since a
+//! value goes through all layers. PyTorch's own f32 run of the same traces stays within them, too.
 //!
 //! - Outputs (below 1), the loss, and running statistics: `n` is the number of products in an output of a
 //!   convolution.
-//! - Gradients: `n` is the number of pixels in the batch, over which a weight's gradient is summed. To the bound
-//!   relative to the tensor's largest element comes `u` itself, as the loss spreads a total gradient of 1 over the
-//!   pixels, and where its parts cancel the rounding errors do not.
+//! - Gradients: `n` is the number of pixels in the batch, over which a weight's gradient is summed. The bound is
+//!   relative to the tensor's largest element, plus `u` itself: the loss spreads a total gradient of 1 over the pixels,
+//!   and where its terms cancel, their rounding errors do not.
 //! - Trained weights: see [`drift`].
 //!
-//! Winograd's 4x4 tiles, which the default picks for the wider layers, make some four times the rounding errors of a
-//! direct convolution (`kernels/tests/conv2d.rs` bounds them); with them, the bounds on outputs, loss and gradients are
-//! four times as wide.
+//! Winograd's 4x4 tiles, which the default picks for the wider layers, have about four times the rounding errors of a
+//! direct convolution (`Algo::error_factor`). With them, the bounds on outputs, loss and gradients are four times as
+//! wide.
 
 use cuda_emulator::Order;
 use engine::{
@@ -31,24 +31,23 @@ use tests::cuda::on_cuda;
 use tests::fixture::{Fixture, elements, to_f64};
 use tests::golden::Golden;
 
-/// A training run of ours, in f64.
+/// Our replay of a training run, converted to f64.
 struct Trace {
     title: String,
     tensors: Vec<TensorInfo>,
     /// Output of the first step.
     output: Vec<f64>,
-    /// Gradients of the first step, for every tensor that is trained.
+    /// Gradients of the first step, for every trained tensor.
     gradients: Vec<Vec<f64>>,
     losses: Vec<f64>,
-    /// For every step, the learning rate and, for every tensor that is trained, the root of its corrected second
-    /// moment.
+    /// For every step, the learning rate and, for every trained tensor, the square root of its corrected second moment.
     scales: Vec<(f64, Vec<Vec<f64>>)>,
     /// Every tensor after the last step.
     finals: Vec<Vec<f64>>,
     evaluated: Vec<f64>,
 }
 
-/// Rounding errors of Winograd's 4x4 tiles over those of a direct convolution.
+/// Rounding errors of Winograd's 4x4 tiles, relative to those of a direct convolution.
 const WINOGRAD_4X3: f64 = 4.0;
 
 const TRAINING: PlanId = PlanId(0);
@@ -104,7 +103,7 @@ fn read<B: Backend>(session: &Session<B>, plan: PlanId, fixture: &Fixture) -> Ve
     to_f64(&values)
 }
 
-/// How far an element may be off: the sum of three parts.
+/// How much an element may differ: the sum of three terms.
 #[derive(Clone, Copy)]
 struct Tolerance {
     /// Relative to the element.
@@ -126,7 +125,7 @@ struct Tolerances {
     loss: Tolerance,
     gradient: Tolerance,
     statistics: Tolerance,
-    /// Without what [`drift`] adds.
+    /// Without the term that [`drift`] adds.
     weight: Tolerance,
 }
 
@@ -152,12 +151,12 @@ impl Tolerances {
     }
 }
 
-/// How far the elements of trained tensor `tensor` may be off because its gradients are.
+/// How much the elements of trained tensor `tensor` may differ because its gradients do.
 ///
-/// A step of AdamW moves a weight by `lr m / sqrt v`, whatever the size of its gradients: a weight whose gradients
-/// are nothing but rounding errors moves as far as any other, in an arbitrary direction. If the gradients are up to
-/// `d` off, so are `m` and `sqrt v` (both are means), and the step is `lr 2 d / sqrt v` off, if `|m| <= sqrt v`; and
-/// it is never off by more than `2 lr`.
+/// A step of AdamW moves a weight by `lr m / sqrt v`, whatever the size of its gradients: a weight whose gradients are
+/// nothing but rounding errors moves as far as any other, in an arbitrary direction. If the gradients have errors of up
+/// to `d`, so have `m` and `sqrt v` (both are means). The error of the step is then `2 lr d / sqrt v`, if `|m| <= sqrt
+/// v`, and never more than `2 lr`.
 fn drift(reference: &Trace, tensor: usize, tolerance: Tolerance) -> Vec<f64> {
     let gradient = &reference.gradients[tensor];
     let error = tolerance.bound(gradient);
@@ -216,7 +215,7 @@ fn reference_reproduces_pytorch() {
     }
 }
 
-/// Replays every trace on every instruction set, with the algorithm of choice or a forced one.
+/// Replays every trace on every instruction set, with the default algorithm or a forced one.
 fn check_cpu(algo: Option<Algo>, amplification: f64) {
     for (golden, reference) in TRACES.iter() {
         let tolerances = Tolerances::of_f32(golden, amplification);
@@ -258,9 +257,9 @@ fn cuda_reproduces_pytorch() {
     });
 }
 
-/// What the bounds rest on. The gradient of L1 jumps where the prediction is the target: rounding errors must not
-/// reach so far. And a weight may drift far only if it has hardly any gradient: if many could, the comparison would
-/// show little.
+/// Assumptions of the bounds. The gradient of L1 jumps where the prediction equals the target: every prediction must be
+/// further away than its rounding errors. And only a weight with hardly any gradient may drift far: if many could, the
+/// comparison would show little.
 #[test]
 fn the_traces_can_be_compared_closely() {
     for (golden, reference) in TRACES.iter() {

@@ -1,5 +1,5 @@
-//! Training steps on a GPU, or on the driver emulator: what the host asks of the driver, and that results do not depend
-//! on when.
+//! Training steps on a GPU, or on the driver emulator: which driver calls the host makes, and that results do not
+//! depend on timing.
 
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::{AdamW, Cuda, Plan, PlanId, Session};
@@ -11,15 +11,15 @@ use tests::fixture::{Fixture, initialize};
 const PLAN: PlanId = PlanId(0);
 const STEPS: u64 = 12;
 
-/// The variable with the emulator's list of driver calls.
+/// The variable that names the file for the emulator's list of driver calls.
 const CALLS: &str = "CUDA_EMULATOR_CALLS";
 
 fn fixture() -> Fixture {
     Fixture::new(ResConvConfig { layers: 2, channels: 4.into(), ..ResConvConfig::default() }, [2, 6, 7])
 }
 
-/// Takes [`STEPS`] steps, each on images of its own, and waits after every `ahead`. Returns the bits of all losses and
-/// of a weight. `started` is called when a step has been started.
+/// Runs [`STEPS`] steps, each on other images, and waits after every `ahead` steps. Returns the bits of all losses and
+/// of a weight. `started` is called after each step is started.
 fn train(cuda: Cuda, ahead: u64, mut started: impl FnMut(u64)) -> (Vec<u64>, Vec<u32>) {
     let fixture = fixture();
     let mut session = Session::new(cuda, vec![Plan::training(&fixture.graph, fixture.loss).unwrap()]).unwrap();
@@ -39,8 +39,8 @@ fn train(cuda: Cuda, ahead: u64, mut started: impl FnMut(u64)) -> (Vec<u64>, Vec
     (all, weight.iter().map(|x| x.to_bits()).collect())
 }
 
-/// Runs `check` with the first GPU: if there is none, the test of this name again on the emulator, once for each of the
-/// variables.
+/// Runs `check` with the first GPU. If there is none, runs the test of this name again on the emulator, once for each
+/// of the variables.
 fn on_each(test: &str, variables: &[(&str, &str)], check: impl FnOnce(Cuda)) {
     if let Ok(cuda) = Cuda::new(0) {
         return check(cuda);
@@ -56,8 +56,8 @@ fn on_each(test: &str, variables: &[(&str, &str)], check: impl FnOnce(Cuda)) {
     }
 }
 
-/// All at once as a graph, or kernel after kernel, with the host waiting for every step; a device that does what it is
-/// told at once or as late as it can, and a driver that records no graphs.
+/// Steps run as a graph or kernel by kernel, and the host waits after each or after several. The device works at once
+/// or as late as it can, and one driver records no graphs.
 #[test]
 fn steps_give_the_same_bits_however_they_are_started() {
     let [streams, capture] = ["CUDA_EMULATOR_STREAMS", "CUDA_EMULATOR_CAPTURE"];
@@ -89,15 +89,15 @@ fn a_step_asks_little_of_the_driver() {
             calls[after[step - 1]..after[step]].iter().for_each(|call| *counts.entry(call.as_str()).or_insert(0) += 1);
             counts.retain(|call, _| !call.starts_with("cuCtx"));
             let expected = [
-                // the inputs: into pinned memory, to the device, and to their place
+                // The inputs: to pinned memory, to the device, and to their destination.
                 ("cuEventSynchronize", 2),
                 ("cuMemcpyHtoDAsync_v2", 2),
                 ("cuMemcpyDtoDAsync_v2", 2),
                 ("cuEventRecord", 4),
                 ("cuStreamWaitEvent", 4),
-                // forward and backward
+                // Forward and backward.
                 ("cuGraphLaunch", 1),
-                // a copy of the states, two searches for NaN, the optimizer, undoing the step, and its flag and loss
+                // A copy of the states, two searches for NaN, the optimizer, undoing the step, and its flag and loss.
                 ("cuLaunchKernel", 7),
             ];
             assert_eq!(counts, BTreeMap::from(expected), "step {step}");

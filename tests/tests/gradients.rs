@@ -10,7 +10,7 @@ use tests::compare::{Comparison, F32_ROUNDOFF, largest};
 use tests::cuda::on_cuda;
 use tests::fixture::{Fixture, elements, initialize, to_f64, uniform};
 
-/// Small networks that have, together, every setting; with the height and width of their images.
+/// Small networks that together cover every setting, with the height and width of their images.
 fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
     let base = ResConvConfig { layers: 2, channels: 4.into(), ..ResConvConfig::default() };
     let mut cases = Vec::new();
@@ -59,7 +59,7 @@ fn gradients_are_those_of_finite_differences() {
     }
 }
 
-/// The fused layers and one node an operation are the same function: in f64, but for some roundings.
+/// Fused layers compute the same function as one node per operation: in f64, up to rounding.
 #[test]
 fn fused_layers_compute_what_their_parts_compute() {
     let mut fused_nodes = 0;
@@ -99,8 +99,8 @@ fn evaluate(fixture: &Fixture, statistics: Statistics) -> Vec<f64> {
     output
 }
 
-/// What a backend computes of a network: values (the output, and the running statistics after it) and the gradients
-/// of the output's elements, weighted at random, with respect to the image and to everything that is trained.
+/// What a backend computes for a network: values (the output, and the running statistics after it), and the gradients
+/// of a random weighted sum of the output's elements, with respect to the image and to every trained tensor.
 struct Outcome {
     values: Vec<(String, Vec<f64>)>,
     gradients: Vec<(String, Vec<f64>)>,
@@ -142,10 +142,10 @@ type Read<B> = fn(&Session<B>, PlanId, NodeId, &mut [<B as Backend>::Element]) -
 
 /// Compares a backend with the reference, whose outcome is `want`.
 ///
-/// The bounds are 64 times the rounding errors of a sum over all pixels (see `golden.rs`; twice as many, for a batch
-/// norm of the few pixels of a small image can have a large scale); of values, relative to the tensor's largest
-/// element; of gradients, relative to the largest of the network: where a gradient is small because its parts cancel
-/// (that of a bias before a batch norm is 0) its rounding errors are not.
+/// The bounds are 64 times the rounding errors of a sum over all pixels. That is twice as much as in `golden.rs`,
+/// because a batch norm over the few pixels of a small image can have a large scale. For values they are relative to
+/// the tensor's largest element, for gradients to the largest of the network: where a gradient is small because its
+/// terms cancel (that of a bias before a batch norm is 0), its rounding errors are not.
 fn check_agreement<B: Backend>(backend: B, fixture: &Fixture, want: &Outcome) {
     let pixels: usize = fixture.graph.shape(fixture.image).dims()[..3].iter().product();
     let largest_gradient = want.gradients.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
@@ -193,7 +193,7 @@ fn cuda_agrees_with_reference() {
     });
 }
 
-/// On a GPU, or on the driver emulator: every operation that runs there, each alone and twice.
+/// On a GPU, or on the driver emulator: every operation that runs there, alone and with a fan-out of two.
 #[test]
 fn cuda_passes_gradcheck() {
     on_cuda("cuda_passes_gradcheck", env!("CARGO_TARGET_TMPDIR"), Order::Random(2), |cuda| {

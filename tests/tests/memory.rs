@@ -1,4 +1,4 @@
-//! What training takes in memory. One test alone in its process, which is measured.
+//! Memory of a training step. This file has one test, as the memory of its process is measured.
 
 use engine::{Cpu, Plan, PlanId, Session};
 use model::ResConvConfig;
@@ -6,7 +6,7 @@ use tests::fixture::{Fixture, initialize, training_step};
 
 const MIB: usize = 1 << 20;
 
-/// 15 layers on 64 images of 32x32: 600 MiB in the session, and 800 MiB in the process.
+/// 15 layers on 64 images of 32x32: at most 600 MiB in the session, and 800 MiB in the process.
 #[test]
 fn the_studys_best_network_trains_in_little_memory() {
     let backend = Cpu::new(2).unwrap();
@@ -36,7 +36,7 @@ fn the_studys_best_network_trains_in_little_memory() {
     }
 }
 
-/// The most memory that this process ever had resident, where the system tells (Linux).
+/// Peak resident memory of this process, if the system reports it (Linux).
 fn peak_resident_bytes() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,5 +1,5 @@
-//! Times training steps (or forward passes) of ResConv on random images, and prints one JSON object: milliseconds of
-//! wall time, of CPU time and of time outside parallel tasks of every step, the losses, and the peak memory.
+//! Times training steps (or forward passes) of ResConv on synthetic images, and prints one JSON object: for every step
+//! the milliseconds of wall time, of CPU time and of time outside parallel tasks; the losses; and the peak memory.
 //! `benches/peers/compare.py` and `step.py` run it in turn with its peers.
 //!
 //! ```text
@@ -27,10 +27,10 @@ struct Arguments {
     size: usize,
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Steps that are timed, after one that is not.
+    /// Timed steps, after one that is not timed.
     #[arg(long, default_value_t = 8)]
     steps: usize,
-    /// 0 for one a core.
+    /// 0 means one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Times forward passes with running statistics.
@@ -39,7 +39,7 @@ struct Arguments {
     /// MiB that the session may take; what does not fit is computed again. Without it, everything is kept.
     #[arg(long, value_name = "MIB")]
     memory_limit: Option<usize>,
-    /// Records one node an operation instead of one a layer.
+    /// Records one node per operation instead of one per layer.
     #[arg(long)]
     unfused: bool,
     /// Prints where the time of one step goes instead.
@@ -121,7 +121,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The share of each kind of step in one training step, the median of several runs.
+/// Prints the share of each kind of step in a training step, as medians of several runs.
 fn profile(session: &mut Session<Cpu>) -> Result<()> {
     const RUNS: usize = 7;
     let runs =
@@ -145,7 +145,7 @@ fn profile(session: &mut Session<Cpu>) -> Result<()> {
     Ok(())
 }
 
-/// Most memory that was resident, from the kernel's account of this process (Linux).
+/// Peak resident memory of this process, as the kernel counts it (Linux).
 fn peak_rss_mib() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in /proc/self/status")?;

@@ -6,6 +6,7 @@ use kernels::{Access, Backend, Call, Context, Span};
 /// What one step does: a kernel call, or a sum over the ranks of a data-parallel run.
 ///
 /// Its spans are symbols for values while a plan is made, and places in memory when a session runs it.
+#[expect(clippy::large_enum_variant, reason = "almost all are calls")]
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Call(Call),
@@ -35,7 +36,7 @@ impl Action {
         }
     }
 
-    /// Visits every operand but the workspace; those that are absent are skipped.
+    /// Visits every operand but the workspace. Absent operands are skipped.
     pub(crate) fn operands_mut(&mut self, visit: &mut dyn FnMut(&mut Span, Access)) {
         match self {
             Action::Call(call) => call.operands_mut(visit),
@@ -50,7 +51,7 @@ impl Action {
         operands
     }
 
-    /// Elements that it must read and write once, scratch aside.
+    /// Elements that it has to read plus those that it has to write, scratch excluded.
     pub(crate) fn elements_moved(&self) -> usize {
         let moved = |(span, access): (Span, Access)| if access == Access::Update { 2 * span.len } else { span.len };
         self.operands().into_iter().map(moved).sum()
@@ -61,7 +62,7 @@ impl Action {
         self.call().is_some_and(|call| call.pass().is_repeatable())
     }
 
-    /// Prepares a kernel call; gives the scratch that it needs, in elements.
+    /// Prepares a kernel call. Returns the scratch that it needs, in elements.
     pub(crate) fn prepare(&mut self, backend: &impl Backend) -> usize {
         match self {
             Action::Call(call) => backend.prepare(call),

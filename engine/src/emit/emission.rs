@@ -1,4 +1,4 @@
-//! [`Emission`]: the state of the emission of a plan's passes, and how gradients are gathered.
+//! [`Emission`]: the state while a plan's passes are emitted. It decides how gradients are accumulated.
 
 use super::action::Action;
 use super::program::{Program, Step};
@@ -10,34 +10,34 @@ use kernels::add::Scale;
 use kernels::collective::{Part, RankStep};
 use kernels::{Span, Write};
 
-/// What the emission knows of a node.
+/// What the emission knows about a node.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeFacts {
     pub(crate) inputs: Vec<NodeId>,
     pub(crate) shape: Shape,
-    /// Where a parameter's gradient goes; nothing for all other nodes.
+    /// Where a parameter's gradient goes; none for all other nodes.
     pub(crate) gradient_place: Option<Span>,
-    /// Whether its operation takes the gradient of its output in parts (see [`fused`](super::fused)).
-    pub(crate) takes_gradient_in_parts: bool,
+    /// Whether its operation takes the gradient of its output as separate terms (see [`fused`](super::fused)).
+    pub(crate) takes_gradient_terms: bool,
     /// Whether its passes use the batch statistics of the first input's channels.
     pub(crate) reads_batch_stats: bool,
 }
 
-/// The passes that have been emitted, and what the next ones depend on.
+/// The steps emitted so far, and what the next ones depend on.
 pub(crate) struct Emission {
     pub(crate) nodes: Vec<NodeFacts>,
     pub(crate) mode: Mode,
-    /// What this rank has of the batch, if there are others.
+    /// This rank's part of the batch, if there are several ranks.
     pub(crate) part: Option<Part>,
     pub(crate) program: Program,
     /// Whether each node is computed.
     pub(crate) needed: Vec<bool>,
     /// Whether each node's gradient is wanted.
     pub(crate) wants: Vec<bool>,
-    /// For each value that is a gradient: how many nodes, whose backward passes are still to be emitted, have it as
-    /// theirs.
+    /// For each value that is a gradient: how many nodes have it as their gradient and have not emitted their backward
+    /// passes yet.
     owners: Vec<usize>,
-    /// What is being emitted.
+    /// The phase that is being emitted.
     pub(crate) phase: Phase,
 }
 
@@ -58,7 +58,7 @@ impl Emission {
         }
     }
 
-    /// What is known of a node.
+    /// What is known about a node.
     pub(super) fn facts(&self, node: NodeId) -> &NodeFacts {
         &self.nodes[node.index()]
     }
@@ -73,14 +73,14 @@ impl Emission {
         self.program.steps.push(Step { node, phase: self.phase, action: Action::Ranks(step) });
     }
 
-    /// Makes `seed`, which is never added to, the gradient of the output.
+    /// Makes `seed` the gradient of the output. Nothing is ever added to `seed` itself.
     pub(crate) fn begin_backward(&mut self, output: NodeId, seed: Span) {
         self.phase = Phase::Backward;
         self.set_owners(seed, 1);
         self.contribute(output, output, seed, 1.0);
     }
 
-    /// Says that the backward passes of a node have been emitted: it needs its gradient no more.
+    /// Records that the backward passes of a node have been emitted: it no longer needs its gradient.
     pub(crate) fn end_backward(&mut self, node: NodeId) {
         if let Some(dy) = self.program.gradients[node.index()] {
             self.owners[dy.offset] -= 1;
@@ -92,13 +92,14 @@ impl Emission {
         self.program.gradients[node.index()].expect("a node that wants a gradient has a reader that gives it one")
     }
 
-    /// Adds `weight` times the gradient `value` to the gradient of `target`, without a pass if it can share the value.
+    /// Adds `weight` times the gradient `value` to the gradient of `target`. Emits no pass if `target` can share the
+    /// value.
     pub(super) fn contribute(&mut self, from: NodeId, target: NodeId, value: Span, weight: f64) {
         let is_first = self.program.gradients[target.index()].is_none();
         let facts = self.facts(target);
-        if is_first && (weight == 1.0 || facts.takes_gradient_in_parts) && facts.gradient_place.is_none() {
+        if is_first && (weight == 1.0 || facts.takes_gradient_terms) && facts.gradient_place.is_none() {
             self.program.gradients[target.index()] = Some(value);
-            self.program.parts[target.index()].weight = weight;
+            self.program.fused[target.index()].weight = weight;
             self.owners.resize(self.program.values.len(), 0);
             self.owners[value.offset] += 1;
             return;
@@ -113,7 +114,7 @@ impl Emission {
             let new = self.new_gradient(target);
             return (new, Write::Set);
         };
-        let weight = self.program.parts[target.index()].weight;
+        let weight = self.program.fused[target.index()].weight;
         if self.owners[old.offset] > 1 || weight != 1.0 {
             // Other nodes share the value as their gradient, or it has a weight that is not applied yet: add to a copy.
             self.owners[old.offset] -= 1;
@@ -132,7 +133,7 @@ impl Emission {
         };
         self.set_owners(new, 1);
         self.program.gradients[target.index()] = Some(new);
-        self.program.parts[target.index()].weight = 1.0;
+        self.program.fused[target.index()].weight = 1.0;
         new
     }
 

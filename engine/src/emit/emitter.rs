@@ -1,4 +1,4 @@
-//! [`Emitter`]: what an operation emits the passes of one node with.
+//! [`Emitter`]: the interface through which an operation emits the passes of one node.
 
 use super::emission::Emission;
 use super::program::{Effort, Recomputable};
@@ -8,7 +8,7 @@ use crate::mode::Mode;
 use kernels::collective::Part;
 use kernels::{Call, Span, Write};
 
-/// What an operation sees of the plan while it emits the passes of one node, and emits them with.
+/// What an operation sees of the plan while it emits the passes of one node.
 pub(crate) struct Emitter<'e> {
     pub(super) emission: &'e mut Emission,
     pub(super) node: NodeId,
@@ -26,7 +26,7 @@ impl Emitter<'_> {
         self.emission.mode
     }
 
-    /// What this rank has of the batch, if there are others.
+    /// This rank's part of the batch, if there are several ranks.
     pub(crate) fn part(&self) -> Option<Part> {
         self.emission.part
     }
@@ -50,7 +50,7 @@ impl Emitter<'_> {
         self.emission.facts(self.node).shape
     }
 
-    /// A value for this node's passes alone.
+    /// A new value in the arena.
     pub(crate) fn new_value(&mut self, shape: Shape) -> Span {
         self.emission.program.value(shape)
     }
@@ -75,7 +75,7 @@ impl Emitter<'_> {
         self.emission.program.auxiliaries[self.node.index()][i]
     }
 
-    /// Emits a pass. Its output may take the place of an operand that the pass allows, if nothing reads that
+    /// Emits a pass. Its output may overwrite an operand if the pass allows it and nothing reads that operand
     /// afterwards.
     pub(crate) fn emit(&mut self, call: impl Into<Call>) {
         self.emission.step(self.node, call);
@@ -91,7 +91,7 @@ impl Emitter<'_> {
         value
     }
 
-    /// Says that the call computes `value` once more, into the span that it is given.
+    /// Records that `call` can recompute `value`, into the span that it is given.
     pub(crate) fn recomputable<C: Into<Call>>(
         &mut self,
         value: Span,
@@ -117,8 +117,8 @@ impl Emitter<'_> {
         i < self.inputs() && self.emission.wants[self.input_node(i).index()]
     }
 
-    /// Where the next pass that is emitted writes the gradient of input `i`, and whether it sets it or adds to it. An
-    /// empty span if it is not wanted.
+    /// Where the next emitted pass writes the gradient of input `i`, and whether it sets or adds. An empty span if the
+    /// gradient is not wanted.
     pub(crate) fn gradient(&mut self, i: usize) -> (Span, Write) {
         if !self.wants(i) {
             return (Span::EMPTY, Write::Set);
@@ -127,8 +127,8 @@ impl Emitter<'_> {
         self.emission.gradient_to_write(self.node, input)
     }
 
-    /// Makes `weight` times a value the gradient of input `i`, or adds it, if it is wanted. Passes of this node that
-    /// read the value are emitted before.
+    /// Adds `weight` times `value` to the gradient of input `i`, if that is wanted. Passes of this node that read
+    /// `value` must be emitted before.
     pub(crate) fn contribute(&mut self, i: usize, value: Span, weight: f64) {
         if self.wants(i) {
             let input = self.input_node(i);
@@ -136,8 +136,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Makes `weight` times the gradient of the output the gradient of input `i`, or adds it.
-    pub(crate) fn pass_on(&mut self, i: usize, weight: f64) {
+    /// Adds `weight` times the gradient of the output to the gradient of input `i`.
+    pub(crate) fn contribute_dy(&mut self, i: usize, weight: f64) {
         if self.wants(i) {
             let dy = self.dy();
             self.contribute(i, dy, weight);

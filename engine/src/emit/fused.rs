@@ -1,56 +1,56 @@
-//! What only the fused layer ([`Graph::norm_conv_act`](crate::Graph::norm_conv_act)) needs of the emission.
+//! What only the fused layer ([`Graph::norm_conv_act`](crate::Graph::norm_conv_act)) needs from the emission.
 //!
-//! A fused layer leaves work to its neighbours, so that no pass over memory is made for it:
+//! A fused layer leaves work to the passes of its neighbours, which saves passes over memory:
 //!
-//! - The batch statistics of a node's channels are taken by the pass that makes the node, if a later layer normalizes
-//!   it.
-//! - The gradient of a fused layer's output comes in parts ([`Gradient`]): a weight that is not applied yet, and a
-//!   gradient through a batch normalization that is not added up yet. The layer's own backward pass does both.
+//! - If a later layer normalizes a node, the pass that computes the node also computes the batch statistics of its
+//!   channels.
+//! - The gradient of a fused layer's output comes as separate terms ([`Gradient`]): a gradient whose weight is not
+//!   applied yet, and a gradient through a batch normalization that is not evaluated yet. The layer's own backward pass
+//!   does both.
 
 use super::emission::Emission;
 use super::emitter::Emitter;
-use super::node_parts::Gradient;
+use super::fused_facts::Gradient;
 use crate::ids::NodeId;
 use kernels::collective::{BatchStats, RankStep};
 use kernels::epilogue::{Backward, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
 
-/// What a fused layer asks of its [`Emitter`], beside what every operation does.
+/// What a fused layer needs from its [`Emitter`], besides what every operation needs.
 pub(crate) trait Fused {
-    /// Mean and variance of the channels of input `i`, if a pass before has written them.
+    /// Mean and variance of the channels of input `i`, if an earlier pass writes them.
     fn batch_stats(&self, i: usize) -> Option<[Span; 2]>;
 
-    /// Values for mean and variance of the channels of input `i`, which the next pass writes.
+    /// New values for mean and variance of the channels of input `i`, which the next pass writes.
     fn new_batch_stats(&mut self, i: usize) -> [Span; 2];
 
-    /// The same of the output.
+    /// The same for the output.
     fn new_output_batch_stats(&mut self) -> [Span; 2];
 
-    /// Whether a reader of the output would take over its batch statistics.
+    /// Whether a reader of the output uses its batch statistics.
     fn norm_reads_output(&self) -> bool;
 
-    /// Emits the step from the statistics of this rank's part of the batch to those of the whole batch, if there are
-    /// other ranks.
+    /// If there are several ranks, emits the step from the statistics of this rank's part to those of the whole batch.
     fn batch_stats_over_ranks(&mut self, stats: [Span; 2]);
 
-    /// Emits the step from a value that was divided by this rank's number of rows to one that is divided by that of the
-    /// whole batch, if there are other ranks.
+    /// If there are several ranks, emits the step from a mean over this rank's rows to the mean over all rows of the
+    /// batch.
     fn mean_over_ranks(&mut self, value: Span);
 
-    /// Gradient of the output in parts; for operations that take it so.
+    /// Gradient of the output as separate terms, for operations that take it so.
     fn output_gradient(&self) -> Gradient;
 
-    /// Makes what comes from a batch normalization the gradient of input `i`, or adds it: later, where the operation of
-    /// the input takes gradients in parts.
+    /// Adds a gradient through a batch normalization to the gradient of input `i`. If the input's operation takes
+    /// separate terms, its own backward pass evaluates it.
     fn contribute_norm(&mut self, i: usize, norm: NormGradient);
 
-    /// The same by a pass of this node, whatever the operation of the input takes.
+    /// The same, but always by a pass of this node.
     fn contribute_norm_now(&mut self, i: usize, norm: NormGradient);
 }
 
 impl Fused for Emitter<'_> {
     fn batch_stats(&self, i: usize) -> Option<[Span; 2]> {
-        self.emission.program.parts[self.input_node(i).index()].batch_stats
+        self.emission.program.fused[self.input_node(i).index()].batch_stats
     }
 
     fn new_batch_stats(&mut self, i: usize) -> [Span; 2] {
@@ -83,18 +83,18 @@ impl Fused for Emitter<'_> {
 
     fn output_gradient(&self) -> Gradient {
         let (program, index) = (&self.emission.program, self.node.index());
-        debug_assert!(self.emission.facts(self.node).takes_gradient_in_parts);
+        debug_assert!(self.emission.facts(self.node).takes_gradient_terms);
         Gradient {
-            norm: program.parts[index].norm.unwrap_or(NormGradient::NONE),
+            norm: program.fused[index].norm.unwrap_or(NormGradient::NONE),
             dy: program.gradients[index].unwrap_or(Span::EMPTY),
-            weight: program.parts[index].weight,
+            weight: program.fused[index].weight,
         }
     }
 
     fn contribute_norm(&mut self, i: usize, norm: NormGradient) {
         let input = self.input_node(i);
-        let takes_parts = self.emission.facts(input).takes_gradient_in_parts;
-        let part = &mut self.emission.program.parts[input.index()].norm;
+        let takes_parts = self.emission.facts(input).takes_gradient_terms;
+        let part = &mut self.emission.program.fused[input.index()].norm;
         if takes_parts && part.is_none() {
             *part = Some(norm);
         } else {
@@ -118,7 +118,7 @@ impl Emission {
     fn new_batch_stats(&mut self, node: NodeId) -> [Span; 2] {
         let channels = [self.facts(node).shape.channels()].into();
         let stats = [(); 2].map(|()| self.program.value(channels));
-        self.program.parts[node.index()].batch_stats = Some(stats);
+        self.program.fused[node.index()].batch_stats = Some(stats);
         stats
     }
 }

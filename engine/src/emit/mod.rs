@@ -1,19 +1,19 @@
-//! The emission of passes: what an operation sees while it says how a node is computed.
+//! Emission of passes: how an operation tells a plan how to compute a node.
 //!
 //! A plan asks the operation of every node for its forward passes, and then, from the last node to the first, for its
-//! backward ones. The operation answers with an [`Emitter`]. The result is a [`Program`]: steps over values that have
-//! no place yet.
+//! backward passes. The operation answers through an [`Emitter`]. The result is a [`Program`]: steps over values that
+//! have no place in memory yet.
 
 mod action;
 mod emission;
 mod emitter;
 mod fused;
-mod node_parts;
+mod fused_facts;
 mod program;
 
 pub(crate) use action::Action;
 pub(crate) use emission::{Emission, NodeFacts};
 pub(crate) use emitter::Emitter;
 pub(crate) use fused::Fused;
-pub(crate) use node_parts::Gradient;
+pub(crate) use fused_facts::Gradient;
 pub(crate) use program::{Effort, Program, Recomputable, Step, VALUE, Value};

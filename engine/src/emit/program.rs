@@ -1,7 +1,7 @@
-//! [`Program`]: steps over values that have no place yet.
+//! [`Program`]: steps over values that have no place in memory yet.
 
 use super::action::Action;
-use super::node_parts::NodeParts;
+use super::fused_facts::FusedFacts;
 use crate::Shape;
 use crate::ids::NodeId;
 use crate::mode::Phase;
@@ -16,7 +16,7 @@ pub(crate) const VALUE: Region = Region(u8::MAX);
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     pub(crate) shape: Shape,
-    /// Where it lies, if that is fixed; otherwise in the arena.
+    /// Its place, if that is fixed. Otherwise it lies in the arena.
     pub(crate) fixed: Option<Span>,
     /// Whether the caller may read it after the run.
     pub(crate) kept: bool,
@@ -30,9 +30,8 @@ pub(crate) struct Step {
     pub(crate) action: Action,
 }
 
-/// Every value is written by one step, once; only gradients of values with several readers are added to afterwards.
-/// Where values lie is decided later: here a [`Span`] is a symbol, of region [`VALUE`] and with the value's index as
-/// its offset.
+/// Every value is written once, by one step; only gradients of values with several readers are added to afterwards.
+/// Places are decided later: here a [`Span`] is a symbol with region [`VALUE`] and the value's index as its offset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub(crate) values: Vec<Value>,
@@ -41,30 +40,30 @@ pub(crate) struct Program {
     pub(crate) of_node: Vec<Option<Span>>,
     /// The other outputs of each node's forward passes.
     pub(super) auxiliaries: Vec<Vec<Span>>,
-    /// The gradient of each node, as far as it is written.
+    /// The gradient of each node, as far as it is emitted.
     pub(crate) gradients: Vec<Option<Span>>,
-    /// What only fused layers need of each node.
-    pub(super) parts: Vec<NodeParts>,
-    /// The gradient that the caller gives.
+    /// What only fused layers need to know about each node.
+    pub(super) fused: Vec<FusedFacts>,
+    /// The output's gradient, if the caller writes it.
     pub(crate) cotangent: Option<Span>,
     /// Elements of the inputs' region in use.
     pub(crate) inputs_len: usize,
-    /// Values that could be computed again, in the order of their nodes.
+    /// Values that can be recomputed, in the order of their nodes.
     pub(crate) recomputable: Vec<Recomputable>,
 }
 
-/// What it costs to compute a value once more.
+/// What it costs to recompute a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effort {
-    /// A pass that is worth the tensor that need not be kept, always.
+    /// A pass so cheap that recomputing always beats keeping the tensor.
     Normalization,
     /// A pass over memory.
-    Pass,
+    Elementwise,
     /// A convolution.
     Convolution,
 }
 
-/// A value, and a pass that computes it once more.
+/// A value, and a pass that recomputes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Recomputable {
     pub(crate) effort: Effort,
@@ -76,13 +75,13 @@ pub(crate) struct Recomputable {
 }
 
 impl Program {
-    /// No steps, for a graph of `nodes` nodes.
+    /// A program without steps, for a graph of `nodes` nodes.
     pub(super) fn new(nodes: usize) -> Program {
         Program {
             of_node: vec![None; nodes],
             auxiliaries: vec![Vec::new(); nodes],
             gradients: vec![None; nodes],
-            parts: vec![NodeParts::default(); nodes],
+            fused: vec![FusedFacts::default(); nodes],
             ..Program::default()
         }
     }

@@ -1,4 +1,4 @@
-//! Forward and backward passes that are adjoint to each other.
+//! Checks that forward and backward passes are adjoint to each other.
 
 use super::options::GradcheckOptions;
 use super::outcome::Outcome;
@@ -13,11 +13,11 @@ use kernels::Backend;
 /// `<c, conv(x, w)> = <x, grad_input(c, w)> = <w, grad_weight(x, c)>`.
 ///
 /// The error is relative to the sum of the magnitudes of all terms, and may be
-/// [`backend_tolerance`](GradcheckOptions::backend_tolerance). It is blind to faults that keep the identity, such as a
-/// wrong input that both passes agree on, and needs no second implementation.
+/// [`backend_tolerance`](GradcheckOptions::backend_tolerance). The check needs no second implementation, but does not
+/// see faults that keep the identity, such as a wrong input that both passes agree on.
 ///
 /// # Errors
-/// As [`check`](super::check); also if a node of a set is no input or parameter that the output depends on.
+/// As [`check`](super::check); also if a node of a set is not an input or parameter that the output depends on.
 pub fn check_adjoint<B: Backend>(
     backend: B,
     graph: &Graph,

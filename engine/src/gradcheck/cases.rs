@@ -7,18 +7,18 @@ use crate::{Graph, Result, ops};
 use kernels::Call;
 use kernels::conv2d::Conv2dParams;
 
-/// A graph whose gradients are worth checking.
+/// A graph whose gradients can be checked.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The operation that it is about: `conv2d`, `gelu`.
+    /// The operation under test: `conv2d`, `gelu`.
     pub op: String,
-    /// What it is: the operation, shapes and parameters.
+    /// The operation, shapes and parameters.
     pub name: String,
     /// The graph.
     pub graph: Graph,
     /// The node to differentiate.
     pub output: NodeId,
-    /// Sets of inputs and parameters in which the output is linear, the others given: see
+    /// Sets of inputs and parameters in which the output is linear while the others are constant: see
     /// [`check_adjoint`](super::check_adjoint).
     pub linear: Vec<Vec<NodeId>>,
     /// Whether the operation is used twice on the same values.
@@ -28,16 +28,16 @@ pub struct Case {
 /// Cases for every operation: each alone, and twice on the same values, so that gradients are both set and added to.
 ///
 /// # Panics
-/// If a case does not record, which is a bug of this crate.
+/// If a case cannot be recorded, which is a bug of this crate.
 pub fn cases() -> Vec<Case> {
     alone_and_twice(ops::cases())
 }
 
-/// Cases of random shapes and parameters, which the seed decides: of every operation at least one, alone and twice as
-/// in [`cases`].
+/// Cases with random shapes and parameters, which depend on the seed: at least one for every operation, alone and twice
+/// as in [`cases`].
 ///
 /// # Panics
-/// If a case does not record, which is a bug of this crate.
+/// If a case cannot be recorded, which is a bug of this crate.
 pub fn random_cases(seed: u64) -> Vec<Case> {
     alone_and_twice(ops::random_cases(&mut Random::new(seed)))
 }
@@ -56,8 +56,9 @@ fn alone_and_twice(of: Vec<ops::case::Case>) -> Vec<Case> {
 }
 
 impl Case {
-    /// Terms of the longest sum in the passes that compute the output and its gradients. The rounding errors of a
-    /// backend that adds up one after another grow with it: by its square root, if they are as often up as down.
+    /// Number of terms of the longest sum in the passes that compute the output and its gradients. The rounding errors
+    /// of a backend that adds one term after another grow with it: with its square root, if errors up and down are
+    /// equally likely.
     ///
     /// # Errors
     /// If the output has no gradients.
@@ -72,7 +73,7 @@ impl Case {
             .unwrap_or(1))
     }
 
-    /// Shapes of the convolutions whose passes the case runs, for those who choose an algorithm.
+    /// Shapes of the convolutions whose passes the case runs, for callers that choose an algorithm.
     ///
     /// # Errors
     /// If the output has no gradients.

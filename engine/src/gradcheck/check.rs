@@ -13,8 +13,8 @@ use kernels::{Backend, Reference};
 /// [`Reference`].
 ///
 /// # Errors
-/// If the output is not of the graph or depends on nothing, or an input's values have the wrong length. Wrong
-/// gradients are no error here: ask [`Report::passed`].
+/// If the output is not of the graph or depends on nothing, or an input's values have the wrong length. Wrong gradients
+/// are not an error here: see [`Report::passed`].
 pub fn check(graph: &Graph, output: NodeId, options: &GradcheckOptions) -> Result<Report> {
     check_on(Reference, graph, output, options)
 }
@@ -44,7 +44,7 @@ where
 /// run on `backend` with those on [`Reference`].
 ///
 /// # Errors
-/// As [`check`]; also if the backend has not enough memory.
+/// As [`check`]; also if the backend does not have enough memory.
 pub fn check_backend<B: Backend>(
     backend: B,
     graph: &Graph,

@@ -9,9 +9,9 @@ use crate::session::Session;
 use crate::{Graph, Result};
 use kernels::Reference;
 
-/// Share of the objective's magnitude that is added to a gradient's before errors are taken relative to it.
+/// Share of the objective's magnitude that is added to the gradient's before errors are divided by it.
 const FLOOR: f64 = 1e-4;
-/// Largest share of a tensor's elements that may be skipped for kinks.
+/// Largest share of a tensor's checked elements that may be skipped for kinks.
 const KINK_SHARE: f64 = 0.05;
 /// First stream of the random numbers that choose elements.
 const CHOICE: u64 = 1 << 62;
@@ -65,7 +65,7 @@ impl<'a> Differences<'a> {
             let (plus, minus) = (at(center + step)?, at(center - step)?);
             point[i] = center;
             let (got, want) = (gradient[i], (plus - minus) / (2.0 * step));
-            // the smallest number keeps 0 / 0 away where the objective is 0
+            // The smallest number avoids 0 / 0 where the objective is 0.
             let scale = got.abs().max(want.abs()) + FLOOR * self.magnitude + f64::MIN_POSITIVE;
             let error = (got - want).abs() / scale;
             let (right, left) = ((plus - self.base) / step, (self.base - minus) / step);

@@ -7,30 +7,31 @@
 //! df/dx ~ (f(x + h) - f(x - h)) / 2h
 //! ```
 //!
-//! element by element, where `f` comes from an inference plan, which knows nothing of gradients. An element is right if
+//! element by element, where `f` comes from an inference plan, which has no backward passes. An element is right if
 //!
 //! ```text
 //! |analytic - numeric| <= tolerance (max(|analytic|, |numeric|) + 1e-4 sum_i |c_i y_i|)
 //! ```
 //!
 //! The last term is there because `f` is a sum, and carries the rounding errors of all its terms. Batch normalization
-//! works with the statistics of the batch.
+//! uses the statistics of the batch.
 //!
-//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), a central difference is none of its slopes.
-//! An element that is wrong is skipped if the slopes to its two sides differ by more than the error:
+//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), a central difference equals neither of its
+//! slopes. An element that looks wrong is skipped if the slopes on its two sides differ by more than the error:
 //!
 //! ```text
 //! |(f(x + h) - f(x)) / h - (f(x) - f(x - h)) / h| > |analytic - numeric|
 //! ```
 //!
-//! For one kink the left side is twice the right; where `f` is smooth it is about `h |f''|`, so that next to nothing of
-//! what is wrong can hide. No more than a twentieth of a tensor's elements may be skipped, but always one; more is
-//! a failure.
+//! For one kink the left side is twice the right. Where `f` is smooth, the left side is about `h |f''|`, so hardly any
+//! error can hide. At most a twentieth of a tensor's checked elements may be skipped, or one if that is more; otherwise
+//! the check fails.
 //!
-//! [`check_backend`] compares what another backend computes, in f32 say, with [`Reference`], for the same numbers.
+//! [`check_backend`] compares the results of another backend, for example in f32, with those of [`Reference`], for the
+//! same numbers.
 //!
-//! [`check_adjoint`] needs no other backend and no differences: where `y` is linear in some of its inputs,
-//! `<c, y> = sum <x, dx>` over these, as forward and backward pass are adjoint to each other.
+//! [`check_adjoint`] needs no other backend and no differences: if `y` is linear in some inputs, then
+//! `<c, y> = sum <x, dx>` over these, because the forward and backward passes are adjoint to each other.
 //!
 //! [`cases`] and [`random_cases`] are graphs of every operation, each alone and with a fan-out of two. The command
 //! `resconv gradcheck` runs all checks on all of them, on every path of the CPU.

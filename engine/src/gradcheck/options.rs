@@ -8,23 +8,23 @@ use crate::plan::PlanOptions;
 pub struct GradcheckOptions {
     /// Seed of parameters, inputs, cotangent and of the choice of elements. Default 0.
     pub seed: u64,
-    /// Half the distance `h` of central differences. Default 1e-5: their error is `h^2 f''' / 6`, and rounding errors
-    /// of `f` over `h`.
+    /// Step `h` of the central differences. Default 1e-5. Their error is `h^2 f''' / 6`, plus the rounding errors of
+    /// `f` divided by `h`.
     pub step: f64,
     /// Largest error of a gradient against finite differences, as the [module](super) defines it. Default 1e-6.
     pub tolerance: f64,
     /// Largest error of a backend's result against [`Reference`](crate::Reference), relative to the tensor's largest
     /// element. Default 1e-4, for f32.
     pub backend_tolerance: f64,
-    /// Least magnitude that the error of a backend is taken relative to. Default 0. Where values are of order 1, some
-    /// tenths keep tensors of few elements, all of which happen to be near 0, from failing.
+    /// Smallest magnitude by which the error of a backend is divided. Default 0. For values of order 1, a few tenths
+    /// keep small tensors from failing if all their elements happen to be near 0.
     pub backend_floor: f64,
     /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
     /// default.
     pub samples: Option<usize>,
     /// Values of inputs; those not listed are uniform in `[-1, 1)`.
     pub inputs: Vec<(NodeId, Vec<f64>)>,
-    /// How the plan uses memory. By default it poisons it.
+    /// How the plan uses memory. The default poisons it.
     pub plan: PlanOptions,
 }
 

@@ -1,4 +1,4 @@
-//! [`Outcome`]: what a run of a gradient plan gives.
+//! [`Outcome`]: the results of a gradient plan.
 
 use super::options::GradcheckOptions;
 use super::values::Values;
@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::{Graph, Result};
 use kernels::{Backend, Element};
 
-/// What a run of a gradient plan gives.
+/// The results of a gradient plan.
 pub(super) struct Outcome {
     pub(super) output: Vec<f64>,
     /// The gradient of each leaf that has one.
@@ -18,7 +18,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Runs the plan twice, so that what is wrongly left over from the first run shows in the second.
+    /// Runs the plan twice, so that anything wrongly left over from the first run shows in the second.
     pub(super) fn of<B: Backend>(
         backend: B,
         graph: &Graph,

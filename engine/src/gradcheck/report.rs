@@ -8,11 +8,11 @@ use std::fmt;
 pub struct Report {
     /// What was compared with what.
     pub title: String,
-    /// One row a tensor.
+    /// One row per tensor.
     pub rows: Vec<Row>,
 }
 
-/// How one tensor fared.
+/// The result for one tensor.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Name of the tensor.
@@ -25,9 +25,9 @@ pub struct Row {
     pub checked: usize,
     /// Number of elements skipped because the function has a kink there.
     pub kinks: usize,
-    /// Most elements that may be skipped.
+    /// The most elements that may be skipped.
     pub allowed_kinks: usize,
-    /// The element that is off most.
+    /// The element with the largest error.
     pub worst: Worst,
     /// Largest error that passes.
     pub tolerance: f64,
@@ -47,7 +47,7 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// Takes another element in if its error is larger, or no number.
+    /// Takes another element instead if its error is larger or NaN.
     pub(super) fn update(&mut self, element: usize, error: f64, got: f64, want: f64) {
         let is_worse = error.is_nan() || (error > self.error && !self.error.is_nan());
         if is_worse {
@@ -57,8 +57,8 @@ impl Worst {
 }
 
 impl Row {
-    /// Whether the worst error is within the tolerance, and not too many elements were skipped. An error that is no
-    /// number does not pass.
+    /// Whether the worst error is within the tolerance, and not too many elements were skipped. An error of NaN does
+    /// not pass.
     pub fn passed(&self) -> bool {
         self.worst.error <= self.tolerance && self.kinks <= self.allowed_kinks
     }
@@ -82,7 +82,7 @@ impl Report {
     }
 }
 
-/// A table, the rows that failed marked.
+/// A table in which rows that failed are marked.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headings =
@@ -117,7 +117,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Compares every element of a tensor, relative to the largest, or to `floor` if that is larger.
+/// Compares every element of a tensor. Errors are relative to the largest element, or to `floor` if that is larger.
 pub(super) fn compare(
     kind: &'static str,
     tensor: &str,

@@ -1,4 +1,4 @@
-//! The numbers that gradients are checked at.
+//! The values at which gradients are checked.
 
 use super::options::GradcheckOptions;
 use crate::graph::Op;
@@ -30,11 +30,11 @@ pub(super) fn objective_plan(graph: &Graph, output: NodeId) -> Result<Plan> {
     Plan::inference(graph, &[output], Statistics::Batch)
 }
 
-/// Stream of the cotangent's random numbers; leaves have those of their nodes' indices.
+/// Stream of the cotangent's random numbers. A leaf uses the stream of its node's index.
 const COTANGENT: u64 = u64::MAX;
 
 impl Values {
-    /// Draws values that f32 can represent, so that every backend gets the same.
+    /// Draws values that f32 can represent, so that every backend gets the same values.
     pub(super) fn draw(graph: &Graph, output: NodeId, options: &GradcheckOptions) -> Result<Values> {
         let plan = objective_plan(graph, output)?;
         let mut leaves = Vec::new();
@@ -61,7 +61,7 @@ impl Leaf {
         self.op.kind()
     }
 
-    /// Gives it values in a session of one plan.
+    /// Writes its values to a session of one plan.
     pub(super) fn write<B: Backend>(&self, session: &mut Session<B>, values: &[f64]) -> Result<()> {
         let values: Vec<B::Element> = values.iter().map(|&x| B::Element::from_f64(x)).collect();
         match self.op {
@@ -71,7 +71,8 @@ impl Leaf {
     }
 }
 
-/// Random values for a leaf. Parameters that begin as a constant vary around it, so that no gradient is 0 by symmetry.
+/// Random values for a leaf. Parameters with a constant initial value vary around it, so that no gradient is 0 by
+/// symmetry.
 fn draw(graph: &Graph, node: NodeId, seed: u64) -> Vec<f64> {
     let len = graph.shape(node).len();
     let stream = node.index() as u64;

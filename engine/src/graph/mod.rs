@@ -1,4 +1,4 @@
-//! [`Graph`]: what is computed.
+//! [`Graph`]: what to compute.
 
 mod node;
 mod operation;
@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 /// A network as a list of nodes, each an operation on earlier ones.
 ///
-/// Methods only record, and check shapes; a [`Plan`](crate::Plan) decides how to compute, and a
-/// [`Session`](crate::Session) does. Shapes are fixed, batch size included: for another batch size, record another
-/// graph with the same parameters, and give the plans of both to one session.
+/// Methods check shapes and record. A [`Plan`](crate::Plan) decides how to compute, and a [`Session`](crate::Session)
+/// computes. Shapes are fixed, batch size included: for another batch size, record another graph with the same
+/// parameters, and give the plans of both to one session.
 ///
-/// The methods that record an operation are documented with it: [`conv2d`](Graph::conv2d),
-/// [`conv_transpose2d`](Graph::conv_transpose2d), [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm),
-/// [`activation`](Graph::activation), [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add),
-/// [`pad`](Graph::pad), [`loss`](Graph::loss), and operations of your own, [`custom`](Graph::custom).
+/// Methods that record an operation: [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d),
+/// [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation),
+/// [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add), [`pad`](Graph::pad), [`loss`](Graph::loss),
+/// and [`custom`](Graph::custom) for operations of your own.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
@@ -28,7 +28,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph of no nodes.
+    /// A graph without nodes.
     pub fn new() -> Graph {
         Graph::default()
     }
@@ -49,7 +49,7 @@ impl Graph {
         self.tensor(Op::Parameter, name, shape.into(), init)
     }
 
-    /// A value that is kept and saved as parameters are, but not trained: running statistics.
+    /// A value that is kept and saved like a parameter, but not trained: running statistics.
     ///
     /// # Errors
     /// If the name is taken or the shape has no elements.
@@ -57,9 +57,9 @@ impl Graph {
         self.tensor(Op::State, name, shape.into(), init)
     }
 
-    /// Names the result of an operation, for messages, the printed plan and profiles. Without it the name is that of
-    /// the operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were
-    /// recorded with.
+    /// Names the result of an operation, for messages, the printed plan and profiles. By default the name is the
+    /// operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were recorded
+    /// with.
     ///
     /// # Panics
     /// If the node is not of this graph.
@@ -106,7 +106,7 @@ impl Graph {
         self.nodes.is_empty()
     }
 
-    /// Every node, each after all that it depends on.
+    /// Every node, after the nodes that it depends on.
     pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (0..self.nodes.len() as u32).map(NodeId)
     }

@@ -20,7 +20,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// What computes the node, or nothing if it is given.
+    /// The operation that computes the node; none for a leaf.
     pub(crate) fn operation(&self) -> Option<&dyn Operation> {
         match self {
             Op::Computed(operation) => Some(&**operation),
@@ -38,13 +38,13 @@ impl Op {
         }
     }
 
-    /// Whether the value is given, not computed.
+    /// Whether the value is given rather than computed.
     pub(crate) fn is_leaf(&self) -> bool {
         self.operation().is_none()
     }
 }
 
-/// One value, and how it comes about.
+/// One value, and how it is computed.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) op: Op,
@@ -53,7 +53,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
 }
 
-/// A parameter or state: what a network consists of between two runs, and what a checkpoint holds.
+/// A parameter or state: a session keeps it between runs, and a checkpoint holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
     /// Its unique name: `encoder.layer_1.conv.weight`.
@@ -62,20 +62,20 @@ pub struct TensorInfo {
     pub shape: Shape,
     /// Whether the optimizer changes it: true for parameters, false for states.
     pub trained: bool,
-    /// How it begins.
+    /// Its initial values.
     pub init: Init,
     /// Its node in the graph.
     pub node: NodeId,
 }
 
 impl TensorInfo {
-    /// Whether both are the same tensor, maybe of two graphs.
+    /// Whether both are the same tensor, possibly of two graphs.
     pub(crate) fn matches(&self, other: &TensorInfo) -> bool {
         self.name == other.name && self.shape == other.shape && self.trained == other.trained && self.init == other.init
     }
 }
 
-/// `parameter x [3, 3]`
+/// ``parameter `x` [3, 3] (Ones)``
 impl fmt::Display for TensorInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.trained { "parameter" } else { "state" };

@@ -1,37 +1,40 @@
-//! [`Operation`]: what a graph and a plan know of an operation.
+//! [`Operation`]: what a graph and a plan know about an operation.
 
 use crate::emit::Emitter;
 use crate::ids::NodeId;
 use crate::{Error, Result, Shape};
 use std::fmt;
 
-/// What the engine knows of an operation. Everything about one is in its file in `ops`.
+/// What the engine knows about an operation. Each operation has one file in `ops` with everything about it.
 pub(crate) trait Operation: fmt::Debug + Send + Sync {
     /// Its name in messages: `conv2d`.
     fn kind(&self) -> &'static str;
 
-    /// Checks the arguments, and gives the shape of the output.
-    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape>;
+    /// Checks the arguments, and returns the shape of the output: by default, that of the first argument.
+    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
+        Ok(arguments.shape(0))
+    }
 
     /// Emits the passes that compute the output.
     fn forward(&self, cx: &mut Emitter<'_>);
 
-    /// Emits the passes that compute the gradients of the inputs that want one. What they read is kept for them.
+    /// Emits the passes that compute the gradients of the inputs that want one. The plan keeps the values that they
+    /// read.
     fn backward(&self, cx: &mut Emitter<'_>);
 
-    /// Lists the values of the forward passes that could be computed once more instead of being kept for the backward
-    /// passes ([`Emitter::recomputable`]), in the order in which they were made. Only asked of training plans.
+    /// Lists the values of the forward passes that can be recomputed instead of kept for the backward passes
+    /// ([`Emitter::recomputable`]), in the order in which they are computed. Called only for plans with gradients.
     fn recompute(&self, _cx: &mut Emitter<'_>) {}
 
-    /// Whether the passes use the batch statistics of the first input's channels, if they can have them from whatever
-    /// makes that input ([`Fused::batch_stats`](crate::emit::Fused::batch_stats)).
+    /// Whether the passes use the batch statistics of the first input's channels, so that the pass that computes the
+    /// input should compute them too ([`Fused::batch_stats`](crate::emit::Fused::batch_stats)).
     fn reads_batch_stats(&self) -> bool {
         false
     }
 
-    /// Whether the backward passes take the gradient of the output in parts
+    /// Whether the backward passes take the gradient of the output as separate terms
     /// ([`Fused::output_gradient`](crate::emit::Fused::output_gradient)).
-    fn takes_gradient_in_parts(&self) -> bool {
+    fn takes_gradient_terms(&self) -> bool {
         false
     }
 
@@ -46,7 +49,7 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
 pub(crate) struct Argument<'a> {
     pub(crate) id: NodeId,
     pub(crate) name: &'a str,
-    /// Name of what it is: `state`, `conv2d`.
+    /// Its kind of node: `state`, `conv2d`.
     pub(crate) kind: &'static str,
     pub(crate) shape: Shape,
 }
@@ -70,7 +73,7 @@ impl Arguments<'_> {
         self.list.len()
     }
 
-    /// The sizes of argument `i`, which must have `N` dimensions, as in `expected`.
+    /// The `N` sizes of argument `i`. An error says that it should be `expected`.
     pub(crate) fn dims<const N: usize>(&self, i: usize, argument: &'static str, expected: &str) -> Result<[usize; N]> {
         self.shape(i).dims().try_into().map_err(|_| self.wrong_shape(i, argument, expected))
     }

@@ -18,16 +18,12 @@ impl Operation for Activation {
         "activation"
     }
 
-    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
-        Ok(arguments.shape(0))
-    }
-
     fn forward(&self, cx: &mut Emitter<'_>) {
         let (x, y) = (cx.input(0), cx.output());
         cx.emit(activation::Forward { activation: *self, x, y });
     }
 
-    /// Reads `x` or the output, as the function says.
+    /// Reads `x` or the output, depending on the function.
     fn backward(&self, cx: &mut Emitter<'_>) {
         let saved = match self.saved() {
             Saved::Input => cx.input(0),

@@ -38,10 +38,10 @@ impl Operation for Add {
         cx.emit(add::Add { weight: self.weight, a, b, y });
     }
 
-    /// Reads nothing but `dy`, which becomes the gradient of `a` where that has no other contribution yet.
+    /// Reads only `dy`, which becomes the gradient of `a` if that has no other contribution yet.
     fn backward(&self, cx: &mut Emitter<'_>) {
-        cx.pass_on(0, 1.0);
-        cx.pass_on(1, self.weight);
+        cx.contribute_dy(0, 1.0);
+        cx.contribute_dy(1, self.weight);
     }
 }
 

@@ -25,7 +25,7 @@ impl Default for BatchNorm {
     }
 }
 
-/// The nodes that [`Graph::batch_norm`] needs beside its input, each `[C]`, all different.
+/// The nodes that [`Graph::batch_norm`] needs besides its input, each `[C]`, all different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchNormNodes {
     /// Scale, usually a parameter.
@@ -41,8 +41,8 @@ pub struct BatchNormNodes {
 impl Graph {
     /// Batch normalization of `x [.., C]` over all dimensions but the last: [`kernels::batch_norm`] has the equations.
     ///
-    /// A training plan normalizes with the statistics of the batch, and updates the running ones; what an inference
-    /// plan does, its [`Statistics`](crate::Statistics) say.
+    /// A training plan normalizes with the statistics of the batch, and updates the running statistics. An inference
+    /// plan uses those that its [`Statistics`](crate::Statistics) name.
     ///
     /// # Errors
     /// If a node of `nodes` is not `[C]`, two are the same, or the running statistics are not states.
@@ -95,7 +95,7 @@ impl Operation for BatchNorm {
         2
     }
 
-    /// The mean and reciprocal deviation of the batch are auxiliaries 0 and 1.
+    /// Auxiliaries 0 and 1 are the mean and the reciprocal standard deviation of the batch.
     fn forward(&self, cx: &mut Emitter<'_>) {
         let [x, gamma, beta, running_mean, running_var] = [0, 1, 2, 3, 4].map(|i| cx.input(i));
         let y = cx.output();
@@ -112,7 +112,7 @@ impl Operation for BatchNorm {
         let (mean, rstd) = (cx.new_auxiliary(channels), cx.new_auxiliary(channels));
         let params = self.params(cx.shape(0), momentum);
         if cx.part().is_some() {
-            // In several passes: in between, the statistics of the ranks' parts become those of the batch.
+            // Several passes: between them, the statistics of the ranks' parts become those of the batch.
             let [var, scale, shift] = [(); 3].map(|()| cx.new_value(channels));
             cx.emit(batch_norm::BatchStats { params, x, mean, var });
             cx.batch_stats_over_ranks([mean, var]);
@@ -139,7 +139,7 @@ impl Operation for BatchNorm {
     fn backward(&self, cx: &mut Emitter<'_>) {
         let (dy, params) = (cx.dy(), self.params(cx.shape(0), self.momentum));
         if cx.part().is_some() {
-            // In several passes: in between, the coefficients are summed over the ranks.
+            // Several passes: between them, the coefficients are averaged over the ranks.
             let statistics = [cx.auxiliary(0), cx.auxiliary(1)];
             if let Some(gradient) = gradients(cx, params, 1, statistics, dy) {
                 cx.contribute_norm_now(0, gradient);
@@ -165,7 +165,7 @@ impl Operation for BatchNorm {
         });
     }
 
-    /// One pass over `x`, where keeping the output would cost a tensor as large as `x` until the backward pass.
+    /// One pass over `x` instead of a tensor as large as `x` that is kept until the backward phase.
     fn recompute(&self, cx: &mut Emitter<'_>) {
         let [x, gamma, beta] = [0, 1, 2].map(|i| cx.input(i));
         let (mean, rstd) = (cx.auxiliary(0), cx.auxiliary(1));
@@ -186,7 +186,7 @@ impl Operation for BatchNorm {
 impl Cases for BatchNorm {
     fn cases() -> Vec<Case> {
         let default = BatchNorm::default();
-        // What the convolution behind it reads in the backward pass is computed again.
+        // The output is recomputed for the backward pass of the convolution after it.
         let arguments =
             [("x", [1, 3, 3, 2].into()), ("gamma", [2].into()), ("beta", [2].into()), ("w", [2, 2, 2, 3].into())];
         let recomputed = Case::new("batch_norm", "before conv2d", &arguments, move |graph, a| {
@@ -203,7 +203,7 @@ impl Cases for BatchNorm {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         let channels = random.within(1..=19);
-        // Of few rows, the variance can be so small that the gradients of all but eps are noise.
+        // With few rows, the variance can be so small that gradients are little but noise.
         let x = match random.within(0..=1) {
             0 => Shape::from([random.within(6..=60), channels]),
             _ => [random.within(2..=4), random.within(2..=5), random.within(2..=5), channels].into(),
@@ -213,9 +213,9 @@ impl Cases for BatchNorm {
     }
 }
 
-/// Emits the pass from the gradient `dy` of normalized values to those of arguments `gamma` and the one after it, beta,
-/// and what it gives of the gradient of argument 0, which was normalized. That is over the whole batch if there are
-/// other ranks; none if it is not wanted.
+/// Emits the pass from `dy`, the gradient of the normalized values, to the gradients of argument `gamma` and of beta,
+/// the argument after it. Returns the gradient of argument 0 through the normalization, over the whole batch if there
+/// are several ranks; none if it is not wanted.
 pub(super) fn gradients(
     cx: &mut Emitter<'_>,
     params: BatchNormParams,
@@ -247,7 +247,7 @@ pub(super) fn gradients(
     cx.wants(0).then_some(NormGradient { dy, x, mean, coefficients })
 }
 
-/// The parameters of a pass over statistics of the whole batch, of which this rank has the rows of `params`.
+/// Replaces the number of rows in `params`, that of this rank's part, by that of the whole batch.
 pub(super) fn of_batch(params: BatchNormParams, part: Option<Part>) -> BatchNormParams {
     match part {
         Some(part) => BatchNormParams { rows: params.rows / part.images().len() * part.batch, ..params },

@@ -9,20 +9,20 @@ use std::ops::RangeInclusive;
 
 /// The cases that an operation's gradients are checked with.
 pub(crate) trait Cases: Operation {
-    /// Every parameter, and sizes at which loops have edges.
+    /// Cases for every parameter, with sizes at the edges of loops.
     fn cases() -> Vec<Case>;
 
-    /// Cases of random shapes and parameters, one of each kind that [`cases`](Self::cases) has, small enough for finite
-    /// differences.
+    /// Cases with random shapes and parameters, one of each kind that [`cases`](Self::cases) has, small enough for
+    /// finite differences.
     fn random_cases(random: &mut Random) -> Vec<Case>;
 }
 
 type Build = Box<dyn Fn(&mut Graph, &[NodeId]) -> Result<NodeId>>;
 
-/// Most floating-point operations of a random case: it takes the oracle no more than a few milliseconds.
+/// Most floating-point operations of a random case, so that `Reference` takes a few milliseconds at most.
 pub(super) const MOST_FLOPS: usize = 2_000_000;
 
-/// One use of an operation, from which graphs to check are made.
+/// One use of an operation, from which the graphs to check are built.
 pub(crate) struct Case {
     /// The operation, in reports: `conv2d`, `gelu`.
     pub(crate) op: String,
@@ -54,8 +54,8 @@ impl Case {
         Case { op, name, arguments: arguments.to_vec(), build: Box::new(build), linear: Vec::new() }
     }
 
-    /// Says that the output is linear in each of these sets of arguments, if the others are constants: multiplying all
-    /// of a set by a number multiplies the output by it.
+    /// Declares that the output is linear in each of these sets of arguments while the others are constant: scaling all
+    /// arguments of a set scales the output by the same factor.
     pub(crate) fn linear_in(self, sets: &[&[usize]]) -> Case {
         Case { linear: sets.iter().map(|set| set.to_vec()).collect(), ..self }
     }
@@ -68,8 +68,7 @@ impl Case {
         Ok(self.use_of(graph, &leaves, output))
     }
 
-    /// The operation twice on the same computed values, and the sum of both: every gradient is written once, then
-    /// added to.
+    /// The operation twice on the same computed values, and the sum of both: every gradient is set once, then added to.
     pub(crate) fn fan_out(&self) -> Result<Use> {
         let mut graph = Graph::new();
         let leaves = self.leaves(&mut graph)?;
@@ -99,7 +98,7 @@ impl Case {
 /// Draws the shapes of random cases.
 pub(crate) struct Random(Uniform);
 
-/// Stream of the random numbers; values of leaves have those of their nodes' indices.
+/// Stream of the random numbers. The values of a leaf use the stream of its node's index.
 const SHAPES: u64 = 1 << 61;
 
 impl Random {
@@ -107,12 +106,12 @@ impl Random {
         Random(Uniform::new(seed, SHAPES))
     }
 
-    /// A number of the range.
+    /// A number in the range.
     pub(crate) fn within(&mut self, range: RangeInclusive<usize>) -> usize {
         range.start() + self.0.below(range.end() - range.start() + 1)
     }
 
-    /// A pair of numbers of the range.
+    /// A pair of numbers in the range.
     pub(crate) fn pair(&mut self, range: RangeInclusive<usize>) -> [usize; 2] {
         [self.within(range.clone()), self.within(range)]
     }

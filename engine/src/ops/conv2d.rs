@@ -8,7 +8,7 @@ use kernels::conv2d::{self, Conv2dParams};
 /// Parameters of [`Graph::conv2d`]. The default is stride 1, no padding, one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2d {
-    /// Rows and columns between neighbouring windows.
+    /// Rows and columns from one window to the next.
     pub stride: [usize; 2],
     /// Rows of zeros above and below, columns of zeros left and right.
     pub padding: [usize; 2],
@@ -27,7 +27,7 @@ impl Graph {
     /// `P = (H + 2 padding - R) / stride + 1`, rounded down, and `Q` likewise: [`kernels::conv2d`] has the equations.
     ///
     /// # Errors
-    /// If the shapes do not fit each other, or the parameters.
+    /// If the shapes do not match each other or the parameters.
     pub fn conv2d(&mut self, x: NodeId, w: NodeId, bias: Option<NodeId>, params: Conv2d) -> Result<NodeId> {
         let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
         self.record("conv2d", params, &inputs)
@@ -37,7 +37,7 @@ impl Graph {
     /// one-pixel images.
     ///
     /// # Errors
-    /// If the shapes do not fit each other.
+    /// If the shapes do not match each other.
     pub fn linear(&mut self, x: NodeId, w: NodeId, bias: Option<NodeId>) -> Result<NodeId> {
         let inputs: Vec<NodeId> = [Some(x), Some(w), bias].into_iter().flatten().collect();
         let name = format!("linear_{}", self.len());
@@ -55,17 +55,17 @@ impl Graph {
 }
 
 impl Conv2d {
-    /// The kernels' parameters for an image and a weight of four dimensions, or a vector and a matrix of two.
+    /// The kernels' parameters. `x` and `w` have four dimensions, or two for a linear layer.
     fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
         let (x, kernel) = match (x.dims(), w.dims()) {
             (&[n, c], _) => ([n, 1, 1, c], [1, 1]),
             (&[n, h, w, c], &[r, s, _, _]) => ([n, h, w, c], [r, s]),
-            dims => unreachable!("the shape rule admits no {dims:?}"),
+            dims => unreachable!("the shape rule refuses {dims:?}"),
         };
         Conv2dParams::new(x, w.channels(), kernel, self.stride, self.padding, self.groups)
     }
 
-    /// The passes for an image and a weight whose shapes are checked.
+    /// The passes for shapes that have been checked.
     pub(super) fn passes(&self, x: Shape, w: Shape) -> ConvPasses {
         let params = self.params(x, w).expect("checked when it was recorded");
         ConvPasses { params, transposed: false }
@@ -121,14 +121,15 @@ impl Cases for Conv2d {
             case([1, 6, 5, 2], [3, 2, 2, 3], Conv2d { stride: [2, 2], padding: [1, 0], ..default }),
             case([1, 7, 4, 1], [2, 3, 1, 2], Conv2d { stride: [3, 1], padding: [0, 2], ..default }),
             case([2, 4, 3, 4], [3, 3, 2, 6], Conv2d { groups: 2, ..same }),
-            // depthwise
+            // Depthwise
             case([1, 4, 4, 3], [3, 3, 1, 3], Conv2d { groups: 3, ..same }),
-            // around the tiles of Winograd's algorithm and the lanes of a vector; a filter as large as the image
+            // Sizes around the tiles of Winograd's algorithm and the lanes of a vector
             case([1, 4, 4, 8], [3, 3, 8, 8], same),
             case([1, 5, 9, 9], [3, 3, 9, 7], same),
-            // and of its larger kernels, of one part and of more
+            // Winograd's larger kernels, in one piece and in several
             case([2, 5, 6, 3], [5, 5, 3, 2], Conv2d { padding: [2, 2], ..default }),
             case([1, 6, 9, 2], [4, 7, 2, 3], Conv2d { padding: [2, 3], ..default }),
+            // Filters as large as the image or larger
             case([1, 3, 3, 2], [3, 3, 2, 17], default),
             case([1, 1, 1, 1], [3, 3, 1, 1], same),
             case([1, 2, 3, 2], [3, 3, 2, 2], Conv2d { padding: [3, 3], ..default }),
@@ -145,7 +146,7 @@ impl Cases for Conv2d {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         let conv = loop {
-            // every other one has a shape that most algorithms take
+            // About half of the cases have a shape that most algorithms support.
             let [r, s] = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
             let (stride, padding, groups) = match [r, s] {
                 [3, 3] => ([1, 1], random.pair(0..=2), 1),

@@ -7,13 +7,13 @@ use kernels::{Call, Span, Write};
 /// A convolution, or the transposed convolution that is its adjoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConvPasses {
-    /// Of the convolution, or of the one that this is the adjoint of.
+    /// Parameters of the convolution, or of the convolution that this is the adjoint of.
     pub(super) params: Conv2dParams,
     pub(super) transposed: bool,
 }
 
 impl ConvPasses {
-    /// `y = conv(x) + bias`, of `x` as the map makes it.
+    /// `y = conv(x_map(x)) + bias`
     pub(super) fn forward(&self, [x, w, bias]: [Span; 3], x_map: Affine, y: Span) -> Call {
         self.gather(x, x_map, w, bias, y, Write::Set, self.transposed)
     }
@@ -32,7 +32,7 @@ impl ConvPasses {
         }
     }
 
-    /// `dw (+)= x^T dz`, of `x` as the map makes it.
+    /// `dw (+)= map(x)^T dz`
     pub(super) fn grad_weight(&self, x: Span, map: Affine, dz: Span, (dw, write): (Span, Write)) -> Call {
         let (params, algo) = (self.params, None);
         let ((x, x_map), (dy, dy_map)) = match self.transposed {
@@ -42,7 +42,7 @@ impl ConvPasses {
         GradWeight { params, x, x_map, dy, dy_map, dw, write, algo }.into()
     }
 
-    /// Emits the forward pass of a node `[x, w, bias]`, the bias being optional.
+    /// Emits the forward pass of a node with inputs `[x, w, bias]`; the bias is optional.
     pub(super) fn emit_forward(&self, cx: &mut Emitter<'_>) {
         let operands = [cx.input(0), cx.input(1), cx.optional_input(2)];
         cx.emit(self.forward(operands, Affine::NONE, cx.output()));

@@ -32,7 +32,7 @@ impl Graph {
     /// [`kernels::conv2d`].
     ///
     /// # Errors
-    /// If the shapes do not fit each other, or the parameters.
+    /// If the shapes do not match each other or the parameters.
     pub fn conv_transpose2d(
         &mut self,
         x: NodeId,
@@ -49,13 +49,13 @@ impl ConvTranspose2d {
     /// The kernels' parameters of the convolution that this is the adjoint of.
     fn params(&self, x: Shape, w: Shape) -> std::result::Result<Conv2dParams, conv2d::ShapeError> {
         let (&[n, p, q, k], &[r, s, group, _]) = (x.dims(), w.dims()) else {
-            unreachable!("the shape rule admits no {x} and {w}");
+            unreachable!("the shape rule refuses {x} and {w}");
         };
         let c = group * self.groups;
         Conv2dParams::transposed([n, p, q, k], c, [r, s], self.stride, self.padding, self.output_padding, self.groups)
     }
 
-    /// The passes for an image and a weight whose shapes are checked.
+    /// The passes for shapes that have been checked.
     pub(super) fn passes(&self, x: Shape, w: Shape) -> ConvPasses {
         let params = self.params(x, w).expect("checked when it was recorded");
         ConvPasses { params, transposed: true }
@@ -110,10 +110,10 @@ impl Cases for ConvTranspose2d {
                 ConvTranspose2d { stride: [1, 3], padding: [0, 1], output_padding: [0, 2], ..default },
             ),
             case([2, 3, 4, 6], [3, 3, 2, 6], ConvTranspose2d { groups: 2, ..padded }),
-            // around the tiles of Winograd's algorithm and the lanes of a vector
+            // Sizes around the tiles of Winograd's algorithm and the lanes of a vector
             case([1, 4, 4, 8], [3, 3, 8, 8], padded),
             case([1, 5, 9, 7], [3, 3, 9, 7], padded),
-            // and of its larger kernels, of one part and of more
+            // Winograd's larger kernels, in one piece and in several
             case([2, 5, 6, 3], [5, 5, 2, 3], ConvTranspose2d { padding: [2, 2], ..default }),
             case([1, 6, 5, 2], [4, 7, 3, 2], ConvTranspose2d { padding: [1, 3], ..default }),
             Case::new("conv_transpose2d", "without bias", &no_bias, |graph, a| {
@@ -125,7 +125,7 @@ impl Cases for ConvTranspose2d {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         loop {
-            // every other one has a shape that most algorithms take
+            // About half of the cases have a shape that most algorithms support.
             let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
             let (stride, padding, groups) = match kernel {
                 [3, 3] => ([1, 1], random.pair(0..=2), 1),

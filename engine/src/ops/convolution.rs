@@ -16,7 +16,7 @@ pub enum Convolution {
 }
 
 impl Convolution {
-    /// Its passes for an image and a weight whose shapes are checked.
+    /// Its passes for shapes that have been checked.
     pub(super) fn passes(&self, x: Shape, w: Shape) -> ConvPasses {
         match self {
             Convolution::Conv2d(conv) => conv.passes(x, w),

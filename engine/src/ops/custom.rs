@@ -76,13 +76,14 @@ pub trait CustomOp: fmt::Debug + Send + Sync + 'static {
     /// What was expected of the inputs, and what they are, if they do not fit. Recording fails with this message.
     fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String>;
 
-    /// Computes every element of the output, whose elements are unspecified before.
+    /// Computes every element of the output. On entry they are unspecified.
     fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]);
 
-    /// Computes every element of the gradients that are wanted, which are unspecified before: the `i`th is that of the
-    /// `i`th input, or `None`. `output` is what `forward` gave for these inputs, and `dy` is the gradient of it.
+    /// Computes every element of the wanted gradients. On entry they are unspecified. The `i`th gradient is that of the
+    /// `i`th input, or `None` if it is not wanted. `output` is what `forward` computed for these inputs, and `dy` is
+    /// its gradient.
     ///
-    /// The gradient is that of this one use: where a value has several readers, the engine adds.
+    /// The gradient is that of this use alone: if a value has several readers, the engine adds up their gradients.
     fn backward<T: Element>(&self, inputs: &[View<'_, T>], output: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]);
 }
 
@@ -95,7 +96,7 @@ pub struct View<'a, T> {
     pub data: &'a [T],
 }
 
-/// A [`CustomOp`] behind a pointer: without generic methods.
+/// A [`CustomOp`] without generic methods, for use as a trait object.
 trait Erased: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String>;
@@ -149,14 +150,14 @@ enum Direction {
     Backward,
 }
 
-/// The place of the output among what the backward pass reads, behind the inputs.
+/// Index of the output among the operands that the backward pass reads, after the inputs.
 const OUTPUT: usize = MAX_INPUTS;
 
-/// The place of the output's gradient.
+/// Index of the output's gradient.
 const DY: usize = MAX_INPUTS + 1;
 
 impl CustomPass {
-    /// The inputs with their shapes, and empty views behind them.
+    /// The inputs with their shapes, followed by empty views.
     fn views<'a, T>(&self, reads: [&'a [T]; MAX_OPERANDS]) -> [View<'a, T>; MAX_INPUTS] {
         std::array::from_fn(|i| View { shape: self.shapes.get(i).copied().unwrap_or([1].into()), data: reads[i] })
     }
@@ -200,7 +201,7 @@ impl Graph {
     /// An operation of your own on one to six inputs: see [`CustomOp`].
     ///
     /// # Errors
-    /// If the number of inputs is another, or the operation's shape rule refuses them.
+    /// If there are fewer or more inputs, or the operation's shape rule refuses them.
     pub fn custom(&mut self, op: impl CustomOp, inputs: &[NodeId]) -> Result<NodeId> {
         let name = CustomOp::name(&op);
         if inputs.is_empty() || inputs.len() > MAX_INPUTS {
@@ -237,8 +238,8 @@ impl Operation for Custom {
         cx.emit(call);
     }
 
-    /// Reads all inputs, the output and its gradient. It always sets: what is to be added to a gradient goes to a value
-    /// of its own first, so that users cannot confuse the two.
+    /// Reads all inputs, the output and its gradient. It always sets gradients: what has to be added goes to a separate
+    /// value first, so that users need not tell the two apart.
     fn backward(&self, cx: &mut Emitter<'_>) {
         let mut call = self.call(cx, Direction::Backward);
         let mut added = Vec::new();
@@ -281,7 +282,7 @@ impl Cases for Custom {
     }
 }
 
-/// The product of every row of `a [.., C]` with `b [C]`: what the gradients of custom operations are checked with.
+/// The product of every row of `a [.., C]` with `b [C]`, for the gradient checks of custom operations.
 #[derive(Debug)]
 struct Product;
 

@@ -1,9 +1,8 @@
-//! The operations: one file each, with all that the engine knows of it.
+//! The operations. Each has one file with everything that the engine knows about it.
 //!
-//! A file holds the parameters that users give, the [`Graph`](crate::Graph) method that records the operation, its
-//! [`Operation`](crate::graph::Operation): the shape rule, the passes that compute it and its gradients, what these
-//! read, how its output is recomputed; and its [`Cases`], which its gradients are checked with. A new operation is a
-//! new file and a name in the list below.
+//! A file holds the user's parameters, the [`Graph`](crate::Graph) method that records the operation, its
+//! [`Operation`](crate::graph::Operation) (shape rule, forward and backward passes, recomputation), and its [`Cases`]
+//! for gradient checks. A new operation is a new file and a name in the list below.
 
 mod activation;
 mod add;
@@ -30,7 +29,7 @@ pub use norm_conv_act::{NormConvAct, NormConvActNodes};
 
 use case::{Case, Cases, Random};
 
-/// Makes the list of all gradient-check cases of the list of operations.
+/// Defines the functions that list the gradient-check cases of all operations.
 macro_rules! operations {
     ($($name:ty),* $(,)?) => {
         /// The gradient-check cases of every operation.

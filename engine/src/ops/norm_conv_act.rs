@@ -4,13 +4,14 @@
 //!
 //! | unfused | fused |
 //! | --- | --- |
-//! | batch statistics of x; normalize | statistics are taken where x is made; the convolution normalizes as it reads |
+//! | batch statistics of x; normalize | statistics come from the pass that computes x; the convolution normalizes x |
 //! | activation; add the skip | one pass, with the batch statistics that the next layer needs |
-//! | normalization backward: sums; input gradient | sums; the input gradient is made where the layer below reads it |
-//! | activation backward; bias gradient | the same pass |
-//! | the normalized x again for the weight gradient | the weight gradient normalizes as it reads |
+//! | normalization backward: sums; input gradient | sums; the input gradient is evaluated by the layer before |
+//! | activation backward; bias gradient | one pass for both |
+//! | the normalized x again for the weight gradient | the weight gradient normalizes x |
 //!
-//! The unfused nodes are its oracle, and the general form: here the batch normalization comes before the convolution.
+//! Tests compare it with the unfused nodes. Those are more general: here the batch normalization comes before the
+//! convolution.
 
 use super::batch_norm::{self as norm_op, BatchNorm, BatchNormNodes};
 use super::case::MOST_FLOPS;
@@ -42,20 +43,20 @@ pub struct NormConvAct {
     pub skip_weight: f64,
 }
 
-/// The nodes that [`Graph::norm_conv_act`] needs beside its input.
+/// The nodes that [`Graph::norm_conv_act`] needs besides its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormConvActNodes {
     /// Parameters and running statistics of the batch normalization, `[C]` each, or none.
     pub norm: Option<BatchNormNodes>,
-    /// Weight of the convolution, as [`Graph::conv2d`] and [`Graph::conv_transpose2d`] say.
+    /// Weight of the convolution, as for [`Graph::conv2d`] and [`Graph::conv_transpose2d`].
     pub w: NodeId,
     /// Bias of the convolution.
     pub bias: Option<NodeId>,
-    /// What is added to the output, of its shape.
+    /// What is added to the output; it has the output's shape.
     pub skip: Option<NodeId>,
 }
 
-/// What the engine records: the parameters, and which nodes there are.
+/// What the engine records: the parameters, and which optional nodes there are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NormConvActOp {
     params: NormConvAct,
@@ -65,10 +66,10 @@ pub(crate) struct NormConvActOp {
 }
 
 impl Graph {
-    /// A layer as one node: `activation(conv(batch_norm(x)) + bias) + skip_weight skip`, every part but the convolution
-    /// optional. The same as [`batch_norm`](Graph::batch_norm), [`conv2d`](Graph::conv2d) or
-    /// [`conv_transpose2d`](Graph::conv_transpose2d), [`activation`](Graph::activation) and [`add`](Graph::add), but
-    /// for rounding, in fewer passes over memory.
+    /// A layer as one node: `activation(conv(batch_norm(x)) + bias) + skip_weight skip`. Everything but the convolution
+    /// is optional. Up to rounding it equals [`batch_norm`](Graph::batch_norm), [`conv2d`](Graph::conv2d) or
+    /// [`conv_transpose2d`](Graph::conv_transpose2d), [`activation`](Graph::activation) and [`add`](Graph::add), in
+    /// fewer passes over memory.
     ///
     /// # Errors
     /// As those operations.
@@ -82,34 +83,34 @@ impl Graph {
     }
 }
 
-/// Auxiliaries that the forward passes write.
+/// Indices of the auxiliaries that the forward passes write.
 const SCALE: usize = 0;
 const SHIFT: usize = 1;
 const RSTD: usize = 2;
 
 impl NormConvActOp {
-    /// Where the bias is among the inputs.
+    /// Index of the bias among the inputs.
     fn bias(&self) -> Option<usize> {
         self.has_bias.then_some(2)
     }
 
-    /// Where the skip is among the inputs.
+    /// Index of the skip among the inputs.
     fn skip(&self) -> Option<usize> {
         self.has_skip.then_some(2 + usize::from(self.has_bias))
     }
 
-    /// Where gamma is among the inputs; beta and the running statistics follow.
+    /// Index of gamma among the inputs; beta and the running statistics follow.
     fn gamma(&self) -> Option<usize> {
         self.has_norm.then_some(2 + usize::from(self.has_bias) + usize::from(self.has_skip))
     }
 
-    /// Auxiliary that what the activation saved is, unless it is the output.
+    /// Index of the auxiliary that holds the convolution's output, or the activation's if that has a pass of its own.
     fn saved(&self) -> usize {
         if self.has_norm { RSTD + 1 } else { 0 }
     }
 
-    /// The activation, if its output is not the node's: its derivative is a function of its output, which the skip
-    /// changes.
+    /// The activation, if it needs a pass of its own: its derivative is a function of its output, and the node's output
+    /// also contains the skip.
     fn separate_activation(&self) -> Option<Activation> {
         self.params.activation.filter(|f| self.has_skip && f.saved() == Saved::Output)
     }
@@ -137,7 +138,7 @@ impl NormConvActOp {
         }
     }
 
-    /// The map that the convolution reads its input through, from the forward passes.
+    /// The affine map that the convolution applies to its input as it reads it.
     fn map(&self, cx: &Emitter<'_>) -> Affine {
         match self.has_norm {
             true => Affine { scale: cx.auxiliary(SCALE), shift: cx.auxiliary(SHIFT) },
@@ -145,7 +146,7 @@ impl NormConvActOp {
         }
     }
 
-    /// Emits what makes the affine map of the batch normalization.
+    /// Emits the passes that compute the affine map of the batch normalization.
     fn fold(&self, cx: &mut Emitter<'_>, gamma: usize) {
         let [gamma, beta, running_mean, running_var] = [0, 1, 2, 3].map(|i| cx.input(gamma + i));
         let channels = [cx.shape(0).channels()].into();
@@ -168,7 +169,7 @@ impl NormConvActOp {
         cx.emit(batch_norm::Fold { params, gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift });
     }
 
-    /// The pass over the output of the convolution, or of its separate activation.
+    /// The pass over the output of the convolution, or of the separate activation.
     fn epilogue(&self, cx: &Emitter<'_>, y: Span, [mean, var]: [Span; 2]) -> epilogue::Forward {
         let z = cx.auxiliary(self.saved());
         let skip = self.skip().map_or(Span::EMPTY, |i| cx.input(i));
@@ -214,7 +215,7 @@ impl Operation for NormConvActOp {
         self.has_norm
     }
 
-    fn takes_gradient_in_parts(&self) -> bool {
+    fn takes_gradient_terms(&self) -> bool {
         true
     }
 
@@ -223,9 +224,9 @@ impl Operation for NormConvActOp {
         if self.has_norm { 2 } else { 0 }
     }
 
-    /// Auxiliaries 0 to 2 are the affine map of the batch normalization and the reciprocal deviation, if there is one;
-    /// the next one is the input of the activation, or its output where the backward pass reads that and it is not the
-    /// node's.
+    /// If there is a batch normalization, auxiliaries 0 to 2 are its scale, its shift and the reciprocal standard
+    /// deviation. If anything follows the convolution, the next auxiliary is the convolution's output, or the
+    /// activation's if that has a pass of its own.
     fn forward(&self, cx: &mut Emitter<'_>) {
         if let Some(gamma) = self.gamma() {
             self.fold(cx, gamma);
@@ -280,7 +281,7 @@ impl Operation for NormConvActOp {
         }
     }
 
-    /// The output is a pass over the convolution's output; that is a convolution.
+    /// One pass recomputes the output from the convolution's output, and a convolution recomputes the latter.
     fn recompute(&self, cx: &mut Emitter<'_>) {
         if !self.has_epilogue() {
             return;
@@ -291,7 +292,7 @@ impl Operation for NormConvActOp {
             cx.recomputable(z, shape, Effort::Convolution, |copy| conv.forward(operands, map, copy));
         }
         let (output, epilogue) = (cx.output(), self.epilogue(cx, cx.output(), [Span::EMPTY; 2]));
-        cx.recomputable(output, shape, Effort::Pass, |y| epilogue::Forward { y, ..epilogue });
+        cx.recomputable(output, shape, Effort::Elementwise, |y| epilogue::Forward { y, ..epilogue });
     }
 }
 
@@ -318,7 +319,7 @@ impl Cases for NormConvActOp {
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
         loop {
-            // Every other one has a shape that all algorithms take.
+            // About half of the cases have a shape that all algorithms support.
             let kernel = if random.within(0..=1) == 0 { [3, 3] } else { random.pair(1..=5) };
             let (stride, padding) = match kernel {
                 [3, 3] => ([1, 1], random.pair(0..=2)),
@@ -343,8 +344,8 @@ impl Cases for NormConvActOp {
 }
 
 impl NormConvActOp {
-    /// From the gradient of the output to that of the convolution's output, and the bias gradient. Also gives the
-    /// gradient of the output itself, if the skip wants it.
+    /// Emits the passes from the gradient of the output to those of the convolution's output and the bias. Returns the
+    /// gradient of the convolution's output, and that of the node's output if the skip wants it.
     fn backward_epilogue(&self, cx: &mut Emitter<'_>) -> (Span, Span) {
         let Gradient { norm, dy, weight } = cx.output_gradient();
         let shape = cx.output_shape();
@@ -389,7 +390,8 @@ impl NormConvActOp {
         (dz, total)
     }
 
-    /// From the gradient `g` of the normalized values to those of the normalization's parameters and input.
+    /// Emits the passes from `g`, the gradient of the normalized values, to those of the normalization's parameters and
+    /// input.
     fn backward_norm(&self, cx: &mut Emitter<'_>, gamma: usize, g: Span) {
         let [mean, _] = cx.batch_stats(0).expect("the forward passes took them");
         let params = self.norm_params(cx.shape(0), Mode::Training);
@@ -413,7 +415,7 @@ fn norm_of(graph: &mut Graph, gamma: NodeId, beta: NodeId) -> Result<BatchNormNo
     Ok(BatchNormNodes { gamma, beta, running_mean, running_var })
 }
 
-/// A layer with some of its parts: bit 0 of `parts` is the batch normalization, bit 1 the bias, bit 2 the skip
+/// A layer with some of its options: bit 0 of `parts` is the batch normalization, bit 1 the bias, bit 2 the skip
 /// connection.
 fn one_layer(
     x: [usize; 4],
@@ -457,8 +459,9 @@ fn one_layer(
     })
 }
 
-/// Layers on layers. Batch statistics and gradients of a normalization go from one node to the other; an output is read
-/// by two normalizations, by one and a skip, by one and another operation; a skip is also the input.
+/// A chain of layers, which pass batch statistics and gradients through a normalization from node to node. Outputs are
+/// read by two normalizations, by a normalization and a skip, and by a normalization and another operation; one is both
+/// input and skip of a layer.
 fn chain(conv: Convolution, transposed: Convolution) -> Case {
     let channels = Shape::from([2]);
     let arguments = [
@@ -472,7 +475,7 @@ fn chain(conv: Convolution, transposed: Convolution) -> Case {
         let layer = |graph: &mut Graph, x, skip, conv, activation| {
             let norm = Some(norm_of(graph, a[3], a[4])?);
             let nodes = NormConvActNodes { norm, w: a[1], bias: Some(a[2]), skip };
-            // so that rounding errors do not grow from layer to layer
+            // A large eps keeps rounding errors from growing from layer to layer.
             let norm = BatchNorm { eps: 1.0, ..BatchNorm::default() };
             graph.norm_conv_act(x, nodes, NormConvAct { norm, ..case_params(conv, activation) })
         };

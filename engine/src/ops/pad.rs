@@ -22,7 +22,7 @@ impl Graph {
 
 impl Pad {
     fn params(&self, x: Shape) -> PadParams {
-        let &[n, h0, w0, c] = x.dims() else { unreachable!("the shape rule admits no {x}") };
+        let &[n, h0, w0, c] = x.dims() else { unreachable!("the shape rule refuses {x}") };
         PadParams { n, h0, w0, h1: self.height, w1: self.width, c }
     }
 }
@@ -45,7 +45,7 @@ impl Operation for Pad {
         cx.emit(pad::Forward { params: self.params(cx.shape(0)), x: cx.input(0), y: cx.output() });
     }
 
-    /// Reads nothing but `dy`.
+    /// Reads only `dy`.
     fn backward(&self, cx: &mut Emitter<'_>) {
         let (dx, write) = cx.gradient(0);
         cx.emit(pad::Backward { params: self.params(cx.shape(0)), dy: cx.dy(), dx, write });

@@ -5,7 +5,7 @@ use kernels::prelu;
 
 impl Graph {
     /// PReLU, `x` where it is above 0 and `slope x` elsewhere, of any shape, with one slope `[1]` for all elements:
-    /// [`kernels::prelu`] has the equations. PyTorch begins with slope 0.25.
+    /// [`kernels::prelu`] has the equations. PyTorch's initial slope is 0.25.
     ///
     /// # Errors
     /// If the slope has another shape, or is `x` itself.
@@ -45,10 +45,10 @@ impl Operation for Prelu {
         cx.emit(prelu::Backward { x, slope, dy, dx, dx_write, dslope, dslope_write });
     }
 
-    /// One pass over `x`, which the backward pass keeps alive.
+    /// One pass over `x`, which the backward pass needs anyway.
     fn recompute(&self, cx: &mut Emitter<'_>) {
         let (x, slope, output, shape) = (cx.input(0), cx.input(1), cx.output(), cx.output_shape());
-        cx.recomputable(output, shape, Effort::Pass, |y| prelu::Forward { x, slope, y });
+        cx.recomputable(output, shape, Effort::Elementwise, |y| prelu::Forward { x, slope, y });
     }
 }
 

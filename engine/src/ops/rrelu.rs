@@ -9,13 +9,13 @@ impl Graph {
     /// RReLU, `x` where it is above 0 and a slope times `x` elsewhere, of any shape: [`kernels::rrelu`] has the
     /// equations.
     ///
-    /// In plans with gradients every element's slope is drawn anew in every step, from 1/8 to 1/3. What is drawn
-    /// follows from the seed of [`Session::initialize`](crate::Session::initialize), the [optimizer's
-    /// step](crate::Session::optimizer_step), the number of the node among those of its kind, and the element, and from
-    /// nothing else. One of several ranks ([`Plan::training_part`](crate::Plan::training_part)) draws for its images
-    /// what one with the whole batch would: the first dimension of `x` has to be that of the images. In inference plans
-    /// [`Statistics`] decide: with running ones all slopes are their mean, 11/48; with those of the batch they are
-    /// drawn as for seed 0 and step 0, so that the same values give the same result in every run.
+    /// Plans with gradients draw the slope of every element in every step, from 1/8 to 1/3. The slope depends only on
+    /// the seed of [`Session::initialize`](crate::Session::initialize), the [optimizer's
+    /// step](crate::Session::optimizer_step), the number of the node among the RReLU nodes, and the element. One of
+    /// several ranks ([`Plan::training_part`](crate::Plan::training_part)) draws for its images what a single rank
+    /// would draw for them; the first dimension of `x` must be the images. In inference plans, [`Statistics`] decides:
+    /// with the running statistics all slopes are the mean, 11/48; with those of the batch they are drawn as for seed 0
+    /// and step 0, so that equal inputs give equal results in every run.
     ///
     /// # Errors
     /// If the node is not of this graph.
@@ -25,18 +25,17 @@ impl Graph {
     }
 }
 
-/// Its name.
 const KIND: &str = "rrelu";
 
 /// [`Graph::rrelu`]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rrelu {
-    /// Number of the node among those of its kind: its random numbers are those of no other.
+    /// Number of the node among the RReLU nodes: no two draw the same random numbers.
     stream: u64,
 }
 
 impl Rrelu {
-    /// What its passes draw.
+    /// The random numbers that its passes draw.
     fn draws(self, cx: &Emitter<'_>) -> Draws {
         let x = cx.shape(0);
         let before = cx.part().map_or(0, |part| part.images().start);
@@ -47,10 +46,6 @@ impl Rrelu {
 impl Operation for Rrelu {
     fn kind(&self) -> &'static str {
         KIND
-    }
-
-    fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
-        Ok(arguments.shape(0))
     }
 
     fn forward(&self, cx: &mut Emitter<'_>) {
@@ -67,17 +62,17 @@ impl Operation for Rrelu {
         cx.emit(rrelu::Backward { draws, x, dy, dx, write });
     }
 
-    /// One pass over `x`, which the backward pass keeps alive.
+    /// One pass over `x`, which the backward pass needs anyway.
     fn recompute(&self, cx: &mut Emitter<'_>) {
         let (x, output, shape) = (cx.input(0), cx.output(), cx.output_shape());
         let draws = Some(self.draws(cx));
-        cx.recomputable(output, shape, Effort::Pass, |y| rrelu::Forward { draws, x, y });
+        cx.recomputable(output, shape, Effort::Elementwise, |y| rrelu::Forward { draws, x, y });
     }
 }
 
 impl Cases for Rrelu {
     fn cases() -> Vec<Case> {
-        // more than a block of the random numbers
+        // 131 elements need more than one block of random numbers.
         vec![case([2, 3, 5].into()), case([131].into())]
     }
 

@@ -23,11 +23,11 @@ pub(crate) fn align(len: usize) -> usize {
     len.next_multiple_of(ALIGNMENT)
 }
 
-/// An offset for every buffer, and the size of the arena: no two buffers that are in use at the same time overlap.
+/// An offset for every buffer, and the size of the arena. Buffers that are in use at the same time do not overlap.
 ///
-/// Greedy by size: the largest buffers are placed first, each in the smallest gap that it fits in between those
-/// already placed that are in use at the same time, or behind them. Pisarchyk & Lee, "Efficient Memory Management for
-/// Deep Neural Net Inference", 2020.
+/// Greedy by size: the largest buffers are placed first. Each goes to the smallest gap that is large enough between the
+/// placed buffers that are in use at the same time, or after all of them. Pisarchyk & Lee, "Efficient Memory Management
+/// for Deep Neural Net Inference", 2020.
 pub(crate) fn pack(buffers: &[Buffer]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), buffers[i].first, i));
@@ -49,8 +49,8 @@ pub(crate) fn pack(buffers: &[Buffer]) -> (Vec<usize>, usize) {
     (offsets, size)
 }
 
-/// Offset of the smallest gap of at least `len` elements between the `taken` ranges, in order of their beginnings;
-/// the end of the last if there is none.
+/// Offset of the smallest gap of at least `len` elements between the `taken` ranges, which are sorted by their
+/// beginnings; the end of all ranges if there is no such gap.
 fn best_fit(len: usize, taken: &[(usize, usize)]) -> usize {
     let mut end = 0;
     let mut best: Option<(usize, usize)> = None;
@@ -63,7 +63,7 @@ fn best_fit(len: usize, taken: &[(usize, usize)]) -> usize {
     best.map_or(end, |(_, offset)| offset)
 }
 
-/// The elements in use at each of so many steps: no arena can be smaller than the most of them.
+/// Elements in use at each of `steps` steps. No arena can be smaller than the largest of these numbers.
 pub(crate) fn in_use(buffers: &[Buffer], steps: usize) -> Vec<usize> {
     let at = |step| buffers.iter().filter(|b| b.first <= step && step <= b.last).map(|b| align(b.len)).sum();
     (0..steps).map(at).collect()
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_smallest_gap_that_fits_is_taken() {
-        // at step 0 the long-lived buffers leave gaps of 48 and 32 elements when the others are gone
+        // The ranges leave gaps of 48 and 32 elements.
         let taken = [(48, 64), (96, 112)];
         assert_eq!(best_fit(32, &taken), 64);
         assert_eq!(best_fit(48, &taken), 0);

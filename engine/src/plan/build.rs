@@ -40,7 +40,7 @@ pub(crate) fn build(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[N
     Ok(builder.emission.program)
 }
 
-/// What the emission knows of a node.
+/// What the emission knows about a node.
 fn facts(graph: &Graph, layout: &Layout, id: NodeId) -> NodeFacts {
     let Node { op, inputs, shape, .. } = graph.get(id);
     let is = |question: fn(&dyn Operation) -> bool| op.operation().is_some_and(question);
@@ -49,7 +49,7 @@ fn facts(graph: &Graph, layout: &Layout, id: NodeId) -> NodeFacts {
         inputs: inputs.clone(),
         shape: *shape,
         gradient_place: matches!(op, Op::Parameter).then(|| in_region(GRADIENTS)),
-        takes_gradient_in_parts: is(|op| op.takes_gradient_in_parts()),
+        takes_gradient_terms: is(|op| op.takes_gradient_terms()),
         reads_batch_stats: is(|op| op.reads_batch_stats()),
     }
 }
@@ -71,7 +71,7 @@ impl Builder<'_> {
             let value = match &node.op {
                 Op::Input => program.outliving(node.shape),
                 Op::Parameter | Op::State => program.fixed(node.shape, self.layout.place(self.graph, id)),
-                // A loss can be read whatever has run since.
+                // A loss can be read even after other plans have run.
                 _ if purpose.outputs().contains(&id) && node.shape.len() == 1 => program.outliving(node.shape),
                 Op::Computed(_) => program.value(node.shape),
             };
@@ -120,25 +120,25 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The gradient of the output itself: 1 for a loss, what the caller writes for another output.
+    /// The gradient of the output itself: 1 for a loss, the caller's cotangent for another output.
     fn seed(&mut self, output: NodeId, is_loss: bool) -> Span {
         let shape = self.graph.shape(output);
         self.emission.phase = crate::Phase::Backward;
         if is_loss {
             let out = self.emission.program.value(shape);
-            // The loss of the batch is the mean of those of its parts.
+            // The loss of the batch is the mean of the losses of its parts, weighted by their shares.
             let value = self.emission.part.map_or(1.0, |part| part.share());
             self.emission.step(output, Fill { value, out });
             out
         } else {
-            // The caller owns it for ever: nothing is added to what it wrote.
+            // Only the caller writes it: nothing is added to it.
             let seed = self.emission.program.outliving(shape);
             self.emission.program.cotangent = Some(seed);
             seed
         }
     }
 
-    /// Lists the values that could be computed again for the backward passes.
+    /// Lists the values that can be recomputed for the backward passes.
     fn list_recomputable(&mut self) {
         for id in self.graph.ids() {
             if let Some(operation) = self.graph.get(id).op.operation().filter(|_| self.emission.needed[id.index()]) {
@@ -147,7 +147,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Keeps the gradients of inputs, and clears those of parameters that have none.
+    /// Keeps the gradients of inputs, and zeroes those of parameters without influence on the output.
     fn finish_gradients(&mut self) {
         for id in self.graph.ids() {
             let wants = self.emission.wants[id.index()];
@@ -166,7 +166,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The last steps of one of several ranks: from the loss and the gradients of its part to those of the batch.
+    /// If there are several ranks, adds the last steps: from the loss and the gradients of this rank's part to those of
+    /// the batch.
     fn sum_over_ranks(&mut self, loss: NodeId) {
         let Some(part) = self.emission.part else { return };
         let x = self.emission.program.of_node[loss.index()].expect("the loss is computed");
@@ -177,10 +178,8 @@ impl Builder<'_> {
     }
 }
 
-/// Which passes run would decide which running statistics another reader sees.
-///
 /// # Errors
-/// If a node reads a state that another one updates.
+/// If a node reads a state that another one updates: what it reads would depend on the order of the passes.
 fn check_states(graph: &Graph, needed: &[bool]) -> Result<()> {
     let nodes = || graph.ids().filter(|id| needed[id.index()]).map(|id| graph.get(id));
     // How many of the inputs a node only reads; it updates the others.
@@ -199,7 +198,7 @@ fn check_states(graph: &Graph, needed: &[bool]) -> Result<()> {
     Ok(())
 }
 
-/// Which nodes the given ones are computed from, themselves included.
+/// Whether each node is one of the given ones, or one that they are computed from.
 fn ancestors(graph: &Graph, of: &[NodeId]) -> Vec<bool> {
     let mut found = vec![false; graph.len()];
     of.iter().for_each(|id| found[id.index()] = true);

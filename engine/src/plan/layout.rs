@@ -6,7 +6,7 @@ use crate::ids::NodeId;
 use crate::regions::{PARAMETERS, STATES};
 use kernels::Span;
 
-/// Where the parameters and states of a graph lie. Every one begins at a cache line; the elements between them stay 0.
+/// Where the parameters and states of a graph lie. Each begins at a cache line; the elements between them stay 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Layout {
     /// The place of every tensor, in the order of [`Graph::tensors`].

@@ -10,7 +10,7 @@ pub struct MemoryReport {
     pub parameters: usize,
     /// Their gradients.
     pub gradients: usize,
-    /// State of the optimizer: two moments a parameter.
+    /// Optimizer state: AdamW's `m` and `v`.
     pub optimizer_state: usize,
     /// States, and their copy.
     pub state: usize,
@@ -30,7 +30,7 @@ impl MemoryReport {
     }
 }
 
-/// One line an entry.
+/// One line per entry.
 impl fmt::Display for MemoryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, bytes) in [

@@ -25,18 +25,18 @@ use kernels::collective::Part;
 use kernels::{Backend, Span};
 use place::Placement;
 
-/// The steps that compute outputs of a [`Graph`], and their gradients, and the place in memory of every value.
+/// The steps that compute outputs of a [`Graph`] and their gradients, and the place of every value in memory.
 ///
 /// A plan is made once, before anything runs, and replayed by a [`Session`](crate::Session). Printing it shows every
 /// step with what it writes and where, and the bytes it needs.
 ///
-/// - A gradient that is written for the first time is set, and later ones are added to it: nothing is zeroed first.
+/// - The first contribution to a gradient is set and later ones are added, so nothing is zeroed first.
 /// - The gradients of parameters go to a region of their own, with the layout of the parameters. A parameter that the
 ///   loss does not depend on has gradient 0.
-/// - The gradient of [`Graph::add`] is no copy where sharing the gradient of the sum will do.
+/// - The arguments of [`Graph::add`] share the gradient of the sum, without a copy, where possible.
 /// - A value's memory is free for others after the last step that reads it. Element-wise steps write in place where
 ///   they can.
-/// - The output of a batch normalization is computed again for the backward pass of its readers
+/// - The output of a batch normalization is recomputed for the backward passes of its readers
 ///   ([`PlanOptions::recompute`]).
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -49,8 +49,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The loss, which has one element, and its gradient with respect to every parameter. Batch normalization uses the
-    /// statistics of the batch, and updates the running ones.
+    /// Computes the loss, which has one element, and its gradient with respect to every parameter. Batch normalization
+    /// uses the statistics of the batch, and updates the running ones.
     ///
     /// # Errors
     /// If the loss is not of the graph, has more than one element or depends on no parameter.
@@ -66,17 +66,18 @@ impl Plan {
         Plan::new(graph, Purpose::Training { loss, part: None }, options)
     }
 
-    /// The training plan of one of several ranks, each of which has a part of every batch: it computes what
-    /// [`training`](Plan::training) with the whole batch computes, to rounding, and every rank gets the same loss,
-    /// gradients and running statistics, bit for bit. The printed plan shows where ranks wait for each other:
-    /// `collective.moments` and `collective.sum`.
+    /// The training plan of one of several ranks, each of which has a part of every batch. Up to rounding it computes
+    /// what [`training`](Plan::training) computes with the whole batch. Every rank gets the same loss, gradients and
+    /// running statistics, bit for bit. The printed plan shows where ranks wait for each other:
+    /// `collective.batch_stats` and `collective.sum`.
     ///
-    /// `graph` is that of the rank's part: the first dimension of every input is the number of its images. The loss is
-    /// a mean over the images; the only operations that mix images are that and batch normalization. The ranks run the
-    /// plans of the same network in step, in [`Session::distributed`](crate::Session::distributed).
+    /// The batch of `graph` is the rank's part: the first dimension of every input is the number of images in the part.
+    /// The loss must be a mean over the images, and only it and batch normalization may mix images. The ranks run plans
+    /// of the same network in lockstep, in [`Session::distributed`](crate::Session::distributed).
     ///
     /// # Errors
-    /// As [`training`](Plan::training); also if the part has no images, or an input not as many as the part.
+    /// As [`training`](Plan::training); also if a rank has no images, or the first dimension of an input is not the
+    /// number of images in the part.
     pub fn training_part(graph: &Graph, loss: NodeId, part: Part, options: &PlanOptions) -> Result<Plan> {
         let Part { rank, ranks, batch } = part;
         if rank >= ranks || batch < ranks {
@@ -92,7 +93,7 @@ impl Plan {
         Plan::new(graph, Purpose::Training { loss, part: Some(part) }, options)
     }
 
-    /// The values of `outputs`.
+    /// Computes the values of `outputs`.
     ///
     /// # Errors
     /// If there is no output, or one is not of the graph.
@@ -116,9 +117,9 @@ impl Plan {
         Plan::new(graph, Purpose::Inference { outputs: outputs.to_vec(), statistics }, options)
     }
 
-    /// A node of any shape, and the gradients of its sum weighted with a cotangent, which the caller writes with
-    /// [`Session::write_cotangent`](crate::Session::write_cotangent): of the parameters and, if `wrt_inputs`, of the
-    /// inputs too. Batch normalization works as in [`training`](Plan::training).
+    /// Computes a node of any shape, and the gradients of its sum weighted by a cotangent, which the caller writes with
+    /// [`Session::write_cotangent`](crate::Session::write_cotangent). The gradients are those with respect to the
+    /// parameters and, if `wrt_inputs`, to the inputs. Batch normalization works as in [`training`](Plan::training).
     ///
     /// # Errors
     /// If a node is not of the graph, or the output depends on nothing that has a gradient.
@@ -135,14 +136,14 @@ impl Plan {
         Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, options: options.clone() })
     }
 
-    /// The same plan, with as much computed again in the backward pass as it takes for a session of this plan alone to
-    /// need no more than `limit` bytes on the backend: see [`PlanOptions::arena_limit`].
+    /// The same plan, but it recomputes as much in the backward phase as it takes for a session of this plan alone to
+    /// need at most `limit` bytes on the backend: see [`PlanOptions::arena_limit`].
     ///
     /// # Errors
     /// [`Error::MemoryLimit`] if even the smallest plan needs more.
     pub fn within<B: Backend>(&self, backend: &B, limit: usize) -> Result<Plan> {
         let mut plan = self.clone();
-        // What else it needs may change with the steps.
+        // What it needs besides the arena may change with the steps.
         for _ in 0..2 {
             let memory = plan.memory(backend);
             if memory.total() <= limit {
@@ -156,8 +157,8 @@ impl Plan {
         if needed <= limit { Ok(plan) } else { Err(Error::MemoryLimit { limit, needed }) }
     }
 
-    /// Steps that compute again what was not kept for the backward pass, and their floating-point operations in
-    /// convolutions as a share of the plan's: what a small arena costs.
+    /// What a small arena costs: the number of recompute steps, and their share of the plan's floating-point operations
+    /// in convolutions.
     pub fn recomputed(&self) -> (usize, f64) {
         let flops = |step: &Step| step.action.call().map_or(0, |call| call.pass().flops());
         let steps = || self.program.steps.iter().filter(|step| step.phase == Phase::Recompute);
@@ -171,18 +172,17 @@ impl Plan {
         self.program.steps.len()
     }
 
-    /// Whether there is nothing to compute: all outputs are given.
+    /// Whether there is nothing to compute: all outputs are leaves.
     pub fn is_empty(&self) -> bool {
         self.program.steps.is_empty()
     }
 
-    /// Elements of the arena in use at every step: by values that are written then or before, and are read then or
-    /// later.
+    /// Elements of the arena in use at every step, by values that are written then or before and read then or later.
     pub fn arena_use(&self) -> &[usize] {
         &self.placement.in_use
     }
 
-    /// Elements of the arena in use at the step with the most.
+    /// The most elements of the arena in use at any step.
     pub(crate) fn arena_peak(&self) -> usize {
         self.placement.in_use.iter().copied().max().unwrap_or(0)
     }
@@ -193,7 +193,7 @@ impl Plan {
         self.placement.spans[value.offset]
     }
 
-    /// The steps' actions with places for operands.
+    /// The steps, and their actions with places in memory for operands.
     pub(crate) fn actions(&self) -> impl Iterator<Item = (&Step, Action)> {
         self.program.steps.iter().map(|step| {
             let mut action = step.action.clone();
@@ -202,8 +202,8 @@ impl Plan {
         })
     }
 
-    /// What a session that runs this plan alone allocates on the backend. Plans that run in one session share all but
-    /// the inputs: of arena and workspace the session has the largest.
+    /// What a session that runs this plan alone allocates on the backend. Plans in one session share everything but the
+    /// inputs; arena and workspace are as large as the largest plan needs.
     pub fn memory<B: Backend>(&self, backend: &B) -> MemoryReport {
         let size = size_of::<B::Element>();
         let parameters = self.layout.parameters * size;
@@ -218,7 +218,7 @@ impl Plan {
         }
     }
 
-    /// Elements of scratch that the neediest step takes.
+    /// The most elements of scratch that any step needs.
     pub(crate) fn workspace_len<B: Backend>(&self, backend: &B) -> usize {
         self.program.steps.iter().map(|step| step.action.clone().prepare(backend)).max().unwrap_or(0)
     }

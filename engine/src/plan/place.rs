@@ -25,7 +25,7 @@ pub(crate) struct Lifetime {
     pub(crate) last: usize,
 }
 
-/// The lifetime of every value that lies in the arena and is used; one that is kept ends after the last step.
+/// The lifetime of every value that lies in the arena and is used; that of a kept value ends after the last step.
 pub(crate) fn lifetimes(program: &Program) -> Vec<Option<Lifetime>> {
     let mut lifetimes: Vec<Option<Lifetime>> = vec![None; program.values.len()];
     for (i, step) in program.steps.iter().enumerate() {
@@ -81,8 +81,8 @@ pub(crate) fn place(program: &Program, lifetimes: &[Option<Lifetime>], reuse: bo
     Placement { spans, freed, arena, in_use: arena::in_use(&buffers, steps) }
 }
 
-/// The operand whose place `y`, which step `i` is the first to use, takes: the pass allows it, reads it once, and
-/// nothing uses it later.
+/// The operand that `y` overwrites in step `i`, the first that uses `y`: the pass allows it and reads the operand once,
+/// and nothing uses the operand later.
 fn overwritten(program: &Program, lifetimes: &[Option<Lifetime>], i: usize, step: &Step, y: Span) -> Option<Span> {
     let (_, candidates) = step.action.call()?.in_place().filter(|(output, _)| *output == y)?;
     let operands = step.action.operands();

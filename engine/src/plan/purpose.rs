@@ -4,24 +4,23 @@ use crate::ids::NodeId;
 use crate::mode::{Mode, Statistics};
 use kernels::collective::Part;
 
-/// How a plan uses memory. None of it changes a bit of the results.
+/// How a plan uses memory. No option changes a bit of the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Whether values share memory when their lifetimes allow. Default true; false is for finding out whether a wrong
-    /// result comes from there.
+    /// Whether values share memory when their lifetimes allow. Default true; false helps to find out whether a wrong
+    /// result comes from sharing.
     pub reuse: bool,
-    /// Whether outputs of batch normalizations are computed again in the backward pass instead of being kept. Default
-    /// true.
+    /// Whether outputs of batch normalizations are recomputed in the backward phase instead of kept. Default true.
     pub recompute: bool,
-    /// Elements that the arena should need at most. If it would need more, outputs of
-    /// [`Graph::norm_conv_act`](crate::Graph::norm_conv_act) are computed again in the backward pass, as few as will
-    /// do, and if that is not enough, convolutions too (gradient checkpointing). If it cannot be reached, the plan is
-    /// the smallest there is; [`Plan::memory`](crate::Plan::memory) tells. Default: no limit.
+    /// Most elements that the arena should have. If it would need more, outputs that take one pass over memory, such as
+    /// those of [`Graph::norm_conv_act`](crate::Graph::norm_conv_act), are recomputed in the backward phase, as few as
+    /// possible. If that is not enough, convolutions are too (gradient checkpointing). If the limit cannot be met, the
+    /// plan is the smallest possible: see [`Plan::memory`](crate::Plan::memory). Default: no limit.
     pub arena_limit: Option<usize>,
-    /// Nodes that can be read after the run, beside the outputs.
+    /// Nodes that can be read after the run, besides the outputs.
     pub keep: Vec<NodeId>,
-    /// Whether memory is filled with NaN before the run, and again when the value in it is no longer needed, so that
-    /// a read of a value that is not there shows. Default: in builds with debug assertions.
+    /// Whether memory is filled with NaN before the run, and again when its value is no longer needed, so that a wrong
+    /// read shows. Default: true in builds with debug assertions.
     pub poison: bool,
 }
 
@@ -42,7 +41,7 @@ impl Default for PlanOptions {
 pub(crate) enum Purpose {
     Training {
         loss: NodeId,
-        /// What this rank has of the batch, if there are others.
+        /// This rank's part of the batch, if there are several ranks.
         part: Option<Part>,
     },
     Gradients {

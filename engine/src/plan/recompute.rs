@@ -1,17 +1,17 @@
-//! Computes values again for the backward passes instead of keeping them.
+//! Recomputes values for the backward passes instead of keeping them.
 //!
-//! The output of a batch normalization is read by the convolution behind it, forward and, for the weight gradient,
-//! backward. Kept in between, it costs a tensor for most of the step. But the normalization's own backward pass,
-//! which comes after that of the convolution, keeps the input and the statistics alive anyway, and from them the
-//! output is one cheap pass away. So it is always recomputed.
+//! The convolution after a batch normalization reads the normalized values twice: forward, and backward for the weight
+//! gradient. Keeping them in between costs a tensor for most of the step. But the normalization's own backward pass,
+//! which comes after that of the convolution, needs the input and the statistics anyway, and one cheap pass recomputes
+//! the values from these. So they are always recomputed ([`PlanOptions::recompute`]).
 //!
-//! What else can be recomputed is, where memory is short ([`PlanOptions::arena_limit`]):
+//! Other values are recomputed only if memory is short ([`PlanOptions::arena_limit`]):
 //!
-//! 1. The output of a fused layer, from that of its convolution: a pass over memory. The last layers' first, as many as
-//!    it takes.
-//! 2. The output of the convolution, too, in all but every `k`-th layer (Chen et al., "Training deep nets with
-//!    sublinear memory cost", 2016): when the backward pass comes to the last of `k` layers, the convolutions of all of
-//!    them run again, one after the other. The smallest `k` that will do costs the fewest convolutions.
+//! 1. The output of a fused layer, from that of its convolution: a pass over memory. The last layers come first, and no
+//!    more than needed.
+//! 2. The output of the convolution too, in all but every `k`-th layer (Chen et al., "Training deep nets with sublinear
+//!    memory cost", 2016): when the backward phase reaches the last of `k` layers, the convolutions of all of them run
+//!    again, one after another. The smallest `k` that fits costs the fewest convolutions.
 
 use super::place;
 use super::purpose::PlanOptions;
@@ -19,11 +19,11 @@ use crate::emit::{Action, Effort, Program, Recomputable, Step};
 use crate::mode::Phase;
 use kernels::{Access, Call, Span};
 
-/// The program with what the options want recomputed.
+/// The program, with the recompute steps that the options ask for.
 pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &PlanOptions) -> Program {
     let with = |dropped: &dyn Fn(&Recomputable, usize) -> bool| {
         let mut program = program.clone();
-        // Passes and convolutions are numbered from the last one on.
+        // The candidates of each effort are numbered from the last one.
         let mut numbers = [0; 3];
         for candidate in candidates.iter().rev() {
             let number = &mut numbers[candidate.effort as usize];
@@ -38,16 +38,16 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     let is_free = |candidate: &Recomputable| candidate.effort == Effort::Normalization && options.recompute;
     let fewest = with(&|candidate, _| is_free(candidate));
     let Some(limit) = options.arena_limit else { return fewest };
-    // Placing is most of the work: it is done once a program.
+    // Placing takes most of the time, so it is done once per program.
     let arena = |program: &Program| place::place(program, &place::lifetimes(program), options.reuse).arena;
     if arena(&fewest) <= limit {
         return fewest;
     }
 
     let passes = |dropped: usize| {
-        with(&|candidate, number| is_free(candidate) || candidate.effort == Effort::Pass && number < dropped)
+        with(&|candidate, number| is_free(candidate) || candidate.effort == Effort::Elementwise && number < dropped)
     };
-    let (mut too_few, mut enough) = (0, count(Effort::Pass));
+    let (mut too_few, mut enough) = (0, count(Effort::Elementwise));
     let mut smallest = passes(enough);
     let mut least = arena(&smallest);
     if least <= limit {
@@ -65,7 +65,7 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     for every in 2..=count(Effort::Convolution) {
         let program = with(&|candidate, number| match candidate.effort {
             Effort::Normalization => options.recompute,
-            Effort::Pass => true,
+            Effort::Elementwise => true,
             Effort::Convolution => number % every != every - 1,
         });
         let needed = arena(&program);
@@ -79,13 +79,13 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     smallest
 }
 
-/// Steps between two uses of a value from which on it is computed again rather than kept: the backward passes of a
-/// layer are fewer.
+/// A value is recomputed rather than kept between two uses that are more steps apart than this. The backward passes of
+/// one layer are fewer.
 const FAR: usize = 16;
 
-/// If the value is read by backward passes, and can be computed again from what is alive anyway: inserts that pass
-/// before the first that reads it, and lets this and later passes read the copy. Where they are far apart, this is done
-/// several times. Later values first: to recompute one, an earlier one may have to be, too.
+/// If backward passes read the value, and it can be recomputed from values that are alive anyway: inserts the pass
+/// before the first reader, and lets this and later readers use the copy. If readers are far apart, this is done
+/// several times. Later values must be inserted first: recomputing one may require recomputing an earlier one.
 fn insert(program: &mut Program, candidate: &Recomputable) {
     let Recomputable { node, value, copy, ref call, .. } = *candidate;
     if program.values[value.offset].kept {
@@ -93,7 +93,7 @@ fn insert(program: &mut Program, candidate: &Recomputable) {
     }
     let mut readers = uses(program, value);
     readers.retain(|&i| program.steps[i].phase != Phase::Forward);
-    // The last ones first, so that the others stay where they are. All are far from the one before.
+    // The last ones first, so that earlier steps keep their indices. Each is far from the reader before it.
     while let Some(&first) = readers.first() {
         let is_far = |pair: &[usize]| pair[1] - pair[0] > FAR;
         let starts = readers.windows(2).filter(|pair| is_far(pair)).map(|pair| pair[1]).rev().chain([first]);

@@ -1,4 +1,4 @@
-//! What plans look like: which passes, what they set, add to and overwrite, and how much memory they take.
+//! What plans contain: passes, what these set, add to and overwrite, and how much memory they take.
 
 use super::place::{self, Lifetime};
 use super::{Plan, PlanOptions};
@@ -55,7 +55,7 @@ fn the_gradient_of_a_parameter_used_twice_is_set_and_added_to_in_the_gradients_r
     assert_eq!(writes_of_gradient(&plan, w), [(grad_weight, Access::Set), (grad_weight, Access::Update)], "{plan}");
     let place = plan.place_of(plan.program.gradients[w.index()].unwrap());
     assert_eq!(place, Span::new(GRADIENTS, 0, 9));
-    // the input wants no gradient
+    // The input wants no gradient.
     assert_eq!(count(&plan, "conv2d.grad_input"), 1, "{plan}");
 }
 
@@ -81,7 +81,7 @@ fn the_gradient_of_a_sum_is_shared_not_copied() {
 
 #[test]
 fn a_shared_gradient_is_copied_before_another_contribution_is_added() {
-    // y = a + tanh(a): the gradient of y is that of a too, until that of tanh is added to it, while tanh still reads it
+    // For y = a + tanh(a), a shares the gradient of y until that of tanh is added to it, while tanh still reads it.
     let mut graph = Graph::new();
     let x = graph.parameter("x", [4], Init::Ones).unwrap();
     let a = graph.activation(x, Activation::Gelu).unwrap();
@@ -163,8 +163,7 @@ fn every_value_is_set_before_it_is_used_and_passes_overlap_only_as_allowed() {
     }
 }
 
-/// Where values share no memory, a read of a value that should no longer be needed finds it as it was, unless it is
-/// poisoned.
+/// If values share no memory, a read after the end of a lifetime still finds the value, unless it is poisoned.
 #[test]
 fn poison_finds_a_lifetime_that_ends_too_early() {
     let (graph, loss) = autoencoder(2, 1, 4, 2, 1.0);
@@ -235,7 +234,7 @@ fn a_normalization_of_a_normalization_is_recomputed_from_it() {
 
 #[test]
 fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
-    // gamma and beta are states: the normalization has no backward pass that would keep its input
+    // Gamma and beta are states, so the normalization has no backward pass that would keep its input.
     let mut graph = Graph::new();
     let x = graph.input("x", [1, 4, 4, 2]).unwrap();
     let x = graph.activation(x, Activation::Tanh).unwrap();
@@ -250,16 +249,16 @@ fn a_value_is_not_recomputed_from_what_is_not_kept_anyway() {
     assert_eq!(count(&plan, "batch_norm.apply"), 0, "{plan}");
 }
 
-/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32, batch 64. A tensor
-/// has 8 MiB. Every layer but the outermost two needs two of them for the backward pass: what its batch normalization
-/// and its activation read.
+/// The memory of the network that this engine is for: 15 layers each way, 32 channels, 32 x 32 pixels, batch 64. A
+/// tensor takes 8 MiB. Every layer but the outermost two keeps two of them for the backward phase: the inputs of its
+/// batch normalization and its activation.
 #[test]
 fn the_study_s_network_needs_two_tensors_a_layer() {
     for weight in [1.0, 0.1] {
         let (graph, loss) = autoencoder(15, 64, 32, 32, weight);
         let plan = Plan::training(&graph, loss).unwrap();
         let memory = plan.memory(&Reference);
-        // Reference computes in f64
+        // In f32; Reference computes in f64.
         let mib = |bytes: usize| bytes as f64 / 2.0 / f64::from(1 << 20);
         assert!(mib(memory.arena) <= 60.0 * 8.0, "{} MiB", mib(memory.arena));
         assert!(plan.placement.arena as f64 <= 1.02 * plan.arena_peak() as f64, "the packing wastes little");
@@ -330,7 +329,7 @@ fn autoencoder(layers: usize, batch: usize, size: usize, channels: usize, weight
         if i < layers {
             skips.push(x);
         } else if i < 2 * layers - 1 {
-            // the output of decoder layer j meets that of the encoder's layer L - j
+            // The output of encoder layer L - j is added to that of decoder layer j.
             x = graph.add(x, skips[2 * layers - 2 - i], weight).unwrap();
         }
     }
@@ -339,7 +338,7 @@ fn autoencoder(layers: usize, batch: usize, size: usize, channels: usize, weight
     (graph, loss)
 }
 
-/// A small arena costs passes first, then convolutions, and is refused below what is possible.
+/// A smaller arena costs passes first, then convolutions, and is refused below the smallest plan.
 #[test]
 fn what_does_not_fit_is_computed_again() {
     let mut graph = Graph::new();

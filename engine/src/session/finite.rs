@@ -1,17 +1,18 @@
-//! Finding which pass was the first to compute what is NaN or infinite.
+//! Finds the first pass that computes NaN or infinity.
 
 use super::{NonFinite, Session};
-use crate::regions::ASKED;
+use crate::regions::QUERY;
 use crate::{PlanId, Result};
 use kernels::finite::Find;
 use kernels::{Access, Backend, Context, Element, Span};
 
 impl<B: Backend> Session<B> {
-    /// Runs a plan again, step by step, and returns the first step that writes NaN or infinity; none if there is no
-    /// such value. Its inputs, parameters and states must be those of the run in question; all of them stay as they
-    /// are, as they do in a [training step](Self::start_step) that fails. Takes about twice the time of a run.
+    /// Runs a plan again, step by step, and returns where the first NaN or infinity came from; none if there is no such
+    /// value. Inputs, parameters and states must be those of the run in question, as they are after a [training
+    /// step](Self::start_step) that failed. They do not change. Takes about twice the time of a run.
     ///
-    /// One of several ranks looks at what it computes itself, and runs all steps, as the others wait for it.
+    /// With several ranks, each looks only at what it computes itself, and runs all steps because the others wait for
+    /// it.
     ///
     /// # Errors
     /// As [`run`](Session::run).
@@ -48,11 +49,11 @@ impl<B: Backend> Session<B> {
     }
 }
 
-/// Whether none of the values is NaN or infinite. Nothing but the answer leaves the backend's memory.
+/// Whether none of the values is NaN or infinite. Only the answer leaves the backend's memory.
 fn is_finite<B: Backend>(backend: &B, memory: &mut B::Memory, values: Span) -> bool {
     let mut flag = [B::Element::from_f64(0.0)];
-    backend.fill(memory, ASKED, 0.0);
-    backend.run(memory, &Find { values, flag: ASKED }.into(), Context::NONE);
-    backend.read(memory, ASKED, &mut flag);
+    backend.fill(memory, QUERY, 0.0);
+    backend.run(memory, &Find { values, flag: QUERY }.into(), Context::NONE);
+    backend.read(memory, QUERY, &mut flag);
     flag[0].to_f64() == 0.0
 }

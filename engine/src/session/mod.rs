@@ -25,36 +25,36 @@ use ready::{Ready, check_len, check_plan};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What one step of a plan took.
+/// Time and work of one step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepTime {
-    /// Place of the step in the plan.
+    /// Index of the step in the plan.
     pub step: usize,
     /// The pass: `conv2d.grad_weight`.
     pub op: &'static str,
     /// Name of the node that it belongs to.
     pub node: String,
-    /// Phase of the plan.
+    /// Phase of the step.
     pub phase: Phase,
     /// Time that it took.
     pub seconds: f64,
-    /// Floating-point operations of convolutions (see [`kernels::conv2d::Conv2dParams::flops`]); 0 for passes whose
-    /// time is that of moving bytes.
+    /// Floating-point operations of convolutions (see [`kernels::conv2d::Conv2dParams::flops`]); 0 for passes that are
+    /// bound by memory.
     pub flops: usize,
-    /// Bytes that it reads and writes, every operand counted once, scratch not.
+    /// Bytes that it reads plus those that it writes: every operand once, no scratch.
     pub bytes: usize,
 }
 
 /// A backend, its memory, and plans that share the parameters, gradients, optimizer state and states in it.
 ///
-/// Plans of different graphs (another batch size, a part of the network) go together if their graphs have the same
-/// parameters and states in the same order. They also share one arena, so what a run computes can be read until
-/// another plan runs; only scalar outputs stay.
+/// Plans of different graphs (another batch size, a section of the network) can share a session if their graphs have
+/// the same parameters and states in the same order. They also share one arena, so what a run computes can be read
+/// until another plan runs; only scalar outputs stay.
 ///
 /// Parameters and states are 0 until [`initialize`](Session::initialize) or [`set_tensor`](Session::set_tensor).
 pub struct Session<B: Backend> {
     backend: Arc<B>,
-    /// The ranks that plans of parts run with.
+    /// The ranks that run the plans of [`Plan::training_part`] together.
     ranks: Arc<dyn Collective<B>>,
     memory: B::Memory,
     plans: Vec<Ready>,
@@ -65,11 +65,11 @@ pub struct Session<B: Backend> {
     started: usize,
     /// The host's copy of the flags' region.
     flags: Vec<B::Element>,
-    /// What it was initialized with: the seed of what training plans draw.
+    /// The seed of the last initialization, from which training plans draw random numbers.
     seed: u64,
     /// The plan whose values are in the arena.
     last_run: Option<PlanId>,
-    /// Region lengths of arena and workspace.
+    /// The whole arena and the whole workspace.
     arena: Span,
     workspace: Span,
 }
@@ -79,16 +79,16 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// If there is no plan, their parameters and states differ, one has a custom operation that the backend cannot run,
-    /// or the memory is not to be had.
+    /// or the memory cannot be allocated.
     pub fn new(backend: B, plans: Vec<Plan>) -> Result<Session<B>> {
         Session::distributed(backend, Arc::new(Alone), plans)
     }
 
-    /// As [`new`](Session::new), as one of several ranks, which run the plans of [`Plan::training_part`] in step. Other
-    /// plans a rank may run by itself.
+    /// As [`new`](Session::new), for one of several ranks. They run the plans of [`Plan::training_part`] in lockstep; a
+    /// rank may run other plans by itself.
     ///
     /// # Errors
-    /// As [`new`](Session::new); also if a plan is that of another rank.
+    /// As [`new`](Session::new); also if a plan is for another rank.
     pub fn distributed(backend: B, ranks: Arc<dyn Collective<B>>, plans: Vec<Plan>) -> Result<Session<B>> {
         let first = plans.first().ok_or(Error::NoPlans)?;
         for (i, plan) in plans.iter().enumerate() {
@@ -139,7 +139,7 @@ impl<B: Backend> Session<B> {
         Ok(&self.ready(plan)?.plan)
     }
 
-    /// What is allocated.
+    /// The memory that is allocated.
     pub fn memory(&self) -> MemoryReport {
         let size = size_of::<B::Element>();
         let parameters = self.layout.parameters * size;
@@ -179,10 +179,11 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Writes the weights of a [`Plan::gradients`] plan's output, whose weighted sum is differentiated.
+    /// Writes the cotangent of a [`Plan::gradients`] plan: the weights of the output's elements in the sum that is
+    /// differentiated.
     ///
     /// # Errors
-    /// If the plan is none of gradients, or `data` has another length than the output.
+    /// If the plan is not made by [`Plan::gradients`], or `data` has another length than the output.
     pub fn write_cotangent(&mut self, plan: PlanId, data: &[B::Element]) -> Result<()> {
         let ready = self.ready(plan)?;
         let output = ready.plan.purpose.outputs()[0];
@@ -192,7 +193,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Runs every step of a plan. It allocates nothing; the first two times a GPU may.
+    /// Runs every step of a plan. It allocates nothing, but a GPU may in the first two runs.
     ///
     /// # Errors
     /// If there is no such plan, or one of its inputs has never been written.
@@ -216,7 +217,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// As [`run`](Session::run), and says what every step took.
+    /// As [`run`](Session::run), and measures every step.
     ///
     /// # Errors
     /// As [`run`](Session::run).
@@ -245,7 +246,7 @@ impl<B: Backend> Session<B> {
         Ok(times)
     }
 
-    /// The loss of a training plan, or the first output of another plan, as its last run left it.
+    /// The loss of a training plan, or the first output of another plan, from its last run.
     ///
     /// # Panics
     /// If there is no such plan, or its first output has more than one element.
@@ -316,7 +317,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Checks that a plan can run, and poisons the memory it begins with.
+    /// Checks that a plan can run, and poisons its memory if the options say so.
     fn begin(&mut self, plan: PlanId) -> Result<()> {
         let ready = self.ready(plan)?;
         if let Some(&(missing, _)) = ready.written.iter().find(|(_, written)| !written) {
@@ -329,9 +330,9 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// The key of what a run of a plan draws now: of the seed and the optimizer's step, so that a run that is resumed
-    /// or repeated draws the same. Inference draws the same at any time, for its results to follow from the parameters
-    /// alone.
+    /// The key of the random numbers that a run of a plan draws. In training it depends on the seed and the optimizer's
+    /// step, so that a resumed or repeated run draws the same numbers. In inference it is constant, so that results
+    /// depend on nothing but inputs, parameters and states.
     fn key(&self, plan: PlanId) -> Key {
         match self.plans[plan.0].plan.purpose.mode() {
             Mode::Training => Key::new(self.seed).fold_in(self.optimizer_step),

@@ -6,20 +6,20 @@ use std::fmt;
 /// Where the first value that is NaN or infinite came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NonFinite {
-    /// It was there before the run: an input, parameter or state has it.
+    /// It was there before the run, in an input, parameter or state.
     Given {
         /// Name of the input, parameter or state.
         name: String,
     },
     /// A pass computed it from finite values.
     Computed {
-        /// Place of the step in the plan.
+        /// Index of the step in the plan.
         step: usize,
         /// The pass: `conv2d.forward`.
         op: &'static str,
         /// Name of the node that it belongs to.
         node: String,
-        /// Phase of the plan.
+        /// Phase of the step.
         phase: Phase,
     },
 }

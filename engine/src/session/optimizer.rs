@@ -1,7 +1,7 @@
 //! [`AdamW`]: constants of the optimizer.
 
-/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019), as PyTorch's: the equations are in
-/// [`kernels::adamw`]. [`Session::adamw`](crate::Session::adamw) takes a step.
+/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019), as in PyTorch: [`kernels::adamw`] has
+/// the equations. [`Session::adamw`](crate::Session::adamw) takes a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Decay of the first moment (mean of gradients), per step.

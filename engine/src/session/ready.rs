@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use kernels::random::Key;
 use kernels::{Backend, Context, Span};
 
-/// A plan whose steps have their operands in memory, and are prepared for the backend.
+/// A plan whose operands have places in the session's memory, and whose passes are prepared for the backend.
 pub(super) struct Ready {
     pub(super) plan: Plan,
     pub(super) actions: Vec<Action>,
@@ -17,9 +17,9 @@ pub(super) struct Ready {
     workspaces: Vec<Span>,
     /// What is poisoned after each step; empty if nothing is.
     pub(super) freed: Vec<Vec<Span>>,
-    /// Where the inputs' region of the plan begins.
+    /// Where the plan's inputs begin in the inputs' region.
     inputs: usize,
-    /// The places that the caller has to write before the first run, and whether it has.
+    /// The places that the caller has to write before the first run, and whether it has written them.
     pub(super) written: Vec<(Span, bool)>,
     /// Whether every run does the same.
     pub(super) is_repeatable: bool,
@@ -50,14 +50,15 @@ impl Ready {
         ready
     }
 
-    /// An action of the plan with its inputs where this session has them, ready to run, and its workspace.
+    /// An action of the plan with its operands where this session has them, prepared for the backend, and its
+    /// workspace.
     fn locate<B: Backend>(&self, backend: &B, mut action: Action) -> (Action, Span) {
         action.operands_mut(&mut |span, _| *span = self.shift(*span));
         let workspace = Span::new(WORKSPACE, 0, action.prepare(backend));
         (action, workspace)
     }
 
-    /// What step `i` gets in a run with this key.
+    /// Workspace and key of step `i`.
     pub(super) fn context(&self, i: usize, key: Key) -> Context {
         Context { workspace: self.workspaces[i], key }
     }
@@ -71,7 +72,7 @@ impl Ready {
         if place.region == INPUTS { Span { offset: place.offset + self.inputs, ..place } } else { place }
     }
 
-    /// Name of what the caller writes at a place.
+    /// Name of the input or cotangent that the caller writes at a place.
     pub(super) fn input_name(&self, place: Span) -> String {
         let graph = &self.plan.graph;
         let at = |id: &NodeId| {
@@ -95,7 +96,8 @@ pub(super) fn check_len(name: &str, shape: crate::Shape, got: usize) -> Result<(
 }
 
 /// # Errors
-/// If a session with the plan `first` on this backend, and as this rank of so many, cannot run plan `i`.
+/// If plan `i` cannot run on this backend, as `rank` (a rank and the number of ranks), or in a session with plan
+/// `first`.
 pub(super) fn check_plan<B: Backend>(backend: &B, i: usize, plan: &Plan, first: &Plan, rank: [usize; 2]) -> Result<()> {
     check_tensors(i, first.graph.tensors(), plan.graph.tensors())?;
     check_supported(backend, plan)?;
@@ -116,7 +118,7 @@ fn check_supported<B: Backend>(backend: &B, plan: &Plan) -> Result<()> {
 }
 
 /// # Errors
-/// If the plan is for a part of the batch, and that of another rank.
+/// If the plan is for the part of another rank.
 fn check_rank(plan: usize, checked: &Plan, got: [usize; 2]) -> Result<()> {
     match checked.purpose.part().map(|part| [part.rank, part.ranks]) {
         Some(expected) if expected != got => Err(Error::OtherRank { plan, expected, got }),

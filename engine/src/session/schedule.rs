@@ -29,7 +29,7 @@ pub struct Schedule {
 /// Course of the learning rate after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScheduleKind {
-    /// It stays.
+    /// It stays constant.
     Constant,
     /// It falls to 0 along half a cosine.
     Cosine,
@@ -62,8 +62,8 @@ mod tests {
 
     #[test]
     fn cosine_is_that_of_pytorch() {
+        // In Python, for base_lr 3e-4, eta_min 0, T_max 10:
         // eta_min + (base_lr - eta_min) * (1 + math.cos(math.pi * last_epoch / T_max)) / 2
-        // for base_lr 3e-4, eta_min 0, T_max 10, in Python
         let want = [
             0.0003,
             0.000_292_658_477_444_273,

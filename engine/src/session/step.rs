@@ -1,4 +1,4 @@
-//! Training steps, which the host may start before it knows what came of the ones before.
+//! Training steps, which the host may start before it knows the results of earlier ones.
 
 use super::{AdamW, Session};
 use crate::plan::Purpose;
@@ -9,13 +9,13 @@ use kernels::finite::{CopyIf, Find};
 use kernels::{Backend, Context, Element, Region, Span, Write};
 
 impl<B: Backend> Session<B> {
-    /// Starts a training step: a run of the plan, and one of the optimizer with learning rate `lr`. Up to
-    /// [`STEPS_AHEAD`] of them can be started before [`finish_steps`](Self::finish_steps) says what came of them: a GPU
-    /// then computes without a break.
+    /// Starts a training step: a run of the plan, and an optimizer step with learning rate `lr`. Up to [`STEPS_AHEAD`]
+    /// steps can be started before [`finish_steps`](Self::finish_steps) returns their results, so that a GPU computes
+    /// without a break.
     ///
-    /// If the loss or a gradient is NaN or infinite, the step has failed: it changes no parameter, optimizer state or
-    /// state, and neither do the steps that have been started after it. So `finish_steps` finds the session as it was
-    /// before the first step that failed.
+    /// If the loss or a gradient is NaN or infinite, the step fails: it and the steps started after it change no
+    /// parameter, optimizer state or state. After `finish_steps` the session is as it was before the first step that
+    /// failed.
     ///
     /// # Errors
     /// As [`run`](Self::run); also if the plan is not a training plan, or too many steps have been started.
@@ -49,9 +49,9 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Waits for the steps that have been started since the last call, and writes their losses to `losses`, in their
-    /// order. True if all of them were taken. False if the last of `losses` is that of a step that has failed, which
-    /// changed nothing: the session is as it was before that step, and the steps after it have not been taken.
+    /// Waits for the steps started since the last call, and writes their losses to `losses`, in order. Returns true if
+    /// all of them were taken. Returns false if one failed: the last of `losses` is its loss, the session is as it was
+    /// before that step, and later steps were not taken.
     #[must_use = "steps may have failed"]
     pub fn finish_steps(&mut self, losses: &mut Vec<f64>) -> bool {
         losses.clear();
@@ -75,7 +75,7 @@ impl<B: Backend> Session<B> {
         self.copy_states(STATES, KEPT_STATES);
     }
 
-    /// Sets every state to what it was when they were kept last.
+    /// Sets every state back to the copy kept last.
     pub(super) fn restore_states(&mut self) {
         self.copy_states(KEPT_STATES, STATES);
     }

@@ -9,9 +9,9 @@ use kernels::adamw::{self, AdamWParams};
 use kernels::{Backend, Context, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
-    /// Gives every parameter and state its first value, by its [`Init`](crate::Init) and the seed; sets the optimizer's
-    /// state and step to 0. The seed is that of [random slopes](crate::Graph::rrelu), too: without this call it is 0.
-    /// Training steps that have been started are forgotten.
+    /// Gives every parameter and state its initial values, from its [`Init`](crate::Init) and the seed, and sets the
+    /// optimizer's state and step to 0. The seed is also that of [random slopes](crate::Graph::rrelu); without this
+    /// call it is 0. [`finish_steps`](Self::finish_steps) will not report training steps started before.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);
@@ -87,21 +87,22 @@ impl<B: Backend> Session<B> {
         self.optimizer_step
     }
 
-    /// Sets the number of optimizer steps taken, when training goes on from a checkpoint. Training steps that have been
-    /// started are forgotten: [`finish_steps`](Self::finish_steps) says nothing of them.
+    /// Sets the number of optimizer steps taken, to continue from a checkpoint. [`finish_steps`](Self::finish_steps)
+    /// will not report training steps started before.
     pub fn set_optimizer_step(&mut self, step: u64) {
         self.optimizer_step = step;
         self.started = 0;
     }
 
-    /// Changes every parameter by its gradient from the last run. One pass over all of them; it allocates nothing.
+    /// Takes an optimizer step with the gradients of the last run: one pass over all parameters, which allocates
+    /// nothing.
     ///
     /// Parameters on which the loss does not depend have gradient 0, so weight decay still shrinks them.
     pub fn adamw(&mut self, params: &AdamW, lr: f64) {
         self.optimize(params, lr, Span::EMPTY);
     }
 
-    /// As [`adamw`](Self::adamw), unless the flag is up.
+    /// As [`adamw`](Self::adamw), unless the flag is raised.
     pub(super) fn optimize(&mut self, params: &AdamW, lr: f64, unless: Span) {
         self.optimizer_step += 1;
         let AdamW { beta1, beta2, eps, weight_decay } = *params;
@@ -126,7 +127,7 @@ impl<B: Backend> Session<B> {
         found.ok_or_else(|| Error::UnknownTensor { kind: "parameter or state", name: name.to_owned() })
     }
 
-    /// A parameter, and where its gradient or moment of this region lies.
+    /// A parameter, and the place of its gradient or moment in this region.
     fn find_parameter(&self, name: &str, region: Region) -> Result<(&TensorInfo, Span)> {
         match self.find(name) {
             Ok((tensor, place)) if tensor.trained => Ok((tensor, Span { region, ..place })),

@@ -2,7 +2,7 @@
 
 use engine::*;
 
-/// The nodes of a batch normalization of new tensors, named `name.weight` and so on.
+/// The nodes of a batch normalization: new tensors, named `name.weight` and so on.
 pub(crate) fn norm_nodes(graph: &mut Graph, name: &str, channels: usize) -> BatchNormNodes {
     let gamma = graph.parameter(&format!("{name}.weight"), [channels], Init::Ones).unwrap();
     let beta = graph.parameter(&format!("{name}.bias"), [channels], Init::Zeros).unwrap();

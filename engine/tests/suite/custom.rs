@@ -7,7 +7,7 @@ use engine::*;
 /// Softmax over the innermost dimension: its backward pass reads the output, not the input.
 #[derive(Debug)]
 struct Softmax {
-    /// Forgets, when differentiating, that a row's elements depend on each other.
+    /// Whether the backward pass forgets that a row's elements depend on each other.
     wrong: bool,
 }
 
@@ -48,7 +48,7 @@ impl CustomOp for Softmax {
     }
 }
 
-/// `a - b` of equal shapes; wants both gradients, or one.
+/// `a - b` of equal shapes. It computes both gradients, or one.
 #[derive(Debug)]
 struct Difference;
 
@@ -77,7 +77,7 @@ impl CustomOp for Difference {
     }
 }
 
-/// A network in which a value with a custom operation has two readers, and a custom operation reads a parameter twice.
+/// A network in which the output of a custom operation has two readers, and two custom operations read one parameter.
 fn network(softmax: Softmax) -> (Graph, NodeId) {
     let mut graph = Graph::new();
     let x = graph.input("x", [3, 4]).unwrap();
@@ -135,7 +135,7 @@ fn it_trains() {
     let training = PlanId(0);
     session.initialize(1);
     let inputs: Vec<f32> = numbers(24, 3).into_iter().map(|x| x as f32).collect();
-    // every row's class is the place of its largest element
+    // The class of a row is the index of its largest element.
     let class = |x: &[f32]| (0..3).max_by(|&i, &j| x[i].total_cmp(&x[j])).unwrap();
     let classes: Vec<f32> =
         inputs.chunks(3).flat_map(|x| (0..4).map(|i| f32::from(u8::from(i == class(x)))).collect::<Vec<_>>()).collect();
@@ -189,7 +189,7 @@ fn the_adjoint_identity_holds_for_linear_operations_and_fails_for_wrong_gradient
     let y = graph.custom(Difference, &[a, b]).unwrap();
     let joint = check_adjoint(Reference, &graph, y, &[vec![a, b]], &options).unwrap();
     assert!(joint.passed(), "{joint}");
-    // with b given, a - b is not linear in a: the identity must not hold
+    // With b constant, a - b is not linear in a, so the identity must not hold.
     let alone = check_adjoint(Reference, &graph, y, &[vec![a]], &options).unwrap();
     assert!(!alone.passed(), "{alone}");
     let error = check_adjoint(Reference, &graph, a, &[vec![b]], &options).unwrap_err().to_string();

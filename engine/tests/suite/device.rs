@@ -1,4 +1,4 @@
-//! A backend that behaves as a device does: it runs ahead of the host, needs scratch, and has memory of its own.
+//! A backend that behaves like a device: the host runs ahead of it, and it needs scratch and has memory of its own.
 
 use engine::{Backend, OutOfMemory, Reference};
 use kernels::{Call, Context, HostMemory, Span};
@@ -51,7 +51,7 @@ impl Backend for Device {
         if needs_workspace(call) { WORKSPACE_LEN } else { 0 }
     }
 
-    /// Scribbles over the scratch that it was given.
+    /// Overwrites the scratch that it was given.
     fn run(&self, memory: &mut Memory, call: &Call, cx: Context) {
         if needs_workspace(call) {
             assert_eq!(cx.workspace.len, WORKSPACE_LEN, "{call:?}");

@@ -10,13 +10,13 @@ use std::sync::Arc;
 /// Steps that are compared.
 const STEPS: usize = 3;
 
-/// Records a network for so many images, and gives its loss. A network without parameters is not compared.
+/// Records a network with parameters for a number of images, and returns its loss.
 type Record<'a> = &'a (dyn Fn(usize) -> (Graph, NodeId) + Sync);
 
-/// Of every step: the loss, and what of the session is compared. Parameters come last.
+/// For every step: the loss, the gradients, and the parameters and states.
 type Outcome = Vec<(f64, Vec<f64>, Vec<f64>)>;
 
-/// What the images of `part` contribute to, in a few steps of training.
+/// The outcome of a few training steps on the images of `part`.
 fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outcome {
     session.initialize(3);
     let step = |step: usize| {
@@ -25,7 +25,7 @@ fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outc
             let all = numbers(image * part.batch, (step * 100 + input.index()) as u64);
             let own = &all[part.images().start * image..part.images().end * image];
             let own: Vec<B::Element> = own.iter().map(|&x| B::Element::from_f64(x)).collect();
-            // a random graph reads not every input
+            // A random graph may not read every input.
             let _ = session.write_input(PlanId(0), input, &own);
         }
         session.run(PlanId(0)).unwrap();
@@ -62,8 +62,8 @@ fn together<B: Backend + Clone + Sync>(
     })
 }
 
-/// Fails unless all ranks have the same bits, and those of one rank to within `tolerance` of the largest value of its
-/// kind.
+/// Fails unless all ranks have the same bits, and agree with `one` to within `tolerance` of the largest value of the
+/// same kind.
 fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
     for (rank, got) in ranks.iter().enumerate() {
         assert!(*got == ranks[0], "{context}: rank {rank} has other bits than rank 0");
@@ -77,15 +77,15 @@ fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
         };
         close("losses", &[want.0], &[got.0]);
         close("gradients", &want.1, &got.1);
-        // AdamW's first step divides a gradient by itself: one that is rounding alone decides about the sign of the
-        // step
+        // AdamW's first step divides a gradient by its magnitude: if the gradient is mere rounding error, that decides
+        // the sign of the step.
         if want.1.iter().all(|gradient| gradient.abs() > 1e-9) {
             close("parameters and states", &want.2, &got.2);
         }
     }
 }
 
-/// Fused layers: a skip connection, batch statistics from a convolution and from a layer below, an output that two
+/// Fused layers: a skip connection, batch statistics of an input and of a layer's output, an output that two
 /// normalizations read.
 fn fused(images: usize) -> (Graph, NodeId) {
     let mut graph = Graph::new();
@@ -111,7 +111,8 @@ fn fused(images: usize) -> (Graph, NodeId) {
     (graph, loss)
 }
 
-/// A normalization's gradient that is another node's, too, and is added to before the fused layer below takes its part.
+/// The gradient of a normalization is shared with another node, and something is added to it before the backward passes
+/// of the fused layer before the normalization read it.
 fn shared(images: usize) -> (Graph, NodeId) {
     let mut graph = Graph::new();
     let g = &mut graph;
@@ -147,19 +148,19 @@ fn ranks_compute_what_one_does() {
             let one = alone(Reference, record, batch);
             let options = PlanOptions { poison: true, ..PlanOptions::default() };
             compare(&context, &one, &together(&Reference, record, ranks, batch, &options), 1e-11);
-            // without room for what is computed again
+            // With as much recomputed as possible.
             let small = PlanOptions { arena_limit: Some(0), ..options };
             compare(&context, &one, &together(&Reference, record, ranks, batch, &small), 1e-11);
             let cpu = Cpu::new(1).unwrap();
             let one = alone(cpu.clone(), record, batch);
             let many = together(&cpu, record, ranks, batch, &PlanOptions::default());
-            // normalizing four values of a channel makes much of rounding
+            // Normalizing four values of a channel amplifies rounding errors.
             assert!((one[0].0 - many[0][0].0).abs() <= 1e-6 * one[0].0, "{context}: {} and {}", one[0].0, many[0][0].0);
         }
     }
 }
 
-/// Sums so long that each rank makes a piece of them for all.
+/// Sums so long that each rank computes a piece of them for all.
 #[test]
 fn long_sums_are_those_of_short_ones() {
     let record = |images: usize| {
@@ -225,7 +226,8 @@ fn the_printed_plan_shows_where_ranks_wait() {
     assert_eq!(count(&plan, "collective."), 0);
     let part = Part { rank: 1, ranks: 3, batch: 6 };
     let plan = Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap();
-    // Statistics are taken once of what two normalizations read; the first one's input has no gradient
+    // Statistics of a value that two normalizations read are taken once. The first normalization's input has no
+    // gradient.
     assert_eq!(count(&plan, "collective.batch_stats"), 4, "{plan}");
     assert_eq!(count(&plan, "collective.sum"), 4 + 2, "{plan}");
 }

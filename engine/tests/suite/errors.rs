@@ -1,4 +1,4 @@
-//! What is refused, and that the message says what was expected and what was got.
+//! What is refused, and messages that say what was expected and found.
 
 use crate::common::{Network, network, norm_nodes};
 use engine::*;

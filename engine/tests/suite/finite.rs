@@ -1,4 +1,4 @@
-//! What is not finite is found, and traced to the pass that made it.
+//! NaN and infinity are found, and traced to the pass that computed them.
 
 use super::common::{network, numbers, snapshot};
 use engine::*;

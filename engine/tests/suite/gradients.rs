@@ -1,4 +1,4 @@
-//! Gradients against finite differences: of every operation and of networks; and that wrong ones are found.
+//! Gradients of every operation and of networks against finite differences. Wrong gradients are found.
 
 use crate::common::{Network, network, norm_nodes};
 use crate::device::Device;

@@ -1,4 +1,4 @@
-//! Tests of the engine's public interface, on the `Reference` backend.
+//! Tests of the engine's public interface.
 
 mod common;
 mod custom;

@@ -1,4 +1,4 @@
-//! Random graphs: gradients against finite differences, and the same bits however memory is used.
+//! Random graphs: gradients against finite differences, and the same bits for all memory options.
 
 use crate::common::{norm_nodes, numbers};
 use engine::gradcheck::check;
@@ -20,11 +20,11 @@ pub(crate) fn choices() -> impl Strategy<Value = Vec<Choice>> {
     prop::collection::vec(choice.prop_map(|(op, a, b, how)| Choice { op, a, b, how }), 1..14)
 }
 
-/// Element-wise functions without kinks: differences are meaningful everywhere.
+/// Element-wise functions without kinks, so that differences are meaningful everywhere.
 const SMOOTH: [Activation; 5] =
     [Activation::Gelu, Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Mish];
 
-/// Largest value that is recorded, in elements an image, to bound the time that a check takes.
+/// Largest value that is recorded, in elements per image. It bounds the time of a check.
 const MAX_LEN: usize = 120;
 
 pub(crate) struct Builder {
@@ -36,14 +36,14 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// A graph that these choices lead to, and its output: the last value, or its loss. Choices without a valid node
-    /// are skipped.
+    /// The graph of these choices, and its output: the last value, or its loss. Choices without a valid node are
+    /// skipped.
     fn build(choices: &[Choice], scalar: bool) -> (Graph, NodeId) {
         let parameter = |graph: &mut Graph, shape| graph.parameter("p", shape, Init::Uniform { bound: 1.0 });
         Builder::build_with(choices, scalar, 2, parameter)
     }
 
-    /// A graph of so many images, all of which are inputs, and its loss.
+    /// The graph of these choices for `images` images, with `p` as an input instead of a parameter, and its loss.
     pub(crate) fn build_loss(choices: &[Choice], images: usize) -> (Graph, NodeId) {
         Builder::build_with(choices, true, images, |graph, shape| graph.input("p", shape))
     }
@@ -65,7 +65,7 @@ impl Builder {
         }
         let Builder { mut graph, values, .. } = builder;
         let last = *values.last().unwrap();
-        // never a leaf, so that there is something to run
+        // Never a leaf, so that there is something to run.
         let output = graph.add(last, last, 0.5).unwrap();
         if !scalar {
             return (graph, output);
@@ -108,7 +108,7 @@ impl Builder {
             }
             5 => {
                 let nodes = norm_nodes(graph, &name("bn"), c);
-                // a large eps keeps the second derivative small
+                // A large eps keeps the second derivative small.
                 graph.batch_norm(x, nodes, BatchNorm { eps: 0.1, momentum: 0.1 })
             }
             8 => {
@@ -126,7 +126,7 @@ impl Builder {
     }
 }
 
-/// The value of the output, all gradients and all states after two runs, bit by bit.
+/// The bits of the output, all gradients and all states after two runs.
 fn outcome<B: Backend>(backend: B, graph: &Graph, output: NodeId, options: &PlanOptions) -> Vec<u64> {
     let random = |node: NodeId| -> Vec<B::Element> {
         let len = graph.shape(node).len();
@@ -138,7 +138,7 @@ fn outcome<B: Backend>(backend: B, graph: &Graph, output: NodeId, options: &Plan
     let id = PlanId(0);
     session.initialize(11);
     session.write_cotangent(id, &random(output)).unwrap();
-    // the plan reads not every input
+    // The plan may not read every input.
     let inputs = ["x", "target"].into_iter().filter_map(|name| graph.node(name));
     let inputs: Vec<NodeId> = inputs.filter(|&input| session.write_input(id, input, &random(input)).is_ok()).collect();
     session.run(id).unwrap();
@@ -160,7 +160,7 @@ fn outcome<B: Backend>(backend: B, graph: &Graph, output: NodeId, options: &Plan
     all.into_iter().map(|x| x.to_f64().to_bits()).collect()
 }
 
-/// Fails unless the same bits come out however memory is used.
+/// Fails unless all memory options give the same bits.
 fn check_memory_options<B: Backend + Clone>(
     backend: &B,
     graph: &Graph,

@@ -1,4 +1,4 @@
-//! What sessions compute: the same bits however memory is used, statistics, shared parameters, the optimizer.
+//! What sessions compute: the same bits for all memory options, statistics, shared parameters, the optimizer.
 
 use crate::common::{Network, network, norm_nodes, numbers};
 use crate::device::{Device, WORKSPACE_LEN};
@@ -6,7 +6,7 @@ use engine::*;
 
 const PLAN: PlanId = PlanId(0);
 
-/// Writes numbers that look random to both inputs of a network; others for every batch size.
+/// Writes numbers that look random to both inputs of a network, different ones for every batch size.
 fn write_inputs(session: &mut Session<Reference>, plan: PlanId, network: &Network) {
     for (seed, input) in [(1, network.x), (2, network.target)] {
         let len = network.graph.shape(input).len();
@@ -14,7 +14,7 @@ fn write_inputs(session: &mut Session<Reference>, plan: PlanId, network: &Networ
     }
 }
 
-/// Every parameter, state, gradient and moment.
+/// Every parameter, state and gradient, and the optimizer state.
 fn everything(session: &Session<Reference>) -> Vec<f64> {
     let mut all = Vec::new();
     for tensor in session.tensors() {
@@ -157,7 +157,7 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
     session.run(PlanId(0)).unwrap();
     session.adamw(&AdamW::default(), 1e-2);
     let loss = session.loss(PlanId(0));
-    // training draws what inference does
+    // With seed 0 and step 0, training draws what inference does.
     session.set_optimizer_step(0);
     session.run(PlanId(1)).unwrap();
     session.run(PlanId(2)).unwrap();
@@ -197,9 +197,9 @@ fn adamw_follows_its_equations() {
         let [m, v] = session.optimizer_state("x").unwrap();
         (session.loss(PLAN), session.tensor("x").unwrap()[0], m[0], v[0], session.optimizer_step())
     };
-    // gradient 2, m = 0.5 * 2, v = 0.25 * 4, corrected 2 and 4: x = 2 (1 - 0.05) - 0.5 * 2 / 2
+    // Gradient 2, m = 0.5 * 2, v = 0.25 * 4, corrected 2 and 4: x = 2 (1 - 0.05) - 0.5 * 2 / 2
     assert_eq!(step(0.5), (1.0, 1.4, 1.0, 1.0, 1));
-    // gradient 0.8, m = 0.5 * 1 + 0.5 * 0.8, v = 0.75 * 1 + 0.25 * 0.64, corrected by 0.75 and 0.4375
+    // Gradient 0.8, m = 0.5 * 1 + 0.5 * 0.8, v = 0.75 * 1 + 0.25 * 0.64, corrected by 0.75 and 0.4375
     let (loss, x, m, v, steps) = step(0.2);
     let want = 1.4 * (1.0 - 0.02) - 0.2 * (0.9 / 0.75) / (0.91f64 / 0.4375).sqrt();
     let close = |a: f64, b: f64| (a - b).abs() < 1e-15;
@@ -274,7 +274,7 @@ fn a_cotangent_weights_the_output() {
 
 #[test]
 fn a_cotangent_is_not_changed_by_the_run() {
-    // the gradient of y is that of a too, and gets a second contribution when nothing else shares it
+    // The gradient of y is also that of a, and gets a second contribution when nothing else shares it.
     let mut graph = Graph::new();
     let x = graph.input("x", [1]).unwrap();
     let a = graph.activation(x, Activation::Tanh).unwrap();
@@ -294,7 +294,7 @@ fn a_cotangent_is_not_changed_by_the_run() {
     assert_eq!(gradient(), gradient());
 }
 
-/// What two nodes of random slopes multiply -1 by.
+/// The slopes that two RReLU nodes draw; their input is -1.
 fn drawn(session: &mut Session<Cpu>, plan: PlanId, nodes: [NodeId; 2]) -> [Vec<f32>; 2] {
     session.run(plan).unwrap();
     nodes.map(|node| {
@@ -323,11 +323,11 @@ fn random_slopes_follow_from_seed_step_node_and_element() {
     assert!(first.iter().all(|slope| (0.125..1.0 / 3.0).contains(slope)));
     let distinct = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a != b);
     assert!(distinct(&first, &second) && distinct(&first[1..], &first[..299]));
-    // the gradient is that of the same slopes
+    // The gradient uses the same slopes.
     let gradient = session.gradient("x").unwrap();
     assert!((0..300).all(|i| gradient[i] == first[i] + second[i]));
 
-    assert_eq!(drawn(&mut session, training, nodes)[0], first, "nothing but the step draws anew");
+    assert_eq!(drawn(&mut session, training, nodes)[0], first, "only another step draws other slopes");
     session.set_optimizer_step(1);
     assert!(distinct(&drawn(&mut session, training, nodes)[0], &first));
     session.set_optimizer_step(0);
@@ -358,7 +358,7 @@ fn profiles_have_a_line_for_every_step() {
     let stem = network.graph.shape(network.x).len() / 2 * 4;
     let forward = times.iter().find(|time| time.op == "conv2d.forward").unwrap();
     assert_eq!((forward.phase, forward.flops), (Phase::Forward, 2 * stem * 9 * 2));
-    // x and y of f64, the weight and the bias
+    // x and y in f64, the weight and the bias
     assert_eq!(forward.bytes, 8 * (stem / 2 + stem + 9 * 2 * 4 + 4));
     assert_eq!(times.iter().find(|time| time.node == "output").unwrap().op, "activation.forward");
 }
@@ -387,7 +387,7 @@ fn initial_values_depend_on_the_seed_alone() {
         let i = network(1).graph.tensors().iter().position(|tensor| tensor.name == name);
         first[i.unwrap()].clone()
     };
-    // two tensors of equal shape and bound
+    // Two tensors of equal shape and bound
     assert_ne!(values_of("stem.conv.weight"), values_of("shared.weight"), "tensors have streams of their own");
 }
 

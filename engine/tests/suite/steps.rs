@@ -1,4 +1,4 @@
-//! Training steps that are started before it is known what came of the ones before.
+//! Training steps that are started before the results of earlier ones are known.
 
 use super::common::{Network, network, numbers, snapshot};
 use super::device::Device;
@@ -15,7 +15,7 @@ fn session(network: &Network) -> Session<Device> {
     session
 }
 
-/// Writes the inputs of a step; it fails if `is_bad`.
+/// Writes the inputs of a step, which fails if `is_bad`.
 fn write(session: &mut Session<Device>, network: &Network, step: u64, is_bad: bool) {
     let mut x = numbers(60, step);
     if is_bad {
@@ -29,7 +29,7 @@ fn lr(step: u64) -> f64 {
     1e-2 / (step + 1) as f64
 }
 
-/// What steps without a break come to, one at a time.
+/// The session and the losses after `steps` steps, one at a time.
 fn one_by_one(network: &Network, steps: u64) -> (Session<Device>, Vec<f64>) {
     let mut session = session(network);
     let losses = (0..steps).map(|step| {
@@ -65,8 +65,8 @@ fn steps_that_are_started_ahead_come_to_the_same() {
     }
 }
 
-/// Of three steps that are under way, the first, second or third fails: it and those after it change nothing, and
-/// training can go on as if they had not been.
+/// The first, second or third of three started steps fails. It and the steps after it change nothing, and training can
+/// go on as if they had not been started.
 #[test]
 fn a_step_that_fails_and_those_after_it_change_nothing() {
     let network = network(1);
@@ -109,7 +109,7 @@ fn steps_from_before_a_new_beginning_are_forgotten() {
     let mut losses = Vec::new();
     assert!(session.finish_steps(&mut losses) && losses.is_empty());
     assert_eq!(session.optimizer_step(), 0);
-    // and what they came to is not taken for that of later ones
+    // Their results are not mistaken for those of later steps.
     write(&mut session, &network, 0, false);
     session.start_step(PLAN, &ADAMW, lr(0)).unwrap();
     assert!(session.finish_steps(&mut losses));

@@ -41,7 +41,7 @@ impl Backend for Cpu {
     }
 
     fn run(&self, memory: &mut HostMemory<f32>, call: &Call, cx: Context) {
-        call.check();
+        call.check(cx.workspace);
         call.pass().cpu(self, memory, cx);
     }
 }

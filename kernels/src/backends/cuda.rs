@@ -157,7 +157,7 @@ impl Backend for Cuda {
     }
 
     fn run(&self, memory: &mut CudaMemory, call: &Call, cx: Context) {
-        call.check();
+        call.check(cx.workspace);
         call.pass().cuda(&self.gpu, memory, cx);
     }
 }

@@ -40,7 +40,7 @@ impl Backend for Reference {
     }
 
     fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {
-        call.check();
+        call.check(cx.workspace);
         call.pass().reference(memory, cx);
     }
 }

@@ -118,7 +118,7 @@ def table(resources):
         "",
         "Written by `build.py`: what `ptxas` reports for the embedded PTX. Registers a thread on each architecture, and bytes of",
         "shared memory a block; `-` where a kernel needs a newer one. No kernel spills registers, uses local memory or double",
-        "precision: `build.py` would fail. No GPU has run them yet.",
+        "precision: `build.py` would fail.",
         "",
         "| kernel | " + " | ".join(f"sm_{gpu}" for gpu in GPUS) + " | shared |",
         "| --- |" + " ---: |" * (len(GPUS) + 1),

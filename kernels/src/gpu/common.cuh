@@ -17,7 +17,7 @@ typedef unsigned int u32;
 // ones.
 #define PER_THREAD 4
 
-// Sets or adds to an element (`Write` in backend.rs).
+// Sets or adds to an element (`Write` in pass.rs).
 __device__ __forceinline__ void put(float *out, float value, u32 add) {
     *out = add ? *out + value : value;
 }

@@ -1,4 +1,4 @@
-"""What PyTorch says of some ResConv networks, written as JSON for the test beside it.
+"""What PyTorch reports for some ResConv networks, written as JSON for the test beside it.
 
 usage: make_networks.py > networks.json          (made with PyTorch 2.15)
 

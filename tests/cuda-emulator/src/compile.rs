@@ -31,16 +31,16 @@ const RUNTIME: [(&str, &str); 16] = [
     ("stream.h", include_str!("../runtime/stream.h")),
 ];
 
-/// What watches the kernels.
+/// What checks the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The emulator's own checks.
     Plain,
-    /// And GCC's AddressSanitizer: every access to global, shared and local memory is inside its array. About 2 times
-    /// slower.
+    /// Also GCC's AddressSanitizer: every access to global, shared and local memory must be inside its array. About 2
+    /// times slower.
     AddressSanitizer,
-    /// And GCC's ThreadSanitizer: no two threads access the same memory, of which one writes, without a barrier or
-    /// atomic between them. About 65 times slower: for tiny shapes.
+    /// Also GCC's ThreadSanitizer: no two threads may access the same memory, if one writes, without a barrier or
+    /// atomic in between. About 65 times slower: for tiny shapes.
     ThreadSanitizer,
 }
 
@@ -48,7 +48,7 @@ impl Mode {
     fn kernel_flags(self) -> &'static [&'static str] {
         match self {
             Mode::Plain => &[],
-            // A GPU refuses float4 accesses that aren't aligned; the host needn't.
+            // A GPU refuses misaligned float4 accesses; the host may accept them.
             Mode::AddressSanitizer => {
                 &["-fsanitize=address,alignment", "-fno-sanitize-recover=alignment", "-fno-omit-frame-pointer"]
             }
@@ -56,7 +56,7 @@ impl Mode {
         }
     }
 
-    /// The scheduler switches stacks and writes `threadIdx` for all: ThreadSanitizer must not see that.
+    /// The scheduler switches stacks and writes `threadIdx` for all threads. ThreadSanitizer must not see that.
     fn runtime_flags(self) -> &'static [&'static str] {
         match self {
             Mode::Plain => &[],
@@ -79,26 +79,26 @@ impl Mode {
 pub struct Emulator {
     pub(crate) directory: PathBuf,
     pub(crate) mode: Mode,
-    /// The sanitizer's runtime, which must be there before the program.
+    /// The sanitizer's runtime, which must be loaded before the program.
     pub(crate) preload: Option<PathBuf>,
     kernels: Vec<String>,
 }
 
 impl Emulator {
     /// Compiles the kernels in `sources` (with `defines`, as `NAME=VALUE`) and the driver into `libcuda.so.1` in a
-    /// folder below `cache`; or takes the one that an earlier call with the same content left there. A test's `cache`
-    /// is its `CARGO_TARGET_TMPDIR`. Takes a few seconds.
+    /// folder below `cache`; or reuses the library of an earlier call with the same content. A test's `cache` is its
+    /// `CARGO_TARGET_TMPDIR`. Takes a few seconds.
     ///
     /// # Errors
-    /// If g++ is missing or refuses a source; if a source has what the emulator can't express; if a file can't be read
-    /// or written.
+    /// If g++ is missing or refuses a source, if a source contains something that the emulator can't express, or if a
+    /// file can't be read or written.
     pub fn build(sources: &[PathBuf], defines: &[&str], mode: Mode, cache: &Path) -> Result<Emulator> {
         let preload = match mode.sanitizer_library() {
             None => None,
             Some(library) => {
                 let output = gxx(&["-print-file-name=".to_string() + library], &[])?;
                 let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-                // What g++ doesn't have it prints back as it was asked.
+                // If g++ doesn't have the library, it prints the bare name.
                 let found = path.canonicalize().map_err(|error| Error::File { path, error })?;
                 Some(found)
             }
@@ -129,7 +129,7 @@ impl Emulator {
         &self.kernels
     }
 
-    /// Several tests, and test programs, may want the same library at once.
+    /// Compiles under a lock: several tests and test programs may want the same library at once.
     fn compile_once(&self, units: &[Unit], cache: &Path) -> Result<()> {
         let path = cache.join("cuda-emulator.lock");
         let file_error = |error| Error::File { path: path.clone(), error };
@@ -141,7 +141,7 @@ impl Emulator {
         Ok(())
     }
 
-    /// In a folder that gets its name when it is complete: an interrupted build leaves none.
+    /// Compiles in a folder that is renamed when it is complete: an interrupted build leaves no library.
     fn compile(&self, units: &[Unit]) -> Result<()> {
         let work = self.directory.with_extension("work");
         fs::create_dir_all(&work).map_err(|error| Error::File { path: work.clone(), error })?;
@@ -207,7 +207,8 @@ struct Unit {
 }
 
 impl Unit {
-    /// `unroll`: as the source says. Unrolled loops full of a sanitizer's checks take ten times as long to compile.
+    /// `unroll`: whether to unroll loops as the source says. With a sanitizer's checks, unrolled loops take ten times
+    /// as long to compile.
     fn read(path: &Path, defines: &[String], unroll: bool) -> Result<Unit> {
         // Without the shim: its macros would hide what is rewritten. `-nostdinc`: NVRTC has no system headers either.
         let mut arguments: Vec<String> =
@@ -237,7 +238,7 @@ struct Job {
     flags: &'static [&'static str],
 }
 
-/// As many at a time as there are processors.
+/// Compiles as many at a time as there are processors.
 fn compile_all(jobs: Vec<Job>) -> Result<()> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
     let queue = Mutex::new(jobs.into_iter());
@@ -267,7 +268,7 @@ fn flags(more: &[&str]) -> Vec<String> {
         "-g1",
         "-fPIC",
         "-fvisibility=hidden",
-        // NVRTC's lints are the ones for kernels.
+        // Warnings about kernels are left to NVRTC.
         "-w",
         // As in CUDA, a float4 may be read where floats were written.
         "-fno-strict-aliasing",
@@ -275,7 +276,7 @@ fn flags(more: &[&str]) -> Vec<String> {
         "-fno-trapping-math",
         "-ffp-contract=off",
     ];
-    // `fmaf` as an instruction, where the machine that builds it (and runs it) has one.
+    // Makes `fmaf` an instruction, if this machine, which builds and runs it, has one.
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("avx2") {
         flags.extend(["-mfma", "-mavx2"]);

@@ -1,5 +1,5 @@
-//! A driver emulator, for tests only: builds a `libcuda.so.1` out of a program's own `.cu` sources, with which that
-//! program runs where there is no GPU. See the crate's README for what it finds and what it can't.
+//! A driver emulator, for tests only: builds a `libcuda.so.1` from a program's own `.cu` sources, so that the program
+//! runs without a GPU. See the crate's README for what it can find and what it can't.
 //!
 //! ```no_run
 //! use cuda_emulator::{Emulator, Mode, Order};
@@ -35,7 +35,7 @@ pub enum Error {
         /// What the compiler wrote.
         messages: String,
     },
-    /// A kernel source says something that the emulator can't express on the host.
+    /// A kernel source contains something that the emulator can't express on the host.
     #[error("{path}: {message}")]
     Source {
         /// The source.
@@ -48,7 +48,7 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
 }

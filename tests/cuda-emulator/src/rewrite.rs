@@ -1,20 +1,20 @@
-//! From preprocessed CUDA to C++: what a macro of `shim.h` can't express.
+//! Turns preprocessed CUDA into C++, where a macro of `shim.h` can't.
 //!
 //! - `__shared__ float tile[8][33];` becomes `float (&tile)[8][33] = ...`, a reference to memory of this size that the
-//!   scheduler gives to each block. A variable of the host program would do, too, but then no sanitizer would see its
-//!   end everywhere (GCC puts no red zones around those in templates), and what one block left would look like a race
-//!   with the next.
+//!   scheduler gives to each block. A variable of the host program would work, too, but a sanitizer would not always
+//!   see its end (GCC puts no red zones around variables in templates), and values left by one block would look like a
+//!   race with the next.
 //! - `#pragma unroll` becomes GCC's, or nothing.
 //! - The names of the kernels are collected.
 
 /// The text for the host compiler.
 pub(crate) struct Rewritten {
     pub(crate) text: String,
-    /// What is `__global__`, in order.
+    /// The `__global__` functions, in order.
     pub(crate) kernels: Vec<String>,
 }
 
-/// `source`: the output of the preprocessor, in which `__shared__` and `__global__` are no macros. The error says what
+/// `source`: the output of the preprocessor, in which `__shared__` and `__global__` are not macros. The error says what
 /// was expected.
 pub(crate) fn rewrite(source: &str, unroll: bool) -> Result<Rewritten, String> {
     let mut text = String::with_capacity(source.len() + 1024);
@@ -80,7 +80,7 @@ fn unroll_pragma(argument: &str) -> String {
     match argument {
         "" => "#pragma GCC unroll 128".to_string(),
         count if count.bytes().all(|b| b.is_ascii_digit()) => format!("#pragma GCC unroll {count}"),
-        // GCC takes constant expressions, too, but none that a template makes.
+        // GCC takes constant expressions, too, but none that depend on a template.
         _ => String::new(),
     }
 }

@@ -13,19 +13,19 @@ const CHILD: &str = "CUDA_EMULATOR_CHILD";
 /// With this set to 1, a machine without g++ fails the tests instead of skipping them.
 const REQUIRED: &str = "CUDA_EMULATOR_REQUIRED";
 
-/// The order in which threads run between two barriers, and the blocks of a grid after each other.
+/// The order in which threads run between two barriers, and in which the blocks of a grid run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Thread 0 first.
     Forward,
     /// Thread 0 last.
     Reverse,
-    /// Shuffled anew between any two barriers, by this seed.
+    /// Shuffled again at every barrier, with this seed.
     Random(u64),
 }
 
 impl Order {
-    /// Forward, reverse and two random ones: what the kernels are tested in.
+    /// Forward, reverse and two random ones: the orders that kernels are tested in.
     pub const ALL: [Order; 4] = [Order::Forward, Order::Reverse, Order::Random(1), Order::Random(2)];
 }
 
@@ -54,9 +54,9 @@ impl Emulator {
         }
         match self.mode {
             Mode::Plain => {}
-            // Leaks are the driver's habit, and not what is looked for.
+            // Drivers leak memory, which the tests do not look for.
             Mode::AddressSanitizer => _ = command.env("ASAN_OPTIONS", "detect_leaks=0"),
-            // The rest of the program isn't compiled for it: what its threads tell each other would not be seen.
+            // The rest of the program isn't compiled for it, so synchronization between its threads would not be seen.
             Mode::ThreadSanitizer => {
                 _ = command.env("TSAN_OPTIONS", "halt_on_error=1 ignore_noninstrumented_modules=1")
             }
@@ -94,11 +94,10 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// The emulator, or `None` with a message where there is no g++, for a test to skip itself.
+/// The emulator; or `None` and a message if there is no g++, so that a test can skip itself.
 ///
 /// # Panics
-/// On every other error; and also where g++ is missing, if the environment variable `CUDA_EMULATOR_REQUIRED` is 1, as
-/// in CI.
+/// On every other error. Also if g++ is missing and the environment variable `CUDA_EMULATOR_REQUIRED` is 1, as in CI.
 pub fn required(built: Result<Emulator>) -> Option<Emulator> {
     match built {
         Ok(emulator) => Some(emulator),

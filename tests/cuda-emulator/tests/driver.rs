@@ -27,7 +27,7 @@ fn emulator(mode: Mode) -> Option<Emulator> {
     required(Emulator::build(&sources, &[], mode, Path::new(env!("CARGO_TARGET_TMPDIR"))))
 }
 
-/// Runs `body` in a process under the emulator, with these environment variables; what it panics with fails the test.
+/// Runs `body` in a process under the emulator, with these environment variables. A panic in it fails the test.
 fn emulated(test: &str, environment: &[(&str, &str)], body: impl Fn(&Gpu)) {
     if is_child() {
         return body(&Gpu::new().unwrap());
@@ -55,7 +55,7 @@ fn the_shim_speaks_the_language() {
         // SAFETY: 16 numbers a thread of one block are what the kernel writes; both blocks write the same.
         unsafe { gpu.stream.launch_builder(&function).arg(&mut y).launch(config) }.unwrap();
         let y = gpu.stream.clone_dtoh(&y).unwrap();
-        let any = -1; // a lane that isn't there, and so has no value
+        let any = -1; // For a lane that isn't there, and so has no value.
         for t in 0..threads as i32 {
             let (lane, warp) = (t % 32, t / 32);
             let lanes = if warp == 2 { 6 } else { 32 };
@@ -82,7 +82,7 @@ fn the_shim_speaks_the_language() {
             ];
             let found = &y[16 * t as usize..][..16];
             for (i, (&found, expected)) in found.iter().zip(expected).enumerate() {
-                // NaN as an integer is whatever the conversion makes of it.
+                // The conversion of NaN to an integer may give anything.
                 assert!(
                     found == expected || (i == 15 && expected == any),
                     "thread {t}, value {i}: {found}, expected {expected}"
@@ -92,9 +92,9 @@ fn the_shim_speaks_the_language() {
     });
 }
 
-/// The 10 registers of each lane, laid out as the PTX ISA says in "Matrix Fragments for mma.m16n8k8" (element `i` of
-/// lane `4 g + t`), and every element of all three matrices another whole number, so that no register can be another
-/// one's. The product is exact.
+/// The 10 registers of each lane are laid out as the PTX ISA says in "Matrix Fragments for mma.m16n8k8" (element `i` of
+/// lane `4 g + t`). All elements of the three matrices are different whole numbers, so that no register can be taken
+/// for another. The product is exact.
 #[test]
 fn matrices_are_multiplied_as_their_fragments_lie() {
     emulated("matrices_are_multiplied_as_their_fragments_lie", &[], |gpu| {
@@ -168,7 +168,7 @@ fn arguments_arrive() {
     emulated("arguments_arrive", &[], affine);
 }
 
-/// What the driver says to `affine` with PTX parameters of these types.
+/// What the driver says to `kernel` with PTX parameters of these types.
 fn refusal(gpu: &Gpu, kernel: &str, parameters: &str) -> String {
     gpu.load(kernel, parameters, "").err().map_or("accepted".to_string(), |error| error.to_string())
 }
@@ -241,7 +241,7 @@ fn a_pointer_to_the_host_is_found() {
         let function = gpu.function("twice", "u64 u64 u32");
         let error = gpu.launch(&function, 1, 8, |a| _ = a.arg(&address).arg(&mut y).arg(&count)).unwrap_err();
         assert!(error.to_string().contains("argument 0 is a pointer, but"), "{error}");
-        // Freed memory, too. The context has failed, as a real one would have; so this is another message.
+        // The context has failed, as a real one would have, so the message is another one.
         assert!(gpu.stream.clone_htod(&values).unwrap_err().to_string().contains("an earlier failure"));
     });
 }
@@ -322,7 +322,7 @@ fn the_context_belongs_to_a_thread() {
     });
 }
 
-/// Adds 0.5 and doubles, captured once, launched with three inputs in the same place.
+/// Captures a kernel that doubles, and launches the graph with two inputs in the same place.
 fn graph(gpu: &Gpu) {
     let n = 32;
     // SAFETY: one stream does all the work.
@@ -356,7 +356,7 @@ fn graphs_run_late() {
     emulated("graphs_run_late", &[("CUDA_EMULATOR_STREAMS", "late")], graph);
 }
 
-/// Allocating, which may wait for the device, is forbidden to the threads that the mode says.
+/// Allocating may wait for the device. The mode says which threads must not.
 #[test]
 fn a_capture_forbids_what_its_mode_says() {
     use sys::CUstreamCaptureMode::{
@@ -406,8 +406,7 @@ fn calls_are_listed() {
     }
 }
 
-/// Pinned memory is read when the copy is done, not when it is asked for: with late streams, changing it too early is
-/// seen.
+/// Pinned memory is read when the copy runs, not when it is requested. Late streams show if it is changed too early.
 #[test]
 fn late_streams_find_a_missing_wait() {
     emulated("late_streams_find_a_missing_wait", &[("CUDA_EMULATOR_STREAMS", "late")], |gpu| {

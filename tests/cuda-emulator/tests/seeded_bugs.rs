@@ -1,8 +1,8 @@
-//! Seeded bugs: kernels that are wrong in one way each, which the emulator must find, and the same kernels without the
-//! bug, which must run in every mode and thread order.
+//! Seeded bugs: kernels with one bug each, which the emulator must find. The same kernels without the bug must pass in
+//! every mode and thread order.
 //!
-//! Each test starts itself again under the emulator: its body is what the program with the kernel does, and compares
-//! the results.
+//! Each test runs itself again under the emulator. Its body is the program that launches the kernel and compares the
+//! results.
 
 mod gpu;
 
@@ -15,7 +15,7 @@ use gpu::{Gpu, ramp};
 
 const THREADS: usize = 64;
 
-/// Who finds the bug.
+/// What finds the bug.
 enum Finder {
     /// Wrong results, in exactly these of [`Order::ALL`].
     Orders(&'static [Order]),
@@ -33,7 +33,7 @@ fn emulator(bug: bool, mode: Mode) -> Option<Emulator> {
     required(Emulator::build(&sources, defines, mode, Path::new(env!("CARGO_TARGET_TMPDIR"))))
 }
 
-/// `body` panics on wrong results. `test`: the name of the calling test.
+/// `test` is the name of the calling test. `body` panics on wrong results.
 fn seeded(test: &str, finders: &[Finder], body: impl Fn(&Gpu)) {
     if is_child() {
         return body(&Gpu::new().unwrap());
@@ -70,7 +70,7 @@ fn seeded(test: &str, finders: &[Finder], body: impl Fn(&Gpu)) {
     }
 }
 
-/// A sanitizer sees the same in every order.
+/// A sanitizer finds the same in every order.
 fn orders(mode: Mode) -> &'static [Order] {
     if mode == Mode::Plain { &Order::ALL } else { &[Order::Forward] }
 }
@@ -121,7 +121,7 @@ fn missing_barrier_that_reverse_order_hides() {
     });
 }
 
-/// A kernel that adds `tiles` mirrored tiles.
+/// Checks a kernel that adds five mirrored tiles.
 fn check_tiles(gpu: &Gpu, kernel: &str) {
     let tiles = 5;
     let x = ramp(tiles * THREADS);
@@ -288,7 +288,7 @@ fn barrier_in_a_branch() {
     });
 }
 
-/// `kernel(x, y, n)` for `n` numbers of `threads`, of which `y` gets `expected`.
+/// Launches `kernel(x, y, n)` for `n` numbers in `threads` threads and compares `y`.
 fn check_some(gpu: &Gpu, kernel: &str, threads: u32, n: usize, expected: &[f32]) {
     let (x, mut y) = (gpu.upload(&ramp(n)), gpu.uninitialized(expected.len()));
     let count = n as i32;
@@ -322,7 +322,7 @@ fn shuffle_in_a_branch() {
 }
 
 /// Multiplies a 16x8 and an 8x8 matrix of whole numbers, the second of which has a column of zeros; `more` is added to
-/// the first.
+/// the elements of the first.
 fn check_product(gpu: &Gpu, kernel: &str, more: f32) {
     let a = ramp(16 * 8);
     let b: Vec<f32> = (0..8 * 8).map(|i| if i % 8 == 3 { 0.0 } else { (i * i % 67) as f32 }).collect();

@@ -14,19 +14,18 @@ pub(crate) struct GradcheckArgs {
     /// One operation, as in the first column of the table [default: all]
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU (none has run
-    /// them yet, only an emulator); reference, the naive loops against finite differences; auto, the reference and the
-    /// CPU
+    /// What is checked: cpu, the kernels against the reference; cuda or cuda:N, those of an NVIDIA GPU; reference, the
+    /// naive loops against finite differences; auto, the reference and the CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
-    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa (no GPU
-    /// has run them yet, only an emulator)
+    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa
     #[arg(long)]
     tf32: bool,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
     #[arg(long)]
     isa: Vec<Isa>,
-    /// Algorithm of convolutions: im2col, direct, winograd2x3 or winograd4x3; can be repeated [default: all]
+    /// Algorithm of convolutions: im2col, direct, winograd2x3, winograd4x3 or winograd4x5; can be repeated [default:
+    /// all]
     #[arg(long)]
     algo: Vec<Algo>,
     /// Threads that compute; 0 for one a core

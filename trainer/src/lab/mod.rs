@@ -1,4 +1,4 @@
-//! The laboratory of the kernels: whether their gradients are right, and where time and memory go.
+//! Tools for the kernels: checks of their gradients, and profiles of time and memory.
 
 pub mod gradcheck;
 pub mod profile;

@@ -66,11 +66,11 @@ section! {
 section! {
     /// Where a run computes, and what it reads and writes.
     RunSettings, RunFlags, "Run";
-    /// Device: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; no GPU has
-    /// run it yet, only an emulator), reference (naive loops in f64 on one thread: very slow)
+    /// Device: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; only an
+    /// emulator has run it yet), reference (naive loops in f64 on one thread: very slow)
     device: Device = Device::Auto, #[arg(long)];
     /// Convolve on the tensor cores of an NVIDIA GPU of compute capability 8.0 or later: operands are rounded to TF32,
-    /// which has 10 bits of mantissa in place of 23, sums are in f32; no GPU has run it yet, only an emulator
+    /// which has 10 bits of mantissa in place of 23, sums are in f32
     tf32: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
     /// Threads that compute, of each process; 0 for one a core

@@ -195,7 +195,7 @@ fn an_error_on_any_rank_ends_all_with_one_message() {
 fn the_plan_is_that_of_the_first_rank() {
     let place = Place::new();
     let out = succeed(command(&place, 2, &train(&["--print-plan"])));
-    assert!(out.contains("collective.moments") && out.contains("[4, 8, 8, 1]"), "{out}");
+    assert!(out.contains("collective.batch_stats") && out.contains("[4, 8, 8, 1]"), "{out}");
 }
 
 /// A running `mpirun`, and the file that it writes its errors to.

@@ -71,14 +71,14 @@ fn main() {
     let image = |device: &Device| {
         Tensor::<4>::random([a.batch, 1, a.size, a.size], Distribution::Uniform(0.0, 1.0), device)
     };
-    // burn counts the running statistics of batch norm too: two numbers for every channel that a layer reads
+    // In burn, the running statistics of batch norm count, too: two numbers for every channel that a layer reads.
     let read = 1 + (2 * a.layers - 1) * a.channels;
     let parameters = network.num_params() - 2 * read;
     let name = timing::version(include_str!("../Cargo.lock"), "burn");
     if a.inference {
         let (network, x) = (network.valid(), image(&plain));
         timing::report(&name, parameters, a.steps, || {
-            // reads a number, so that nothing can be left undone
+            // Reads a number, so that no work can be skipped.
             let _: f32 = network.forward(x.clone()).sum().into_scalar();
             None
         });

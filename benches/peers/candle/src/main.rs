@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     let name = timing::version(include_str!("../Cargo.lock"), "candle-core");
     timing::report(&name, parameters, a.steps, || {
         if a.inference {
-            // reads a number, so that nothing can be left undone
+            // Reads a number, so that no work can be skipped.
             network.forward(&x, false).and_then(|y| y.sum_all()?.to_scalar::<f32>()).expect("a forward pass");
             None
         } else {

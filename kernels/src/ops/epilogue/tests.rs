@@ -190,7 +190,7 @@ fn the_gradient_of_z_takes_the_place_of_one_gradient() {
         let operands = operands(has_norm, has_dy);
         let call: Call = backward(p, Write::Set, 7)(&operands).into();
         assert_eq!(call.in_place(), Some((operands[7], vec![operands[candidate]])));
-        call.check();
+        call.check(Span::EMPTY);
     }
 }
 
@@ -201,5 +201,5 @@ fn the_gradient_of_z_is_written_before_the_second_gradient_is_read() {
     let norm = NormGradient { dy: span(0, 6), x: span(1, 6), mean: span(2, 3), coefficients: span(3, 9) };
     let (params, dy) = (params(2, 3, None), span(4, 6));
     let (saved, total, db) = (Span::EMPTY, Span::EMPTY, Span::EMPTY);
-    Call::from(Backward { params, saved, norm, dy, total, dz: dy, db, db_write: Write::Set }).check();
+    Call::from(Backward { params, saved, norm, dy, total, dz: dy, db, db_write: Write::Set }).check(Span::EMPTY);
 }

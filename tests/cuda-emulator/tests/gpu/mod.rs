@@ -1,4 +1,4 @@
-//! A small user of cudarc: what the tests need of a device.
+//! A small wrapper of cudarc, with what the tests need of a device.
 
 use std::sync::Arc;
 
@@ -34,8 +34,7 @@ impl Gpu {
         self.stream.clone_dtoh(values).unwrap()
     }
 
-    /// A kernel, out of PTX that has nothing but its declaration: the emulator doesn't read more. `parameters` are PTX
-    /// types.
+    /// A kernel, from PTX that has only its declaration: the emulator reads nothing else. `parameters` are PTX types.
     pub(crate) fn function(&self, kernel: &str, parameters: &str) -> CudaFunction {
         self.load(kernel, parameters, "").unwrap()
     }

@@ -1,13 +1,13 @@
-//! Checks every gradient that there is: of every operation, on every path and with every algorithm.
+//! Checks every gradient: of every operation, on every path and with every algorithm.
 //!
-//! | check | compares | needs to be right |
+//! | check | compares | relies on |
 //! | --- | --- | --- |
 //! | differences | the gradients of the naive f64 loops of [`Reference`] with central differences | forward passes |
 //! | reference | results and gradients of an f32 path with those of [`Reference`] | [`Reference`] |
 //! | adjoint | `<c, y>` with `sum <x, dx>` where `y` is linear in `x` | nothing |
 //!
-//! Cases are the operations' awkward ones and random ones, each alone and with a fan-out of two, where gradients are
-//! added. A check's tolerance follows from its arithmetic: [`Tolerance`] has the formulas.
+//! Every operation has awkward cases and random ones, each alone and with a fan-out of two, where gradients are added.
+//! A check's tolerance follows from its arithmetic: [`Tolerance`] has the formulas.
 
 mod report;
 
@@ -39,13 +39,14 @@ pub struct Request {
     pub algos: Vec<Algo>,
     /// A GPU whose kernels are checked against [`Reference`].
     pub gpu: Option<AnyBackend>,
-    /// Threads of the CPU's paths; 0 for one a core.
+    /// Threads of the CPU's paths; 0 means one per core.
     pub threads: usize,
-    /// Random cases of every operation.
+    /// Number of random cases of every operation.
     pub cases: u64,
-    /// Seed of the first random case, and of the values of the awkward ones; the others have those that follow.
+    /// Seed of the first random case, and of the values of the awkward ones. Other random cases have the seeds that
+    /// follow.
     pub seed: u64,
-    /// A mistake to make in every path of the host, to see that it is found.
+    /// A mistake to make in every path on the host, to see that it is found.
     #[cfg(feature = "faults")]
     pub fault: Option<Fault>,
 }
@@ -76,11 +77,11 @@ pub enum GradcheckError {
     UnknownOp {
         /// The name that was given.
         name: String,
-        /// Those that there are.
+        /// All names.
         known: String,
     },
-    /// The filters leave nothing.
-    #[error("no case of {op} has `{case}` in its name and a shape that the chosen device and algorithms take")]
+    /// No case passes the filters.
+    #[error("no case of {op} has `{case}` in its name and a shape that the chosen device and algorithms support")]
     NoCases {
         /// The operation, or `any operation`.
         op: String,
@@ -92,14 +93,14 @@ pub enum GradcheckError {
     Cpu(String),
     /// Faults are made in the host's memory.
     #[cfg(feature = "faults")]
-    #[error("--inject-fault {0}: expected --device cpu or reference, as mistakes are made in the host's memory")]
+    #[error("--inject-fault {0}: expected --device cpu or reference, as faults are made in the host's memory")]
     FaultOnGpu(Fault),
-    /// The engine refused.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] engine::Error),
 }
 
-/// What computes.
+/// What computes a case.
 #[derive(Clone, Debug)]
 enum Path {
     /// The oracle.
@@ -122,7 +123,7 @@ impl Path {
         }
     }
 
-    /// The flags that choose it.
+    /// The flags that choose this path.
     fn flags(&self) -> String {
         match self {
             Path::Reference => "--device reference".to_owned(),
@@ -132,30 +133,31 @@ impl Path {
         }
     }
 
-    /// Whether the path is one of the operation's, and computes the case. Operations all of whose cases are
-    /// convolutions (`with_algorithms`) have a path for every algorithm, and the others one without.
+    /// Whether the path applies to the case. An operation whose cases are all convolutions (`with_algorithms`) has a
+    /// path for every algorithm; any other has a single path, without an algorithm.
     fn takes(&self, case: &Case, with_algorithms: bool) -> Result<bool, engine::Error> {
         Ok(match self {
             Path::Reference => true,
             Path::Cpu(_) => !with_algorithms,
             Path::Algorithm(_, algo) => with_algorithms && case.convolutions()?.iter().all(|p| algo.supports(p)),
-            // Rust that its user wrote does not run on a GPU.
+            // The caller's own Rust code does not run on a GPU.
             Path::Gpu(_) => case.op != CUSTOM,
         })
     }
 }
 
-/// Largest error that passes, and where it comes from.
+/// The largest error that passes, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tolerance {
-    /// Central differences of step `h` in f64: 1e-6, for `h^2 f''' / 6` and the rounding errors of `f` over `h`.
+    /// Central differences with step `h` in f64: 1e-6, for the truncation error `h^2 f''' / 6` and the rounding errors
+    /// of `f` divided by `h`.
     Differences,
     /// `factor (4 + sqrt terms) eps`, relative to the largest element of a tensor, or to 1/4 if that is more.
     ///
-    /// The rounding errors of a sum of so many terms are as often up as down, so they grow with the square root; 4 is
-    /// for the operations around the sum. The factor is 4, as terms of both signs make a sum smaller than what is
-    /// rounded on the way to it, times that of the algorithm ([`Algo::error_factor`]). All elements of a tensor of one
-    /// or two may happen to be near 0, where terms are of order 1: hence the 1/4.
+    /// The rounding errors of a sum have random signs, so they grow with the square root of the number of terms; the 4
+    /// is for the operations around the sum. `factor` is 4, because terms of both signs make a sum smaller than the
+    /// values that are rounded on the way to it, times that of the algorithm ([`Algo::error_factor`]). If a tensor has
+    /// one or two elements, all may happen to be near 0 although the terms are of order 1: hence the 1/4.
     Rounding {
         /// See above.
         factor: f64,
@@ -163,9 +165,9 @@ pub enum Tolerance {
         terms: usize,
         /// Distance from 1 to the next number of the path's type.
         eps: f64,
-        /// Whether operands are rounded to TF32 before they are multiplied, half of whose distance from 1 to the next
-        /// number is the error of each. Errors of products do not add up as those of sums do: relative to the sum they
-        /// stay what they are, so that `factor` times this distance comes on top.
+        /// Whether operands are rounded to TF32 before they are multiplied. The error of each is up to half the
+        /// distance from 1 to the next number of TF32. Unlike errors of sums, those of products do not accumulate:
+        /// relative to the sum they stay the same, so `factor` times this distance is added.
         tf32: bool,
     },
 }
@@ -177,13 +179,13 @@ impl Tolerance {
             Path::Cpu(_) | Path::Gpu(_) => (1.0, f64::from(f32::EPSILON)),
             Path::Algorithm(_, algo) => (algo.error_factor(), f64::from(f32::EPSILON)),
         };
-        // The tensor cores' kernels take channels in fours.
+        // The tensor cores' kernels need channels in multiples of four.
         let in_fours = |p: &Conv2dParams| [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4));
         let tf32 = matches!(path, Path::Gpu(gpu) if gpu.uses_tf32()) && case.convolutions()?.iter().any(in_fours);
         Ok(Tolerance::Rounding { factor: 4.0 * factor, terms: case.longest_sum()?, eps, tf32 })
     }
 
-    /// The tolerance itself.
+    /// The tolerance as a number.
     pub fn value(&self) -> f64 {
         match *self {
             Tolerance::Differences => GradcheckOptions::default().tolerance,
@@ -211,19 +213,20 @@ impl fmt::Display for Tolerance {
 /// Distance from 1 to the next number of TF32, which has 10 bits of mantissa.
 const TF32_EPSILON: f64 = 1.0 / 1024.0;
 
-/// Least magnitude that rounding errors are taken relative to: see [`Tolerance::Rounding`].
+/// Smallest magnitude that rounding errors are relative to: see [`Tolerance::Rounding`].
 const FLOOR: f64 = 0.25;
 
-/// The operation that its user defines.
+/// The operation that the caller defines.
 const CUSTOM: &str = "custom";
 
-/// Elements of every tensor that are compared with finite differences.
+/// Number of elements of every tensor that are compared with finite differences.
 const SAMPLES: usize = 12;
 
-/// Runs the checks. `tell` gets a line for every operation.
+/// Runs the checks. `tell` is called with a line for every operation.
 ///
 /// # Errors
-/// [`GradcheckError`] if the request leaves nothing to check. Wrong gradients are none: ask [`Summary::passed`].
+/// [`GradcheckError`] if the request leaves nothing to check. Wrong gradients are not an error: see
+/// [`Summary::passed`].
 pub fn run(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<Summary, GradcheckError> {
     let start = Instant::now();
     let cases = select(request)?;
@@ -262,7 +265,7 @@ fn has_algorithms(op: &str) -> Result<bool, engine::Error> {
             return Ok(false);
         }
     }
-    // A normalization has one case with a convolution behind it, and others.
+    // All must be, as a normalization has one case with a convolution behind it, among others.
     Ok(true)
 }
 
@@ -347,7 +350,7 @@ fn check_case(
     Ok(())
 }
 
-/// A case that was run on a path, and what with.
+/// A case that was run on a path, with its seed and tolerance.
 struct Check<'a> {
     path: &'a Path,
     case: &'a Case,
@@ -368,7 +371,7 @@ where
     Ok((compared, gradcheck::check_adjoint(backend, &case.graph, case.output, &case.linear, options)?))
 }
 
-/// All that a backend computes of a case against [`Reference`], and the adjoint identity.
+/// All results of a backend for a case against [`Reference`], and the adjoint identity.
 fn against_reference<B: Backend + Clone>(
     backend: &B,
     (case, options): (&Case, &GradcheckOptions),
@@ -377,8 +380,8 @@ fn against_reference<B: Backend + Clone>(
     Ok((compared, gradcheck::check_adjoint(backend.clone(), &case.graph, case.output, &case.linear, options)?))
 }
 
-/// The pass whose result a row compares; for the adjoint identity the backward pass, that of the first of the tensors
-/// in which the operation is linear.
+/// The pass whose result a row compares. For the adjoint identity, it is the backward pass of the first tensor in which
+/// the operation is linear.
 fn pass_name(row: &Row) -> String {
     let tensor = row.tensor.split(", ").next().unwrap_or_default();
     match (row.kind, tensor) {

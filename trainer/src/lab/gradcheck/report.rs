@@ -1,19 +1,19 @@
-//! What the checks found.
+//! The results of the checks.
 
 use super::{Check, Report, Row, Tolerance, pass_name};
 use crate::output::table::Table;
 use std::fmt;
 
-/// One line a pass of an operation on a path.
+/// One line per pass of an operation and path.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// The lines, in the order of the checks.
     pub lines: Vec<Line>,
-    /// Time that all took.
+    /// Time of all checks.
     pub seconds: f64,
 }
 
-/// How a pass of an operation fared on a path, over all cases.
+/// The result of a pass of an operation on a path, over all cases.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// The operation: `conv2d`.
@@ -36,7 +36,7 @@ pub struct Line {
     pub worst_case: String,
     /// The seed of its values, and of its shape if that is random.
     pub seed: u64,
-    /// Cases that are off by more than their tolerance, or have too many kinks.
+    /// Number of cases whose error exceeds their tolerance, or that have too many kinks.
     pub failures: usize,
     /// The command that checks the worst case again.
     pub repeat: String,
@@ -64,7 +64,7 @@ impl Summary {
         self.lines.iter().filter(|line| !line.passed())
     }
 
-    /// Takes in what a check found: of every pass the row that fared worst.
+    /// Adds the results of a check: the worst row of each pass.
     pub(super) fn record(&mut self, check: &Check<'_>, report: &Report) {
         let mut passes: Vec<(String, &Row)> = Vec::new();
         for row in &report.rows {
@@ -100,7 +100,7 @@ impl Summary {
 }
 
 impl Check<'_> {
-    /// A case that fails is worse than any that passes, whatever its error: it may have too many kinks.
+    /// A case that fails is worse than any that passes, even if its error is smaller: it may have too many kinks.
     fn badness(&self, row: &Row) -> (bool, f64) {
         (!row.passed(), ratio(row.worst.error, self.tolerance))
     }
@@ -136,7 +136,7 @@ fn ratio(error: f64, tolerance: Tolerance) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error / tolerance.value() }
 }
 
-/// The table, what failed and how to repeat it, and a line that sums it up.
+/// The table, the failures with the commands that repeat them, and a summary line.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(&[
@@ -169,7 +169,7 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "{table}")?;
         for line in self.failed() {
-            writeln!(f, "\n{} {} on {} against {} FAILED; again:", line.op, line.pass, line.path, line.against)?;
+            writeln!(f, "\n{} {} on {} against {} FAILED; to repeat:", line.op, line.pass, line.path, line.against)?;
             writeln!(f, "  {}", line.repeat)?;
         }
         let comparisons: usize = self.lines.iter().map(|line| line.cases + line.fan_outs).sum();

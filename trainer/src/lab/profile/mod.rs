@@ -8,10 +8,10 @@
 pub mod conv;
 pub mod step;
 
-/// The value below which this share of the numbers lies; those of the middle for 0.5.
+/// The value below which this share of the numbers lies: the median for 0.5.
 ///
 /// # Panics
-/// If there is no number.
+/// If there are no numbers.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

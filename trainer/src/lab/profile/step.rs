@@ -1,4 +1,4 @@
-//! One training step, by step of its plan.
+//! Time and memory of a training step, by step of its plan.
 
 use super::quantile;
 use crate::output::table::Table;
@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::time::Instant;
 
-/// What the steps of a training plan took, and the memory that they used.
+/// Times of the steps of a training plan, and the memory that they use.
 #[derive(Clone, Debug)]
 pub struct StepProfile {
     /// The backend: `cpu-avx2`.
     pub backend: String,
-    /// Threads that computed.
+    /// Number of computing threads.
     pub threads: usize,
     /// What was trained: `15 layers, 32x32, batch 64`.
     pub title: String,
-    /// Runs that were timed.
+    /// Number of timed runs.
     pub runs: usize,
     /// The steps, in order; the last one is the optimizer's.
     pub steps: Vec<Step>,
-    /// Time of a training step as a run takes it, in ms, the median: with the images copied to the device and the
-    /// gradients checked, but without waiting for every step of the plan, which a GPU need not.
+    /// Median time in ms of a training step as a run takes it: with copies of the images and checks of the gradients,
+    /// but without waiting for every step of the plan, which a GPU does not need.
     pub whole_ms: f64,
-    /// What the session allocated.
+    /// Memory that the session allocated.
     pub memory: MemoryReport,
 }
 
@@ -38,17 +38,17 @@ pub struct Step {
     pub op: String,
     /// Name of the node that it belongs to: `encoder.layer_1.conv`.
     pub node: String,
-    /// The layer of the node: its name without the last part.
+    /// The layer of the node: `encoder.layer_1`.
     pub layer: String,
     /// `forward`, `recompute`, `backward` or `optimizer`.
     pub phase: String,
     /// Median over the runs.
     pub ms: f64,
-    /// Time in the run whose sum is the median of the runs', which the trace shows.
+    /// Time in the run that the trace shows, which has the median total.
     pub traced_ms: f64,
-    /// Floating-point operations of convolutions, as direct ones; 0 for passes whose time is that of moving bytes.
+    /// Floating-point operations of convolutions, counted as direct ones; 0 for passes that are bound by memory.
     pub flops: usize,
-    /// Bytes that operands take, each counted once.
+    /// Bytes of the operands, each counted once.
     pub bytes: usize,
     /// Bytes of the arena in use.
     pub arena_bytes: usize,
@@ -60,7 +60,7 @@ pub enum ProfileError {
     /// There is no such device.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The network cannot be built, or memory did not suffice.
+    /// The network cannot be built, or there is not enough memory.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
@@ -76,11 +76,11 @@ pub enum By {
     Step,
 }
 
-/// Runs a training step of the settings' network `runs` times, after one that is not counted, on images that are no
-/// photos, and times every step of its plan.
+/// Times every step of the plan of a training step of the settings' network. The step runs `runs` times on synthetic
+/// images, after a run that is not counted.
 ///
 /// # Errors
-/// If the device is not there, the network's settings contradict each other, or memory does not suffice.
+/// If the device is missing, the network's settings contradict each other, or there is not enough memory.
 pub fn profile(settings: &Settings, runs: usize) -> Result<StepProfile, ProfileError> {
     let chosen = backend::open(&settings.run, &mut |_| ())?;
     Ok(with_backend!(chosen, |backend| profile_on(backend, settings, runs.max(1)))?)
@@ -116,7 +116,7 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
                 phase: Phase::Backward,
                 seconds: start.elapsed().as_secs_f64(),
                 flops: 0,
-                // parameter, gradient and two moments are read, all but the gradient written
+                // Parameter, gradient and two moments are read; all but the gradient are written.
                 bytes: 7 * parameters * element,
             });
             times.push(run);
@@ -148,7 +148,7 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
     Ok(StepProfile { backend: backend_name, threads, title, runs, steps, whole_ms, memory })
 }
 
-/// Milliseconds of a training step in each of `runs` series of steps, which are started as a run starts them.
+/// Milliseconds of a training step in each of `runs` series of steps, which are started as in a run.
 fn whole_steps<B: ImageBackend>(
     session: &mut Session<B>,
     plan: &NetworkPlan,
@@ -166,7 +166,7 @@ fn whole_steps<B: ImageBackend>(
         let _ = session.finish_steps(&mut losses);
         Ok(start.elapsed().as_secs_f64() * 1e3 / steps as f64)
     };
-    // A GPU records the first steps.
+    // The first steps are not timed: a GPU records them.
     for _ in 0..2 {
         series(1)?;
     }
@@ -292,7 +292,7 @@ impl StepProfile {
     }
 }
 
-/// The layer that a node is, or is part of: `encoder.layer_1` of `encoder.layer_1.conv`.
+/// The layer that a node is or belongs to: `encoder.layer_1` of `encoder.layer_1.conv`.
 fn layer_of(node: &str) -> &str {
     node.match_indices('.').nth(1).map_or(node, |(end, _)| &node[..end])
 }
@@ -301,12 +301,12 @@ fn layer_event(name: &str, tid: u32, from: f64, to: f64) -> Value {
     json!({"name": name, "cat": "layer", "ph": "X", "pid": 1, "tid": tid, "ts": from, "dur": to - from})
 }
 
-/// Amount in units of 10^9 a second.
+/// The amount per second, in units of 10^9.
 fn giga(amount: usize, ms: f64) -> f64 {
     if ms > 0.0 { amount as f64 / ms / 1e6 } else { 0.0 }
 }
 
-/// The heading and the memory; tables are printed beside it.
+/// The heading and the memory, without the tables.
 impl fmt::Display for StepProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StepProfile { backend, threads, title, runs, steps, whole_ms, memory } = self;
@@ -368,10 +368,10 @@ mod tests {
     #[test]
     fn convolutions_have_operations_and_all_steps_bytes() {
         let profile = small();
-        // layer 1 of the encoder: 2 images, 8x8 pixels, 9 taps, 1 to 4 channels
+        // Layer 1 of the encoder: 2 images, 8x8 pixels, 9 taps, 1 to 4 channels.
         let first = profile.steps.iter().find(|step| step.op == "conv2d.forward").unwrap();
         assert_eq!((first.layer.as_str(), first.flops), ("encoder.layer_1", 2 * 2 * 8 * 8 * 9 * 4));
-        // images in and out, weight and bias, scale and shift of the batch normalization
+        // Images in and out, weight and bias, scale and shift of the batch normalization.
         assert_eq!(first.bytes, 4 * (2 * 8 * 8 * (1 + 4) + 9 * 4 + 4 + 2));
         assert!(profile.steps.iter().all(|step| step.bytes > 0 && step.ms >= 0.0));
         let peak = profile.steps.iter().map(|step| step.arena_bytes).max().unwrap();

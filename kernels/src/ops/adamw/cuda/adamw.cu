@@ -2,7 +2,7 @@
 // it is up.
 #include "../../../gpu/common.cuh"
 
-// `Constants` in adamw/mod.rs: computed in f64 on the host.
+// `Constants` in adamw/params.rs: computed in f64 on the host.
 struct Constants {
     float decay, new_m, new_v, rate, correction, eps;
 };

@@ -10,8 +10,8 @@
 // Rows of the weight gradient's tile.
 #define TILE_TAPS 64
 
-// `Shape` in conv2d/cuda/mod.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose neighbours
-// it reads.
+// `CudaConv` in conv2d/cuda/args.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose
+// neighbours it reads.
 struct Conv {
     u32 pixels, out_h, out_w, out_channels; // of all images
     u32 in_h, in_w, in_channels;
@@ -90,7 +90,7 @@ template <int VEC> __device__ __forceinline__ Vec<VEC> load(const float *from, b
     return out;
 }
 
-// `Map` in conv2d/cuda/mod.rs: scale[c] a + shift[c] in channel c, or a itself if there is no scale.
+// `Map` in conv2d/cuda/args.rs: scale[c] a + shift[c] in channel c, or a itself if there is no scale.
 struct Map {
     const float *scale, *shift;
 };

@@ -50,7 +50,7 @@ fn check_call(call: impl Into<Call>, name: &str, [flops, longest_sum]: [usize; 2
     assert_eq!((pass.name(), pass.flops(), pass.longest_sum()), (name, flops, longest_sum));
     assert_eq!((&call.operands()[..], call.in_place()), (operands, None), "{name}");
     assert!(pass.is_repeatable() && !pass.is_host_only(), "{name}");
-    call.check();
+    call.check(Span::EMPTY);
 }
 
 /// Plans and profiles rely on names and order.
@@ -73,7 +73,7 @@ fn calls_say_what_they_read_and_write() {
 /// Whether a call violates its contract.
 fn is_refused(call: impl Into<Call>) -> bool {
     let call: Call = call.into();
-    std::panic::catch_unwind(AssertUnwindSafe(|| call.check())).is_err()
+    std::panic::catch_unwind(AssertUnwindSafe(|| call.check(Span::EMPTY))).is_err()
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Path {
 
 /// The CPU with every instruction set, if it is tested: each on 1, 2 and 5 threads.
 fn cpus() -> impl Iterator<Item = &'static [Cpu; 3]> {
-    testing::paths().filter_map(|path| match path {
+    testing::paths().flat_map(|path| match path {
         testing::Path::Cpu(cpus) => Some(*cpus),
         #[cfg(feature = "cuda")]
         testing::Path::Cuda(_) => None,

@@ -1,7 +1,7 @@
 // RReLU. The input may be the output, and the gradient of the output that of the input: neither is __restrict__.
 #include "../../../gpu/common.cuh"
 
-// Elements of a block of which two each share a call of the generator (`HALF` in rrelu/mod.rs).
+// Elements of a block of which two each share a call of the generator (`HALF` in rrelu/slopes.rs).
 #define HALF 64
 
 // Pairs of elements that a thread computes.

@@ -1,4 +1,4 @@
-//! Times the passes.
+//! Measures the passes.
 
 use super::{ConvProfile, Layer, Request, Row};
 use crate::lab::profile::quantile;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 /// Which time counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Clock {
-    /// Time that passes
+    /// Elapsed time
     #[default]
     Wall,
-    /// Time that the process computes, divided by its threads: for machines that do other work, too
+    /// CPU time of the process divided by its threads: for machines that do other work, too
     Cpu,
 }
 
@@ -28,13 +28,13 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Convolutions that cannot be measured.
+/// Why convolutions cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
     /// The path cannot run.
     #[error("the CPU cannot be used as asked: {0}")]
     Cpu(String),
-    /// The operands do not fit.
+    /// The operands do not fit in memory.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
     /// Nothing is left to measure.
@@ -42,11 +42,11 @@ pub enum MeasureError {
     Nothing,
 }
 
-/// Measures all that was asked for. The algorithms of a pass, and the loops that give the peaks, take turns, so that a
-/// change of the machine's load meets all of them. `tell` gets a line for every convolution.
+/// Measures everything in the request. The algorithms of a pass and the loops that measure the peaks take turns, so
+/// that a change of the machine's load affects all of them. `tell` is called with a line for every convolution.
 ///
 /// # Errors
-/// [`MeasureError`] if the CPU lacks the instruction set, memory does not suffice or nothing is left to measure.
+/// [`MeasureError`] if the CPU lacks the instruction set, there is not enough memory, or nothing is left to measure.
 pub fn profile(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<ConvProfile, MeasureError> {
     let cpu = Cpu::with_isa(request.isa, request.threads).map_err(|error| MeasureError::Cpu(error.to_string()))?;
     let pool = Pool::new(request.threads).map_err(|error| MeasureError::Cpu(error.to_string()))?;
@@ -99,7 +99,7 @@ pub fn profile(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<ConvProf
     })
 }
 
-/// Times what runs on so many threads, in milliseconds.
+/// Milliseconds that `f` takes on `threads` threads.
 fn timed(clock: Clock, threads: usize, f: impl FnOnce()) -> f64 {
     let (wall, cpu) = (Instant::now(), ProcessTime::now());
     f();
@@ -110,8 +110,8 @@ fn timed(clock: Clock, threads: usize, f: impl FnOnce()) -> f64 {
     }
 }
 
-/// Where input, weight, output and workspace of a convolution lie. Every pass overwrites one of them with what it
-/// computes of the others: numbers grow, but stay far from the largest.
+/// Regions of the input, weight, output and workspace of a convolution. Every pass overwrites one of the first three
+/// with a result of the others: numbers grow, but stay far from overflow.
 struct Operands;
 
 impl Operands {
@@ -125,14 +125,14 @@ impl Operands {
         [Span::new(Region(0), 0, x), Span::new(Region(1), 0, w), Span::new(Region(2), 0, y)]
     }
 
-    /// Gives all of them values.
+    /// Fills all of them with values.
     fn write<B: Backend>(backend: &B, memory: &mut B::Memory, p: &Conv2dParams) {
         for (seed, span) in (1..).zip(Operands::spans(p)) {
             backend.write(memory, span, &values(span.len, seed));
         }
     }
 
-    /// The call of a pass, and what it writes.
+    /// The call of a pass, and the span that it writes.
     fn call(kind: PassKind, params: &Conv2dParams) -> (Call, Span) {
         let ([x, w, y], none) = (Operands::spans(params), Affine::NONE);
         let (params, bias, write, algo) = (*params, Span::EMPTY, Write::Set, None);
@@ -146,7 +146,7 @@ impl Operands {
     }
 }
 
-/// Numbers in [-1, 1) that look random: the top bits of multiples of an odd number.
+/// Pseudorandom numbers in [-1, 1): the top bits of a linear congruential generator.
 fn values<T: Element>(len: usize, seed: u32) -> Vec<T> {
     let mut state = seed;
     let next = |_| {
@@ -183,7 +183,7 @@ impl Prepared {
 /// A pass that is timed.
 struct Job {
     prepared: Prepared,
-    /// Calls of a turn: so many that a turn is not much shorter than a millisecond.
+    /// Calls per turn: enough that a turn is not much shorter than [`TURN_MS`].
     calls: usize,
     ms: Vec<f64>,
 }
@@ -194,7 +194,7 @@ const MOST_CALLS: usize = 200;
 impl Job {
     fn new(prepared: Prepared, memory: &mut kernels::HostMemory<f32>, clock: Clock) -> Job {
         let mut job = Job { prepared, calls: 1, ms: Vec::new() };
-        // The first turn touches memory, the second tells how long one call takes.
+        // The first turn touches the memory; the second measures how long a call takes.
         job.take_turn(memory, clock);
         job.take_turn(memory, clock);
         job.calls = ((TURN_MS / job.ms[1].max(1e-6)).ceil() as usize).clamp(1, MOST_CALLS);
@@ -214,10 +214,10 @@ impl Job {
     }
 }
 
-/// Rows of the one image that errors are taken of: the reference takes a nanosecond a product.
+/// Rows of the single image that errors are measured on: the reference takes a nanosecond per product.
 const ERROR_ROWS: usize = 32;
 
-/// The largest error of a pass over the largest element of the result, on the top rows of one image.
+/// The largest error of a pass divided by the largest element of the result, on the top rows of one image.
 fn error(cpu: &Cpu, algo: Algo, p: &Conv2dParams, kind: PassKind) -> Result<f64, OutOfMemory> {
     let h = p.h.min(ERROR_ROWS.max(p.r));
     let stride = [p.stride_h, p.stride_w];
@@ -233,11 +233,11 @@ fn error(cpu: &Cpu, algo: Algo, p: &Conv2dParams, kind: PassKind) -> Result<f64,
     let (got, want) = (memory.get(prepared.out), exact.get(prepared.out));
     let largest = want.iter().fold(f64::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
     let errors = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs() / largest);
-    // The larger one, or NaN if there is one.
+    // The largest, or NaN if there is one.
     Ok(errors.fold(0.0, |worst, error| if error <= worst { worst } else { error }))
 }
 
-/// What the machine can do at most.
+/// Measures the peak throughput of the machine.
 struct Roofs<'a> {
     cpu: &'a Cpu,
     pool: &'a Pool,
@@ -246,20 +246,20 @@ struct Roofs<'a> {
     gb_per_s: Vec<f64>,
 }
 
-/// Elements of each of the three arrays of the weighted addition: 64 MiB, more than a cache.
+/// Elements of each of the three arrays of the weighted addition: 64 MiB, larger than a cache.
 const ARRAY: usize = 1 << 24;
 
 impl<'a> Roofs<'a> {
     fn new(cpu: &'a Cpu, pool: &'a Pool) -> Result<Roofs<'a>, OutOfMemory> {
         let mut roofs =
             Roofs { cpu, pool, memory: cpu.allocate(&[3 * ARRAY])?, gflops: Vec::new(), gb_per_s: Vec::new() };
-        // The first turn touches memory.
+        // The first turn touches the memory.
         roofs.add(Clock::Wall);
         roofs.gb_per_s.clear();
         Ok(roofs)
     }
 
-    /// Times the multiply-adds, and every now and then the addition, which takes longer.
+    /// Times the multiply-adds, and every eighth time the addition, which takes longer.
     fn take_turn(&mut self, clock: Clock) {
         let Roofs { cpu, pool, gflops, .. } = self;
         let mut flops = 0;
@@ -284,7 +284,7 @@ impl<'a> Roofs<'a> {
     }
 }
 
-/// Name of the CPU, as Linux tells it.
+/// Name of the CPU, as Linux reports it.
 fn machine() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -20,13 +20,13 @@ pub struct Request {
     pub layers: Vec<Layer>,
     /// Instruction set of the kernels.
     pub isa: Isa,
-    /// Algorithms; those that do not take a shape are left out there.
+    /// Algorithms. Those that do not support a shape are left out for it.
     pub algos: Vec<Algo>,
     /// Passes.
     pub passes: Vec<PassKind>,
-    /// Threads; 0 for one a core.
+    /// Threads; 0 means one per core.
     pub threads: usize,
-    /// Turns of every algorithm.
+    /// Number of turns per algorithm.
     pub rounds: usize,
     /// Which time counts.
     pub clock: Clock,
@@ -37,19 +37,19 @@ pub struct Request {
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct ConvProfile {
-    /// Name of the CPU, if the system tells.
+    /// Name of the CPU, if the system reports it.
     pub machine: String,
     /// Instruction set of the kernels.
     pub isa: Isa,
-    /// Threads that computed.
+    /// Number of computing threads.
     pub threads: usize,
-    /// Turns of every algorithm.
+    /// Number of turns per algorithm.
     pub rounds: usize,
     /// Which time counts.
     pub clock: Clock,
-    /// Fused multiply-adds in registers, in turn with the passes: 10^9 operations a second.
+    /// Fused multiply-adds in registers, measured in turn with the passes: 10^9 operations per second.
     pub peak_gflops: f64,
-    /// Weighted addition of arrays larger than the caches, in turn with the passes: 10^9 bytes a second.
+    /// Weighted addition of arrays larger than the caches, measured in turn with the passes: 10^9 bytes per second.
     pub peak_gb_per_s: f64,
     /// The passes.
     pub rows: Vec<Row>,
@@ -68,51 +68,51 @@ pub struct Row {
     pub algo: Algo,
     /// Median time of a pass.
     pub ms: f64,
-    /// Times below which a tenth and nine tenths of the turns lie.
+    /// 10 % and 90 % quantiles of that time.
     pub spread_ms: [f64; 2],
-    /// Largest error over the largest element of the result, of the top rows of one image.
+    /// Largest error divided by the largest element of the result, on the top rows of one image.
     pub error: Option<f64>,
     /// Whether [`Algo::choose`] picks the algorithm.
     pub chosen: bool,
-    /// Whether it is the fastest of those that were measured.
+    /// Whether it is the fastest of those measured.
     pub best: bool,
 }
 
 impl Row {
-    /// 10^9 operations of a direct convolution a second.
+    /// 10^9 operations of a direct convolution per second.
     pub fn gflops(&self) -> f64 {
         self.shape.flops() as f64 / self.ms / 1e6
     }
 
-    /// Bytes of the operands, each read or written once: less than what moves if they do not fit the caches.
+    /// Bytes of the operands, each read or written once: less than the real traffic if they do not fit in the caches.
     pub fn bytes(&self) -> usize {
         let p = &self.shape;
         (p.input_len() + p.weight_len() + p.output_len()) * size_of::<f32>()
     }
 
-    /// 10^9 of these bytes a second.
+    /// 10^9 of these bytes per second.
     pub fn gb_per_s(&self) -> f64 {
         self.bytes() as f64 / self.ms / 1e6
     }
 
-    /// Operations of a direct convolution for every byte.
+    /// Operations of a direct convolution per byte.
     pub fn intensity(&self) -> f64 {
         self.shape.flops() as f64 / self.bytes() as f64
     }
 }
 
-/// Times closer than this share count as equally fast.
+/// Times that differ by at most this share count as equal.
 const EQUAL: f64 = 0.05;
 
 impl ConvProfile {
-    /// How often the chosen algorithm was the fastest, or within 5 % of it, and of how many passes.
+    /// Number of passes for which the chosen algorithm was the fastest, or within 5 % of it, and number of passes.
     pub fn picks(&self) -> [usize; 2] {
         let picks: Vec<f64> = self.losses().map(|(_, loss)| loss).collect();
         [picks.iter().filter(|&&loss| loss <= EQUAL).count(), picks.len()]
     }
 
-    /// For every pass whose chosen algorithm was measured: that row, and the share of time that it takes longer than
-    /// the fastest.
+    /// For every pass whose chosen algorithm was measured: that row, and how much longer it takes than the fastest, as
+    /// a share.
     fn losses(&self) -> impl Iterator<Item = (&Row, f64)> {
         self.rows.iter().filter(|row| row.chosen).map(|row| {
             let same = |other: &&Row| other.layer == row.layer && other.shape == row.shape && other.pass == row.pass;
@@ -186,13 +186,13 @@ impl ConvProfile {
         })
     }
 
-    /// What was measured on what: the heading of a record.
+    /// The machine, the settings and the peaks: the heading of a record.
     pub fn heading(&self) -> String {
         let ConvProfile { machine, isa, threads, rounds, clock, peak_gflops, peak_gb_per_s, .. } = self;
         format!(
             "{machine}, {isa}, {threads} threads; medians of {rounds} turns, {clock}\n\
              peak in the same run: {peak_gflops:.1} GFLOP/s of fused multiply-adds, {peak_gb_per_s:.1} GB/s of weighted addition\n\
-             GFLOP/s are those of a direct convolution, which Winograd's algorithm needs fewer of: it can exceed the peak"
+             GFLOP/s count the operations of a direct convolution. Winograd's algorithm needs fewer, so it can exceed the peak"
         )
     }
 }
@@ -297,7 +297,7 @@ mod tests {
         for text in ["im2col", "direct", "winograd2x3", "winograd4x3", "forward", "grad_input", "grad_weight", &peak] {
             assert!(svg.contains(&format!(">{text}</text>")), "{text} is not in the picture");
         }
-        // A circle for every forward pass, and in the legend for every algorithm and the pass
+        // A circle for every forward pass, and in the legend for every algorithm and the pass.
         let forward = profile.rows.iter().filter(|row| row.pass == PassKind::Forward).count();
         let algos = Algo::ALL.iter().filter(|&&algo| profile.rows.iter().any(|row| row.algo == algo)).count();
         assert_eq!(svg.matches("<circle").count(), forward + algos + 1);

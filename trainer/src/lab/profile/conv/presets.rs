@@ -1,11 +1,11 @@
-//! Convolutions that are worth measuring.
+//! Convolutions to measure.
 
 use kernels::conv2d::Conv2dParams;
 
 /// A named convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// What it is: `resconv 32->32`.
+    /// Its name: `resconv 32->32`.
     pub name: String,
     /// Its shape.
     pub shape: Conv2dParams,
@@ -82,7 +82,7 @@ fn resconv(sizes: &[usize], batches: &[usize]) -> Vec<Layer> {
     layers
 }
 
-/// A convolution with as much padding as keeps the size of the image at stride 1.
+/// A convolution with the padding that keeps the size of the image at stride 1.
 fn layer(name: &str, x: [usize; 4], k: usize, kernel: usize, stride: usize) -> Layer {
     let shape = Conv2dParams::new(x, k, [kernel; 2], [stride; 2], [kernel / 2; 2], 1);
     Layer { name: name.to_owned(), shape: shape.expect("the shapes of presets are valid") }
@@ -102,10 +102,10 @@ pub fn parse_shape(text: &str) -> Result<Layer, String> {
         return Err("N, H and W must be at least 1".to_owned());
     }
     let shape = Conv2dParams::new([n, h, w, c], k, [r, s], [stride; 2], [pad; 2], 1);
-    // so large a pass would run for minutes, and its sizes could overflow
+    // A larger pass would run for minutes, and its sizes could overflow.
     let work = [n, h, w, c, k, r, s].iter().map(|&size| size as f64).product::<f64>();
     match shape.map_err(|error| error.to_string())? {
-        _ if work > 1e13 => Err("the convolution is too large to be measured: more than 10^13 products".to_owned()),
+        _ if work > 1e13 => Err("the convolution is too large to measure: more than 10^13 products".to_owned()),
         shape => Ok(Layer { name: "shape".to_owned(), shape }),
     }
 }

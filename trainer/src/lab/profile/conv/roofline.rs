@@ -1,4 +1,4 @@
-//! The roofline chart: throughput over arithmetic intensity, under what the machine can do.
+//! The roofline chart: throughput over arithmetic intensity, below the peaks of the machine.
 
 use super::ConvProfile;
 use crate::output::chart::{Axis, Chart, Color, Mark, Scaling, Series, Shape, Stroke, TEXT};
@@ -56,7 +56,7 @@ impl ConvProfile {
             id: "roofline".to_owned(),
             title: format!("convolution passes on {machine}, {isa}, {threads} threads"),
             note: String::new(),
-            x: Axis::new("FLOP of a direct convolution for a byte of its operands", Scaling::Logarithmic),
+            x: Axis::new("FLOP of a direct convolution per byte of its operands", Scaling::Logarithmic),
             y: Axis::new("GFLOP/s of a direct convolution", Scaling::Logarithmic),
             series,
         }
