@@ -111,12 +111,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         for step in 0..STEPS {
             session.run(training)?;
             if step % 400 == 0 {
-                println!("step {step:>4}  loss {:.5}", session.loss(training));
+                println!("step {step:>4}  loss {:.5}", session.loss(training)?);
             }
-            session.adamw(&AdamW { weight_decay: 0.0, ..AdamW::default() }, schedule.lr(step));
+            session.adamw(&AdamW { weight_decay: 0.0, ..AdamW::default() }, schedule.lr(step))?;
         }
         session.run(training)
     })?;
-    println!("step {STEPS}  loss {:.5}", session.loss(training));
+    println!("step {STEPS}  loss {:.5}", session.loss(training)?);
     Ok(())
 }

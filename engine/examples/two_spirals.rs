@@ -48,13 +48,13 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             session.run(training)?;
             let lr = schedule.lr(step);
             if step % 250 == 0 {
-                println!("step {step:>4}  lr {lr:.4}  loss {:.5}", session.loss(training));
+                println!("step {step:>4}  lr {lr:.4}  loss {:.5}", session.loss(training)?);
             }
-            session.adamw(&AdamW::default(), lr);
+            session.adamw(&AdamW::default(), lr)?;
         }
         session.run(training)
     })?;
-    let loss = session.loss(training);
+    let loss = session.loss(training)?;
     println!("step {STEPS}             loss {loss:.5}\n");
 
     // 6. The other plan sees the trained parameters.

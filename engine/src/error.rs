@@ -228,9 +228,40 @@ pub enum Error {
         /// Name of the backend.
         backend: String,
     },
+    /// An optimizer step without gradients.
+    #[error("no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first")]
+    NoGradients,
+    /// A constant of the optimizer is out of its range.
+    #[error("AdamW: `{argument}` is {value}, expected {expected}")]
+    Optimizer {
+        /// Name of the constant: `beta1`.
+        argument: &'static str,
+        /// What it is.
+        value: f64,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The result of a plan that has not run.
+    #[error("plan {} has not run yet", plan.0)]
+    NotRun {
+        /// The plan.
+        plan: PlanId,
+    },
+    /// The CPU backend cannot be made.
+    #[error("{message}")]
+    Cpu {
+        /// Why not.
+        message: String,
+    },
     /// The backend does not have enough memory.
     #[error(transparent)]
     OutOfMemory(#[from] kernels::OutOfMemory),
+}
+
+impl From<kernels::CpuError> for Error {
+    fn from(error: kernels::CpuError) -> Error {
+        Error::Cpu { message: error.to_string() }
+    }
 }
 
 /// A result with this crate's [`Error`](enum@Error).

@@ -34,6 +34,17 @@ impl Init {
         Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }
     }
 
+    /// Why it cannot be used, if it cannot.
+    pub(crate) fn problem(self) -> Option<String> {
+        match self {
+            Init::Constant(value) if !value.is_finite() => Some(format!("the constant must be finite, not {value}")),
+            Init::Uniform { bound } if !(bound.is_finite() && bound >= 0.0) => {
+                Some(format!("the bound must be finite and at least 0, not {bound} (a fan-in of 0 gives infinity)"))
+            }
+            Init::Zeros | Init::Ones | Init::Constant(_) | Init::Uniform { .. } => None,
+        }
+    }
+
     /// The values of the tensor with number `stream`.
     pub(crate) fn values(self, len: usize, seed: u64, stream: u64) -> Vec<f64> {
         match self {

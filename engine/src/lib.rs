@@ -23,9 +23,9 @@
 //! let adamw = AdamW { weight_decay: 0.0, ..AdamW::default() };
 //! for _ in 0..200 {
 //!     session.run(training)?;
-//!     session.adamw(&adamw, 0.1);
+//!     session.adamw(&adamw, 0.1)?;
 //! }
-//! assert!(session.loss(training) < 1e-3);
+//! assert!(session.loss(training)? < 1e-3);
 //! assert!((session.tensor("w")?[0] - 3.0).abs() < 0.01);
 //! # Ok(())
 //! # }
@@ -63,7 +63,9 @@ pub use ids::{NodeId, PlanId};
 pub use init::Init;
 pub use kernels::activation::Activation;
 pub use kernels::collective::{self, Distributed, Part};
+pub use kernels::conv2d::{Algo, Conv2dParams};
 pub use kernels::loss::Loss;
+pub use kernels::simd::Isa;
 pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 #[cfg(feature = "cuda")]
 pub use kernels::{Cuda, CudaError};

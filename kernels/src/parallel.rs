@@ -37,6 +37,8 @@ impl Pool {
     /// # Errors
     /// [`PoolError`] if the threads cannot be started.
     pub fn new(threads: usize) -> Result<Pool, PoolError> {
+        // Given 0, rayon would heed its own environment variable.
+        let threads = if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("kernels-{i}"))

@@ -72,8 +72,8 @@ impl Fixture {
 /// If the plan has no inputs yet.
 pub fn training_step<B: Backend>(session: &mut Session<B>, plan: PlanId) -> f64 {
     session.run(plan).unwrap();
-    session.adamw(&AdamW::default(), 3e-4);
-    session.loss(plan)
+    session.adamw(&AdamW::default(), 3e-4).unwrap();
+    session.loss(plan).unwrap()
 }
 
 /// Initializes the session's tensors. Batch norms' scales and offsets are not 1 and 0, so that every path of the

@@ -78,13 +78,13 @@ fn replay<B: Backend>(backend: B, golden: &Golden) -> Trace {
     let adamw = AdamW::default();
     for step in 0..golden.steps {
         session.run(TRAINING).unwrap();
-        losses.push(session.loss(TRAINING));
+        losses.push(session.loss(TRAINING).unwrap());
         if step == 0 {
             output = read(&session, TRAINING, &fixture);
             gradients = trained.iter().map(|tensor| to_f64(&session.gradient(&tensor.name).unwrap())).collect();
         }
         let lr = schedule.lr(step);
-        session.adamw(&adamw, lr);
+        session.adamw(&adamw, lr).unwrap();
         let correction = 1.0 - adamw.beta2.powf((step + 1) as f64);
         let root = |v: &f64| (v / correction).sqrt();
         let second_moment = |tensor: &&TensorInfo| to_f64(&session.optimizer_state(&tensor.name).unwrap()[1]);

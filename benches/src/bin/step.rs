@@ -92,8 +92,8 @@ fn main() -> Result<()> {
             let in_tasks = session.backend().time_in_tasks();
             session.run(PlanId(0))?;
             if !a.inference {
-                losses.push(session.loss(PlanId(0)));
-                session.adamw(&AdamW::default(), 3e-4);
+                losses.push(session.loss(PlanId(0))?);
+                session.adamw(&AdamW::default(), 3e-4)?;
             }
             if step > 0 {
                 let elapsed = start.elapsed();

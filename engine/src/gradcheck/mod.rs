@@ -51,6 +51,9 @@
 //! ```
 //!
 //! Operations of your own are checked in the same way: [`CustomOp`](crate::CustomOp) has an example.
+//!
+//! [`Reference`]: crate::Reference
+//! [`Plan::gradients`]: crate::Plan::gradients
 
 mod adjoint;
 mod cases;

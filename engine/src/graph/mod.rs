@@ -44,7 +44,7 @@ impl Graph {
     /// A value that the optimizer trains.
     ///
     /// # Errors
-    /// If the name is taken or the shape has no elements.
+    /// If the name is taken, the shape has no elements, or the initial values are not finite.
     pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<NodeId> {
         self.tensor(Op::Parameter, name, shape.into(), init)
     }
@@ -52,7 +52,7 @@ impl Graph {
     /// A value that is kept and saved like a parameter, but not trained: running statistics.
     ///
     /// # Errors
-    /// If the name is taken or the shape has no elements.
+    /// If the name is taken, the shape has no elements, or the initial values are not finite.
     pub fn state(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<NodeId> {
         self.tensor(Op::State, name, shape.into(), init)
     }
@@ -159,6 +159,9 @@ impl Graph {
 
     fn tensor(&mut self, op: Op, name: &str, shape: Shape, init: Init) -> Result<NodeId> {
         let trained = matches!(op, Op::Parameter);
+        if let Some(message) = init.problem() {
+            return Err(Error::Params { op: op.kind(), node: name.to_owned(), message });
+        }
         let node = self.leaf(op, name, shape)?;
         self.tensors.push(TensorInfo { name: name.to_owned(), shape, trained, init, node });
         Ok(node)

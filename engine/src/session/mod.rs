@@ -67,6 +67,8 @@ pub struct Session<B: Backend> {
     flags: Vec<B::Element>,
     /// The seed of the last initialization, from which training plans draw random numbers.
     seed: u64,
+    /// Whether there are gradients that no optimizer step has used.
+    has_gradients: bool,
     /// The plan whose values are in the arena.
     last_run: Option<PlanId>,
     /// The whole arena and the whole workspace.
@@ -120,6 +122,7 @@ impl<B: Backend> Session<B> {
             started: 0,
             flags: vec![B::Element::from_f64(0.0); flags],
             seed: 0,
+            has_gradients: false,
             last_run: None,
             arena: Span::new(ARENA, 0, arena),
             workspace: Span::new(WORKSPACE, 0, workspace),
@@ -246,19 +249,24 @@ impl<B: Backend> Session<B> {
         Ok(times)
     }
 
-    /// The loss of a training plan, or the first output of another plan, from its last run.
+    /// The loss of a training plan, or the first output of another plan, as its last run left it.
     ///
-    /// # Panics
-    /// If there is no such plan, or its first output has more than one element.
-    pub fn loss(&self, plan: PlanId) -> f64 {
-        let ready = &self.plans[plan.0];
+    /// # Errors
+    /// If there is no such plan, it has not run, or its first output has more than one element.
+    pub fn loss(&self, plan: PlanId) -> Result<f64> {
+        let ready = self.ready(plan)?;
         let output = ready.plan.purpose.outputs()[0];
         let place = self.place_of_node(plan, output).expect("outputs are computed");
-        let name = ready.plan.graph.name(output);
-        assert_eq!(place.len, 1, "the first output `{name}` of plan {} is not a scalar", plan.0);
+        if place.len != 1 {
+            let (node, shape) = (ready.plan.graph.name(output).to_owned(), ready.plan.graph.shape(output));
+            return Err(Error::NotScalar { node, shape });
+        }
+        if !ready.has_run {
+            return Err(Error::NotRun { plan });
+        }
         let mut loss = [B::Element::from_f64(0.0)];
         self.backend.read(&self.memory, place, &mut loss);
-        loss[0].to_f64()
+        Ok(loss[0].to_f64())
     }
 
     /// Reads the value of a node after a run: an output, a node that is kept, an input, parameter or state.
@@ -327,6 +335,9 @@ impl<B: Backend> Session<B> {
             poison(&*self.backend, &mut self.memory, &[self.arena, self.workspace]);
         }
         self.last_run = Some(plan);
+        let ready = &mut self.plans[plan.0];
+        ready.has_run = true;
+        self.has_gradients |= ready.plan.purpose.mode() == Mode::Training;
         Ok(())
     }
 

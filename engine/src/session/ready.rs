@@ -21,6 +21,8 @@ pub(super) struct Ready {
     inputs: usize,
     /// The places that the caller has to write before the first run, and whether it has written them.
     pub(super) written: Vec<(Span, bool)>,
+    /// Whether it has run.
+    pub(super) has_run: bool,
     /// Whether every run does the same.
     pub(super) is_repeatable: bool,
 }
@@ -34,6 +36,7 @@ impl Ready {
             inputs,
             written: Vec::new(),
             is_repeatable: false,
+            has_run: false,
             plan,
         };
         (ready.actions, ready.workspaces) =

@@ -39,7 +39,7 @@ impl Schedule {
     /// The learning rate of a step; the first step is 0.
     pub fn lr(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
-            return self.base_lr * (step + 1) as f64 / (self.warmup_steps + 1) as f64;
+            return self.base_lr * (step + 1) as f64 / (self.warmup_steps as f64 + 1.0);
         }
         match self.kind {
             ScheduleKind::Constant => self.base_lr,
@@ -101,5 +101,11 @@ mod tests {
         for (warmup, total) in [(0, 0), (5, 5), (5, 3)] {
             assert!((0..8).all(|step| cosine(warmup, total).lr(step).is_finite()));
         }
+    }
+
+    #[test]
+    fn the_longest_warm_up_does_not_overflow() {
+        let schedule = cosine(u64::MAX, u64::MAX);
+        assert!(schedule.lr(0) > 0.0 && schedule.lr(u64::MAX - 1) <= 3e-4);
     }
 }

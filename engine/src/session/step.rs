@@ -27,6 +27,7 @@ impl<B: Backend> Session<B> {
             Purpose::Training { loss, .. } => self.place_of_node(plan, loss).expect("the loss is computed"),
             _ => return Err(Error::NotTraining { plan }),
         };
+        params.check(lr)?;
         if self.started == B::STEPS_AHEAD {
             return Err(Error::TooManySteps { limit: B::STEPS_AHEAD });
         }

@@ -98,13 +98,22 @@ impl<B: Backend> Session<B> {
     /// nothing.
     ///
     /// Parameters on which the loss does not depend have gradient 0, so weight decay still shrinks them.
-    pub fn adamw(&mut self, params: &AdamW, lr: f64) {
+    ///
+    /// # Errors
+    /// If no plan with gradients has run since the last optimizer step, or a constant is out of its range.
+    pub fn adamw(&mut self, params: &AdamW, lr: f64) -> Result<()> {
+        params.check(lr)?;
+        if !self.has_gradients {
+            return Err(Error::NoGradients);
+        }
         self.optimize(params, lr, Span::EMPTY);
+        Ok(())
     }
 
     /// As [`adamw`](Self::adamw), unless the flag is raised.
     pub(super) fn optimize(&mut self, params: &AdamW, lr: f64, unless: Span) {
         self.optimizer_step += 1;
+        self.has_gradients = false;
         let AdamW { beta1, beta2, eps, weight_decay } = *params;
         let params = AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step };
         let all = |region| Span::new(region, 0, self.layout.parameters);

@@ -29,12 +29,12 @@ fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outc
             let _ = session.write_input(PlanId(0), input, &own);
         }
         session.run(PlanId(0)).unwrap();
-        session.adamw(&AdamW::default(), 1e-2);
+        session.adamw(&AdamW::default(), 1e-2).unwrap();
         let f64s = |values: Vec<B::Element>| values.into_iter().map(Element::to_f64);
         let trained = || session.tensors().iter().filter(|tensor| tensor.trained);
         let gradients = trained().flat_map(|tensor| f64s(session.gradient(&tensor.name).unwrap())).collect();
         let tensors = session.tensors().iter().flat_map(|tensor| f64s(session.tensor(&tensor.name).unwrap())).collect();
-        (session.loss(PlanId(0)), gradients, tensors)
+        (session.loss(PlanId(0)).unwrap(), gradients, tensors)
     };
     (0..STEPS).map(step).collect()
 }

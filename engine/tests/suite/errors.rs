@@ -280,6 +280,77 @@ fn sessions() {
 }
 
 #[test]
+fn initial_values_that_are_not_finite_are_refused() {
+    let fan_in = Init::kaiming_uniform(0);
+    for (init, value) in
+        [(fan_in, "inf"), (Init::Uniform { bound: -1.0 }, "-1"), (Init::Uniform { bound: f64::NAN }, "NaN")]
+    {
+        let mut graph = Graph::new();
+        for result in [graph.parameter("w", [2], init), graph.state("w", [2], init)] {
+            let error = result.unwrap_err().to_string();
+            assert!(
+                error.contains("`w`: the bound must be finite and at least 0, not ") && error.contains(value),
+                "{error}"
+            );
+        }
+    }
+    let error = Graph::new().parameter("w", [2], Init::Constant(f64::INFINITY)).unwrap_err().to_string();
+    assert_eq!(error, "parameter `w`: the constant must be finite, not inf");
+}
+
+#[test]
+fn sizes_that_wrap_around_are_refused() {
+    refused_with_w(
+        "conv2d `conv2d_4`: the padding's height 18446744073709551615 is too large",
+        [3, 3, 4, 8],
+        |g, x, w| g.conv2d(x, w, None, Conv2d { padding: [usize::MAX, 1], ..Conv2d::default() }),
+    );
+}
+
+/// An optimizer's step uses the gradients of one run once, with constants that keep parameters finite.
+#[test]
+fn stale_gradients_and_constants_out_of_range_are_refused() {
+    let Network { graph, x, target, loss, output, .. } = network(1);
+    let plans = [Plan::training(&graph, loss), Plan::inference(&graph, &[output], Statistics::Running)];
+    let mut session = Session::new(Reference, plans.map(Result::unwrap).to_vec()).unwrap();
+    session.initialize(0);
+    let (train, infer) = (PlanId(0), PlanId(1));
+    let adamw = AdamW::default();
+    let stale = "no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first";
+    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.loss(train).unwrap_err().to_string(), "plan 0 has not run yet");
+    assert!(matches!(session.loss(PlanId(2)), Err(Error::UnknownPlan { plan: 2, len: 2 })));
+    assert!(matches!(session.loss(infer), Err(Error::NotScalar { .. })));
+
+    session.write_input(train, x, &[0.5; 60]).unwrap();
+    session.write_input(train, target, &[0.5; 36]).unwrap();
+    session.write_input(infer, x, &[0.5; 60]).unwrap();
+    session.run(train).unwrap();
+    session.run(infer).unwrap();
+    let before = session.tensor("up.bias").unwrap();
+    for (params, lr, message) in [
+        (adamw, f64::NAN, "AdamW: `lr` is NaN, expected at least 0 and finite"),
+        (AdamW { beta1: 1.0, ..adamw }, 1e-3, "AdamW: `beta1` is 1, expected at least 0 and below 1"),
+        (AdamW { beta2: -0.1, ..adamw }, 1e-3, "AdamW: `beta2` is -0.1, expected at least 0 and below 1"),
+        (AdamW { eps: f64::INFINITY, ..adamw }, 1e-3, "AdamW: `eps` is inf, expected at least 0 and finite"),
+        (
+            AdamW { weight_decay: f64::NAN, ..adamw },
+            0.0,
+            "AdamW: `weight_decay` is NaN, expected at least 0 and finite",
+        ),
+    ] {
+        assert_eq!(session.adamw(&params, lr).unwrap_err().to_string(), message);
+        assert_eq!(session.start_step(train, &params, lr).unwrap_err().to_string(), message);
+    }
+    assert_eq!((session.tensor("up.bias").unwrap(), session.optimizer_step()), (before, 0));
+    // An inference run between leaves the gradients as they are.
+    session.adamw(&adamw, 1e-3).unwrap();
+    session.run(infer).unwrap();
+    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.optimizer_step(), 1);
+}
+
+#[test]
 fn too_large_a_network_is_out_of_memory() {
     let mut graph = Graph::new();
     let x = graph.input("x", [1 << 30, 1 << 27]).unwrap();

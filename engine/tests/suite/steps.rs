@@ -35,8 +35,8 @@ fn one_by_one(network: &Network, steps: u64) -> (Session<Device>, Vec<f64>) {
     let losses = (0..steps).map(|step| {
         write(&mut session, network, step, false);
         session.run(PLAN).unwrap();
-        session.adamw(&ADAMW, lr(step));
-        session.loss(PLAN)
+        session.adamw(&ADAMW, lr(step)).unwrap();
+        session.loss(PLAN).unwrap()
     });
     let losses = losses.collect();
     (session, losses)

@@ -1,5 +1,5 @@
-//! Stopping a run from outside: the first SIGINT (Ctrl-C) or SIGTERM asks it to stop, a second one ends the process at
-//! once.
+//! Stopping a run from outside: the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal was closed) asks it to stop,
+//! a second one ends the process at once.
 //!
 //! Ending at once damages nothing, because every file is written completely or not at all
 //! ([`files`](crate::system::files)).
@@ -9,7 +9,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// A signal that asks a run to stop.
@@ -19,17 +19,20 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: the system or a scheduler wants the process to end.
     Terminate,
+    /// SIGHUP: the terminal was closed.
+    Hangup,
 }
 
 impl Signal {
-    /// Both.
-    pub const ALL: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+    /// All of them.
+    pub const ALL: [Signal; 3] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
 
     /// The exit code of a process that this signal ended, by the convention of shells: 128 and the signal's number.
     pub fn exit_code(self) -> u8 {
         match self {
             Signal::Interrupt => 130,
             Signal::Terminate => 143,
+            Signal::Hangup => 129,
         }
     }
 }
@@ -39,6 +42,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Signal::Interrupt => "SIGINT",
             Signal::Terminate => "SIGTERM",
+            Signal::Hangup => "SIGHUP",
         })
     }
 }
@@ -56,7 +60,9 @@ static SIGNAL: AtomicUsize = AtomicUsize::new(0);
 pub fn catch_signals() -> io::Result<()> {
     static CAUGHT: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
     let catch = || -> io::Result<()> {
-        for (signal, which) in [(SIGINT, Signal::Interrupt), (SIGTERM, Signal::Terminate)] {
+        let signals = [(SIGINT, Signal::Interrupt), (SIGTERM, Signal::Terminate), (SIGHUP, Signal::Hangup)];
+        for (signal, which) in signals.into_iter().filter(|(signal, _)| *signal != SIGHUP || hangup_ends_the_process())
+        {
             // The order matters: what is registered first runs first, so the first signal does not end the process.
             flag::register_conditional_shutdown(signal, which.exit_code().into(), &ASKED)?;
             flag::register(signal, &ASKED)?;
@@ -67,11 +73,21 @@ pub fn catch_signals() -> io::Result<()> {
     CAUGHT.get_or_init(|| catch().map_err(|error| error.kind())).map_err(io::Error::from)
 }
 
+/// Whether a closed terminal would end this process. It would not under `nohup`, and that is to stay so. Only Linux
+/// tells which signals are ignored.
+fn hangup_ends_the_process() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 << (SIGHUP - 1) == 0)
+}
+
 /// The signal that asked to stop, if any.
 pub fn requested() -> Option<Signal> {
     match SIGNAL.load(Ordering::Relaxed) as i32 {
         SIGINT => Some(Signal::Interrupt),
         SIGTERM => Some(Signal::Terminate),
+        SIGHUP => Some(Signal::Hangup),
         _ => None,
     }
 }

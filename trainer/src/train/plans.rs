@@ -172,7 +172,7 @@ impl NetworkPlan {
     ) -> engine::Result<f64> {
         self.write(session, input, target)?;
         session.run(self.id)?;
-        Ok(session.loss(self.id))
+        session.loss(self.id)
     }
 
     /// Runs an inference plan: writes the network's output for `input` to `output`.

@@ -38,7 +38,7 @@ fn signal(child: &Child, name: &str) {
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_the_step_writes_a_checkpoint_and_tells_how_to_go_on() {
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let place = Place::new();
         let child = started(&place, &[]);
         signal(&child, name);
@@ -64,6 +64,24 @@ fn a_signal_ends_the_step_writes_a_checkpoint_and_tells_how_to_go_on() {
         assert_eq!(output.status.code(), Some(code), "{out}");
         assert!(out.contains(&format!("resuming after step {step} ({} images) from run/", 8 * step)), "{out}");
     }
+}
+
+/// `nohup` is for runs that outlive their terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_ignores_hangups_goes_on_when_its_terminal_is_closed() {
+    let place = Place::new();
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_resconv")]);
+    let arguments = train(&["--samples=10000000", "--checkpoint-every=80", "--threads=1", "--out=run"]);
+    let mut nohup = place.prepare(ignoring, &arguments);
+    let child = nohup.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("no checkpoint", || place.path("run/checkpoint.safetensors").exists());
+    signal(&child, "HUP");
+    let before = step(&place);
+    wait_until("no further step", || step(&place) > before);
+    signal(&child, "TERM");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
 }
 
 #[cfg(unix)]

@@ -70,10 +70,17 @@ impl Kernel for Step<'_> {
 /// The new `[param, m, v]`. `m` moves the fraction `1 - beta1` of its distance from the gradient, and `v` likewise from
 /// its square, since `1 - beta` is precise in f32. `beta` is not: 0.999 is off by 1e-5 of `1 - beta`, which would be
 /// the relative error of a settled `v`.
+///
+/// The distance overflows where the new value does not, if a gradient is above 1e19; then the sum is taken as the
+/// equation says. An infinite `v` stays infinite, and the parameter stays as it is.
 #[inline(always)]
 fn update<S: Simd>(s: S, c: &Constants, [param, grad, m, v]: [S::F32; 4]) -> [S::F32; 3] {
-    let m = s.mul_add(s.splat(c.new_m), s.sub(grad, m), m);
-    let v = s.mul_add(s.splat(c.new_v), s.sub(s.mul(grad, grad), v), v);
+    let [new_m, new_v] = [c.new_m, c.new_v].map(|share| s.splat(share));
+    let [old_m, old_v] = [c.new_m, c.new_v].map(|share| s.splat(1.0 - share));
+    let finite_or = |x: S::F32, other: S::F32| s.select(s.less(s.abs(x), s.splat(f32::INFINITY)), x, other);
+    let m = finite_or(s.mul_add(new_m, s.sub(grad, m), m), s.mul_add(new_m, grad, s.mul(old_m, m)));
+    let summed_v = s.mul_add(s.mul(new_v, grad), grad, s.mul(old_v, v));
+    let v = finite_or(s.mul_add(new_v, s.sub(s.mul(grad, grad), v), v), summed_v);
     let denominator = s.mul_add(s.sqrt(v), s.splat(c.correction), s.splat(c.eps));
     let change = s.div(s.mul(s.splat(c.rate), m), denominator);
     [s.sub(s.mul(s.splat(c.decay), param), change), m, v]

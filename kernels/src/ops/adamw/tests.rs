@@ -79,3 +79,44 @@ fn a_settled_optimizer_state_stays() {
         assert_eq!(result[3], [0.25; 5]);
     }
 }
+
+/// One weight, 0.5, after steps with these gradients; on every path, and as the reference has it.
+fn after_steps(gradients: &[f32]) -> Vec<[f64; 3]> {
+    let mut state = [0.5f32, 0.0, 0.0];
+    let mut results = Vec::new();
+    for (number, &gradient) in (1..).zip(gradients) {
+        let p = AdamWParams { step: number, weight_decay: 0.0, ..PARAMS };
+        let [param, m, v] = state.map(|x| Operand::InOut(vec![x]));
+        let bounds = [Bound::absolute(4.0, 0.5), Bound::relative(6.0), Bound::relative(300.0)];
+        results = check(&step(p), &[param, Operand::In(vec![gradient]), m, v], &bounds);
+        state = [0, 2, 3].map(|operand| results[0][operand][0] as f32);
+    }
+    results.iter().map(|result| [0, 2, 3].map(|operand| result[operand][0])).collect()
+}
+
+/// The square of 1e20 is more than f32 holds, and 0.001 of it is not.
+#[test]
+fn a_moment_that_f32_holds_is_right_although_the_square_of_its_gradient_overflows() {
+    for [param, m, v] in after_steps(&[1e20, 0.1, 0.1, 0.1]) {
+        assert!((param - 0.5).abs() < 2e-3 && param.is_finite(), "{param}");
+        assert!(m > 1e18 && v > 9e36 && v.is_finite(), "{m} {v}");
+    }
+}
+
+/// As PyTorch: the second moment is infinite then, and the parameter stays.
+#[test]
+fn a_parameter_stays_where_the_second_moment_overflows() {
+    let params = AdamWParams { weight_decay: 0.0, ..PARAMS };
+    for sign in [1.0f32, -1.0] {
+        for (m, v) in [(0.0, 0.0), (-3e38 * sign, f32::INFINITY)] {
+            let operands = [0.5, 3e38 * sign, m, v].map(|x| vec![x]);
+            let [param, grad, m, v] = operands;
+            let operands = [Operand::InOut(param), Operand::In(grad), Operand::InOut(m), Operand::InOut(v)];
+            for path in crate::testing::paths() {
+                let result = path.run(&step(params), &operands);
+                assert_eq!(result[0], [0.5]);
+                assert!(result[2][0].is_finite() && result[3] == [f64::INFINITY], "{result:?}");
+            }
+        }
+    }
+}

@@ -54,7 +54,8 @@ impl Conv2dParams {
     /// The convolution of an input `[n,h,w,c]` with `k` kernels of `kernel` = `[r,s]` taps.
     ///
     /// # Errors
-    /// If a size is 0, the groups do not divide the channels, or the kernel is larger than the padded input.
+    /// If a size is 0 or too large to count with, the groups do not divide the channels, or the kernel is larger than
+    /// the padded input.
     pub fn new(
         [n, h, w, c]: [usize; 4],
         k: usize,
@@ -65,7 +66,8 @@ impl Conv2dParams {
     ) -> Result<Conv2dParams, ShapeError> {
         check_sizes(c, k, [r, s], stride, groups)?;
         let out = |axis: &str, size: usize, taps: usize, stride: usize, pad: usize| {
-            let padded = size + 2 * pad;
+            let padded = pad.checked_mul(2).and_then(|both| both.checked_add(size));
+            let padded = padded.ok_or_else(|| ShapeError(format!("the padding's {axis} {pad} is too large")))?;
             if padded < taps {
                 return Err(ShapeError(format!(
                     "the kernel's {axis} {taps} exceeds the padded input's {padded} ({size} + 2 * {pad})"
@@ -77,6 +79,7 @@ impl Conv2dParams {
         let q = out("width", w, s, stride[1], padding[1])?;
         let [stride_h, stride_w] = stride;
         let [pad_h, pad_w] = padding;
+        check_lens([("input", [n, h, w, c]), ("output", [n, p, q, k]), ("weight", [r, s, c / groups, k])])?;
         Ok(Conv2dParams { n, h, w, c, p, q, k, r, s, stride_h, stride_w, pad_h, pad_w, groups })
     }
 
@@ -102,14 +105,17 @@ impl Conv2dParams {
                     output_padding[i], stride[i]
                 )));
             }
-            let full = len.saturating_sub(1) * stride[i] + kernel[i] + output_padding[i];
-            if len == 0 || full <= 2 * padding[i] {
+            let windows = len.saturating_sub(1).checked_mul(stride[i]).and_then(|len| len.checked_add(kernel[i]));
+            let full = windows.and_then(|len| len.checked_add(output_padding[i]));
+            let full = full.ok_or_else(|| ShapeError(format!("the stride's {axis} {} is too large", stride[i])))?;
+            let cut = padding[i].saturating_mul(2);
+            if len == 0 || full <= cut {
                 return Err(ShapeError(format!(
                     "the output has no {axis}: (input {len} - 1) * stride {} + kernel {} + output padding {} - 2 * padding {}",
                     stride[i], kernel[i], output_padding[i], padding[i]
                 )));
             }
-            Ok(full - 2 * padding[i])
+            Ok(full - cut)
         };
         let (h, w) = (size(0, "height", p)?, size(1, "width", q)?);
         let params = Conv2dParams::new([n, h, w, c], k, kernel, stride, padding, groups)?;
@@ -135,7 +141,8 @@ impl Conv2dParams {
     /// Floating-point operations of one pass (forward, input or weight gradient) of a direct convolution: two for every
     /// multiplication and addition, those with padding included.
     pub fn flops(&self) -> usize {
-        2 * self.output_len() * self.r * self.s * (self.c / self.groups)
+        let products = self.output_len().saturating_mul(self.r * self.s * (self.c / self.groups));
+        products.saturating_mul(2)
     }
 
     /// `[height, width, channels]` of the images that are read in a direction, and of those that are written.
@@ -153,6 +160,18 @@ impl Conv2dParams {
         assert_eq!(w.len, self.weight_len(), "weight of {self:?}");
         assert_eq!(y.len, self.output_len(), "output of {self:?}");
     }
+}
+
+/// An error if an operand has more elements than can be addressed, as f64.
+fn check_lens(operands: [(&str, [usize; 4]); 3]) -> Result<(), ShapeError> {
+    const LARGEST: usize = isize::MAX as usize / size_of::<f64>();
+    for (name, sizes) in operands {
+        let len = sizes.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+        if len.is_none_or(|len| len > LARGEST) {
+            return Err(ShapeError(format!("the {name} {sizes:?} has too many elements")));
+        }
+    }
+    Ok(())
 }
 
 fn check_sizes(c: usize, k: usize, kernel: [usize; 2], stride: [usize; 2], groups: usize) -> Result<(), ShapeError> {
@@ -173,4 +192,38 @@ fn check_sizes(c: usize, k: usize, kernel: [usize; 2], stride: [usize; 2], group
         return Err(ShapeError(format!("{groups} groups must divide the channels, {c} and {k}")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Conv2dParams;
+
+    const MAX: usize = usize::MAX;
+
+    /// Sizes that wrap around, were they added or multiplied without a check.
+    #[test]
+    fn sizes_that_cannot_be_counted_are_errors_that_name_the_argument() {
+        let refused = |result: Result<Conv2dParams, super::ShapeError>| result.unwrap_err().to_string();
+        let new = |x, k, kernel, stride, padding| refused(Conv2dParams::new(x, k, kernel, stride, padding, 1));
+        let one = [1, 1];
+        for padding in [MAX, MAX / 2, MAX / 2 + 1] {
+            assert!(new([1, 5, 5, 2], 3, [3, 3], one, [padding, 1]).starts_with("the padding's height"));
+            assert!(new([1, 5, 5, 2], 3, [3, 3], one, [1, padding]).starts_with("the padding's width"));
+        }
+        // As large as can be counted, but not addressed.
+        assert!(new([1, 5, 5, 2], 3, [3, 3], one, [MAX / 4, 1]).starts_with("the output ["));
+        assert!(new([MAX, 5, 5, 2], 3, [3, 3], one, one).starts_with("the input [18446744073709551615, 5, 5, 2] has"));
+        assert!(new([1, 5, 5, MAX / 4], 1, [3, 3], one, one).starts_with("the input ["));
+        assert!(new([1, 5, 5, 2], MAX / 2, [3, 3], one, one).starts_with("the output ["));
+        assert!(new([1, 5, 5, 1 << 30], 1 << 31, one, one, [0, 0]).starts_with("the weight ["));
+
+        let transposed = |stride, padding, output_padding| {
+            refused(Conv2dParams::transposed([1, 5, 5, 2], 3, [3, 3], stride, padding, output_padding, 1))
+        };
+        assert!(transposed([MAX, 1], [0, 0], [0, 0]).starts_with("the stride's height"));
+        assert!(transposed([1, MAX], [0, 0], [0, MAX - 1]).starts_with("the stride's width"));
+        assert!(transposed(one, [MAX, 0], [0, 0]).starts_with("the output has no height"));
+        assert!(transposed([1 << 62, 1], [0, 0], [0, 0]).starts_with("the stride's height"));
+        assert!(transposed([1 << 58, 1], [0, 0], [0, 0]).starts_with("the input ["));
+    }
 }

@@ -107,7 +107,7 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
         for _ in 0..runs {
             let mut run = session.run_timed(plan.id)?;
             let start = Instant::now();
-            session.adamw(&AdamW::default(), 1e-4);
+            session.adamw(&AdamW::default(), 1e-4)?;
             session.backend().synchronize();
             run.push(StepTime {
                 step: run.len(),
