@@ -161,15 +161,65 @@ impl Call {
         for (i, &(written, access, aliasing)) in operands.iter().enumerate().filter(|(_, o)| o.1 != Access::Read) {
             for (j, &(other, _, of_other)) in operands.iter().enumerate().filter(|&(j, _)| j != i) {
                 let in_place = aliasing == Aliasing::Output && of_other == Aliasing::Overwritable && written == other;
-                let name = self.pass().name();
                 assert!(
                     !written.overlaps(&other) || in_place,
-                    "{name}: operand {i}, which is written, overlaps operand {j}: {self:?}"
+                    "{}: operand {i}, which is written, overlaps operand {j}: {self:?}",
+                    self.pass().name()
                 );
                 assert!(
                     !in_place || access == Access::Set,
-                    "{name}: an output that overwrites an operand must be set, not added to: {self:?}"
+                    "{}: an output that overwrites an operand must be set, not added to: {self:?}",
+                    self.pass().name()
                 );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Call;
+    use crate::ops::add::Scale;
+    use crate::ops::prelu::Forward;
+    use crate::pass::{Context, Write};
+    use crate::{Backend, Cpu, Reference, Region, Span};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    const fn span(offset: usize, len: usize) -> Span {
+        Span::new(Region(0), offset, len)
+    }
+
+    /// What a backend says to a call, if it refuses it.
+    fn refusal<B: Backend>(backend: &B, call: &Call, workspace: Span) -> Option<String> {
+        let mut memory = backend.allocate(&[16]).unwrap();
+        let run = || backend.run(&mut memory, call, Context::with_workspace(workspace));
+        catch_unwind(AssertUnwindSafe(run)).err().map(|panic| *panic.downcast::<String>().unwrap())
+    }
+
+    /// The contract is the same on every backend of the host.
+    #[test]
+    fn operands_that_must_not_overlap_are_refused() {
+        let scale = |y, write| Scale { weight: 2.0, x: span(0, 4), y, write };
+        let forward = |slope, y| Forward { x: span(0, 4), slope, y };
+        let (none, slope, cpu) = (Span::EMPTY, span(8, 1), Cpu::new(1).unwrap());
+        for (call, workspace, expected) in [
+            (scale(span(4, 4), Write::Add).into(), none, None),
+            (scale(span(0, 4), Write::Set).into(), none, None),
+            (scale(span(0, 4), Write::Add).into(), none, Some("must be set, not added to")),
+            // In place is element by element: not one element further.
+            (scale(span(1, 4), Write::Set).into(), none, Some("operand 1, which is written, overlaps operand 0")),
+            (forward(slope, span(0, 4)).into(), none, None),
+            // Only `x` may be overwritten.
+            (forward(span(7, 1), span(4, 4)).into(), none, Some("operand 2, which is written, overlaps operand 1")),
+            (forward(slope, span(4, 4)).into(), span(9, 4), None),
+            (forward(slope, span(4, 4)).into(), span(7, 4), Some("an operand overlaps the workspace")),
+        ] {
+            for refused in [refusal(&cpu, &call, workspace), refusal(&Reference, &call, workspace)] {
+                let is_right = match (&refused, expected) {
+                    (Some(message), Some(expected)) => message.contains(expected),
+                    (refused, expected) => refused.is_none() && expected.is_none(),
+                };
+                assert!(is_right, "{call:?}: {refused:?}, not {expected:?}");
             }
         }
     }

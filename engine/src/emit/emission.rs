@@ -75,7 +75,6 @@ impl Emission {
 
     /// Makes `seed` the gradient of the output. Nothing is ever added to `seed` itself.
     pub(crate) fn begin_backward(&mut self, output: NodeId, seed: Span) {
-        self.phase = Phase::Backward;
         self.set_owners(seed, 1);
         self.contribute(output, output, seed, 1.0);
     }

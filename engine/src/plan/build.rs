@@ -5,7 +5,7 @@ use super::purpose::Purpose;
 use crate::emit::{Emission, Emitter, NodeFacts, Program};
 use crate::graph::{Graph, Node, Op, Operation};
 use crate::ids::NodeId;
-use crate::mode::Mode;
+use crate::mode::{Mode, Phase};
 use crate::regions::GRADIENTS;
 use crate::{Error, Result};
 use kernels::collective::RankStep;
@@ -107,6 +107,7 @@ impl Builder<'_> {
             let kind = if wrt_inputs { "parameter or input" } else { "parameter" };
             return Err(Error::NoGradient { node: name.to_owned(), kind });
         }
+        self.emission.phase = Phase::Backward;
         let seed = self.seed(output, is_loss);
         self.emission.begin_backward(output, seed);
         for id in reached_ids().rev() {
@@ -123,7 +124,6 @@ impl Builder<'_> {
     /// The gradient of the output itself: 1 for a loss, the caller's cotangent for another output.
     fn seed(&mut self, output: NodeId, is_loss: bool) -> Span {
         let shape = self.graph.shape(output);
-        self.emission.phase = crate::Phase::Backward;
         if is_loss {
             let out = self.emission.program.value(shape);
             // The loss of the batch is the mean of the losses of its parts, weighted by their shares.

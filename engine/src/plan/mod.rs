@@ -207,6 +207,8 @@ impl Plan {
     pub fn memory<B: Backend>(&self, backend: &B) -> MemoryReport {
         let size = size_of::<B::Element>();
         let parameters = self.layout.parameters * size;
+        let steps = self.program.steps.iter();
+        let workspace = steps.map(|step| step.action.clone().prepare(backend)).max().unwrap_or(0);
         MemoryReport {
             parameters,
             gradients: parameters,
@@ -214,12 +216,7 @@ impl Plan {
             state: 2 * self.layout.states * size,
             inputs: self.program.inputs_len * size,
             arena: self.placement.arena * size,
-            workspace: self.workspace_len(backend) * size,
+            workspace: workspace * size,
         }
-    }
-
-    /// The most elements of scratch that any step needs.
-    pub(crate) fn workspace_len<B: Backend>(&self, backend: &B) -> usize {
-        self.program.steps.iter().map(|step| step.action.clone().prepare(backend)).max().unwrap_or(0)
     }
 }

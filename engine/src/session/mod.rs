@@ -98,14 +98,14 @@ impl<B: Backend> Session<B> {
         }
         let (tensors, layout) = (first.graph.tensors().to_vec(), first.layout.clone());
         let arena = plans.iter().map(|plan| plan.placement.arena).max().unwrap_or(0);
-        let workspace = plans.iter().map(|plan| plan.workspace_len(&backend)).max().unwrap_or(0);
         let mut inputs = 0;
         let ready = |plan: Plan| {
             let begin = inputs;
             inputs += plan.program.inputs_len;
             Ready::new(&backend, plan, begin)
         };
-        let plans = plans.into_iter().map(ready).collect();
+        let plans: Vec<Ready> = plans.into_iter().map(ready).collect();
+        let workspace = plans.iter().map(Ready::workspace_len).max().unwrap_or(0);
         let parameters = layout.parameters;
         let states = layout.states;
         let flags = flags_len(B::STEPS_AHEAD);

@@ -61,6 +61,11 @@ impl Ready {
         (action, workspace)
     }
 
+    /// Elements of scratch that the step with the largest workspace needs.
+    pub(super) fn workspace_len(&self) -> usize {
+        self.workspaces.iter().map(|workspace| workspace.len).max().unwrap_or(0)
+    }
+
     /// Workspace and key of step `i`.
     pub(super) fn context(&self, i: usize, key: Key) -> Context {
         Context { workspace: self.workspaces[i], key }

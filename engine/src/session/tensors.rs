@@ -23,6 +23,7 @@ impl<B: Backend> Session<B> {
             self.backend.fill(&mut self.memory, all, 0.0);
         }
         self.set_optimizer_step(0);
+        self.has_gradients = false;
         self.seed = seed;
     }
 

@@ -22,12 +22,12 @@ fn leaves() -> Leaves {
 /// Records an operation that must be refused with this message.
 fn refused(message: &str, record: impl FnOnce(&mut Leaves) -> Result<NodeId>) {
     let mut leaves = leaves();
-    let before = leaves.graph.len();
     match record(&mut leaves) {
         Ok(node) => panic!("{} was recorded; expected: {message}", leaves.graph.name(node)),
         Err(error) => assert_eq!(error.to_string(), message),
     }
-    assert!(leaves.graph.len() >= before);
+    // Inputs, parameters and states are all that is recorded.
+    assert_eq!(leaves.graph.len(), 2 + leaves.graph.tensors().len(), "{message}");
 }
 
 /// As [`refused`], for an operation on `x` and a new parameter `w`.
@@ -348,6 +348,10 @@ fn stale_gradients_and_constants_out_of_range_are_refused() {
     session.run(infer).unwrap();
     assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
     assert_eq!(session.optimizer_step(), 1);
+    // Parameters that begin anew have no gradients yet.
+    session.run(train).unwrap();
+    session.initialize(1);
+    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
 }
 
 #[test]

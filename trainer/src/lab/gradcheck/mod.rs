@@ -325,22 +325,7 @@ fn check_case(
         plan: PlanOptions { poison: true, ..PlanOptions::default() },
         ..GradcheckOptions::default()
     };
-    let graphs = (case, &options);
-    let (compared, adjoint) = match path {
-        #[cfg(feature = "faults")]
-        Path::Reference if request.fault.is_some() => {
-            let fault = request.fault.expect("there is one");
-            against_differences(Faulty::new(Reference, fault), graphs)?
-        }
-        #[cfg(feature = "faults")]
-        Path::Cpu(cpu) | Path::Algorithm(cpu, _) if request.fault.is_some() => {
-            let fault = request.fault.expect("there is one");
-            against_reference(&Faulty::new(cpu.clone(), fault), graphs)?
-        }
-        Path::Reference => against_differences(Reference, graphs)?,
-        Path::Cpu(cpu) | Path::Algorithm(cpu, _) => against_reference(cpu, graphs)?,
-        Path::Gpu(gpu) => with_backend!(gpu, |backend| against_reference(backend, graphs))?,
-    };
+    let (compared, adjoint) = check_path(request, path, (case, &options))?;
     let (against, tolerance) = match path {
         Path::Reference => ("differences", Tolerance::Differences),
         Path::Cpu(_) | Path::Algorithm(..) | Path::Gpu(_) => ("reference", rounding),
@@ -348,6 +333,31 @@ fn check_case(
     summary.record(&Check { path, case, seed, against, tolerance }, &compared);
     summary.record(&Check { path, case, seed, against: "adjoint", tolerance: rounding }, &adjoint);
     Ok(())
+}
+
+/// The comparison and the adjoint identity of a case on a path, with the fault that the request asks for.
+#[cfg_attr(not(feature = "faults"), expect(unused_variables, reason = "a request has no fault"))]
+fn check_path(
+    request: &Request,
+    path: &Path,
+    case: (&Case, &GradcheckOptions),
+) -> Result<(Report, Report), engine::Error> {
+    #[cfg(feature = "faults")]
+    if let Some(fault) = request.fault {
+        match path {
+            Path::Reference => return against_differences(Faulty::new(Reference, fault), case),
+            Path::Cpu(cpu) | Path::Algorithm(cpu, _) => {
+                return against_reference(&Faulty::new(cpu.clone(), fault), case);
+            }
+            // Refused before.
+            Path::Gpu(_) => {}
+        }
+    }
+    match path {
+        Path::Reference => against_differences(Reference, case),
+        Path::Cpu(cpu) | Path::Algorithm(cpu, _) => against_reference(cpu, case),
+        Path::Gpu(gpu) => with_backend!(gpu, |backend| against_reference(backend, case)),
+    }
 }
 
 /// A case that was run on a path, with its seed and tolerance.
