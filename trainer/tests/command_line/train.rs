@@ -1,6 +1,6 @@
 //! `resconv train` and `resconv eval`: what a run writes and says.
 
-use crate::common::{Place, train};
+use crate::common::{Place, text, train};
 use std::f64::consts::PI;
 
 const OUTPUTS: [&str; 16] = [
@@ -164,4 +164,15 @@ fn the_plan_is_printed_and_nothing_is_written() {
         assert!(out.contains(said), "{said}: {out}");
     }
     assert_eq!(place.files("run"), [""; 0]);
+}
+
+/// The library of the thread pool has a variable of its own.
+#[test]
+fn a_variable_of_the_thread_pool_does_not_decide_the_number_of_threads() {
+    let place = Place::new();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let mut command = place.command(&train(&["--samples=8", "--out=run", "--threads=0"]));
+    let output = command.env("RAYON_NUM_THREADS", (cores + 5).to_string()).output().unwrap();
+    let (said, out) = (format!("threads: {cores},"), text(&output.stdout));
+    assert!(output.status.success() && out.contains(&said), "{said} is not in\n{out}");
 }
