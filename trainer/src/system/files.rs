@@ -206,6 +206,16 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Gives the file `from` a second name, replacing what is at `to`: `from` stays there at every moment, for its readers.
+/// A file system without hard links makes that impossible; there it is renamed.
+///
+/// # Errors
+/// [`FileError`] if that is not allowed.
+pub fn keep_as(from: &Path, to: &Path) -> Result<(), FileError> {
+    remove(to)?;
+    fs::hard_link(from, to).or_else(|_| fs::rename(from, to)).map_err(FileError::at("keep", from))
+}
+
 /// Renames a file, replacing what is at `to`.
 ///
 /// # Errors
@@ -315,6 +325,20 @@ mod tests {
         assert!(message.contains("my.toml: invalid utf-8"), "{message}");
         #[cfg(target_os = "linux")]
         assert!(read_bytes(Path::new("/dev/zero"), 1 << 10).unwrap_err().to_string().contains("longer than 1024"));
+    }
+
+    #[test]
+    fn a_file_that_is_kept_outlives_what_replaces_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (newest, kept) = (folder.path().join("checkpoint"), folder.path().join("checkpoint-1"));
+        write_bytes(&kept, b"what a killed process left").unwrap();
+        write_bytes(&newest, b"first").unwrap();
+        keep_as(&newest, &kept).unwrap();
+        assert_eq!((fs::read(&newest).unwrap(), fs::read(&kept).unwrap()), (b"first".to_vec(), b"first".to_vec()));
+        write_bytes(&newest, b"second").unwrap();
+        assert_eq!((fs::read(&newest).unwrap(), fs::read(&kept).unwrap()), (b"second".to_vec(), b"first".to_vec()));
+        let message = keep_as(&folder.path().join("none"), &kept).unwrap_err().to_string();
+        assert!(message.starts_with("could not keep "), "{message}");
     }
 
     #[cfg(unix)]

@@ -222,9 +222,9 @@ impl RunFolder {
     }
 
     /// Writes `checkpoint` as the newest one, and removes the oldest ones so that `keep` are left. The one that was the
-    /// newest, of the step `before`, is renamed after its step.
+    /// newest, of the step `before`, is kept under a name with its step.
     ///
-    /// At any moment, and after any error, there is a good checkpoint if there was one before.
+    /// At any moment, and after any error, there is a good newest checkpoint if there was one before.
     pub(super) fn put_checkpoint(
         &self,
         checkpoint: &Checkpoint,
@@ -234,7 +234,8 @@ impl RunFolder {
         debug_assert_eq!(checkpoint.path, self.checkpoint());
         let staged = checkpoint.stage()?;
         if let Some(step) = before {
-            files::rename(&self.checkpoint(), &self.path.join(format!("{}{step}{}", EARLIER[0], EARLIER[1])))?;
+            let kept = format!("{}{step}{}", EARLIER[0], EARLIER[1]);
+            files::keep_as(&self.checkpoint(), &self.path.join(kept))?;
         }
         staged.commit()?;
         let earlier = self.earlier_checkpoints()?;
