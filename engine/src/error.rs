@@ -93,12 +93,10 @@ pub enum Error {
         name: String,
     },
     /// A node of another graph.
-    #[error("node {index} is not of this graph, which has {len} nodes")]
+    #[error("node {index} is of another graph")]
     UnknownNode {
-        /// Its index.
+        /// Its index there.
         index: usize,
-        /// Number of nodes in the graph.
-        len: usize,
     },
     /// A loss with more than one element.
     #[error("the loss `{node}` has shape {shape}, expected a single element")]

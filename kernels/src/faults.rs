@@ -101,7 +101,11 @@ impl Fault {
             // The passes left out update running statistics, the optimizer's state or a flag, not gradients.
             Fault::OverwriteInsteadOfAdd => !matches!(
                 call,
-                Call::BatchNormForward(_) | Call::BatchNormFold(_) | Call::AdamWStep(_) | Call::FindNonFinite(_)
+                Call::BatchNormForward(_)
+                    | Call::BatchNormFold(_)
+                    | Call::AdamWStep(_)
+                    | Call::AdamWCheck(_)
+                    | Call::FindNonFinite(_)
             ),
             Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),
             Fault::WeightGradientOverwrites => matches!(call, Call::Conv2dGradWeight(_)),

@@ -100,8 +100,8 @@ passes! {
         pad { PadForward(Forward), PadBackward(Backward) }
         /// L1 and mean squared error: forward, backward
         loss { LossForward(Forward), LossBackward(Backward) }
-        /// one optimizer step over flat arrays
-        adamw { AdamWStep(Step) }
+        /// one optimizer step over flat arrays, and whether it would leave a value that is not finite
+        adamw { AdamWStep(Step), AdamWCheck(Check) }
         /// whether any value is NaN or infinite, and undoing a step if so
         finite { FindNonFinite(Find), CopyIf(CopyIf) }
         /// one value everywhere

@@ -7,7 +7,7 @@ pub use node::TensorInfo;
 pub(crate) use node::{Node, Op};
 pub(crate) use operation::{Argument, Arguments, Operation};
 
-use crate::ids::NodeId;
+use crate::ids::{GraphId, NodeId};
 use crate::{Error, Init, Result, Shape};
 use std::sync::Arc;
 
@@ -21,16 +21,23 @@ use std::sync::Arc;
 /// [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation),
 /// [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add), [`pad`](Graph::pad), [`loss`](Graph::loss),
 /// and [`custom`](Graph::custom) for operations of your own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Graph {
+    id: GraphId,
     nodes: Vec<Node>,
     tensors: Vec<TensorInfo>,
+}
+
+impl Default for Graph {
+    fn default() -> Graph {
+        Graph::new()
+    }
 }
 
 impl Graph {
     /// A graph without nodes.
     pub fn new() -> Graph {
-        Graph::default()
+        Graph { id: GraphId::new(), nodes: Vec::new(), tensors: Vec::new() }
     }
 
     /// A value that the caller writes before every run: images, targets.
@@ -64,9 +71,8 @@ impl Graph {
     /// # Panics
     /// If the node is not of this graph.
     pub fn set_name(&mut self, node: NodeId, name: &str) {
-        let node = &mut self.nodes[node.index()];
-        if !node.op.is_leaf() {
-            node.name = name.to_owned();
+        if !self.get(node).op.is_leaf() {
+            self.nodes[node.index()].name = name.to_owned();
         }
     }
 
@@ -108,19 +114,25 @@ impl Graph {
 
     /// Every node, after the nodes that it depends on.
     pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
-        (0..self.nodes.len() as u32).map(NodeId)
+        let id = self.id;
+        (0..self.nodes.len()).map(move |index| NodeId::new(id, index))
     }
 
+    /// # Panics
+    /// If the node is not of this graph.
     pub(crate) fn get(&self, id: NodeId) -> &Node {
+        if let Err(error) = self.check(id) {
+            panic!("{error}");
+        }
         &self.nodes[id.index()]
     }
 
     /// # Errors
     /// If the node is not of this graph.
     pub(crate) fn check(&self, id: NodeId) -> Result<()> {
-        match id.index() < self.nodes.len() {
+        match id.index() < self.nodes.len() && id.graph == self.id {
             true => Ok(()),
-            false => Err(Error::UnknownNode { index: id.index(), len: self.nodes.len() }),
+            false => Err(Error::UnknownNode { index: id.index() }),
         }
     }
 
@@ -172,6 +184,6 @@ impl Graph {
             return Err(Error::Size { op: node.op.kind(), node: node.name, shape: node.shape });
         }
         self.nodes.push(node);
-        Ok(NodeId(self.nodes.len() as u32 - 1))
+        Ok(NodeId::new(self.id, self.nodes.len() - 1))
     }
 }

@@ -1,6 +1,7 @@
 //! Batch normalization.
 
 use super::conv2d::Conv2d;
+use super::layout;
 use super::prelude::*;
 use crate::Init;
 use crate::emit::Fused;
@@ -70,7 +71,8 @@ impl Operation for BatchNorm {
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
         let x = arguments.shape(0);
         for (i, argument) in ARGUMENTS.into_iter().enumerate().skip(1) {
-            arguments.expect(i, argument, [x.channels()].into())?;
+            let hinted = |error| layout::hint_of_channels(error, x, arguments.shape(i));
+            arguments.expect(i, argument, [x.channels()].into()).map_err(hinted)?;
             if arguments.list[..i].iter().any(|other| other.id == arguments.list[i].id) {
                 let got = format!("`{}`, which is another argument too", arguments.list[i].name);
                 return Err(arguments.wrong(argument, "a node of its own", got));

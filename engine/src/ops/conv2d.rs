@@ -2,6 +2,7 @@
 
 use super::case::MOST_FLOPS;
 use super::conv_passes::ConvPasses;
+use super::layout::{self, WeightAxes};
 use super::prelude::*;
 use kernels::conv2d::{self, Conv2dParams};
 
@@ -45,7 +46,9 @@ impl Graph {
         let [_, c] = arguments.dims(0, "x", "[N, C]")?;
         let [rows, k] = arguments.dims(1, "w", "[C, K]")?;
         if rows != c {
-            return Err(arguments.wrong_shape(1, "w", format!("[{c}, K], as x is {}", arguments.shape(0))));
+            let error = arguments.wrong_shape(1, "w", format!("[{c}, K], as x is {}", arguments.shape(0)));
+            let hint = if k == c { "; w looks like PyTorch's [K, C]: transpose it" } else { "" };
+            return Err(layout::with_hint(error, hint));
         }
         if bias.is_some() {
             arguments.expect(2, "bias", [k].into())?;
@@ -84,17 +87,16 @@ impl Operation for Conv2d {
             arguments.dims::<4>(0, "x", "[N, H, W, C]")?;
             arguments.dims::<4>(1, "w", "[R, S, C / groups, K]")?;
         }
-        let p = self.params(x, w).map_err(|error| arguments.wrong_params(error))?;
+        let axes = WeightAxes { ours: 2, pytorch: 1, groups: self.groups };
+        let hinted = |error| layout::hint_of_convolution(error, arguments, axes);
+        let p = self.params(x, w).map_err(|error| hinted(arguments.wrong_params(error)))?;
         if of_linear {
             return Ok([p.n, p.k].into());
         }
         let expected = Shape::from([p.r, p.s, p.c / p.groups, p.k]);
         if w != expected {
-            return Err(arguments.wrong_shape(
-                1,
-                "w",
-                format!("{expected} ([R, S, C / groups, K]), as x is {x} and groups {}", p.groups),
-            ));
+            let expected = format!("{expected} ([R, S, C / groups, K]), as x is {x} and groups {}", p.groups);
+            return Err(hinted(arguments.wrong_shape(1, "w", expected)));
         }
         if arguments.len() > 2 {
             arguments.expect(2, "bias", [p.k].into())?;

@@ -2,6 +2,7 @@
 
 use super::case::MOST_FLOPS;
 use super::conv_passes::ConvPasses;
+use super::layout::{self, WeightAxes};
 use super::prelude::*;
 use kernels::conv2d::{self, Conv2dParams};
 
@@ -71,11 +72,14 @@ impl Operation for ConvTranspose2d {
         let [_, _, _, cin] = arguments.dims(0, "x", "[N, P, Q, Cin]")?;
         let [r, s, group, k] = arguments.dims(1, "w", "[R, S, Cout / groups, Cin]")?;
         let (x, w) = (arguments.shape(0), arguments.shape(1));
+        let axes = WeightAxes { ours: 3, pytorch: 0, groups: 1 };
+        let hinted = |error| layout::hint_of_convolution(error, arguments, axes);
         if k != cin {
             let expected = Shape::from([r, s, group, cin]);
-            return Err(arguments.wrong_shape(1, "w", format!("{expected} ([R, S, Cout / groups, Cin]), as x is {x}")));
+            let expected = format!("{expected} ([R, S, Cout / groups, Cin]), as x is {x}");
+            return Err(hinted(arguments.wrong_shape(1, "w", expected)));
         }
-        let p = self.params(x, w).map_err(|error| arguments.wrong_params(error))?;
+        let p = self.params(x, w).map_err(|error| hinted(arguments.wrong_params(error)))?;
         if arguments.len() > 2 {
             arguments.expect(2, "bias", [p.c].into())?;
         }

@@ -13,6 +13,7 @@ mod conv_passes;
 mod conv_transpose2d;
 mod convolution;
 mod custom;
+mod layout;
 mod loss;
 mod norm_conv_act;
 mod pad;

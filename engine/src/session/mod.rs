@@ -15,9 +15,10 @@ pub use schedule::{Schedule, ScheduleKind};
 use crate::graph::{Op, TensorInfo};
 use crate::ids::{NodeId, PlanId};
 use crate::mode::{Mode, Phase};
-use crate::plan::{Layout, MemoryReport, Plan};
+use crate::plan::{Layout, MemoryReport, Plan, Purpose};
 use crate::regions::{ARENA, WORKSPACE, flags_len};
 use crate::{Error, Result};
+use kernels::adamw::AdamWParams;
 use kernels::collective::{Alone, Collective};
 use kernels::random::Key;
 use kernels::{Backend, Element, Span};
@@ -61,8 +62,11 @@ pub struct Session<B: Backend> {
     tensors: Vec<TensorInfo>,
     layout: Layout,
     optimizer_step: u64,
-    /// Training steps that have been started and not finished.
-    started: usize,
+    training_runs: u64,
+    /// The optimizer steps of the training steps that have been started and not finished.
+    steps_ahead: Vec<AdamWParams>,
+    /// The optimizer step of the training step that failed last, until another is finished.
+    failed_step: Option<AdamWParams>,
     /// The host's copy of the flags' region.
     flags: Vec<B::Element>,
     /// The seed of the last initialization, from which training plans draw random numbers.
@@ -119,7 +123,9 @@ impl<B: Backend> Session<B> {
             tensors,
             layout,
             optimizer_step: 0,
-            started: 0,
+            training_runs: 0,
+            steps_ahead: Vec::with_capacity(B::STEPS_AHEAD),
+            failed_step: None,
             flags: vec![B::Element::from_f64(0.0); flags],
             seed: 0,
             has_gradients: false,
@@ -157,11 +163,15 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Runs `f` where the backend's passes start fastest: wrap a training loop in it.
+    /// Runs `f` where the backend's passes start fastest: wrap a training loop in it. If ranks are threads of this
+    /// process, it just calls `f`: ranks that share a thread pool would wait for each other in it for good.
     pub fn enter<R: Send>(&mut self, f: impl FnOnce(&mut Session<B>) -> R + Send) -> R
     where
         B: Send + Sync,
     {
+        if self.ranks.shares_process() {
+            return f(self);
+        }
         let backend = Arc::clone(&self.backend);
         backend.enter(|| f(self))
     }
@@ -217,6 +227,7 @@ impl<B: Backend> Session<B> {
         } else {
             passes(&mut self.memory);
         }
+        self.count_run(plan);
         Ok(())
     }
 
@@ -246,6 +257,7 @@ impl<B: Backend> Session<B> {
                 poison(&*self.backend, &mut self.memory, freed);
             }
         }
+        self.count_run(plan);
         Ok(times)
     }
 
@@ -341,12 +353,19 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// The key of the random numbers that a run of a plan draws. In training it depends on the seed and the optimizer's
-    /// step, so that a resumed or repeated run draws the same numbers. In inference it is constant, so that results
-    /// depend on nothing but inputs, parameters and states.
+    /// Counts a run that has ended.
+    fn count_run(&mut self, plan: PlanId) {
+        if matches!(self.plans[plan.0].plan.purpose, Purpose::Training { .. }) {
+            self.training_runs += 1;
+        }
+    }
+
+    /// The key of the random numbers that the next run of a plan draws. In training it depends on the seed and the
+    /// number of runs, so that a resumed or repeated run draws the same numbers. In inference it is constant, so that
+    /// results depend on nothing but inputs, parameters and states.
     fn key(&self, plan: PlanId) -> Key {
         match self.plans[plan.0].plan.purpose.mode() {
-            Mode::Training => Key::new(self.seed).fold_in(self.optimizer_step),
+            Mode::Training => Key::new(self.seed).fold_in(self.training_runs),
             Mode::Inference(_) => Key::new(0).fold_in(0),
         }
     }

@@ -22,6 +22,12 @@ pub enum NonFinite {
         /// Phase of the step.
         phase: Phase,
     },
+    /// A state or parameter would have become so: a running statistic in a pass whose other results are finite, a
+    /// parameter or its optimizer state in the optimizer's step.
+    Updated {
+        /// Name of the state or parameter.
+        name: String,
+    },
 }
 
 impl fmt::Display for NonFinite {
@@ -31,6 +37,7 @@ impl fmt::Display for NonFinite {
             NonFinite::Computed { step, op, node, phase } => {
                 write!(f, "in {op} of node `{node}` ({phase}, step {step} of the plan)")
             }
+            NonFinite::Updated { name } => write!(f, "in the update of `{name}`"),
         }
     }
 }

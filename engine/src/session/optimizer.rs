@@ -10,7 +10,7 @@ pub struct AdamW {
     pub beta1: f64,
     /// Decay of the second moment (mean of squared gradients), per step.
     pub beta2: f64,
-    /// Added to the denominator, for stability.
+    /// Added to the denominator, for stability; above 0.
     pub eps: f64,
     /// Share of a parameter that is subtracted per step, times the learning rate.
     pub weight_decay: f64,
@@ -33,7 +33,8 @@ impl AdamW {
             ("lr", lr, amount(lr), "at least 0 and finite"),
             ("beta1", beta1, share(beta1), "at least 0 and below 1"),
             ("beta2", beta2, share(beta2), "at least 0 and below 1"),
-            ("eps", eps, amount(eps), "at least 0 and finite"),
+            // Otherwise a parameter without gradient would change by 0 / 0.
+            ("eps", eps, eps as f32 > 0.0 && amount(eps), "above 0 in 32 bits, and finite"),
             ("weight_decay", weight_decay, amount(weight_decay), "at least 0 and finite"),
         ] {
             if !is_right {

@@ -2,8 +2,11 @@
 
 use super::{AdamW, Session};
 use crate::plan::Purpose;
-use crate::regions::{FAILED, FLAGS, GRADIENTS, KEPT_STATES, STATES, STEP_RESULTS};
+use crate::regions::{
+    FAILED, FIRST_MOMENTS, FLAGS, GRADIENTS, KEPT_STATES, PARAMETERS, SECOND_MOMENTS, STATES, STEP_RESULTS,
+};
 use crate::{Error, PlanId, Result};
+use kernels::adamw::{self, AdamWParams};
 use kernels::add::Scale;
 use kernels::finite::{CopyIf, Find};
 use kernels::{Backend, Context, Element, Region, Span, Write};
@@ -13,9 +16,9 @@ impl<B: Backend> Session<B> {
     /// steps can be started before [`finish_steps`](Self::finish_steps) returns their results, so that a GPU computes
     /// without a break.
     ///
-    /// If the loss or a gradient is NaN or infinite, the step fails: it and the steps started after it change no
-    /// parameter, optimizer state or state. After `finish_steps` the session is as it was before the first step that
-    /// failed.
+    /// If the loss or a gradient is NaN or infinite, or a parameter, optimizer state or state would become so, the step
+    /// fails: it and the steps started after it change no parameter, optimizer state or state. After `finish_steps` the
+    /// session is as it was before the first step that failed.
     ///
     /// # Errors
     /// As [`run`](Self::run); also if the plan is not a training plan, or too many steps have been started.
@@ -28,25 +31,27 @@ impl<B: Backend> Session<B> {
             _ => return Err(Error::NotTraining { plan }),
         };
         params.check(lr)?;
-        if self.started == B::STEPS_AHEAD {
+        if self.steps_ahead.len() == B::STEPS_AHEAD {
             return Err(Error::TooManySteps { limit: B::STEPS_AHEAD });
         }
-        if self.started == 0 {
+        if self.steps_ahead.is_empty() {
             self.backend.fill(&mut self.memory, FAILED, 0.0);
         }
         self.keep_states();
         self.run(plan)?;
-        for values in [loss, Span::new(GRADIENTS, 0, self.layout.parameters)] {
+        for values in [loss, Span::new(STATES, 0, self.layout.states)] {
             self.backend.run(&mut self.memory, &Find { values, flag: FAILED }.into(), Context::NONE);
         }
-        self.optimize(params, lr, FAILED);
+        let params = self.next_step(params, lr);
+        self.check_step(params, Span::new(PARAMETERS, 0, self.layout.parameters), FAILED);
+        self.optimize(params, FAILED);
         let [from, to] = [KEPT_STATES, STATES].map(|region| Span::new(region, 0, self.layout.states));
         self.backend.run(&mut self.memory, &CopyIf { flag: FAILED, from, to }.into(), Context::NONE);
         let [failed, loss_of_step] =
-            [STEP_RESULTS, STEP_RESULTS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.started, 1));
+            [STEP_RESULTS, STEP_RESULTS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.steps_ahead.len(), 1));
         self.copy(FAILED, failed);
         self.copy(loss, loss_of_step);
-        self.started += 1;
+        self.steps_ahead.push(params);
         Ok(())
     }
 
@@ -56,19 +61,31 @@ impl<B: Backend> Session<B> {
     #[must_use = "steps may have failed"]
     pub fn finish_steps(&mut self, losses: &mut Vec<f64>) -> bool {
         losses.clear();
-        if self.started == 0 {
+        self.failed_step = None;
+        let steps = self.steps_ahead.len();
+        if steps == 0 {
             return true;
         }
-        let steps = std::mem::take(&mut self.started);
         let read = Span::new(FLAGS, 0, self.flags.len());
         self.backend.read(&self.memory, read, &mut self.flags);
         let (failed, all) = self.flags[STEP_RESULTS..].split_at(B::STEPS_AHEAD);
         let first_failed = failed[..steps].iter().position(|flag| flag.to_f64() != 0.0);
         losses.extend(all[..first_failed.map_or(steps, |step| step + 1)].iter().map(|loss| loss.to_f64()));
         if let Some(first_failed) = first_failed {
+            self.failed_step = Some(self.steps_ahead[first_failed]);
             self.optimizer_step -= (steps - first_failed) as u64;
+            self.training_runs -= (steps - first_failed) as u64;
         }
+        self.steps_ahead.clear();
         first_failed.is_none()
+    }
+
+    /// Raises a flag if the next optimizer step would leave a value that is not finite in `of`, a part of the region of
+    /// parameters, or in the optimizer state of this part.
+    pub(super) fn check_step(&mut self, params: AdamWParams, of: Span, flag: Span) {
+        let [param, grad, m, v] =
+            [PARAMETERS, GRADIENTS, FIRST_MOMENTS, SECOND_MOMENTS].map(|region| Span { region, ..of });
+        self.backend.run(&mut self.memory, &adamw::Check { params, param, grad, m, v, flag }.into(), Context::NONE);
     }
 
     /// Keeps a copy of every state.

@@ -88,11 +88,28 @@ impl<B: Backend> Session<B> {
         self.optimizer_step
     }
 
-    /// Sets the number of optimizer steps taken, to continue from a checkpoint. [`finish_steps`](Self::finish_steps)
-    /// will not report training steps started before.
+    /// Sets the number of optimizer steps taken, to continue from a checkpoint, and [`training_runs`] to the same: an
+    /// optimizer takes a step after every run. [`finish_steps`](Self::finish_steps) will not report training steps
+    /// started before.
+    ///
+    /// [`training_runs`]: Self::training_runs
     pub fn set_optimizer_step(&mut self, step: u64) {
         self.optimizer_step = step;
-        self.started = 0;
+        self.training_runs = step;
+        self.steps_ahead.clear();
+        self.failed_step = None;
+    }
+
+    /// Number of runs of training plans since [`initialize`](Self::initialize), without those of training steps that
+    /// failed. The random numbers of the next one, such as [random slopes](crate::Graph::rrelu), depend on it.
+    pub fn training_runs(&self) -> u64 {
+        self.training_runs
+    }
+
+    /// Sets the number of runs of training plans, to continue with the random numbers of an interrupted training whose
+    /// optimizer does not take one step a run.
+    pub fn set_training_runs(&mut self, runs: u64) {
+        self.training_runs = runs;
     }
 
     /// Takes an optimizer step with the gradients of the last run: one pass over all parameters, which allocates
@@ -107,16 +124,21 @@ impl<B: Backend> Session<B> {
         if !self.has_gradients {
             return Err(Error::NoGradients);
         }
-        self.optimize(params, lr, Span::EMPTY);
+        let params = self.next_step(params, lr);
+        self.optimize(params, Span::EMPTY);
         Ok(())
     }
 
-    /// As [`adamw`](Self::adamw), unless the flag is raised.
-    pub(super) fn optimize(&mut self, params: &AdamW, lr: f64, unless: Span) {
+    /// The constants of the next optimizer step.
+    pub(super) fn next_step(&self, params: &AdamW, lr: f64) -> AdamWParams {
+        let AdamW { beta1, beta2, eps, weight_decay } = *params;
+        AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step + 1 }
+    }
+
+    /// Takes the next optimizer step, unless the flag is raised.
+    pub(super) fn optimize(&mut self, params: AdamWParams, unless: Span) {
         self.optimizer_step += 1;
         self.has_gradients = false;
-        let AdamW { beta1, beta2, eps, weight_decay } = *params;
-        let params = AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step };
         let all = |region| Span::new(region, 0, self.layout.parameters);
         let [param, grad] = [PARAMETERS, GRADIENTS].map(all);
         let [m, v] = [FIRST_MOMENTS, SECOND_MOMENTS].map(all);

@@ -194,6 +194,31 @@ fn what_no_rank_can_run_is_refused() {
     assert_eq!(error, "plan 0 is for rank 1 of 2, the session is rank 0 of 1");
 }
 
+/// Two ranks on one pool of one thread, and on one of two: each waits for the other in every step.
+#[test]
+fn ranks_that_share_a_pool_do_not_wait_for_each_other_in_it() {
+    for threads in [1, 2] {
+        let cpu = Cpu::new(threads).unwrap();
+        let outcomes = Threads::run(2, |communicator| {
+            let part = Part { rank: communicator.rank(), ranks: 2, batch: 4 };
+            let (graph, loss) = fused(2);
+            let plan = Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap();
+            let ranks = Arc::new(Staged::new(communicator));
+            let mut session = Session::distributed(cpu.clone(), ranks, vec![plan]).unwrap();
+            session.enter(|session| {
+                session.initialize(3);
+                for name in ["x", "target"] {
+                    let node = graph.node(name).unwrap();
+                    session.write_input(PlanId(0), node, &vec![0.5; graph.shape(node).len()]).unwrap();
+                }
+                session.run(PlanId(0)).unwrap();
+                session.loss(PlanId(0)).unwrap()
+            })
+        });
+        assert_eq!(outcomes[0], outcomes[1]);
+    }
+}
+
 #[test]
 fn a_rank_with_nan_does_not_leave_the_others_waiting() {
     let found = Threads::run(3, |communicator| {

@@ -45,9 +45,9 @@ fn refused_with_w<const N: usize>(
 #[test]
 fn conv2d() {
     refused_with_w(
-        "conv2d `conv2d_4`: argument `w` is `w` [3, 3, 5, 8], \
+        "conv2d `conv2d_4`: argument `w` is `w` [3, 3, 7, 8], \
          expected [3, 3, 4, 8] ([R, S, C / groups, K]), as x is [2, 5, 6, 4] and groups 1",
-        [3, 3, 5, 8],
+        [3, 3, 7, 8],
         |g, x, w| g.conv2d(x, w, None, Conv2d::default()),
     );
     refused_with_w(
@@ -73,6 +73,52 @@ fn conv2d() {
     refused("conv2d `conv2d_3`: argument `x` is `v` [2, 3], expected [N, H, W, C]", |l| {
         l.graph.conv2d(l.v, l.x, None, Conv2d::default())
     });
+}
+
+/// Layouts of PyTorch are refused with a hint, whatever it is that does not fit.
+#[test]
+fn layouts_of_pytorch() {
+    let image = "; x looks like PyTorch's [N, C, H, W]: permute it by [0, 2, 3, 1]";
+    let weight = "; w looks like PyTorch's, whose filters come first: permute it by [2, 3, 1, 0]";
+    let both = format!("{image}{weight}");
+    let hint = |x: [usize; 4], w: [usize; 4], groups: usize, transposed: bool| {
+        let mut graph = Graph::new();
+        let x = graph.input("x", x).unwrap();
+        let w = graph.parameter("w", w, Init::Zeros).unwrap();
+        let node = match transposed {
+            false => graph.conv2d(x, w, None, Conv2d { groups, ..Conv2d::default() }),
+            true => graph.conv_transpose2d(x, w, None, ConvTranspose2d { groups, ..ConvTranspose2d::default() }),
+        };
+        node.unwrap_err().to_string()
+    };
+    for (x, w, groups, transposed, expected) in [
+        ([2, 28, 28, 16], [32, 16, 3, 3], 1, false, weight),
+        ([2, 28, 28, 16], [32, 4, 3, 3], 4, false, weight),
+        ([2, 16, 28, 28], [3, 3, 16, 32], 1, false, image),
+        ([2, 16, 28, 28], [32, 16, 3, 3], 1, false, &both),
+        ([2, 28, 28, 16], [16, 32, 3, 3], 1, true, weight),
+        ([2, 16, 28, 28], [3, 3, 32, 16], 1, true, image),
+        ([2, 16, 28, 28], [16, 8, 3, 3], 4, true, &both),
+    ] {
+        let message = hint(x, w, groups, transposed);
+        assert!(message.ends_with(expected) && message.matches("looks like").count() < 3, "{message}");
+    }
+    let neither = hint([2, 28, 28, 16], [3, 3, 15, 32], 1, false);
+    assert!(!neither.contains("looks like"), "{neither}");
+    refused(
+        "linear `linear_4`: argument `w` is `w` [5, 3], expected [3, K], as x is [2, 3]; w looks like PyTorch's [K, C]: transpose it",
+        |l| {
+            let w = l.graph.parameter("w", [5, 3], Init::Zeros)?;
+            l.graph.linear(l.v, w, None)
+        },
+    );
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 16, 28, 28]).unwrap();
+    let [gamma, beta] = ["gamma", "beta"].map(|name| graph.parameter(name, [16], Init::Ones).unwrap());
+    let [running_mean, running_var] = ["mean", "var"].map(|name| graph.state(name, [16], Init::Ones).unwrap());
+    let nodes = BatchNormNodes { gamma, beta, running_mean, running_var };
+    let message = graph.batch_norm(x, nodes, BatchNorm::default()).unwrap_err().to_string();
+    assert!(message.ends_with(image), "{message}");
 }
 
 #[test]
@@ -173,9 +219,19 @@ fn names_sizes_and_nodes() {
         l.graph.parameter("huge", [1 << 32, 1 << 32, 2], Init::Zeros)
     });
     let foreign = network(1).output;
-    let message = format!("node {} is not of this graph, which has 3 nodes", foreign.index());
+    let message = format!("node {} is of another graph", foreign.index());
     refused(&message, |l| l.graph.activation(foreign, Activation::Relu));
     refused(&message, |l| l.graph.linear(l.v, foreign, None));
+    // Its index says nothing: this graph has a node 0 too.
+    let foreign = leaves().x;
+    assert_eq!(foreign.index(), 0);
+    refused("node 0 is of another graph", |l| l.graph.activation(foreign, Activation::Relu));
+    assert!(std::panic::catch_unwind(|| leaves().graph.shape(foreign)).is_err());
+    // A clone of a graph has its nodes.
+    let Leaves { mut graph, x, .. } = leaves();
+    let mut clone = graph.clone();
+    let y = clone.activation(x, Activation::Relu).unwrap();
+    assert_eq!(graph.activation(x, Activation::Relu).unwrap(), y);
 }
 
 #[test]
@@ -190,7 +246,7 @@ fn plans() {
     );
     let foreign = network(1).loss;
     let small = leaves();
-    let message = format!("node {} is not of this graph, which has 3 nodes", foreign.index());
+    let message = format!("node {} is of another graph", foreign.index());
     refused(Plan::training(&small.graph, foreign), &message);
     let keep = PlanOptions { keep: vec![foreign], ..PlanOptions::default() };
     refused(Plan::inference_with(&small.graph, &[small.x], Statistics::Running, &keep), &message);
@@ -219,7 +275,8 @@ fn sessions() {
     let message = |result: Result<()>| result.err().unwrap().to_string();
 
     assert_eq!(Session::new(Reference, vec![]).err().unwrap(), Error::NoPlans);
-    let other = Plan::inference(&leaves().graph, &[leaves().x], Statistics::Running).unwrap();
+    let small = leaves();
+    let other = Plan::inference(&small.graph, &[small.x], Statistics::Running).unwrap();
     assert_eq!(
         Session::new(Reference, vec![training.clone(), other]).err().unwrap().to_string(),
         "plan 1 has parameter `p` [4] (Zeros) where plan 0 has parameter `stem.bn.weight` [2] (Ones); \
@@ -332,7 +389,8 @@ fn stale_gradients_and_constants_out_of_range_are_refused() {
         (adamw, f64::NAN, "AdamW: `lr` is NaN, expected at least 0 and finite"),
         (AdamW { beta1: 1.0, ..adamw }, 1e-3, "AdamW: `beta1` is 1, expected at least 0 and below 1"),
         (AdamW { beta2: -0.1, ..adamw }, 1e-3, "AdamW: `beta2` is -0.1, expected at least 0 and below 1"),
-        (AdamW { eps: f64::INFINITY, ..adamw }, 1e-3, "AdamW: `eps` is inf, expected at least 0 and finite"),
+        (AdamW { eps: f64::INFINITY, ..adamw }, 1e-3, "AdamW: `eps` is inf, expected above 0 in 32 bits, and finite"),
+        (AdamW { eps: 0.0, ..adamw }, 1e-3, "AdamW: `eps` is 0, expected above 0 in 32 bits, and finite"),
         (
             AdamW { weight_decay: f64::NAN, ..adamw },
             0.0,

@@ -157,8 +157,8 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
     session.run(PlanId(0)).unwrap();
     session.adamw(&AdamW::default(), 1e-2).unwrap();
     let loss = session.loss(PlanId(0)).unwrap();
-    // With seed 0 and step 0, training draws what inference does.
-    session.set_optimizer_step(0);
+    // With seed 0, the first run of training draws what inference does.
+    session.set_training_runs(0);
     session.run(PlanId(1)).unwrap();
     session.run(PlanId(2)).unwrap();
     assert_eq!(session.loss(PlanId(0)).unwrap(), loss, "a loss stays when other plans run");
@@ -178,6 +178,7 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
         }
         write_inputs(&mut alone, PLAN, network);
         alone.run(PLAN).unwrap();
+        session.set_training_runs(0);
         session.run(plan).unwrap();
         assert_eq!(alone.loss(PLAN).unwrap(), session.loss(plan).unwrap());
         assert_eq!(alone.gradient("shared.weight").unwrap(), session.gradient("shared.weight").unwrap());
@@ -194,7 +195,7 @@ fn adamw_follows_its_equations() {
     let mut session = Session::new(Reference, vec![Plan::training(&graph, loss).unwrap()]).unwrap();
     session.initialize(0);
     session.write_input(PLAN, target, &[1.0]).unwrap();
-    let params = AdamW { beta1: 0.5, beta2: 0.75, eps: 0.0, weight_decay: 0.1 };
+    let params = AdamW { beta1: 0.5, beta2: 0.75, eps: 1e-30, weight_decay: 0.1 };
     let mut step = |lr: f64| {
         session.run(PLAN).unwrap();
         session.adamw(&params, lr).unwrap();
@@ -332,10 +333,10 @@ fn random_slopes_follow_from_seed_step_node_and_element() {
     let gradient = session.gradient("x").unwrap();
     assert!((0..300).all(|i| gradient[i] == first[i] + second[i]));
 
-    assert_eq!(drawn(&mut session, training, nodes)[0], first, "only another step draws other slopes");
+    assert_eq!(drawn(&mut session, training, nodes)[0], first, "a plan of gradients draws the slopes of the next run");
     session.set_optimizer_step(1);
     assert!(distinct(&drawn(&mut session, training, nodes)[0], &first));
-    session.set_optimizer_step(0);
+    session.set_training_runs(0);
     assert_eq!(drawn(&mut session, training, nodes)[0], first);
     let evaluated = drawn(&mut session, batch, nodes);
     session.initialize(8);
@@ -344,6 +345,48 @@ fn random_slopes_follow_from_seed_step_node_and_element() {
     assert!(distinct(&evaluated[0], &first) && distinct(&evaluated[0], &evaluated[1]));
     assert_eq!(drawn(&mut session, batch, nodes), evaluated, "inference knows neither seed nor step");
     assert_eq!(drawn(&mut session, running, nodes)[0], [11.0 / 48.0; 300]);
+}
+
+/// The slopes of one run and the next differ, whoever changes the parameters between them.
+#[test]
+fn random_slopes_do_not_depend_on_an_optimizer() {
+    let mut graph = Graph::new();
+    let x = graph.parameter("x", [1, 300], Init::Constant(-1.0)).unwrap();
+    let y = graph.rrelu(x).unwrap();
+    let target = graph.input("target", [1, 300]).unwrap();
+    let loss = graph.l1_loss(y, target).unwrap();
+    let options = PlanOptions { keep: vec![y], ..PlanOptions::default() };
+    let plan = Plan::training_with(&graph, loss, &options).unwrap();
+    let mut session = Session::new(Cpu::new(1).unwrap(), vec![plan]).unwrap();
+    session.initialize(7);
+    session.write_input(PLAN, target, &[0.0; 300]).unwrap();
+    let mut slopes = |runs: u64, timed: bool| {
+        assert_eq!(session.training_runs(), runs);
+        match timed {
+            true => drop(session.run_timed(PLAN).unwrap()),
+            false => session.run(PLAN).unwrap(),
+        }
+        let mut values = vec![0.0; 300];
+        session.read(PLAN, y, &mut values).unwrap();
+        values
+    };
+    let all = [slopes(0, false), slopes(1, true), slopes(2, false)];
+    for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+        assert!(all[a].iter().zip(&all[b]).all(|(a, b)| a != b), "runs {a} and {b}");
+    }
+    // A step of the optimizer is not a run: run 3 draws the same with it and without it.
+    let mut next = |step: bool| {
+        session.initialize(7);
+        session.run(PLAN).unwrap();
+        if step {
+            session.adamw(&AdamW::default(), 0.0).unwrap();
+        }
+        session.run(PLAN).unwrap();
+        let mut values = vec![0.0; 300];
+        session.read(PLAN, y, &mut values).unwrap();
+        values
+    };
+    assert_eq!([next(true), next(false)], [all[1].clone(), all[1].clone()]);
 }
 
 #[test]
@@ -356,6 +399,7 @@ fn profiles_have_a_line_for_every_step() {
     write_inputs(&mut session, PLAN, &network);
     session.run(PLAN).unwrap();
     let (loss, gradient) = (session.loss(PLAN).unwrap(), session.gradient("down.weight").unwrap());
+    session.set_training_runs(0);
     let times = session.run_timed(PLAN).unwrap();
     assert_eq!((session.loss(PLAN).unwrap(), session.gradient("down.weight").unwrap()), (loss, gradient));
     assert_eq!(times.len(), steps);

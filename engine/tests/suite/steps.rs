@@ -139,6 +139,77 @@ fn a_gradient_alone_can_fail_a_step() {
     assert_eq!(session.tensor("w").unwrap(), [0.0]);
 }
 
+/// `loss = |x w|` on the CPU, in f32.
+fn one_weight(x: f32, w: f32) -> (Session<Cpu>, NodeId) {
+    let mut graph = Graph::new();
+    let node = graph.input("x", [1, 1]).unwrap();
+    let target = graph.input("target", [1, 1]).unwrap();
+    let weight = graph.parameter("w", [1, 1], Init::Zeros).unwrap();
+    let y = graph.linear(node, weight, None).unwrap();
+    let loss = graph.l1_loss(y, target).unwrap();
+    let mut session = Session::new(Cpu::new(1).unwrap(), vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    session.initialize(0);
+    session.set_tensor("w", &[w]).unwrap();
+    session.write_input(PLAN, node, &[x]).unwrap();
+    session.write_input(PLAN, target, &[0.0]).unwrap();
+    (session, node)
+}
+
+/// Loss and gradient are finite, but the optimizer's second moment, or the weight, would not be.
+#[test]
+fn an_optimizer_step_that_would_leave_infinity_is_not_taken() {
+    for (x, w, lr) in [(1e25, 1.0, 1e-2), (1.0, -3e38, 1e38)] {
+        let (mut session, node) = one_weight(x, w);
+        let mut losses = Vec::new();
+        session.start_step(PLAN, &ADAMW, lr).unwrap();
+        assert!(!session.finish_steps(&mut losses), "{x} {w}");
+        assert!(losses[0].is_finite());
+        assert_eq!(session.tensor("w").unwrap(), [w]);
+        assert_eq!(session.optimizer_state("w").unwrap(), [[0.0], [0.0]]);
+        assert_eq!(session.optimizer_step(), 0);
+        let updated = NonFinite::Updated { name: "w".to_owned() };
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(updated));
+        // With other numbers it goes on.
+        session.set_tensor("w", &[1.0]).unwrap();
+        session.write_input(PLAN, node, &[1.0]).unwrap();
+        session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+        assert!(session.finish_steps(&mut losses));
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), None);
+    }
+}
+
+/// The batch's variance is more than f32 holds, and what is normalized with it is finite.
+#[test]
+fn a_running_statistic_that_would_become_infinite_fails_the_step() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 1]).unwrap();
+    let target = graph.input("target", [2, 1]).unwrap();
+    let gamma = graph.parameter("gamma", [1], Init::Ones).unwrap();
+    let beta = graph.parameter("beta", [1], Init::Zeros).unwrap();
+    let running_mean = graph.state("running_mean", [1], Init::Zeros).unwrap();
+    let running_var = graph.state("running_var", [1], Init::Ones).unwrap();
+    let nodes = BatchNormNodes { gamma, beta, running_mean, running_var };
+    let y = graph.batch_norm(x, nodes, BatchNorm::default()).unwrap();
+    let loss = graph.l1_loss(y, target).unwrap();
+    let mut session = Session::new(Cpu::new(1).unwrap(), vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    session.initialize(0);
+    session.write_input(PLAN, target, &[0.0, 0.0]).unwrap();
+    let mut losses = Vec::new();
+    for (bad, name) in [([1e25, -1e25], "running_var")] {
+        session.write_input(PLAN, x, &bad).unwrap();
+        session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+        assert!(!session.finish_steps(&mut losses));
+        assert!(losses[0].is_finite(), "{losses:?}");
+        assert_eq!(session.tensor("running_mean").unwrap(), [0.0]);
+        assert_eq!(session.tensor("running_var").unwrap(), [1.0]);
+        let updated = NonFinite::Updated { name: name.to_owned() };
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(updated));
+    }
+    session.write_input(PLAN, x, &[1.0, -1.0]).unwrap();
+    session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    assert!(session.finish_steps(&mut losses));
+}
+
 #[test]
 fn what_cannot_be_started_is_refused_and_changes_nothing() {
     let network = network(1);

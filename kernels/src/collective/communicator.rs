@@ -14,6 +14,12 @@ pub trait Communicator: Send + Sync {
     /// Number of this rank among those on the same machine, from 0.
     fn local_rank(&self) -> usize;
 
+    /// Whether ranks are threads of one process. Then none may wait for another inside a thread pool
+    /// ([`Backend::enter`](crate::Backend::enter)): the other may need the same pool's threads.
+    fn shares_process(&self) -> bool {
+        false
+    }
+
     /// Gathers the `from` of every rank in `to`, in the order of the ranks. It has the same length on every rank.
     ///
     /// # Panics

@@ -21,6 +21,13 @@ pub trait Collective<B: Backend>: Send + Sync {
     /// Number of ranks.
     fn ranks(&self) -> usize;
 
+    /// Whether ranks are threads of one process: see [`Communicator::shares_process`].
+    ///
+    /// [`Communicator::shares_process`]: super::Communicator::shares_process
+    fn shares_process(&self) -> bool {
+        false
+    }
+
     /// `x = sum_r weight_r x_r`, where each rank gives its own weight.
     fn sum(&self, backend: &B, memory: &mut B::Memory, weight: f64, x: Span);
 

@@ -84,6 +84,10 @@ impl<B: Backend> Collective<B> for Staged<B::Element> {
         self.communicator.ranks()
     }
 
+    fn shares_process(&self) -> bool {
+        self.communicator.shares_process()
+    }
+
     fn sum(&self, backend: &B, memory: &mut B::Memory, weight: f64, x: Span) {
         self.with_buffers(|communicator, ranks, buffers| {
             buffers.values.resize(x.len, zero());

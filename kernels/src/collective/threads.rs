@@ -112,6 +112,10 @@ impl Communicator for Thread {
         self.rank
     }
 
+    fn shares_process(&self) -> bool {
+        true
+    }
+
     fn all_gather(&self, from: &[u8], to: &mut [u8]) {
         check_all_gather(self.ranks, from, to);
         self.exchange(from, |given| {

@@ -141,6 +141,9 @@ pub trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
+/// Values in the widest vector.
+pub(crate) const MAX_LANES: usize = 16;
+
 /// Vector operations of an instruction set on `LANES` f32 values. There are only those that the kernels need.
 ///
 /// Values are IEEE 754 single precision. `mul_add` is fused on AVX2 and AVX-512, and a product and a sum on the

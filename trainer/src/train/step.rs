@@ -209,9 +209,12 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         // Later batches may have been written since.
         self.write_batch(session, &plan)?;
         let origin = session.find_non_finite(plan.id)?;
-        let what = match loss.is_finite() {
-            true => "a gradient became NaN or infinite".to_owned(),
-            false => format!("the loss became {loss}"),
+        let what = match (&origin, loss.is_finite()) {
+            (_, false) => format!("the loss became {loss}"),
+            (Some(engine::NonFinite::Updated { name }), true) => {
+                format!("`{name}` or its optimizer state would become NaN or infinite")
+            }
+            (_, true) => "a gradient became NaN or infinite".to_owned(),
         };
         let (step, samples) = (self.position.step + 1, self.position.samples + plan.batch as u64);
         let error = NotFinite { what, step, samples, origin, checkpoint: None };

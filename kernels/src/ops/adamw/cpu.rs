@@ -4,7 +4,8 @@ use super::params::{AdamWParams, Constants};
 use crate::host::Cpu;
 use crate::loops::TASK_LEN;
 use crate::parallel::SharedSlice;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One step.
 pub(super) fn step(cpu: &Cpu, p: &AdamWParams, param: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
@@ -18,6 +19,20 @@ pub(super) fn step(cpu: &Cpu, p: &AdamWParams, param: &mut [f32], grad: &[f32], 
         let [param, m, v] = [param, m, v].map(|shared| unsafe { shared.slice(start, len) });
         cpu.isa.dispatch(Step { constants, param, grad: &grad[start..start + len], m, v });
     });
+}
+
+/// Whether a step would leave finite values only.
+pub(super) fn stays_finite(cpu: &Cpu, p: &AdamWParams, state: [&[f32]; 4]) -> bool {
+    let (len, constants) = (state[1].len(), Constants::new(p));
+    let all_finite = AtomicBool::new(true);
+    cpu.pool.for_each(len.div_ceil(TASK_LEN), |task| {
+        let range = task * TASK_LEN..len.min((task + 1) * TASK_LEN);
+        let state = state.map(|values| &values[range.clone()]);
+        if !cpu.isa.dispatch(StaysFinite { constants, state }) {
+            all_finite.store(false, Ordering::Relaxed);
+        }
+    });
+    all_finite.into_inner()
 }
 
 struct Step<'a> {
@@ -53,11 +68,7 @@ impl Kernel for Step<'_> {
         if rest > 0 {
             // SAFETY: as above, with `rest` elements.
             unsafe {
-                let load = [param.cast_const(), grad, m.cast_const(), v.cast_const()];
-                let mut state = [s.splat(0.0); 4];
-                for (value, pointer) in state.iter_mut().zip(load) {
-                    *value = s.load_partial(pointer.add(i), rest);
-                }
+                let state = load_rest(s, [param.cast_const(), grad, m.cast_const(), v.cast_const()], i, rest);
                 let [new_param, new_m, new_v] = update(s, &self.constants, state);
                 s.store_partial(param.add(i), new_param, rest);
                 s.store_partial(m.add(i), new_m, rest);
@@ -65,6 +76,54 @@ impl Kernel for Step<'_> {
             }
         }
     }
+}
+
+/// Whether a step of `[param, grad, m, v]` would leave finite values only. 0 times a value is 0 if that is finite, and
+/// NaN if not.
+struct StaysFinite<'a> {
+    constants: Constants,
+    state: [&'a [f32]; 4],
+}
+
+impl Kernel for StaysFinite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> bool {
+        let len = self.state[1].len();
+        assert!(self.state.iter().all(|values| values.len() == len));
+        let state = self.state.map(<[f32]>::as_ptr);
+        let zero = s.splat(0.0);
+        let add =
+            |sum, state| update(s, &self.constants, state).into_iter().fold(sum, |sum, x| s.mul_add(x, zero, sum));
+        let (mut i, mut sum) = (0, zero);
+        while i + S::LANES <= len {
+            // SAFETY: LANES elements at `i` are inside all four.
+            sum = add(sum, unsafe { state.map(|values| s.load(values.add(i))) });
+            i += S::LANES;
+        }
+        let rest = len - i;
+        let mut of_rest = [0.0; MAX_LANES];
+        if rest > 0 {
+            // SAFETY: `rest` elements at `i` are inside all four, and fewer than `of_rest` has. The other lanes are not
+            // elements, and not stored.
+            unsafe {
+                let state = load_rest(s, state, i, rest);
+                s.store_partial(of_rest.as_mut_ptr(), add(zero, state), rest);
+            }
+        }
+        s.sum(sum) == 0.0 && of_rest == [0.0; MAX_LANES]
+    }
+}
+
+/// The last elements of `[param, grad, m, v]`, `rest` of them from `i` on.
+///
+/// # Safety
+/// All four are valid for reads of so many elements, which are fewer than a vector has.
+#[inline(always)]
+unsafe fn load_rest<S: Simd>(s: S, state: [*const f32; 4], i: usize, rest: usize) -> [S::F32; 4] {
+    // SAFETY: the caller's promise.
+    state.map(|values| unsafe { s.load_partial(values.add(i), rest) })
 }
 
 /// The new `[param, m, v]`. `m` moves the fraction `1 - beta1` of its distance from the gradient, and `v` likewise from

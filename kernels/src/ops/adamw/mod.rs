@@ -6,7 +6,8 @@
 //! param -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 //! ```
 //!
-//! `m` and `v` are the optimizer's state. Aliasing: all operands are disjoint.
+//! `m` and `v` are the optimizer's state. [`Check`] says, before a step, whether it would leave a value that is not
+//! finite: with a gradient that is not, always. Aliasing: all operands are disjoint.
 //! Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, in the order of PyTorch's `AdamW`.
 
 mod cpu;
@@ -74,5 +75,61 @@ impl Pass for Step {
         let operands = memory.slices([self.param, self.grad, self.m, self.v]);
         let [unless] = memory.slices([self.unless]);
         gpu.kernels::<cuda::Kernels>().step(&gpu.device, &self.params, operands, unless);
+    }
+}
+
+/// Raises a flag if a [`Step`] with these operands would leave a parameter or a moment that is NaN or infinite. It
+/// changes nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Constants.
+    pub params: AdamWParams,
+    /// Parameters.
+    pub param: Span,
+    /// Their gradients.
+    pub grad: Span,
+    /// Mean of recent gradients.
+    pub m: Span,
+    /// Mean of the squares of recent gradients.
+    pub v: Span,
+    /// [Flag](crate::finite): set to 1 if there is such a value, left as it is if not.
+    pub flag: Span,
+}
+
+impl Pass for Check {
+    fn name(&self) -> &'static str {
+        "adamw.check"
+    }
+
+    fn operands(&mut self, visit: &mut Operands<'_>) {
+        visit.read([&mut self.param, &mut self.grad, &mut self.m, &mut self.v]);
+        visit.update([&mut self.flag]);
+    }
+
+    fn check(&self) {
+        let len = self.grad.len;
+        assert!(self.param.len == len && self.m.len == len && self.v.len == len, "lengths of {self:?}");
+        assert_eq!(self.flag.len, 1, "lengths of {self:?}");
+    }
+
+    fn reference(&self, memory: &mut HostMemory<f64>, _: Context) {
+        let (state, [flag]) = memory.views([self.param, self.grad, self.m, self.v], [self.flag]);
+        if !reference::stays_finite(&self.params, state) {
+            flag[0] = 1.0;
+        }
+    }
+
+    fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, _: Context) {
+        let (state, [flag]) = memory.views([self.param, self.grad, self.m, self.v], [self.flag]);
+        if !cpu::stays_finite(cpu, &self.params, state) {
+            flag[0] = 1.0;
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, gpu: &Gpu, memory: &mut CudaMemory, _: Context) {
+        let operands = memory.slices([self.param, self.grad, self.m, self.v]);
+        let [flag] = memory.slices([self.flag]);
+        gpu.kernels::<cuda::Kernels>().check(&gpu.device, &self.params, operands, flag);
     }
 }

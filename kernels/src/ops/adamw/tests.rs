@@ -1,6 +1,6 @@
 //! Every path against the reference.
 
-use super::{AdamWParams, Step};
+use super::{AdamWParams, Check, Step};
 use crate::Span;
 use crate::testing::{Bound, Operand, check, lengths, normal};
 
@@ -117,6 +117,54 @@ fn a_parameter_stays_where_the_second_moment_overflows() {
                 assert_eq!(result[0], [0.5]);
                 assert!(result[2][0].is_finite() && result[3] == [f64::INFINITY], "{result:?}");
             }
+        }
+    }
+}
+
+fn check_step(params: AdamWParams) -> impl Fn(&[Span]) -> Check {
+    move |o| Check { params, param: o[0], grad: o[1], m: o[2], v: o[3], flag: o[4] }
+}
+
+/// The `[param, grad, m, v]` of ordinary training, with `bad` at a place, and a flag that is down.
+fn with_bad(len: usize, place: usize, bad: [f32; 4]) -> Vec<Operand> {
+    let [param, grad, m, v] = [1, 2, 3, 4].map(|seed| normal(seed, len));
+    let mut state = [param, grad, m, v.iter().map(|x| x * x).collect()];
+    state.iter_mut().zip(bad).for_each(|(values, bad)| values[place] = bad);
+    state.into_iter().map(Operand::In).chain([Operand::InOut(vec![0.0])]).collect()
+}
+
+#[test]
+fn a_step_that_would_leave_a_value_that_is_not_finite_is_found_at_any_place() {
+    // A gradient that is not finite, and moments and parameters that overflow in f64 too.
+    let large = AdamWParams { lr: 1e308, ..PARAMS };
+    let bad = [
+        (PARAMS, [0.0, f32::INFINITY, 0.0, 0.0]),
+        (PARAMS, [0.0, f32::NAN, 0.0, 1.0]),
+        (PARAMS, [f32::INFINITY, 1.0, 0.0, 1.0]),
+        (large, [1.0, 3e38, 3e38, 0.0]),
+    ];
+    let places = lengths().filter(|len| *len > 0).flat_map(|len| [0, len / 2, len - 1].map(|place| (len, place)));
+    for (i, (len, place)) in places.enumerate() {
+        for (params, bad, flag) in
+            [(bad[i % 4].0, bad[i % 4].1, 1.0), (PARAMS, [0.5, 1e19, 1e19, 1e38], 0.0), (PARAMS, [0.0; 4], 0.0)]
+        {
+            for result in check(&check_step(params), &with_bad(len, place, bad), &[Bound::relative(0.0)]) {
+                assert_eq!(result[4], [flag], "element {place} of {len}: {bad:?}");
+            }
+        }
+    }
+    let mut raised = with_bad(1, 0, [0.0; 4]);
+    raised[4] = Operand::InOut(vec![1.0]);
+    check(&check_step(PARAMS), &raised, &[Bound::relative(0.0)]);
+}
+
+#[test]
+fn a_moment_or_parameter_that_f32_does_not_hold_is_found() {
+    let fast = AdamWParams { lr: 1e38, ..PARAMS };
+    for (params, bad) in [(PARAMS, [1.0, 3e38, 0.0, 1.0]), (fast, [-3e38, 1.0, 0.0, 0.0]), (fast, [0.0, 1.0, 1.0, 0.0])]
+    {
+        for path in crate::testing::paths() {
+            assert_eq!(path.run(&check_step(params), &with_bad(3, 1, bad))[4], [1.0], "{bad:?}");
         }
     }
 }

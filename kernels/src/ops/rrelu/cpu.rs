@@ -5,10 +5,7 @@ use crate::host::Cpu;
 use crate::loops::TASK_LEN;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
-use crate::simd::{Kernel, Simd};
-
-/// Lanes of the widest vector.
-const MAX_LANES: usize = 16;
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// `out (+)= v` where `x > 0`, else its slope times `v`: the forward pass with `x` as `v`, the backward pass with `dy`.
 /// An operand that is `None` is `out` itself, as it was before.
