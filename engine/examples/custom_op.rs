@@ -1,7 +1,7 @@
 //! How to add your own operation to the engine, and check its gradients before training with it.
 //!
 //! ```text
-//! cargo run --release -p engine --example custom_op
+//! cargo run --release -p resconv-engine --example custom_op
 //! ```
 //!
 //! The operation is a snake activation with a frequency for every channel, `y = x + sin^2(a x) / a` (Ziyin, Hartwig &

@@ -1,7 +1,7 @@
 //! How to write your own network: a small classifier that tells two intertwined spirals apart.
 //!
 //! ```text
-//! cargo run --release -p engine --example two_spirals
+//! cargo run --release -p resconv-engine --example two_spirals
 //! ```
 //!
 //! It shows the whole engine: record a graph, check its gradients, plan training and evaluation for two batch sizes,

@@ -38,6 +38,24 @@
 //!    [`Session::start_step`] runs a plan and the optimizer: a step that fails changes nothing, and a GPU can be given
 //!    several steps in advance.
 //!
+//! # In a project of your own
+//!
+//! The package is `resconv-engine`, and the crate `engine`. Cargo optimises nothing in debug builds, and kernels without
+//! optimisation are hundreds of times slower: the last two lines, in the `Cargo.toml` of your workspace, optimise all
+//! dependencies, not your own code.
+//!
+//! ```toml
+//! [dependencies]
+//! engine = { package = "resconv-engine", path = "../resconv/engine" }
+//!
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
+//!
+//! Without the default feature `cuda` there is no backend for GPUs, and one dependency less.
+//!
+//! # More
+//!
 //! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your
 //! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
 #![forbid(unsafe_code)]

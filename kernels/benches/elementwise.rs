@@ -1,7 +1,7 @@
 //! Times of the element-wise passes on a layer's activations: 64 images of 32 x 32 pixels and 32 channels, 8 MiB.
 //!
 //! ```text
-//! cargo bench -p kernels --bench elementwise -- [FILTER]
+//! cargo bench -p resconv-kernels --bench elementwise -- [FILTER]
 //! ```
 //! Runs every instruction set of the CPU (or the one that `KERNELS_ISA` forces) on 1 thread and on one per core. Prints
 //! the fastest and the median time of a pass, and the memory traffic at the median. Without `--bench`, as `cargo test`

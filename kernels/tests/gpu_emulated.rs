@@ -34,7 +34,7 @@ fn unit_tests() -> PathBuf {
         let is_program = !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit());
         is_program.then(|| (path.metadata().unwrap().modified().unwrap(), path.clone()))
     });
-    programs.max().expect("the crate's test programs: run `cargo test -p kernels emulated`, without --test").1
+    programs.max().expect("the crate's test programs: run `cargo test -p resconv-kernels emulated`, without --test").1
 }
 
 /// Runs the tests. All must pass, and together they must launch every kernel. `largest` limits the elements of a case

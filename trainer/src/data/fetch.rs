@@ -451,7 +451,7 @@ mod tests {
         assert!(run(Command::new("dpkg-deb").args(["--extract", "/nonexistent.deb", "/nonexistent"])).is_err());
     }
 
-    /// Needs the network or a package mirror: `cargo test -p trainer -- --ignored fetch`.
+    /// Needs the network or a package mirror: `cargo test -p resconv -- --ignored fetch`.
     #[test]
     #[ignore = "downloads 30 MB"]
     fn the_dataset_is_fetched() {

@@ -1,7 +1,7 @@
 //! Fault injection: runs that are killed, and checkpoints that are damaged. Nothing is lost, and nothing is silently
 //! wrong.
 //!
-//! The counts are small enough for every test run. `FAULTS=long cargo test --release -p trainer --test command_line
+//! The counts are small enough for every test run. `FAULTS=long cargo test --release -p resconv --test command_line
 //! faults -- --nocapture` takes 200 kills and 1,000 damaged checkpoints.
 
 use crate::common::{Place, train};
