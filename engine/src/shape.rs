@@ -42,6 +42,13 @@ impl Shape {
         self.dims[self.rank - 1]
     }
 
+    /// The same without the innermost dimension; `[1]` if there is no other.
+    pub fn without_channels(&self) -> Shape {
+        let mut dims = self.dims;
+        dims[self.rank - 1] = 1;
+        Shape { dims, rank: (self.rank - 1).max(1) }
+    }
+
     /// Whether no size is 0, and the elements can be counted and addressed as f64.
     pub(crate) fn is_valid(&self) -> bool {
         let len = self.dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));

@@ -98,8 +98,12 @@ passes! {
         add { Add(Add), Scale(Scale) }
         /// zeros at the bottom and right, and cutting them off
         pad { PadForward(Forward), PadBackward(Backward) }
+        /// max and average pooling: forward, backward
+        pool2d { Pool2dForward(Forward), Pool2dBackward(Backward) }
         /// L1 and mean squared error: forward, backward
         loss { LossForward(Forward), LossBackward(Backward) }
+        /// softmax cross-entropy: forward, backward
+        cross_entropy { CrossEntropyForward(Forward), CrossEntropyBackward(Backward) }
         /// one optimizer step over flat arrays, and whether it would leave a value that is not finite
         adamw { AdamWStep(Step), AdamWCheck(Check) }
         /// whether any value is NaN or infinite, and undoing a step if so

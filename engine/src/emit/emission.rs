@@ -86,9 +86,15 @@ impl Emission {
         }
     }
 
+    /// Whether a reader of a node has contributed to its gradient.
+    pub(crate) fn has_gradient(&self, node: NodeId) -> bool {
+        let Program { gradients, fused, .. } = &self.program;
+        gradients[node.index()].is_some() || fused[node.index()].norm.is_some()
+    }
+
     /// The gradient of a node whose readers have all contributed.
     pub(crate) fn gradient(&self, node: NodeId) -> Span {
-        self.program.gradients[node.index()].expect("a node that wants a gradient has a reader that gives it one")
+        self.program.gradients[node.index()].expect("a reader has given it one")
     }
 
     /// Adds `weight` times the gradient `value` to the gradient of `target`. Emits no pass if `target` can share the
@@ -124,7 +130,8 @@ impl Emission {
         (old, Write::Add)
     }
 
-    fn new_gradient(&mut self, target: NodeId) -> Span {
+    /// A new value for the gradient of a node.
+    pub(crate) fn new_gradient(&mut self, target: NodeId) -> Span {
         let shape = self.facts(target).shape;
         let new = match self.facts(target).gradient_place {
             Some(_) => self.parameter_gradient(target),

@@ -26,6 +26,12 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     /// ([`Emitter::recomputable`]), in the order in which they are computed. Called only for plans with gradients.
     fn recompute(&self, _cx: &mut Emitter<'_>) {}
 
+    /// Whether the output is the first argument in another shape, so that both can be one value. If the plan makes them
+    /// two, the forward pass copies.
+    fn is_view(&self) -> bool {
+        false
+    }
+
     /// Whether the passes use the batch statistics of the first input's channels, so that the pass that computes the
     /// input should compute them too ([`Fused::batch_stats`](crate::emit::Fused::batch_stats)).
     fn reads_batch_stats(&self) -> bool {

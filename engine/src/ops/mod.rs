@@ -12,21 +12,27 @@ mod conv2d;
 mod conv_passes;
 mod conv_transpose2d;
 mod convolution;
+mod cross_entropy;
 mod custom;
 mod layout;
 mod loss;
 mod norm_conv_act;
 mod pad;
+mod pool2d;
 mod prelu;
 mod prelude;
+mod reshape;
 mod rrelu;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
 pub use convolution::Convolution;
+pub use cross_entropy::CrossEntropy;
 pub use custom::{CustomOp, View};
 pub use norm_conv_act::{NormConvAct, NormConvActNodes};
+pub use pool2d::Pool2d;
+pub use reshape::flattened_linear_weight;
 
 use case::{Case, Cases, Random};
 
@@ -63,6 +69,9 @@ operations!(
     rrelu::Rrelu,
     add::Add,
     pad::Pad,
+    pool2d::PoolOp,
+    reshape::Reshape,
     kernels::loss::Loss,
+    cross_entropy::CrossEntropy,
     custom::Custom,
 );

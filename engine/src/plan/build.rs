@@ -73,6 +73,9 @@ impl Builder<'_> {
                 Op::Parameter | Op::State => program.fixed(node.shape, self.layout.place(self.graph, id)),
                 // A loss can be read even after other plans have run.
                 _ if purpose.outputs().contains(&id) && node.shape.len() == 1 => program.outliving(node.shape),
+                Op::Computed(operation) if operation.is_view() => {
+                    program.of_node[node.inputs[0].index()].expect("inputs are emitted first")
+                }
                 Op::Computed(_) => program.value(node.shape),
             };
             program.of_node[id.index()] = Some(value);
@@ -111,7 +114,9 @@ impl Builder<'_> {
         let seed = self.seed(output, is_loss);
         self.emission.begin_backward(output, seed);
         for id in reached_ids().rev() {
-            if let Some(operation) = graph.get(id).op.operation().filter(|_| self.emission.wants[id.index()]) {
+            // No reader may give one: the classes of a cross-entropy have no gradient.
+            let has_gradient = self.emission.wants[id.index()] && self.emission.has_gradient(id);
+            if let Some(operation) = graph.get(id).op.operation().filter(|_| has_gradient) {
                 operation.backward(&mut Emitter::new(&mut self.emission, id));
                 self.emission.end_backward(id);
             }
@@ -147,16 +152,20 @@ impl Builder<'_> {
         }
     }
 
-    /// Keeps the gradients of inputs, and zeroes those of parameters without influence on the output.
+    /// Keeps the gradients of inputs, and zeroes those of inputs and parameters without influence on the output.
     fn finish_gradients(&mut self) {
         for id in self.graph.ids() {
-            let wants = self.emission.wants[id.index()];
+            let has_gradient = self.emission.has_gradient(id);
             match &self.graph.get(id).op {
-                Op::Input if wants => {
+                Op::Input if self.emission.wants[id.index()] => {
+                    if !has_gradient {
+                        let out = self.emission.new_gradient(id);
+                        self.emission.step(id, Fill { value: 0.0, out });
+                    }
                     let gradient = self.emission.gradient(id);
                     self.emission.program.keep(gradient);
                 }
-                Op::Parameter if !wants => {
+                Op::Parameter if !has_gradient => {
                     // Another plan may have written there.
                     let out = self.emission.parameter_gradient(id);
                     self.emission.step(id, Fill { value: 0.0, out });
