@@ -9,6 +9,7 @@ mod distributed;
 mod errors;
 mod export;
 mod faults;
+mod outputs;
 mod restore;
 mod resume;
 mod stopping;
