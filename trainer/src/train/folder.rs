@@ -4,6 +4,7 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use crate::output::tensorboard::Events;
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
+use crate::system::names::derived;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -103,6 +104,22 @@ impl RunFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(FileError::at("look into", &self.path)(error).into()),
         }
+    }
+
+    /// A new folder for a run with the settings of another one, whose settings file this is: beside the other's folder,
+    /// with a number. Nothing if it is not the settings file of a run.
+    pub fn beside(settings: &Path) -> Option<PathBuf> {
+        let folder = match settings.parent() {
+            Some(folder) if folder.file_name().is_some() => folder.to_owned(),
+            _ => settings.canonicalize().ok()?.parent()?.to_owned(),
+        };
+        let run = RunFolder::new(&folder);
+        if run.settings().file_name() != settings.file_name() || !run.metrics().exists() {
+            return None;
+        }
+        let name = folder.file_name()?;
+        let mut numbered = (2..).map(|number: u32| folder.with_file_name(derived(name, &format!("-{number}"))));
+        numbered.find(|path| path.symlink_metadata().is_err())
     }
 
     fn names(&self) -> io::Result<Vec<std::ffi::OsString>> {
