@@ -81,8 +81,8 @@ pub(super) fn fetch(cache: &Path, status: &dyn Fn(&str)) -> Result<(), FetchErro
     fetch_from(sources, &FILES, cache, status)
 }
 
-/// The certificate authorities that this machine trusts, of which one may be that of a proxy; where it names none, those
-/// of Mozilla.
+/// The certificate authorities that this machine trusts, of which one may be that of a proxy; where it names none,
+/// those of Mozilla.
 fn authorities() -> RootCerts {
     let found = rustls_native_certs::load_native_certs().certs;
     if found.is_empty() {

@@ -61,8 +61,8 @@ impl Search {
         Ok(found.map(|(path, found_by)| DatasetFolder { path: path.clone(), found_by }))
     }
 
-    /// The folder that [`locate`](Self::locate) finds. If there is none, the dataset is fetched into the cache folder by
-    /// `fetch`.
+    /// The folder that [`locate`](Self::locate) finds. If there is none, the dataset is fetched into the cache folder
+    /// by `fetch`.
     ///
     /// # Errors
     /// As `locate`, or [`DataError::Fetch`] if the dataset cannot be fetched or the cache cannot be written.

@@ -3,7 +3,8 @@
 use super::error::SettingsError;
 use super::schema::Settings;
 use super::source::{SettingsSource, lay_over, origin};
-use std::path::{Path, PathBuf};
+use crate::system::files::absolute;
+use std::path::Path;
 use toml::Table;
 
 /// The settings of `sources` over the preset and the defaults. The first source wins. Paths of files that are read are
@@ -27,12 +28,6 @@ pub fn resolve(sources: &[SettingsSource]) -> Result<Settings, SettingsError> {
     }
     settings.check(&|section, key| origin(sources, section, key))?;
     Ok(settings)
-}
-
-/// The absolute path, if it can be written to a settings file.
-pub(super) fn absolute(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).ok().filter(|path| path.to_str().is_some());
-    absolute.unwrap_or_else(|| path.to_owned())
 }
 
 impl Settings {

@@ -2,9 +2,9 @@
 
 use super::error::SettingsError;
 use super::network::NetworkFlags;
-use super::resolve::absolute;
 use super::section::{RunFlags, RunSettings, TrainingFlags, TrainingSettings};
 use crate::data::Search;
+use crate::system::files::absolute;
 use clap::{Arg, Args};
 use model::{Padding, ResConvConfig};
 use serde::{Deserialize, Serialize};

@@ -356,6 +356,12 @@ fn is_of_disk(error: &io::Error) -> bool {
     full || error.raw_os_error() == Some(EIO)
 }
 
+/// The path from the root, if it can be written as text.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).ok().filter(|path| path.to_str().is_some());
+    absolute.unwrap_or_else(|| path.to_owned())
+}
+
 /// Creates the folder `path` and its parents, unless they exist.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 //! Lines on standard output and standard error.
 //!
 //! A command whose result nobody reads any more (`resconv gradcheck | head -2`) ends without a word, with
-//! [`READER_CLOSED`] as its exit code. Where standard output cannot take a line for another reason, such as a full disk,
-//! that is an error: at once for a result, at the end of the command for a line about its state.
+//! [`READER_CLOSED`] as its exit code. Where standard output cannot take a line for another reason, such as a full
+//! disk, that is an error: at once for a result, at the end of the command for a line about its state.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
