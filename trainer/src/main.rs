@@ -4,17 +4,16 @@
 mod cli;
 
 use clap::Parser;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use trainer::sweep::SweepError;
-use trainer::system::ranks::{Ranks, RanksError};
-use trainer::system::terminal::print_error;
+use trainer::system::ranks::Ranks;
+use trainer::system::terminal::{PrintError, READER_CLOSED, lost_status, print_error};
 use trainer::train::TrainError;
 
 fn main() -> ExitCode {
     let ranks = match Ranks::start() {
         Ok(ranks) => ranks,
-        // One message is enough.
-        Err(RanksError::NotBuilt { rank: 1.., .. }) => return ExitCode::SUCCESS,
         Err(error) => {
             print_error(&format!("error: {error}"));
             return ExitCode::FAILURE;
@@ -25,17 +24,34 @@ fn main() -> ExitCode {
     }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            if ranks.is_leader() {
-                let _ = error.print();
-            }
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
+        Err(error) => return print_usage(&error, &ranks),
     };
-    match cli::run(cli, &ranks) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, &ranks),
+    match (cli::run(cli, &ranks), lost_status()) {
+        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), Some(lost)) => {
+            print_error(&format!("error: {lost}"));
+            ExitCode::FAILURE
+        }
+        (Err(error), _) => fail(&error, &ranks),
     }
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments.
+fn print_usage(usage: &clap::Error, ranks: &Ranks) -> ExitCode {
+    let print = || Ok(usage.print().and_then(|()| io::stdout().flush())?);
+    match if ranks.is_leader() { print() } else { Ok(()) } {
+        Err(error) if !usage.use_stderr() => print_failure(&error),
+        _ => u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
+/// Says that standard output is full. That nobody reads it any more needs no words.
+fn print_failure(error: &PrintError) -> ExitCode {
+    if error.is_reader_closed() {
+        return READER_CLOSED.into();
+    }
+    print_error(&format!("error: {error}"));
+    ExitCode::FAILURE
 }
 
 /// Prints the error of this rank, and ends the other ranks. An error that all ranks have is printed by the first one
@@ -45,6 +61,11 @@ fn fail(error: &anyhow::Error, ranks: &Ranks) -> ExitCode {
         (Some(TrainError::Stopped(stopped)), _) | (_, Some(SweepError::Stopped { stopped })) => Some(stopped),
         _ => None,
     };
+    if let Some(error) = error.downcast_ref::<PrintError>() {
+        let code = print_failure(error);
+        ranks.abort(1);
+        return code;
+    }
     if ranks.is_leader() {
         print_error(&format!("{}{error}", if stopped.is_some() { "" } else { "error: " }));
         if stopped.is_none() {

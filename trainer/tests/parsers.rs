@@ -6,7 +6,9 @@ mod properties;
 
 use proptest::prelude::*;
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
+use trainer::output::picture::read_gray;
 
 type Property = fn(&[u8]);
 
@@ -60,6 +62,23 @@ fn seeds_hold() {
 #[test]
 fn files_cut_off_anywhere_hold() {
     damaged(|seed, at| seed[..at].to_vec());
+}
+
+/// As in other readers (Pillow 12): a picture is never made up of the part of a file that is there.
+#[test]
+fn an_image_that_is_cut_off_is_refused_or_lacks_no_pixel() {
+    let read = |bytes: &[u8]| read_gray(Cursor::new(bytes), Path::new("seed"), 32).ok().map(|image| image.pixels);
+    let mut whole_images = 0;
+    for (name, seed) in seeds("image") {
+        let Some(whole) = read(&seed) else { continue };
+        whole_images += 1;
+        for at in 0..seed.len() {
+            let cut = read(&seed[..at]);
+            assert!(cut.as_ref().is_none_or(|pixels| *pixels == whole), "{name}, cut off at byte {at}");
+            assert!(cut.is_none() || !name.ends_with(".jpg"), "{name}, cut off at byte {at}, has no end");
+        }
+    }
+    assert!(whole_images >= 11, "{whole_images} seeds are images");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::data::DataError;
 use crate::output::picture::PictureError;
-use crate::system::files::{FileError, FileExists};
+use crate::system::files::{FileError, OutputError};
 use crate::train::backend::DeviceError;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::plans::PlanError;
@@ -32,9 +32,9 @@ pub enum ApplyError {
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file exists that would be overwritten.
+    /// A file cannot be written where the user wants it.
     #[error(transparent)]
-    Exists(#[from] FileExists),
+    Output(#[from] OutputError),
     /// Two images would be written to one file.
     #[error("two of the images would be written to {}: restore them one by one, to different folders", path.display())]
     SameName {

@@ -3,7 +3,7 @@
 use super::error::ApplyError;
 use crate::output::picture::{self, LoadedImage};
 use crate::settings::Settings;
-use crate::system::files;
+use crate::system::{files, names};
 use crate::tasks::Half;
 use crate::train::backend::{self, ImageBackend, to_pixels, with_backend};
 use crate::train::checkpoint::{self, Checkpoint};
@@ -71,29 +71,24 @@ pub fn restore(
 
 fn targets(request: &Request) -> Result<Vec<Targets>, ApplyError> {
     let mut taken = BTreeSet::new();
-    let mut free = |path: PathBuf| -> Result<PathBuf, ApplyError> {
-        if !request.overwrite {
-            files::check_free(&path)?;
-        }
-        if !taken.insert(path.clone()) {
-            return Err(ApplyError::SameName { path });
-        }
-        Ok(path)
-    };
     let mut targets = Vec::with_capacity(request.images.len());
     for image in &request.images {
-        let restored = free(target(&request.out, image, "restored"))?;
-        let input = request.with_input.then(|| free(target(&request.out, image, "input"))).transpose()?;
+        let restored = target(&request.out, image, "restored");
+        let input = request.with_input.then(|| target(&request.out, image, "input"));
+        for path in [Some(&restored), input.as_ref()].into_iter().flatten() {
+            if !taken.insert(path.clone()) {
+                return Err(ApplyError::SameName { path: path.clone() });
+            }
+        }
         targets.push(Targets { restored, input });
     }
+    files::check_outputs(taken.iter().map(PathBuf::as_path), request.overwrite)?;
     Ok(targets)
 }
 
 /// `out/NAME-what.png` of the image `.../NAME.any`.
 fn target(out: &Path, image: &Path, what: &str) -> PathBuf {
-    let mut name = image.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{what}.png"));
-    out.join(name)
+    out.join(names::derived(image.file_stem().unwrap_or_default(), &format!("-{what}.png")))
 }
 
 fn write_all<B: ImageBackend>(
@@ -124,7 +119,7 @@ fn write_all<B: ImageBackend>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::files::FileExists;
+    use crate::system::files::OutputError;
 
     fn request(images: &[&str], out: &Path, overwrite: bool) -> Request {
         Request {
@@ -146,7 +141,11 @@ mod tests {
         assert_eq!(names[1].input, Some(out.join("bag.v2-input.png")));
         std::fs::write(out.join("boot-input.png"), b"mine").unwrap();
         let refused = targets(&request(&["boot.png"], out, false));
-        assert!(matches!(refused, Err(ApplyError::Exists(FileExists(path))) if path.ends_with("boot-input.png")));
+        let path = match refused {
+            Err(ApplyError::Output(OutputError::Exists { path })) => path,
+            _ => panic!("not refused"),
+        };
+        assert!(path.ends_with("boot-input.png"), "{path:?}");
         assert!(targets(&request(&["boot.png"], out, true)).is_ok());
         let refused = targets(&request(&["a/boot.png", "b/boot.jpg"], out, true));
         assert!(matches!(refused, Err(ApplyError::SameName { path }) if path.ends_with("boot-restored.png")));

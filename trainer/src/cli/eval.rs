@@ -5,6 +5,7 @@ use clap::Args;
 use std::path::PathBuf;
 use trainer::apply::eval;
 use trainer::settings::show_default;
+use trainer::system::files::check_outputs;
 use trainer::system::terminal::print_result;
 
 #[derive(Debug, Args)]
@@ -17,6 +18,9 @@ pub(super) struct EvalArgs {
     /// Write where the network errs, by pixel and by class, to this JSON file
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
+    /// Overwrite files
+    #[arg(long)]
+    force: bool,
     /// Images a batch, for batch statistics; a checkpoint of a run has its own
     #[arg(long, help_heading = "Run")]
     batch: Option<usize>,
@@ -25,12 +29,13 @@ pub(super) struct EvalArgs {
 }
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let EvalArgs { checkpoint, model, errors: errors_file, batch, data } = args;
+    let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data } = args;
+    check_outputs(errors_file.as_deref(), force)?;
     let (checkpoint, settings) = open(&checkpoint, &model.into_flags(batch, data))?;
     let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
+    print_result(&validation.to_string())?;
     if let Some(path) = errors_file {
         errors.write(&path)?;
     }
-    print_result(&validation.to_string())?;
     Ok(())
 }

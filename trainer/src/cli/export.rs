@@ -4,6 +4,7 @@ use super::weights::{DataFlags, ModelArgs, open};
 use clap::Args;
 use std::path::PathBuf;
 use trainer::output::onnx;
+use trainer::system::names::derived;
 use trainer::system::terminal::print_result;
 
 #[derive(Debug, Args)]
@@ -28,7 +29,7 @@ pub(super) struct ExportArgs {
 pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let ExportArgs { checkpoint: path, out, example, force, model, data } = args;
     let (checkpoint, settings) = open(&path, &model.into_flags(None, data))?;
-    let out = out.unwrap_or_else(|| path.with_extension("onnx"));
+    let out = out.unwrap_or_else(|| path.with_file_name(derived(path.file_stem().unwrap_or_default(), ".onnx")));
     onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;
     Ok(print_result(&out.display().to_string())?)
 }

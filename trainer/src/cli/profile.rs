@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, parse_shape};
 use trainer::lab::profile::step::{self, By};
 use trainer::settings::{SettingsSource, resolve, show_default};
-use trainer::system::files::write_bytes;
+use trainer::system::files::{check_outputs, write_bytes};
 use trainer::system::terminal::{print_result, print_status, print_while_waiting};
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,9 @@ pub(crate) struct StepArgs {
     /// Write every step as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Overwrite files
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     model: ModelArgs,
     /// Images a step
@@ -77,6 +80,9 @@ pub(crate) struct ConvArgs {
     /// Write the passes under the machine's roofline, as .svg or .png; can be repeated
     #[arg(long, value_name = "FILE")]
     roofline: Vec<PathBuf>,
+    /// Overwrite files
+    #[arg(long)]
+    force: bool,
 }
 
 fn parse_algo(name: &str) -> Result<Vec<Algo>, String> {
@@ -94,7 +100,8 @@ pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
 }
 
 fn run_step(args: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { runs, by, trace, csv, model, batch } = args;
+    let StepArgs { runs, by, trace, csv, force, model, batch } = args;
+    check_outputs([&trace, &csv].into_iter().flatten().map(PathBuf::as_path), force)?;
     let settings = resolve(&[SettingsSource::flags(&model.into_flags(batch, DataFlags::default()))?])?;
     let profile = step::profile(&settings, runs.into())?;
     for by in by {
@@ -107,12 +114,13 @@ fn run_step(args: StepArgs) -> anyhow::Result<()> {
 }
 
 fn run_conv(args: ConvArgs) -> anyhow::Result<()> {
-    let ConvArgs { shape, preset, algo, isa, threads, rounds, clock, no_errors, csv, json, roofline } = args;
+    let ConvArgs { shape, preset, algo, isa, threads, rounds, clock, no_errors, csv, json, roofline, force } = args;
     for path in &roofline {
         if !["svg", "png"].contains(&extension(path)) {
             bail!("--roofline {}: expected a name that ends with .svg or .png", path.display());
         }
     }
+    check_outputs(csv.iter().chain(&json).chain(&roofline).map(PathBuf::as_path), force)?;
     let presets = if preset.is_empty() && shape.is_empty() { vec![Preset::Step] } else { preset };
     let layers = shape.into_iter().chain(presets.into_iter().flat_map(Preset::layers)).collect();
     let mut algos: Vec<Algo> = algo.into_iter().flatten().collect();

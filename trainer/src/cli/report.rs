@@ -19,10 +19,13 @@ pub(super) struct ReportArgs {
     /// CSV file of published results, such as those in trainer/published [default: the sweep's]
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
+    /// Overwrite files in the folder of --out
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) fn run(args: ReportArgs) -> anyhow::Result<()> {
-    let ReportArgs { folders, out, title, reference } = args;
-    let path = report::write(&report::Request { folders, out, title, published: reference })?;
+    let ReportArgs { folders, out, title, reference, force } = args;
+    let path = report::write(&report::Request { folders, out, title, published: reference, overwrite: force })?;
     Ok(print_result(&path.display().to_string())?)
 }

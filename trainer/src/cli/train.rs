@@ -2,11 +2,12 @@
 
 use clap::Args;
 use std::path::PathBuf;
+use trainer::data::{DataError, FoundBy};
 use trainer::output::report;
 use trainer::settings::{SettingsFlags, SettingsSource, resolve};
 use trainer::system::ranks::Ranks;
 use trainer::system::terminal::{print_result, print_status};
-use trainer::train::{Resumable, RunContext, RunFolder, Start, plan_text, release_followers, train};
+use trainer::train::{Resumable, RunContext, RunFolder, Start, TrainError, plan_text, release_followers, train};
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
@@ -30,6 +31,27 @@ pub(super) struct TrainArgs {
     settings: SettingsFlags,
 }
 
+impl TrainArgs {
+    /// The folder of a run that repeats another one, unless the user says where.
+    fn repeated(&self) -> Option<PathBuf> {
+        let config = self.config.as_ref()?;
+        let said = self.settings.run.out.is_some() || self.resume || self.force;
+        if said { None } else { RunFolder::beside(config) }
+    }
+
+    /// Names the settings, and not `--data`, if the folder of the dataset is from there.
+    fn blame(&self, error: TrainError) -> TrainError {
+        match error {
+            TrainError::Data(DataError::NoDataset { found_by: FoundBy::Argument, path, missing })
+                if self.settings.run.data.is_none() =>
+            {
+                DataError::NoDataset { found_by: FoundBy::Settings, path, missing }.into()
+            }
+            error => error,
+        }
+    }
+}
+
 pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
     let mut sources = vec![SettingsSource::flags(&args.settings)?];
     if let Some(path) = &args.config {
@@ -40,6 +62,10 @@ pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
         sources.push(SettingsSource::quick());
     }
     let mut settings = resolve(&sources)?;
+    if let Some(out) = args.repeated() {
+        print_status(&format!("the run is repeated in {}", out.display()));
+        settings.run.out = Some(out);
+    }
     let mut start = if args.force { Start::Overwrite } else { Start::New };
     if args.resume {
         let out = settings.out();
@@ -67,7 +93,7 @@ pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
     let out = settings.out();
     let renew = || report::renew(&out);
     let context = RunContext { on_validation: Some(&renew), sweep: None, ranks: ranks.clone() };
-    let summary = train(&settings, start, context)?;
+    let summary = train(&settings, start, context).map_err(|error| args.blame(error))?;
     renew();
     print_status(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
     Ok(())

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The folder that the user named does not hold the dataset.
-    #[error("{found_by}: {} {}", path.display(), no_dataset(missing))]
+    #[error("{found_by}: {} {}{}", path.display(), no_dataset(missing), advice(*found_by))]
     NoDataset {
         /// How the folder was named.
         found_by: FoundBy,
@@ -36,6 +36,14 @@ pub enum DataError {
         /// The digest of the file.
         got: String,
     },
+    /// A file in the user's cache folder is damaged, and was not replaced.
+    #[error("{damage}{}", in_cache(fetch.as_ref()))]
+    DamagedCache {
+        /// What is wrong, with the file.
+        damage: Box<DataError>,
+        /// Why it could not be fetched again, if that was tried.
+        fetch: Option<FetchError>,
+    },
     /// The files of an unverified dataset do not belong together.
     #[error("{}: {images} images and {labels} labels; expected as many of each, and not none", path.display())]
     Count {
@@ -52,6 +60,17 @@ pub enum DataError {
     /// The length of a file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+fn advice(found_by: FoundBy) -> &'static str {
+    if found_by == FoundBy::Settings { "; say where the dataset is with --data" } else { "" }
+}
+
+fn in_cache(fetch: Option<&FetchError>) -> String {
+    match fetch {
+        Some(reason) => format!("; it is in the cache folder, and could not be fetched again. {reason}"),
+        None => "; remove this file to have it fetched again".to_owned(),
+    }
 }
 
 fn no_dataset(missing: &[&str]) -> String {

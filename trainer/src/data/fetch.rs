@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 use ureq::config::ConfigBuilder;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
 
 use super::idx;
@@ -71,12 +72,23 @@ impl KnownFile {
 /// Fetches the files that the folder `cache` lacks.
 pub(super) fn fetch(cache: &Path, status: &dyn Fn(&str)) -> Result<(), FetchError> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    let agent = agent_config(PATIENCE).https_only(true).build().new_agent();
+    let tls = TlsConfig::builder().root_certs(authorities()).build();
+    let agent = agent_config(PATIENCE).https_only(true).tls_config(tls).build().new_agent();
     for url in MIRRORS {
         sources.push(Box::new(Mirror { url: url.to_owned(), agent: agent.clone() }));
     }
     sources.push(Box::new(Package { unpacked: None }));
     fetch_from(sources, &FILES, cache, status)
+}
+
+/// The certificate authorities that this machine trusts, of which one may be that of a proxy; where it names none,
+/// those of Mozilla.
+fn authorities() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    RootCerts::from(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()))
 }
 
 /// Tries the sources one after the other, and keeps the files that are right.
@@ -448,7 +460,12 @@ mod tests {
             run(&mut Command::new("no-such-program")).unwrap_err(),
             "there is no no-such-program on this machine"
         );
-        assert!(run(Command::new("dpkg-deb").args(["--extract", "/nonexistent.deb", "/nonexistent"])).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let extract = |command: &mut Command| {
+            run(command.arg("--extract").arg(folder.path().join("none.deb")).arg(folder.path()))
+        };
+        assert!(extract(&mut Command::new("dpkg-deb")).is_err());
+        assert!(names(folder.path()).is_empty());
     }
 
     /// Needs the network or a package mirror: `cargo test -p resconv -- --ignored fetch`.

@@ -70,6 +70,8 @@ pub(super) const FILES: [&KnownFile; 4] = [&TRAIN_IMAGES, &TRAIN_LABELS, &TEST_I
 pub enum FoundBy {
     /// The user's `--data`.
     Argument,
+    /// The settings of the run that is resumed or repeated.
+    Settings,
     /// The user's `$FASHION_MNIST_DIR`.
     Environment,
     /// The user's cache folder.
@@ -82,6 +84,7 @@ impl fmt::Display for FoundBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             FoundBy::Argument => "--data",
+            FoundBy::Settings => "`data` in the settings of the run",
             FoundBy::Environment => "$FASHION_MNIST_DIR",
             FoundBy::Cache => "cache folder",
             FoundBy::System => "system package",

@@ -1,10 +1,10 @@
 //! Where the dataset is on this machine.
 
 use super::error::DataError;
-use super::fetch::{FetchError, fetch};
+use super::fetch::FetchError;
 use super::known::{DatasetFolder, FoundBy, missing};
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folders to look into, in order of precedence: `--data`, `$FASHION_MNIST_DIR`, the user's cache folder (on Linux
 /// `~/.cache/resconv/fashion-mnist`), `/usr/share/datasets/fashion-mnist`.
@@ -61,17 +61,20 @@ impl Search {
         Ok(found.map(|(path, found_by)| DatasetFolder { path: path.clone(), found_by }))
     }
 
-    /// The folder that [`locate`](Self::locate) finds. If there is none, the dataset is fetched into the cache folder;
-    /// `status` gets a line for everything that is tried.
+    /// The folder that [`locate`](Self::locate) finds. If there is none, the dataset is fetched into the cache folder
+    /// by `fetch`.
     ///
     /// # Errors
     /// As `locate`, or [`DataError::Fetch`] if the dataset cannot be fetched or the cache cannot be written.
-    pub(super) fn locate_or_fetch(&self, status: &dyn Fn(&str)) -> Result<DatasetFolder, DataError> {
+    pub(super) fn locate_or_fetch(
+        &self,
+        fetch: &dyn Fn(&Path) -> Result<(), FetchError>,
+    ) -> Result<DatasetFolder, DataError> {
         if let Some(folder) = self.locate()? {
             return Ok(folder);
         }
         let cache = self.cache.as_ref().ok_or(FetchError::NoCache)?;
-        fetch(cache, status)?;
+        fetch(cache)?;
         Ok(DatasetFolder { path: cache.clone(), found_by: FoundBy::Cache })
     }
 }
@@ -139,8 +142,9 @@ mod tests {
         );
         assert_eq!(search.locate().unwrap_err().to_string(), expected);
 
-        let search = Search { environment: Some("/nonexistent".into()), system: owned(&system), ..Search::default() };
-        let expected = "$FASHION_MNIST_DIR: /nonexistent is not a folder that can be read";
+        let none = system.path().join("none");
+        let search = Search { environment: Some(none.clone()), system: owned(&system), ..Search::default() };
+        let expected = format!("$FASHION_MNIST_DIR: {} is not a folder that can be read", none.display());
         assert_eq!(search.locate().unwrap_err().to_string(), expected);
     }
 
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn without_a_cache_folder_nothing_is_fetched() {
-        let error = Search::default().locate_or_fetch(&|line| panic!("tried: {line}")).unwrap_err();
+        let error = Search::default().locate_or_fetch(&|path| panic!("tried: {path:?}")).unwrap_err();
         assert!(error.to_string().contains("--data"), "{error}");
     }
 }

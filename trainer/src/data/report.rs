@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use indicatif::HumanCount;
 
 use super::error::DataError;
+use super::fetch::fetch;
 use super::known::{DatasetFolder, FILES, KnownFile};
-use super::load::{read_all, read_known};
+use super::load::{read_found, read_known};
 use super::locate::Search;
 use crate::system::files::FileError;
 
@@ -52,8 +53,7 @@ impl fmt::Display for DatasetReport {
 /// # Errors
 /// [`DataError`] if it is not found and cannot be fetched, or one of its files is wrong.
 pub fn check(search: &Search, status: &dyn Fn(&str)) -> Result<DatasetReport, DataError> {
-    let folder = search.locate_or_fetch(status)?;
-    read_all(&folder, read_known)?;
+    let (folder, _) = read_found(search, read_known, status, &|cache| fetch(cache, status))?;
     let mut files = Vec::with_capacity(FILES.len());
     for (known, path) in folder.files() {
         let bytes = path.metadata().map_err(FileError::at("read", &path))?.len();

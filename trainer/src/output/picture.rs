@@ -1,7 +1,7 @@
 //! Pictures: grids of reconstructions, and images of the user's to restore.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
@@ -184,14 +184,22 @@ pub fn read_gray(content: impl BufRead + Seek, path: &Path, size: usize) -> Resu
     Ok(LoadedImage { pixels: gray.into_raw().into_iter().map(|level| f32::from(level) / 255.0).collect(), changes })
 }
 
-fn decode(content: impl BufRead + Seek, path: &Path, changes: &mut Vec<String>) -> Result<DynamicImage, PictureError> {
+fn decode(
+    mut content: impl BufRead + Seek,
+    path: &Path,
+    changes: &mut Vec<String>,
+) -> Result<DynamicImage, PictureError> {
+    let refused = |reason: &str| PictureError::Format { path: path.to_owned(), reason: reason.to_owned() };
     let unreadable = |error: image::ImageError| match error {
         image::ImageError::IoError(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => {
             FileError { action: "read", path: path.to_owned(), cause }.into()
         }
         image::ImageError::Limits(_) => PictureError::TooLarge { path: path.to_owned() },
-        other => PictureError::Format { path: path.to_owned(), reason: other.to_string() },
+        other => refused(&other.to_string()),
     };
+    if is_cut_jpeg(&mut content).map_err(FileError::at("read", path))? {
+        return Err(refused("it is cut off before its end-of-image marker"));
+    }
     let reader = ImageReader::new(content).with_guessed_format().map_err(FileError::at("read", path))?;
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     let mut limits = Limits::default();
@@ -207,6 +215,47 @@ fn decode(content: impl BufRead + Seek, path: &Path, changes: &mut Vec<String>) 
         changes.push("turned upright, as its metadata says".to_owned());
     }
     Ok(image)
+}
+
+/// Whether this is the beginning of a JPEG file whose end is missing. Its decoder makes up what it does not find.
+///
+/// A file is a sequence of markers, each 0xff and a code. All but a few are followed by a segment, whose length its
+/// first two bytes tell; compressed data has a 0 after each 0xff (ITU-T T.81, B.1.1). A picture inside a segment of
+/// metadata ends before the file does.
+fn is_cut_jpeg(content: &mut (impl BufRead + Seek)) -> io::Result<bool> {
+    let is_cut = match to_the_end_of_jpeg(content) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
+        result => result.map(|()| false)?,
+    };
+    content.rewind()?;
+    Ok(is_cut)
+}
+
+/// Reads a JPEG file to its end-of-image marker. Of other files, it reads the beginning.
+fn to_the_end_of_jpeg(content: &mut impl BufRead) -> io::Result<()> {
+    let mut begin = Vec::new();
+    content.by_ref().take(2).read_to_end(&mut begin)?;
+    if begin != [0xff, 0xd8] {
+        return Ok(());
+    }
+    loop {
+        content.skip_until(0xff)?;
+        let mut code = [0xff];
+        while code == [0xff] {
+            content.read_exact(&mut code)?;
+        }
+        match code[0] {
+            0xd9 => return Ok(()),
+            // What has no segment: 0xff in the data, a reserved code, restarts, a beginning.
+            0 | 1 | 0xd0..=0xd8 => {}
+            _ => {
+                let mut length = [0; 2];
+                content.read_exact(&mut length)?;
+                let rest = u64::from(u16::from_be_bytes(length)).saturating_sub(2);
+                io::copy(&mut content.by_ref().take(rest), &mut io::sink())?;
+            }
+        }
+    }
 }
 
 fn to_gray(image: &DynamicImage, changes: &mut Vec<String>) -> GrayImage {

@@ -13,7 +13,7 @@ use prost::Message;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the names of event files begin with.
 const PREFIX: &str = "events.out.tfevents.";
@@ -29,6 +29,8 @@ const START: i32 = 1;
 pub struct Events {
     path: PathBuf,
     file: BufWriter<File>,
+    /// The time in its name, and when that was.
+    begun: (Duration, Instant),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -96,12 +98,13 @@ impl Events {
     /// A new file in `folder`. If the run goes on after step `resumed`, readers forget what the folder's other files
     /// say of later steps.
     pub fn create(folder: &Path, resumed: Option<u64>) -> Result<Events, FileError> {
+        // Readers take the files in the order of their names. The clock may have been set back since the last one.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Readers take the files in the order of their names.
+        let now = event_files(folder)?.iter().filter_map(|path| end(path)).fold(now, Duration::max);
         let path = folder.join(format!("{PREFIX}{:010}.{:09}.resconv", now.as_secs(), now.subsec_nanos()));
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = BufWriter::new(file.map_err(FileError::at("create", &path))?);
-        let mut events = Events { path, file };
+        let mut events = Events { path, file, begun: (now, Instant::now()) };
         events.write(0, What::FileVersion(VERSION.to_owned()))?;
         if let Some(step) = resumed {
             events.write(step, What::SessionLog(SessionLog { status: START }))?;
@@ -112,13 +115,7 @@ impl Events {
 
     /// Removes the event files of a folder.
     pub fn remove_all(folder: &Path) -> Result<(), FileError> {
-        for entry in fs::read_dir(folder).map_err(FileError::at("look into", folder))? {
-            let entry = entry.map_err(FileError::at("look into", folder))?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
-                files::remove(&entry.path())?;
-            }
-        }
-        Ok(())
+        event_files(folder)?.iter().try_for_each(|path| files::remove(path))
     }
 
     /// Adds named numbers of a step.
@@ -144,10 +141,33 @@ impl Events {
     }
 
     fn write(&mut self, step: u64, what: What) -> Result<(), FileError> {
-        let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let (begun, clock) = self.begun;
+        let wall_time = (begun + clock.elapsed()).as_secs_f64();
         let event = Event { wall_time, step: step as i64, what: Some(what) };
         record(&mut self.file, &event.encode_to_vec()).map_err(FileError::at("write", &self.path))
     }
+}
+
+/// The event files of a folder.
+fn event_files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let look = FileError::at("look into", folder);
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let entries: Vec<fs::DirEntry> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
+        let is_one = |entry: &&fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        Ok(entries.iter().filter(is_one).map(fs::DirEntry::path).collect())
+    };
+    list().map_err(look)
+}
+
+/// A time after all that is in an event file: after the time in its name, and not before its last change.
+fn end(path: &Path) -> Option<Duration> {
+    let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    let mut numbers = name.split('.');
+    let seconds = Duration::from_secs(numbers.next()?.parse().ok()?);
+    let nanoseconds = numbers.next().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let named = seconds.checked_add(Duration::from_nanos(nanoseconds))?.checked_add(Duration::from_nanos(1))?;
+    let changed = path.metadata().and_then(|file| file.modified()).ok();
+    Some(changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(named, |changed| named.max(changed)))
 }
 
 fn record(file: &mut impl Write, content: &[u8]) -> io::Result<()> {
@@ -177,6 +197,38 @@ mod tests {
     fn the_checksum_is_that_of_rfc_3720() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+    }
+
+    #[test]
+    fn a_file_comes_after_those_that_are_there_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        // An earlier process, before the clock was set back by a day; and a file of another program.
+        let tomorrow = now.as_secs() + 86_400;
+        let before = folder.path().join(format!("{PREFIX}{tomorrow}.999999999.resconv"));
+        fs::write(&before, "").unwrap();
+        fs::write(folder.path().join(format!("{PREFIX}{}.machine", tomorrow - 9)), "").unwrap();
+        let mut files = vec![before.clone()];
+        for step in [3, 5] {
+            let events = Events::create(folder.path(), Some(step)).unwrap();
+            assert!(&events.path > files.last().unwrap(), "{:?} is not after {files:?}", events.path);
+            files.push(events.path.clone());
+        }
+        let changed = now + Duration::from_secs(9 * 86_400);
+        File::options().write(true).open(&before).unwrap().set_modified(UNIX_EPOCH + changed).unwrap();
+        let mut events = Events::create(folder.path(), Some(7)).unwrap();
+        assert!(&events.path > files.last().unwrap() && events.begun.0 == changed);
+        events.scalars(8, &[("loss", 0.5)]).unwrap();
+        events.flush().unwrap();
+        // The time of the events is after those before, too.
+        let bytes = fs::read(&events.path).unwrap();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            assert!(Event::decode(&rest[12..12 + length]).unwrap().wall_time >= changed.as_secs_f64());
+            rest = &rest[16 + length..];
+        }
+        assert!(Events::create(&folder.path().join("none"), None).is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! 5. the preset
 //! 6. the defaults
 //!
+//! Relative paths are those of the folder that the command is run in, also in a file.
+//!
 //! A settings file may have any of the keys of `settings.toml`; they are the flags' names, with underscores:
 //!
 //! ```toml

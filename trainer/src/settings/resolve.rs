@@ -3,10 +3,13 @@
 use super::error::SettingsError;
 use super::schema::Settings;
 use super::source::{SettingsSource, lay_over, origin};
+use crate::system::files::absolute;
 use std::path::Path;
 use toml::Table;
 
-/// The settings of `sources` over the preset and the defaults. The first source wins.
+/// The settings of `sources` over the preset and the defaults. The first source wins. Paths of files that are read are
+/// absolute in the result, so that they mean the same wherever the run is resumed; relative ones are those of the
+/// current folder.
 ///
 /// # Errors
 /// [`SettingsError::Value`] for a value out of range, naming the flag or the file that gave it.
@@ -19,7 +22,10 @@ pub fn resolve(sources: &[SettingsSource]) -> Result<Settings, SettingsError> {
         values.try_into().map_err(SettingsError::Merge)
     };
     let preset = overlay(&Settings::default())?.preset;
-    let settings = overlay(&preset.settings())?;
+    let mut settings = overlay(&preset.settings())?;
+    for path in [&mut settings.run.data, &mut settings.training.init].into_iter().flatten() {
+        *path = absolute(path);
+    }
     settings.check(&|section, key| origin(sources, section, key))?;
     Ok(settings)
 }

@@ -4,6 +4,7 @@ use super::error::SettingsError;
 use super::network::NetworkFlags;
 use super::section::{RunFlags, RunSettings, TrainingFlags, TrainingSettings};
 use crate::data::Search;
+use crate::system::files::absolute;
 use clap::{Arg, Args};
 use model::{Padding, ResConvConfig};
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,17 @@ impl Settings {
         Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
     }
 
+    /// As the settings file of a run's folder, which does not say where that folder is: it can be moved, and its
+    /// settings can be those of another run.
+    ///
+    /// # Errors
+    /// As [`to_toml`](Self::to_toml).
+    pub fn to_toml_of_folder(&self) -> Result<String, SettingsError> {
+        let mut settings = self.clone();
+        settings.run.out = None;
+        settings.to_toml()
+    }
+
     /// As a settings file.
     ///
     /// # Errors
@@ -130,6 +142,9 @@ impl Settings {
     /// # Errors
     /// [`SettingsError::Changed`] naming the first setting that differs.
     pub fn check_resumes(&self, had: &Settings) -> Result<(), SettingsError> {
+        // Older versions kept paths as they were given.
+        let mut had = had.clone();
+        had.training.init = had.training.init.map(|path| absolute(&path));
         let (now, had) = (Table::try_from(self)?, Table::try_from(had)?);
         for section in ["network", "training"] {
             let value = |settings: &Table, key: &str| settings.get(section).and_then(|s| s.get(key)).cloned();

@@ -50,7 +50,7 @@ fn all_changed() -> Settings {
             schedule: ScheduleSetting::Constant,
             warmup: 1,
             seed: i64::MAX as u64,
-            init: Some("weights \"x\".safetensors".into()),
+            init: Some("/weights \"x\".safetensors".into()),
         },
         run: RunSettings {
             device: Device::Reference,
@@ -62,7 +62,7 @@ fn all_changed() -> Settings {
             keep_checkpoints: 7,
             on_nan: OnNan::Skip,
             validate_every: 0,
-            data: Some("data".into()),
+            data: Some("/data".into()),
             unverified_data: true,
             out: Some("out".into()),
             picture_truth: true,
@@ -154,7 +154,7 @@ fn flags_say_what_they_are_named_after() {
         "--schedule=constant",
         "--warmup=1",
         "--seed=9223372036854775807",
-        "--init=weights \"x\".safetensors",
+        "--init=/weights \"x\".safetensors",
         "--device=reference",
         "--tf32",
         "--threads=3",
@@ -164,7 +164,7 @@ fn flags_say_what_they_are_named_after() {
         "--keep-checkpoints=7",
         "--on-nan=skip",
         "--validate-every=0",
-        "--data=data",
+        "--data=/data",
         "--unverified-data",
         "--out=out",
         "--picture-truth",
@@ -275,4 +275,27 @@ fn a_run_without_a_folder_is_named_after_its_settings() {
     let settings = resolve(&[flags(&["--preset", "original", "--layers", "3", "--seed", "9"])]).unwrap();
     assert_eq!(settings.out(), Path::new("runs/original-l3-s9"));
     assert_eq!(all_changed().out(), Path::new("out"));
+}
+
+#[test]
+fn paths_mean_the_same_wherever_the_run_is_resumed() {
+    let flags = SettingsFlags {
+        training: TrainingFlags { init: Some("weights".into()), ..TrainingFlags::default() },
+        run: RunFlags { data: Some("data".into()), ..RunFlags::default() },
+        ..SettingsFlags::default()
+    };
+    let settings = resolve(&[SettingsSource::flags(&flags).unwrap()]).unwrap();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(
+        (settings.training.init.as_ref(), settings.run.data.as_ref()),
+        (Some(&here.join("weights")), Some(&here.join("data")))
+    );
+    // A checkpoint of an older version has what was given.
+    let mut older = settings.clone();
+    older.training.init = Some("weights".into());
+    settings.check_resumes(&older).unwrap();
+    // The settings of a folder do not say which folder it is.
+    let mut placed = settings.clone();
+    placed.run.out = Some("runs/a".into());
+    assert_eq!(placed.to_toml_of_folder().unwrap(), settings.to_toml().unwrap());
 }

@@ -5,8 +5,10 @@ use super::flags::ListFlags;
 use crate::published::Published;
 use crate::settings::{Settings, SettingsSource, resolve, value_text};
 use crate::system::files;
+use crate::system::names::derived;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -137,9 +139,10 @@ impl Sweep {
         let stem = path.file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
         let preset = &runs[0].settings.preset;
         let one_preset = runs.iter().all(|run| run.settings.preset == *preset);
-        let default_out = if one_preset { format!("runs/{stem}-{preset}") } else { format!("runs/{stem}") };
+        let end = if one_preset { format!("-{preset}") } else { String::new() };
+        let default_out = Path::new("runs").join(derived(OsStr::new(&stem), &end));
         let published = file.reference.as_deref().map(read_published).transpose()?;
-        Ok(Sweep { title: file.title.unwrap_or(stem), published, runs, default_out: default_out.into() })
+        Ok(Sweep { title: file.title.unwrap_or(stem), published, runs, default_out })
     }
 }
 
@@ -196,7 +199,8 @@ fn name(axes: &[Axis], named: &BTreeSet<String>, settings: &Settings) -> String 
         let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         format!("{}-{}", axis.key, value.chars().map(safe).collect::<String>())
     };
-    axes.iter().filter(|axis| named.contains(&axis.key)).map(label).collect::<Vec<_>>().join("_")
+    let name = axes.iter().filter(|axis| named.contains(&axis.key)).map(label).collect::<Vec<_>>().join("_");
+    derived(OsStr::new(&name), "").to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -251,6 +255,25 @@ mod tests {
         assert!(sweep.runs.iter().all(|run| run.settings.network.residual_weight == 1.0));
         assert_eq!(parse(text, &["--seed", "7"]).unwrap().runs[0].name, "layers-1_seed-7");
         assert_eq!(parse(text, &[]).unwrap().runs[0].settings.network.residual_weight, 0.1);
+    }
+
+    #[test]
+    fn names_that_are_too_long_for_a_folder_are_shortened() {
+        let axes: Vec<String> = ["batch_norm_encoder", "batch_norm_decoder"]
+            .map(|key| format!("{key} = ['before_conv', 'after_activation']"))
+            .into_iter()
+            .chain(
+                ["lr", "weight_decay", "residual_weight", "checkpoint_minutes"]
+                    .map(|key| format!("{key} = [0.1234567890123, 0.2]")),
+            )
+            .chain(
+                ["checkpoint_every", "validate_every", "samples", "warmup"]
+                    .map(|key| format!("{key} = [123456789012]")),
+            )
+            .collect();
+        let sweep = parse(&format!("[matrix]\n{}\n", axes.join("\n")), &[]).unwrap();
+        assert_eq!(sweep.runs.len(), 64);
+        assert!(sweep.runs.iter().all(|run| run.name.len() <= 255) && sweep.runs[0].name.len() == 255);
     }
 
     #[test]

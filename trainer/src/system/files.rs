@@ -1,16 +1,25 @@
 //! Files that are either complete or absent: every output is written to a temporary file in the same folder, which is
 //! then renamed.
+//!
+//! What is at the path stays what it is: links are followed, a file that is replaced keeps its rights, and devices and
+//! pipes are written into. [`check_outputs`] is for paths that the user names.
 
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// The end of the names of files that are not complete yet.
 const TEMPORARY: &str = ".tmp";
+
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 16;
 
 /// Something could not be done with a file or folder. The message names the path and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -36,27 +45,95 @@ impl FileError {
     }
 }
 
-/// Refuses to overwrite a file.
+/// Refuses to write to the paths that the user named, before anything is computed for them: to files that are there,
+/// unless `overwrite` allows it, and to one file twice. Devices and pipes are free.
 ///
 /// # Errors
-/// [`FileExists`] if there is anything at `path`, even a broken link.
-pub fn check_free(path: &Path) -> Result<(), FileExists> {
-    if path.symlink_metadata().is_ok() { Err(FileExists(path.to_owned())) } else { Ok(()) }
+/// [`OutputError`].
+pub fn check_outputs<'a>(paths: impl IntoIterator<Item = &'a Path>, overwrite: bool) -> Result<(), OutputError> {
+    let mut files = BTreeSet::new();
+    for path in paths {
+        let Place::File(file) = place(path).map_err(FileError::at("write", path))? else { continue };
+        if file.is_dir() {
+            return Err(FileError::at("write", path)(io::ErrorKind::IsADirectory.into()).into());
+        }
+        if file.exists() && !overwrite {
+            return Err(OutputError::Exists { path: path.to_owned() });
+        }
+        let folder = folder_of(&file).canonicalize().unwrap_or_else(|_| folder_of(&file).to_owned());
+        if !files.insert(folder.join(file.file_name().unwrap_or_default())) {
+            return Err(OutputError::Twice { path: path.to_owned() });
+        }
+    }
+    Ok(())
 }
 
-/// A file exists that would be overwritten.
+/// A path that the user named is not written to.
 #[derive(Debug, thiserror::Error)]
-#[error("{} exists: use --force to overwrite it, or another --out", .0.display())]
-pub struct FileExists(
-    /// The file.
-    pub PathBuf,
-);
+pub enum OutputError {
+    /// A file is there, and would be overwritten.
+    #[error("{} exists: use --force to overwrite it, or choose another place", path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Two things would be written to one file.
+    #[error("{}: two files would be written there: choose different places", path.display())]
+    Twice {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It cannot be looked at, or is a folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Where that goes which is written to a path.
+#[derive(Debug)]
+enum Place {
+    /// To a file at this path, the end of all links. It need not be there.
+    File(PathBuf),
+    /// Into a device, a pipe, or an open file of a process.
+    Stream,
+}
+
+fn place(path: &Path) -> io::Result<Place> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => return Ok(Place::Stream),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut end = path.to_owned();
+    while let Ok(target) = fs::read_link(&end) {
+        let folder = folder_of(&end);
+        // Its links are open files: /dev/stdout leads there, and may be a file that a shell has opened.
+        if folder.canonicalize()?.starts_with("/proc") {
+            return Ok(Place::Stream);
+        }
+        end = folder.join(target);
+    }
+    Ok(Place::File(end))
+}
+
+/// Writes into what is at `path`.
+fn write_into(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    // Opened again, a file would be written from its beginning.
+    let stream: Box<dyn Write> = match path.to_str() {
+        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Box::new(io::stdout()),
+        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => Box::new(io::stderr()),
+        _ => Box::new(OpenOptions::new().append(true).open(path)?),
+    };
+    let mut buffered = BufWriter::with_capacity(BUFFER, stream);
+    write(&mut buffered)?;
+    buffered.flush()
+}
 
 /// Writes the file `path` by `write`, so that a reader sees, and a crash leaves, either the old content or the complete
 /// new one.
 ///
 /// The content goes to a temporary file in the same folder, which is flushed to the disk and then renamed. After an
-/// error, `path` is unchanged, and the temporary file is removed.
+/// error, `path` is unchanged, and the temporary file is removed. A link stays a link to the file that is replaced, and
+/// the rights of that file stay. A device or a pipe is written into.
 ///
 /// # Errors
 /// [`FileError`] if the folder does not exist or is not writable, the disk is full, `write` fails, or `path` is a
@@ -117,14 +194,16 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<
     serde_json::from_str(&read_text(path, limit)?).map_err(io::Error::from).map_err(FileError::at("use", path))
 }
 
-/// A file that is written and flushed to the disk, under a temporary name in the folder where it is going to be.
+/// A file that is written and flushed to the disk, under a temporary name in the folder where it is going to be. What
+/// goes into a device or a pipe is there already.
 ///
 /// Without [`commit`](Self::commit), dropping it removes the file. If the process is killed, the file stays, under a
 /// name that begins with a dot and ends with `.tmp`, until [`remove_leftovers`].
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
-    temporary: NamedTempFile,
+    /// Where the file is going to be, and the file.
+    file: Option<(PathBuf, NamedTempFile)>,
 }
 
 impl Staged {
@@ -133,8 +212,11 @@ impl Staged {
     /// # Errors
     /// As [`write_atomic`].
     pub fn new(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Staged, FileError> {
-        let temporary = stage(path, write).map_err(FileError::at("write", path))?;
-        Ok(Staged { path: path.to_owned(), temporary })
+        let stage = || match place(path)? {
+            Place::File(end) => stage(&end, write).map(|temporary| Some((end, temporary))),
+            Place::Stream => write_into(path, write).map(|()| None),
+        };
+        Ok(Staged { path: path.to_owned(), file: stage().map_err(FileError::at("write", path))? })
     }
 
     /// Renames it to its path.
@@ -142,31 +224,50 @@ impl Staged {
     /// # Errors
     /// [`FileError`] if the path is a folder, or the disk fails.
     pub fn commit(self) -> Result<(), FileError> {
-        let Staged { path, temporary } = self;
+        let Some((end, temporary)) = self.file else { return Ok(()) };
         let commit = || {
-            temporary.persist(&path).map_err(|error| error.error)?;
-            sync_folder(folder_of(&path))
+            temporary.persist(&end).map_err(|error| error.error)?;
+            sync_folder(folder_of(&end))
         };
-        commit().map_err(FileError::at("write", &path))
+        commit().map_err(FileError::at("write", &self.path))
     }
 }
 
 fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<NamedTempFile> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
+    }
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(TEMPORARY);
+    // Not from the name of the file, which may be as long as a name can be.
+    builder.prefix(".resconv-").suffix(TEMPORARY);
     // A temporary file is private by default. The result must have the rights of any other new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut temporary = builder.tempfile_in(folder_of(path))?;
-    let mut buffered = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+    if let Ok(before) = path.metadata() {
+        keep_rights(temporary.as_file(), &before)?;
+    }
+    let mut buffered = BufWriter::with_capacity(BUFFER, temporary.as_file_mut());
     write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
-    temporary.as_file().sync_all()?;
+    sync(temporary.as_file())?;
     Ok(temporary)
+}
+
+/// Gives a new file the rights, and where possible the owner, of the one that it is going to replace.
+fn keep_rights(new: &File, before: &Metadata) -> io::Result<()> {
+    // Only root can give files away.
+    #[cfg(unix)]
+    let _ = std::os::unix::fs::fchown(new, Some(before.uid()), Some(before.gid()));
+    // Some file systems have the same rights for all files, and refuse to set them.
+    if new.metadata()?.permissions() == before.permissions() {
+        return Ok(());
+    }
+    new.set_permissions(before.permissions())
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -207,13 +308,15 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 }
 
 /// Gives the file `from` a second name, replacing what is at `to`: `from` stays there at every moment, for its readers.
-/// A file system without hard links makes that impossible; there it is renamed.
+/// A file system without hard links makes that impossible; there it is renamed, or copied if `from` is a link.
 ///
 /// # Errors
 /// [`FileError`] if that is not allowed.
 pub fn keep_as(from: &Path, to: &Path) -> Result<(), FileError> {
     remove(to)?;
-    fs::hard_link(from, to).or_else(|_| fs::rename(from, to)).map_err(FileError::at("keep", from))
+    let otherwise = |_| if from.is_symlink() { fs::copy(from, to).map(drop) } else { fs::rename(from, to) };
+    let keep = || fs::hard_link(from.canonicalize()?, to).or_else(otherwise);
+    keep().map_err(FileError::at("keep", from))
 }
 
 /// Renames a file, replacing what is at `to`.
@@ -224,17 +327,39 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::at("rename", from))
 }
 
-/// Makes a renaming survive a loss of power. Only Unix can open folders, and some of its file systems cannot flush
-/// them.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        match File::open(folder)?.sync_all() {
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            result => result,
-        }
-    } else {
-        Ok(())
+/// Makes what was written survive a loss of power, where the file can be flushed: devices and some file systems cannot.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
     }
+}
+
+/// Makes a renaming survive a loss of power. Only Unix can open folders, if the user may read them, and some of its
+/// file systems cannot flush them, for which they have many errors. The file in it is flushed already, so only the
+/// disk's own errors count.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    File::open(folder).map_or(Ok(()), |folder| folder.sync_all()).or_else(|error| match is_of_disk(&error) {
+        true => Err(error),
+        false => Ok(()),
+    })
+}
+
+/// Whether an error is that of a disk that is full or broken.
+fn is_of_disk(error: &io::Error) -> bool {
+    /// Of every Unix; it has no kind.
+    const EIO: i32 = 5;
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    full || error.raw_os_error() == Some(EIO)
+}
+
+/// The path from the root, if it can be written as text.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).ok().filter(|path| path.to_str().is_some());
+    absolute.unwrap_or_else(|| path.to_owned())
 }
 
 /// Creates the folder `path` and its parents, unless they exist.
@@ -351,6 +476,102 @@ mod tests {
         fs::write(&plain, b"").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_rights_are_kept() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [far, link, second, broken] = ["far", "link", "second", "broken"].map(|name| folder.path().join(name));
+        fs::create_dir(&far).unwrap();
+        let file = far.join("file");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("far/file", &link).unwrap();
+        symlink("link", &second).unwrap();
+        symlink("far/new", &broken).unwrap();
+        write_bytes(&second, b"new").unwrap();
+        write_bytes(&broken, b"first").unwrap();
+        assert_eq!(
+            (fs::read(&file).unwrap(), fs::read(far.join("new")).unwrap()),
+            (b"new".to_vec(), b"first".to_vec())
+        );
+        assert!([&link, &second, &broken].into_iter().all(|path| path.is_symlink()));
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!((names(&far), names(folder.path()).len()), (vec!["file".to_owned(), "new".to_owned()], 4));
+
+        // What is kept of a link is the content, not the link.
+        keep_as(&link, &folder.path().join("kept")).unwrap();
+        write_bytes(&link, b"newest").unwrap();
+        assert_eq!(fs::read(folder.path().join("kept")).unwrap(), b"new");
+
+        symlink("round", folder.path().join("round")).unwrap();
+        assert!(write_bytes(&folder.path().join("round"), b"").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_devices_are_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        check_outputs([pipe.as_path(), Path::new("/dev/null"), Path::new("/dev/null")], false).unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_bytes(&pipe, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        assert_eq!(names(folder.path()), ["pipe"]);
+        write_bytes(Path::new("/dev/null"), b"away").unwrap();
+        assert!(!Path::new("/dev/null").metadata().unwrap().is_file());
+        #[cfg(target_os = "linux")]
+        {
+            let message = write_bytes(Path::new("/dev/full"), b"x").unwrap_err().to_string();
+            assert!(message.starts_with("could not write /dev/full: No space left"), "{message}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_refused_before_they_are_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let [there, new] = ["there", "new"].map(|name| folder.path().join(name));
+        fs::write(&there, "mine").unwrap();
+        check_outputs([new.as_path()], false).unwrap();
+        let message = check_outputs([new.as_path(), &there], false).unwrap_err().to_string();
+        let told = format!("{} exists: use --force to overwrite it, or choose another place", there.display());
+        assert_eq!(message, told);
+        check_outputs([new.as_path(), &there], true).unwrap();
+        let same = folder.path().join(".").join("new");
+        let message = check_outputs([new.as_path(), &same], true).unwrap_err().to_string();
+        assert!(message.contains("two files would be written there"), "{message}");
+        let message = check_outputs([folder.path()], true).unwrap_err().to_string();
+        assert!(message.starts_with("could not write "), "{message}");
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_the_file_system_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x".repeat(255));
+        write_bytes(&path, b"content").unwrap();
+        write_bytes(&path, b"again").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_flushed_is_no_error_but_a_broken_disk_is() {
+        // EBADF, EACCES, EINVAL, ENOSYS and ENOTTY, then EIO, ENOSPC and EDQUOT, of Linux.
+        for errno in [9, 13, 22, 38, 25] {
+            assert!(!is_of_disk(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        #[cfg(target_os = "linux")]
+        for errno in [5, 28, 122] {
+            assert!(is_of_disk(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        sync_folder(Path::new("/dev/null")).unwrap();
+        sync(&OpenOptions::new().write(true).open("/dev/null").unwrap()).unwrap();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod machine;
+pub mod names;
 pub(crate) mod progress;
 pub mod ranks;
 pub mod stop;

@@ -52,14 +52,17 @@ const BAR_EVERY: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// The progress of a run of `total` images that has seen `samples`. It is a bar if both standard output and
-    /// standard error are terminals.
+    /// standard error are terminals, and can draw one.
     pub(crate) fn new(samples: u64, total: u64, sweep: Option<SweepPosition>) -> Progress {
-        let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-        let bar = terminal.then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_position(samples)
-        });
+        let target = match io::stdout().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_position(samples);
+        // It is hidden if standard error is no terminal, or one that cannot move its cursor: TERM is `dumb` or not set.
+        let bar = Some(bar).filter(|bar| !bar.is_hidden());
         Progress { bar, total, shown_at: Instant::now(), shown_samples: samples, sweep }
     }
 

@@ -1,21 +1,52 @@
 //! Lines on standard output and standard error.
+//!
+//! A command whose result nobody reads any more (`resconv gradcheck | head -2`) ends without a word, with
+//! [`READER_CLOSED`] as its exit code. Where standard output cannot take a line for another reason, such as a full
+//! disk, that is an error: at once for a result, at the end of the command for a line about its state.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// The exit code of a command whose reader went away, by the convention of shells for SIGPIPE: 128 and the signal's
+/// number.
+pub const READER_CLOSED: u8 = 141;
+
+/// Standard output cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write to standard output: {0}")]
+pub struct PrintError(#[from] io::Error);
+
+impl PrintError {
+    /// Whether it is a pipe that nobody reads any more.
+    pub fn is_reader_closed(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// The first error of [`print_status`].
+static LOST: OnceLock<PrintError> = OnceLock::new();
 
 /// Writes a line of a command's result to standard output.
 ///
 /// # Errors
-/// If it is closed or full.
-pub fn print_result(line: &str) -> io::Result<()> {
+/// [`PrintError`] if it is closed or full.
+pub fn print_result(line: &str) -> Result<(), PrintError> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
-    out.flush()
+    Ok(out.flush()?)
 }
 
-/// Writes a line about the state of a run to standard output. Errors are ignored: a run must not end because nobody
-/// reads it any more.
+/// Writes a line about the state of a run to standard output. A run must not end because nobody reads it any more, or
+/// nobody can: the error is kept for [`lost_status`].
 pub fn print_status(line: &str) {
-    let _ = print_result(line);
+    if let Err(error) = print_result(line) {
+        let _ = LOST.set(error);
+    }
+}
+
+/// Why a line about the state of a run was lost, if one was. A closed pipe does not count: its reader wanted no more.
+pub fn lost_status() -> Option<&'static PrintError> {
+    LOST.get().filter(|error| !error.is_reader_closed())
 }
 
 /// Writes a line to standard error if it is a terminal: for people who wait for the result of a command. Errors are

@@ -4,6 +4,7 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use crate::output::tensorboard::Events;
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
+use crate::system::names::derived;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -105,6 +106,22 @@ impl RunFolder {
         }
     }
 
+    /// A new folder for a run with the settings of another one, whose settings file this is: beside the other's folder,
+    /// with a number. Nothing if it is not the settings file of a run.
+    pub fn beside(settings: &Path) -> Option<PathBuf> {
+        let folder = match settings.parent() {
+            Some(folder) if folder.file_name().is_some() => folder.to_owned(),
+            _ => settings.canonicalize().ok()?.parent()?.to_owned(),
+        };
+        let run = RunFolder::new(&folder);
+        if run.settings().file_name() != settings.file_name() || !run.metrics().exists() {
+            return None;
+        }
+        let name = folder.file_name()?;
+        let mut numbered = (2..).map(|number: u32| folder.with_file_name(derived(name, &format!("-{number}"))));
+        numbered.find(|path| path.symlink_metadata().is_err())
+    }
+
     fn names(&self) -> io::Result<Vec<std::ffi::OsString>> {
         fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
     }
@@ -118,20 +135,14 @@ impl RunFolder {
         let path = self.path.join(LOCK);
         let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options().map_err(FileError::at("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {
-                // The number is for the message of another process; the lock works without it.
-                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let read = file.take(32).read_to_string(&mut text).is_ok();
-                let process = Some(text.trim().to_owned()).filter(|id| read && id.parse::<u32>().is_ok());
-                return Err(FolderError::InUse { path: self.path.clone(), process });
-            }
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(FileError::at("lock", &path)(error).into()),
+        if is_locked(&file.try_lock()) {
+            let mut text = String::new();
+            let read = file.take(32).read_to_string(&mut text).is_ok();
+            let process = Some(text.trim().to_owned()).filter(|id| read && id.parse::<u32>().is_ok());
+            return Err(FolderError::InUse { path: self.path.clone(), process });
         }
+        // The number is for the message of another process; the lock works without it.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Lock { _file: file })
     }
 
@@ -285,9 +296,37 @@ files! {
     curve_svg = "loss.svg";
 }
 
+/// Whether another process has the lock. Any other error says that this file system has no locks, for which there are
+/// many: ENOSYS, ENOLCK, EINVAL, EOPNOTSUPP.
+fn is_locked(tried: &Result<(), TryLockError>) -> bool {
+    matches!(tried, Err(TryLockError::WouldBlock))
+}
+
 /// Reads a checkpoint that a run can be resumed from.
 fn read_resumable(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let checkpoint = Checkpoint::read(path)?;
     checkpoint.run_state()?;
     Ok(checkpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lock_of_another_process_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::new(folder.path());
+        let lock = run.lock().unwrap();
+        let told = run.lock().unwrap_err().to_string();
+        assert!(told.contains(&format!("in use by another run (process {})", std::process::id())), "{told}");
+        drop(lock);
+        run.lock().unwrap();
+        // ENOSYS, ENOLCK, EINVAL, EOPNOTSUPP and EBADF of Linux: this file system has no locks.
+        for errno in [38, 37, 22, 95, 9] {
+            let tried = Err(TryLockError::Error(io::Error::from_raw_os_error(errno)));
+            assert!(!is_locked(&tried), "{errno}");
+        }
+        assert!(is_locked(&Err(TryLockError::WouldBlock)));
+    }
 }

@@ -58,11 +58,7 @@ impl Log {
     /// [`FileError`] if the disk is full or fails.
     pub(super) fn sync(&mut self) -> Result<(), FileError> {
         self.flush()?;
-        match self.file.get_ref().sync_data() {
-            // Not a file of a disk.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            result => result.map_err(FileError::at("write", &self.path)),
-        }
+        files::sync(self.file.get_ref()).map_err(FileError::at("write", &self.path))
     }
 
     /// Writes what has been added.

@@ -94,7 +94,7 @@ fn train_on<B: ImageBackend>(
     let (position, batches_before) = load_start(&mut session, settings, &start, &resources.backend)?;
     stop::catch_signals().map_err(TrainError::Signals)?;
     let folder = &RunFolder::new(&settings.out());
-    let text = settings.to_toml()?;
+    let text = settings.to_toml_of_folder()?;
     let (newest, _lock) = match start {
         Start::New => (None, folder.start(true, &text)?),
         Start::Overwrite => (None, folder.start(false, &text)?),

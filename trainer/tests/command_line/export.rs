@@ -26,7 +26,7 @@ fn a_network_is_exported_with_an_example() {
     }
 
     let message = place.fail(&[&arguments[..], &["--out=n.onnx"]].concat());
-    assert_eq!(message, "n.onnx exists: use --force to overwrite it, or another --out");
+    assert_eq!(message, "n.onnx exists: use --force to overwrite it, or choose another place");
     place.succeed(&[&arguments[..], &["--out=n.onnx", "--force"]].concat());
     // Weights of another network are refused, and nothing is written.
     let message = place.fail(&["export", "run/model.safetensors", "--layers=3"]);

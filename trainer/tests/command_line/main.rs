@@ -1,5 +1,6 @@
 //! The binary `resconv` as its users meet it.
 
+mod certificates;
 mod checks;
 mod common;
 #[cfg(feature = "cuda")]
@@ -9,6 +10,9 @@ mod distributed;
 mod errors;
 mod export;
 mod faults;
+mod outputs;
+mod printing;
+mod report;
 mod restore;
 mod resume;
 mod stopping;

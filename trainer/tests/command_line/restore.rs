@@ -1,6 +1,7 @@
 //! `resconv restore` on generated images.
 
 use crate::common::{Place, fixture};
+use image::imageops::FilterType;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::path::Path;
 use trainer::train::checkpoint::{Checkpoint, Values};
@@ -72,7 +73,7 @@ fn files_are_not_overwritten_unasked() {
     let weights = fixture("state_dict.safetensors");
     let restore = ["restore", &weights, "--size=8", "--missing=left", "a.png", "b.png"];
     let message = place.fail(&restore);
-    assert_eq!(message, "./b-restored.png exists: use --force to overwrite it, or another --out");
+    assert_eq!(message, "./b-restored.png exists: use --force to overwrite it, or choose another place");
     assert_eq!(place.read_text("b-restored.png"), "mine");
     assert!(!place.path("a-restored.png").exists(), "nothing is written if something cannot be");
     place.succeed(&[&restore[..], &["--force"]].concat());
@@ -85,10 +86,18 @@ fn what_is_no_image_is_refused_before_anything_is_written() {
     pytorch(&place, "a.png");
     std::fs::write(place.path("b.png"), &place.read("a.png")[..60]).unwrap();
     std::fs::write(place.path("c.jpg"), "words").unwrap();
+    image::open(place.path("a.png"))
+        .unwrap()
+        .resize(64, 64, FilterType::Nearest)
+        .save(place.path("whole.jpg"))
+        .unwrap();
+    let whole = place.read("whole.jpg");
+    std::fs::write(place.path("half.jpg"), &whole[..whole.len() / 2]).unwrap();
     let weights = fixture("state_dict.safetensors");
     for (image, told) in [
         ("b.png", "b.png: not a readable PNG or JPEG image: "),
         ("c.jpg", "c.jpg: not a readable PNG or JPEG image: "),
+        ("half.jpg", "half.jpg: not a readable PNG or JPEG image: it is cut off "),
         ("d.png", "could not open d.png: "),
     ] {
         let message = place.fail(&["restore", &weights, "--size=8", "--missing=top", "--out=out", "a.png", image]);

@@ -1,6 +1,6 @@
 //! `resconv train --resume`: a run that was killed goes on as if it had not been.
 
-use crate::common::{Place, train};
+use crate::common::{Place, failure, text, train};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use trainer::train::checkpoint::Checkpoint;
@@ -82,6 +82,36 @@ fn what_would_change_the_numbers_is_refused() {
     let message = place.fail(&["train", "--resume", "--out=run"]);
     assert!(message.starts_with("none of the checkpoints in run can be resumed; start the run over "), "{message}");
     assert!(message.contains("weights only, without the optimizer's state"), "{message}");
+}
+
+#[test]
+fn a_run_is_resumed_from_any_folder_and_what_is_not_found_is_not_blamed_on_a_flag() {
+    let place = Place::new();
+    place.succeed(&train(&["--samples=16", "--out=first"]));
+    let arguments = train(&["--samples=24", "--out=run", "--init=first/model.safetensors"]);
+    place.succeed(&arguments);
+    std::fs::create_dir(place.path("elsewhere")).unwrap();
+    let resume = |more: &[&str]| {
+        let arguments = [&["train", "--resume", "--out=../run"], more].concat();
+        let mut command = place.command(&arguments);
+        command.current_dir(place.path("elsewhere")).output().unwrap()
+    };
+    let output = resume(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // The same command as at first, and the same files by other paths.
+    place.succeed(&[&arguments[..], &["--resume"]].concat());
+    let output = resume(&["--data=../data", "--unverified-data"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+
+    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
+    let message = failure(&resume(&[]));
+    assert!(message.starts_with("`data` in the settings of the run: /"), "{message}");
+    assert!(
+        message.ends_with("data is not a folder that can be read; say where the dataset is with --data"),
+        "{message}"
+    );
+    let output = resume(&["--data=../moved"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -114,6 +114,35 @@ fn the_settings_file_repeats_the_run_on_any_number_of_threads() {
     assert_ne!(place.read("a/metrics.csv"), place.read("c/metrics.csv"));
 }
 
+/// As the README says.
+#[test]
+fn a_run_is_repeated_beside_itself_wherever_the_command_is_given() {
+    let place = Place::new();
+    place.succeed(&train(&["--samples=16", "--threads=1", "--out=runs/a"]));
+    let out = place.succeed(&["train", "--config=runs/a/settings.toml"]);
+    assert!(out.contains("the run is repeated in runs/a-2"), "{out}");
+    // In the run's own folder, and in another one, where `data` would be no folder.
+    let again = |folder: &str, config: &str| {
+        let mut command = place.command(&["train", "--config", config]);
+        let output = command.current_dir(place.path(folder)).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    again("runs/a", "settings.toml");
+    again("runs/a-2", "../a/settings.toml");
+    for run in ["runs/a-2", "runs/a-3", "runs/a-4"] {
+        assert!(place.read("runs/a/model.safetensors") == place.read(&format!("{run}/model.safetensors")), "{run}");
+    }
+    // A folder that was moved is repeated beside its new place.
+    std::fs::create_dir(place.path("other")).unwrap();
+    std::fs::rename(place.path("runs/a"), place.path("other/b")).unwrap();
+    place.succeed(&["train", "--config=other/b/settings.toml"]);
+    assert!(place.path("other/b-2/summary.json").exists());
+    // The user's word counts.
+    place.succeed(&["train", "--config=other/b/settings.toml", "--force", "--out=other/b"]);
+    let message = place.fail(&["train", "--config=other/b/settings.toml", "--out=other/b"]);
+    assert!(message.contains("is not empty"), "{message}");
+}
+
 #[test]
 fn training_learns_on_either_device() {
     let place = Place::new();

@@ -42,11 +42,7 @@ pub struct Request {
 /// [`ApplyError`]. The weights are loaded first, so that nothing is written that is not a network.
 pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -> Result<(), ApplyError> {
     let Request { out, example, overwrite } = request;
-    for path in [Some(out), example.as_ref()].into_iter().flatten() {
-        if !overwrite {
-            files::check_free(path)?;
-        }
-    }
+    files::check_outputs([Some(out), example.as_ref()].into_iter().flatten().map(PathBuf::as_path), *overwrite)?;
     let images = match example {
         Some(_) => data::load(&settings.search(), &terminal::print_status)?.validation,
         None => Dataset::new(Vec::new(), Vec::new()),

@@ -22,7 +22,7 @@ mod table;
 use crate::published::{Published, PublishedError};
 use crate::settings::SettingsError;
 use crate::sweep::State;
-use crate::system::files::{self, FileError};
+use crate::system::files::{self, FileError, OutputError};
 use crate::system::terminal;
 use groups::Groups;
 use runs::Run;
@@ -35,6 +35,9 @@ pub enum ReportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A file is in the way.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// A run's settings cannot be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -66,6 +69,8 @@ pub struct Request {
     pub title: Option<String>,
     /// A file of published results; absent: the sweep's.
     pub published: Option<PathBuf>,
+    /// Whether files in `out` may be overwritten. Those of an earlier report in the only folder always may.
+    pub overwrite: bool,
 }
 
 /// Writes `report.html`, `table.md`, `table.csv` and the charts as SVG files. Returns the path of the first.
@@ -73,7 +78,7 @@ pub struct Request {
 /// # Errors
 /// [`ReportError`].
 pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
-    let Request { folders, out, title, published } = request;
+    let Request { folders, out, title, published, overwrite } = request;
     let out = match (out, &folders[..]) {
         (Some(out), _) => out,
         (None, [folder]) => folder,
@@ -90,7 +95,7 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
         content.title.clone_from(title);
     }
     files::create_folder(out)?;
-    content.write(out)
+    content.write(out, *overwrite || folders[..] == [out.clone()])
 }
 
 /// Renews the report of the folder of a run or a sweep. A failure is only printed, because a run should not stop for
@@ -132,17 +137,18 @@ impl Content {
         Ok(())
     }
 
-    fn write(&self, out: &Path) -> Result<PathBuf, ReportError> {
+    fn write(&self, out: &Path, overwrite: bool) -> Result<PathBuf, ReportError> {
         let groups = Groups::new(&self.runs, &self.published);
         let table = Table::new(&groups);
         let charts = charts::all(&groups);
-        files::write_bytes(&out.join("table.md"), table.markdown().as_bytes())?;
-        files::write_bytes(&out.join("table.csv"), table.csv().as_bytes())?;
-        for chart in &charts {
-            files::write_bytes(&out.join(format!("{}.svg", chart.id)), chart.svg().as_bytes())?;
+        let page = out.join("report.html");
+        let mut content = vec![(out.join("table.md"), table.markdown()), (out.join("table.csv"), table.csv())];
+        content.extend(charts.iter().map(|chart| (out.join(format!("{}.svg", chart.id)), chart.svg())));
+        content.push((page.clone(), page::html(&self.title, &groups, &table, &charts)));
+        files::check_outputs(content.iter().map(|(path, _)| path.as_path()), overwrite)?;
+        for (path, content) in &content {
+            files::write_bytes(path, content.as_bytes())?;
         }
-        let path = out.join("report.html");
-        files::write_bytes(&path, page::html(&self.title, &groups, &table, &charts).as_bytes())?;
-        Ok(path)
+        Ok(page)
     }
 }

@@ -31,7 +31,8 @@ const MANY: usize = 4;
 /// The page of a report.
 pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart]) -> String {
     let title = escape(title);
-    let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace("</", "<\\/");
+    // Inside the element, not only its end tag means something, but `<!--` and `<script`, too.
+    let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace('<', "\\u003c");
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

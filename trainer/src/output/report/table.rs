@@ -104,7 +104,7 @@ impl Table {
     /// The table in GitHub's Markdown.
     pub(super) fn markdown(&self) -> String {
         let cells = |row: &mut dyn Iterator<Item = &str>| {
-            let escaped: Vec<String> = row.map(|cell| cell.replace('|', "\\|")).collect();
+            let escaped: Vec<String> = row.map(markdown).collect();
             format!("| {} |\n", escaped.join(" | "))
         };
         let mut text = cells(&mut self.columns.iter().map(|column| column.title.as_str()));
@@ -120,6 +120,19 @@ impl Table {
         let names = self.columns.iter().map(|column| column.name.as_str());
         to_csv(names, self.rows.iter().map(|row| row.iter().map(|cell| cell.value.as_str())))
     }
+}
+
+/// Text as a cell of a table in Markdown has it: without its punctuation meaning anything, on one line.
+fn markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '|' | '`' | '*' | '<' | '[' | '&' | '~' | '$' => escaped.extend(['\\', c]),
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 impl Cell {

@@ -15,6 +15,7 @@ mod mpi;
 #[cfg(feature = "mpi")]
 pub use mpi::MpiError;
 
+use super::terminal::print_error;
 use engine::collective::{Alone, Collective, CollectiveError, Communicator};
 use engine::{Distributed, Part};
 use std::env;
@@ -33,14 +34,17 @@ pub struct Ranks {
 pub enum RanksError {
     /// This build has no MPI to reach the others with.
     #[error(
-        "this is one of {ranks} processes that mpirun started, but resconv was built without MPI: \
-         build it with `cargo build --release --features mpi`, or start it without mpirun"
+        "this is one of {} processes that mpirun or srun started (it has number {rank}, by {variable}), but resconv was \
+         built without MPI: build it with `cargo build --release --features mpi`, or start it alone, without {variable}",
+        ranks.map_or("several".to_owned(), |ranks| ranks.to_string())
     )]
     NotBuilt {
         /// Its number, from 0.
         rank: usize,
-        /// How many there are.
-        ranks: usize,
+        /// How many there are, if that is known.
+        ranks: Option<usize>,
+        /// The variable that has its number.
+        variable: &'static str,
     },
     /// MPI did not start.
     #[cfg(feature = "mpi")]
@@ -68,12 +72,28 @@ impl fmt::Display for Ranks {
     }
 }
 
-/// The number of this process and the number of all, if a program such as `mpirun` started it: from the variables of
-/// Open MPI, or else of MPICH and its relatives.
-fn launched() -> Option<[usize; 2]> {
+/// What a program such as `mpirun` says of this process.
+#[cfg_attr(feature = "mpi", expect(dead_code, reason = "MPI itself knows"))]
+struct Launched {
+    /// Its number, from 0.
+    rank: usize,
+    /// The number of processes, if it is known.
+    ranks: Option<usize>,
+    /// The variable that has `rank`.
+    variable: &'static str,
+}
+
+/// The variables for the number of a process, and for how many there are: those of Open MPI, of MPICH and its
+/// relatives, and of PMIx, which `srun --mpi=pmix` sets. (Slurm's own variables say nothing: a batch script that starts
+/// one process has them, too.)
+const LAUNCHERS: [[&str; 2]; 3] =
+    [["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"], ["PMI_RANK", "PMI_SIZE"], ["PMIX_RANK", "PMIX_SIZE"]];
+
+fn launched() -> Option<Launched> {
     let number = |name: &str| env::var(name).ok()?.parse().ok();
-    let of = |[rank, ranks]: [&str; 2]| Some([number(rank)?, number(ranks)?]);
-    [["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"], ["PMI_RANK", "PMI_SIZE"]].into_iter().find_map(of)
+    let of =
+        |[rank, ranks]: [&'static str; 2]| Some(Launched { rank: number(rank)?, ranks: number(ranks), variable: rank });
+    LAUNCHERS.into_iter().find_map(of)
 }
 
 impl Ranks {
@@ -89,13 +109,16 @@ impl Ranks {
     }
 
     #[cfg(feature = "mpi")]
-    fn connect(_: [usize; 2]) -> Result<Ranks, RanksError> {
+    fn connect(_: Launched) -> Result<Ranks, RanksError> {
         Ok(Ranks::new(Arc::new(mpi::Mpi::start()?)))
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn connect([rank, ranks]: [usize; 2]) -> Result<Ranks, RanksError> {
-        if ranks > 1 { Err(RanksError::NotBuilt { rank, ranks }) } else { Ok(Ranks::default()) }
+    fn connect(launched: Launched) -> Result<Ranks, RanksError> {
+        let Launched { rank, ranks, variable } = launched;
+        // Where it is not known how many there are, the first one may be alone; no other is.
+        let alone = ranks.map_or(rank == 0, |ranks| ranks <= 1);
+        if alone { Ok(Ranks::default()) } else { Err(RanksError::NotBuilt { rank, ranks, variable }) }
     }
 
     /// The ranks of a communicator.
@@ -168,7 +191,7 @@ impl Ranks {
         panic::set_hook(Box::new(move |panic| {
             report(panic);
             if let Some(communicator) = communicator.upgrade() {
-                eprintln!("error: {name} panicked");
+                print_error(&format!("error: {name} panicked"));
                 communicator.abort(101);
             }
         }));
