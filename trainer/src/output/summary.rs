@@ -3,6 +3,7 @@
 use crate::apply::eval::Validation;
 use crate::published::Study;
 use crate::system::files::{self, FileError};
+use crate::system::json;
 use crate::system::machine::Machine;
 use engine::mib;
 use serde::{Deserialize, Serialize};
@@ -27,12 +28,14 @@ pub struct Summary {
     #[serde(default)]
     pub skipped_steps: u64,
     /// Mean loss of the last 100 training steps.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub training_loss: f64,
     /// Validation losses.
     pub validation: Validation,
     /// Minutes that the training steps took, those before a `--resume` included.
     pub minutes: f64,
     /// Training images a second.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub images_per_second: f64,
     /// Most memory that this process had resident, in bytes; absent where the system does not tell.
     pub peak_resident_bytes: Option<u64>,
@@ -92,5 +95,42 @@ impl fmt::Display for Summary {
             Some(bytes) => write!(f, "\n{:<28}{:.0} MiB", "peak resident memory", mib(bytes as usize)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::eval::Losses;
+
+    #[test]
+    fn what_is_not_a_number_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        let losses = |all| Losses { all, left: f64::NAN, right: 0.25, top: 0.5, bottom: f64::NAN };
+        let summary = Summary {
+            layers: 1,
+            parameters: 9,
+            steps: 2,
+            samples: 16,
+            skipped_steps: 2,
+            training_loss: f64::NAN,
+            validation: Validation { running: losses(f64::NAN), batch: losses(f64::INFINITY) },
+            minutes: 0.0,
+            images_per_second: f64::INFINITY,
+            peak_resident_bytes: None,
+            planned_bytes: 1,
+            device: "cpu".to_owned(),
+            threads: 1,
+            ranks: 1,
+            machine: None,
+            study: None,
+        };
+        files::write_json(&path, serde_json::to_string(&summary)).unwrap();
+        let read = Summary::read(&path).unwrap();
+        assert!(read.training_loss.is_nan() && read.images_per_second.is_nan());
+        assert!(read.validation.running.all.is_nan() && read.validation.batch.all.is_nan());
+        assert!(read.validation.batch.left.is_nan());
+        assert_eq!((read.validation.batch.right, read.validation.running.top), (0.25, 0.5));
     }
 }

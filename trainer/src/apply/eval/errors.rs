@@ -1,6 +1,7 @@
 //! Where a network errs: in the image, for each missing half, and for each class.
 
 use crate::system::files::{self, FileError};
+use crate::system::json;
 use crate::tasks::Half;
 use engine::Element;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub struct HalfErrors {
     /// Number of images.
     pub images: u32,
     /// The mean error of each pixel `[size][size]`, to 5 decimals.
+    #[serde(deserialize_with = "json::nulls_are_nan")]
     pub pixels: Vec<f64>,
 }
 
@@ -43,6 +45,7 @@ pub struct ClassErrors {
     /// Number of images.
     pub images: u32,
     /// Their mean error, to 7 decimals.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub loss: f64,
 }
 
@@ -155,6 +158,12 @@ mod tests {
         let path = folder.path().join("errors.json");
         errors.write(&path).unwrap();
         assert_eq!(Errors::read(&path).unwrap(), errors);
+        sums.add(Half::Left, 1, f64::NAN, &[f32::NAN; 4], &[0.0; 4]);
+        let errors = sums.means();
+        errors.write(&path).unwrap();
+        let read = Errors::read(&path).unwrap();
+        assert!(read.classes[1].loss.is_nan() && read.halves[0].pixels.iter().all(|error| error.is_nan()));
+        assert_eq!((&read.halves[3], &read.classes[2]), (&errors.halves[3], &errors.classes[2]));
         std::fs::write(
             &path,
             r#"{"size": 3, "halves": [{"missing": "left", "images": 1, "pixels": [0]}], "classes": []}"#,

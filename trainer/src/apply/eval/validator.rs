@@ -2,6 +2,7 @@
 
 use super::errors::{ErrorSums, Errors};
 use crate::data::Dataset;
+use crate::system::json;
 use crate::tasks::{Half, ValidationBatches};
 use crate::train::backend::ImageBackend;
 use crate::train::plans::{NetworkPlan, PlanError, PlanKind, Plans};
@@ -22,14 +23,19 @@ pub struct Validation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
     /// Over all images.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub all: f64,
     /// Over the images that lack this half.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub left: f64,
     /// Over the images that lack this half.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub right: f64,
     /// Over the images that lack this half.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub top: f64,
     /// Over the images that lack this half.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub bottom: f64,
 }
 
