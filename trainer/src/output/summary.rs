@@ -27,9 +27,8 @@ pub struct Summary {
     /// Steps among them that changed nothing, because a loss or gradient was not finite.
     #[serde(default)]
     pub skipped_steps: u64,
-    /// Mean loss of the last 100 training steps.
-    #[serde(deserialize_with = "json::null_is_nan")]
-    pub training_loss: f64,
+    /// Mean loss of the last 100 training steps whose loss was finite, if there are any.
+    pub training_loss: Option<f64>,
     /// Validation losses.
     pub validation: Validation,
     /// Minutes that the training steps took, those before a `--resume` included.
@@ -76,7 +75,8 @@ impl fmt::Display for Summary {
         if self.skipped_steps > 0 {
             writeln!(f, "{:<28}{} steps: a loss or gradient was not finite", "skipped", self.skipped_steps)?;
         }
-        writeln!(f, "{:<28}{:.5}", "training loss", self.training_loss)?;
+        let training = self.training_loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.5}"));
+        writeln!(f, "{:<28}{training}", "training loss")?;
         writeln!(f, "{:<28}{:.5}", "validation, running stat.", self.validation.running.all)?;
         write!(f, "{:<28}{:.5}", "validation, batch stat.", self.validation.batch.all)?;
         if let Some(study) = self.study {
@@ -107,14 +107,14 @@ mod tests {
     fn what_is_not_a_number_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
-        let losses = |all| Losses { all, left: f64::NAN, right: 0.25, top: 0.5, bottom: f64::NAN };
+        let losses = |all| Losses { all, left: None, right: Some(0.25), top: Some(0.5), bottom: Some(f64::NAN) };
         let summary = Summary {
             layers: 1,
             parameters: 9,
             steps: 2,
             samples: 16,
             skipped_steps: 2,
-            training_loss: f64::NAN,
+            training_loss: None,
             validation: Validation { running: losses(f64::NAN), batch: losses(f64::INFINITY) },
             minutes: 0.0,
             images_per_second: f64::INFINITY,
@@ -128,9 +128,9 @@ mod tests {
         };
         files::write_json(&path, serde_json::to_string(&summary)).unwrap();
         let read = Summary::read(&path).unwrap();
-        assert!(read.training_loss.is_nan() && read.images_per_second.is_nan());
+        assert!(read.training_loss.is_none() && read.images_per_second.is_nan());
         assert!(read.validation.running.all.is_nan() && read.validation.batch.all.is_nan());
-        assert!(read.validation.batch.left.is_nan());
-        assert_eq!((read.validation.batch.right, read.validation.running.top), (0.25, 0.5));
+        let Losses { left, right, top, bottom, .. } = read.validation.batch;
+        assert_eq!([left, right, top, bottom], [None, Some(0.25), Some(0.5), None]);
     }
 }
