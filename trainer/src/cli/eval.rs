@@ -10,14 +10,14 @@ use trainer::system::terminal::print_result;
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct EvalArgs {
-    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
     /// Write where the network errs, by pixel and by class, to this JSON file
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
-    /// Images a batch, for batch statistics; a checkpoint of a run has its own
+    /// Images a batch, for batch statistics; the weights of a run have their own
     #[arg(long, help_heading = "Run")]
     batch: Option<usize>,
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(super) struct EvalArgs {
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let EvalArgs { checkpoint, model, errors: errors_file, batch, data } = args;
-    let (checkpoint, settings) = open(&checkpoint, &model.into_flags(batch, data))?;
+    let (checkpoint, settings) = open(&checkpoint, model.into_sources(batch, data)?)?;
     let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
     if let Some(path) = errors_file {
         errors.write(&path)?;

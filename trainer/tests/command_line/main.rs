@@ -14,3 +14,4 @@ mod resume;
 mod stopping;
 mod sweep;
 mod train;
+mod weights;

@@ -1,5 +1,6 @@
 //! What is wrong with a checkpoint.
 
+use super::architecture::Unknown;
 use crate::system::files::FileError;
 use std::path::{Path, PathBuf};
 
@@ -64,14 +65,33 @@ pub enum Problem {
     /// It has only weights.
     #[error("weights only, without the optimizer's state: it cannot be resumed; begin a new run with --init")]
     NotResumable,
+    /// It has no settings, and not all of them were said.
+    #[error("{}", unsaid(missing))]
+    Unsaid {
+        /// What is missing, of which its tensors show nothing.
+        missing: Vec<Unknown>,
+    },
     /// The tensors are not those of a residual encoder and decoder.
     #[error("not a network of this program: {0}")]
     Architecture(String),
 }
 
+/// What to say about weights without settings.
+fn unsaid(missing: &[Unknown]) -> String {
+    let keys: Vec<&str> = missing.iter().map(|unknown| unknown.key).collect();
+    let flags: Vec<String> = keys.iter().map(|key| format!("--{}", key.replace('_', "-"))).collect();
+    let preset = if missing.iter().all(|unknown| unknown.may_be_preset) { "with --preset, " } else { "" };
+    format!(
+        "weights without settings, which do not show {}: say what it is by --config with the settings.toml of the run, \
+         {preset}or with {}",
+        keys.join(", "),
+        flags.join(" ")
+    )
+}
+
 impl Problem {
     /// The error of a file with this problem.
-    pub(super) fn of(self, path: &Path) -> CheckpointError {
+    pub fn of(self, path: &Path) -> CheckpointError {
         CheckpointError::Content { path: path.to_owned(), problem: self }
     }
 }

@@ -26,17 +26,24 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// Every tensor by its name, in PyTorch's layout.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The run that wrote it; absent in a bare `state_dict`.
+    /// The run that wrote it; absent in a `state_dict` of another program.
     pub run: Option<RunState>,
 }
 
-/// The run that wrote a checkpoint, and how far it had come.
+/// The run that wrote a checkpoint or weights, and how far it had come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
     /// The run's settings.
     pub settings: Settings,
-    /// The position in the run at which it was written.
-    pub position: Position,
+    /// The position in the run at which it was written; absent in weights alone, which cannot be resumed.
+    pub position: Option<Position>,
+}
+
+impl RunState {
+    /// What weights say of a run with these settings.
+    pub fn of_weights(settings: &Settings) -> RunState {
+        RunState { settings: settings.without_places(), position: None }
+    }
 }
 
 /// A position in a run.
@@ -153,12 +160,13 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The run that it can be resumed in.
+    /// The settings of the run that it can be resumed in, and its position there.
     ///
     /// # Errors
     /// [`Problem::NotResumable`] if it has only weights.
-    pub fn run_state(&self) -> Result<&RunState, CheckpointError> {
-        self.run.as_ref().ok_or_else(|| Problem::NotResumable.of(&self.path))
+    pub fn resumable(&self) -> Result<(&Settings, &Position), CheckpointError> {
+        let found = self.run.as_ref().and_then(|run| Some((&run.settings, run.position.as_ref()?)));
+        found.ok_or_else(|| Problem::NotResumable.of(&self.path))
     }
 
     /// Writes it to its path, completely or not at all.
@@ -199,7 +207,9 @@ impl Checkpoint {
         if let Some(run) = &self.run {
             let json = |value: serde_json::Result<String>| value.map_err(|e| corrupt(e.to_string()));
             metadata.insert(SETTINGS.to_owned(), json(serde_json::to_string(&run.settings))?);
-            metadata.insert(POSITION.to_owned(), json(serde_json::to_string(&run.position))?);
+            if let Some(position) = &run.position {
+                metadata.insert(POSITION.to_owned(), json(serde_json::to_string(position))?);
+            }
         }
         metadata.insert(SHA256.to_owned(), self.checksum(&metadata));
         let mut bytes = safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| corrupt(e.to_string()))?;
@@ -261,9 +271,9 @@ pub(super) fn run_state(path: &Path, metadata: &HashMap<String, String>) -> Resu
         return Ok(None);
     }
     let settings: Settings = from_json(path, metadata, SETTINGS)?;
-    let position: Position = from_json(path, metadata, POSITION)?;
-    if !position.is_of(&settings.training) {
-        let Position { step, samples, .. } = position;
+    let position = metadata.contains_key(POSITION).then(|| from_json(path, metadata, POSITION)).transpose()?;
+    if let Some(Position { step, samples, .. }) = position.as_ref().filter(|p: &&Position| !p.is_of(&settings.training))
+    {
         let reason = format!("step {step} after {samples} images is not a position of a run with its settings");
         return Err(Problem::Corrupt(reason).of(path));
     }

@@ -14,15 +14,20 @@
 //!
 //! - `format` is `pt`, as in PyTorch's own files.
 //! - `resconv.version` is the version of this format.
-//! - `resconv.settings` has the run's [`Settings`](crate::settings::Settings), as JSON.
+//! - `resconv.settings` has the run's [`Settings`](crate::settings::Settings), as JSON. Settings that are left out are the
+//!   defaults.
 //! - `resconv.position` has its [`Position`], as JSON.
 //! - `resconv.sha256` is a SHA-256 in hexadecimal, over every tensor in order of name (name, type, shape, bytes), and
 //!   then over every other entry of the metadata in order of key. Texts and shapes are preceded by their lengths. All
 //!   numbers are little-endian 64-bit ones. It is verified whenever a file with any entry of `resconv` is read.
 //!
-//! A file without the optimizer's tensors, settings and position is a bare `state_dict`, as
-//! `safetensors.torch.save_file` writes it: it can be evaluated and trained on, but not resumed. PyTorch reads a
-//! checkpoint with `load_state_dict(..., strict=False)`.
+//! | file | optimizer | settings | position | what it is good for |
+//! | --- | --- | --- | --- | --- |
+//! | `checkpoint.safetensors`, `best.safetensors` | yes | all | yes | everything |
+//! | `model.safetensors` | no | those of the network and its training, without paths and `[run]` | no | to be used and trained on, but not resumed |
+//! | a `state_dict`, as `safetensors.torch.save_file` writes it | no | no | no | the same, if the settings are said that the tensors do not show ([`Architecture`]) |
+//!
+//! PyTorch reads the second with `load_state_dict(safetensors.torch.load_file(...))`, and the first with `strict=False`.
 
 mod architecture;
 mod error;
@@ -31,7 +36,7 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Unknown};
 pub use error::{CheckpointError, Problem};
 pub use file::{Checkpoint, Position, RunState, Tensor, Values};
 pub(crate) use tensors::{load_run, load_weights, optimizer_state, state_dict};

@@ -2,7 +2,7 @@ use super::error::VERSION;
 use super::file::{FORMAT_VERSION, POSITION, run_state};
 use super::tensors::load_optimizer;
 use super::*;
-use crate::settings::{NetworkFlags, Preset, SettingsSource, resolve};
+use crate::settings::{NetworkFlags, Preset, Settings, SettingsSource, resolve};
 use crate::train::plans::{NetworkPlan, PlanKind, Plans};
 use engine::{Activation, Reference, Session, Statistics};
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
@@ -36,7 +36,7 @@ fn whole() -> Checkpoint {
     checkpoint.tensors.insert("odd".to_owned(), Tensor { shape: vec![3, 1], values: odd });
     checkpoint.run = Some(RunState {
         settings: Preset::Original.settings(),
-        position: Position { step: 7, samples: 448, seconds: 0.1, skipped: 1, backend: "reference".to_owned() },
+        position: Some(Position { step: 7, samples: 448, seconds: 0.1, skipped: 1, backend: "reference".to_owned() }),
     });
     checkpoint
 }
@@ -120,6 +120,34 @@ fn the_same_content_gives_the_same_file() {
 }
 
 #[test]
+fn weights_alone_have_settings_and_cannot_be_resumed() {
+    let mut settings = Preset::Original.settings();
+    settings.run.out = Some("here".into());
+    settings.training.init = Some("there".into());
+    let mut weights = bare(&session(&small(1)).0);
+    weights.run = Some(RunState::of_weights(&settings));
+    let read = read(&weights.to_bytes().unwrap()).unwrap();
+    assert_eq!(read, weights);
+    assert_eq!(read.run.as_ref().unwrap().settings, Preset::Original.settings(), "without paths of this machine");
+    assert!(matches!(read.resumable(), Err(CheckpointError::Content { problem: Problem::NotResumable, .. })));
+}
+
+/// The settings of the folder's run, and weights that fit them.
+#[test]
+fn the_weights_of_the_published_results_have_their_settings() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let folders = std::fs::read_dir(results).unwrap().map(|entry| entry.unwrap().path());
+    let folders: Vec<_> = folders.filter(|folder| folder.join("settings.toml").exists()).collect();
+    assert!(folders.len() >= 17, "{folders:?}");
+    for folder in folders {
+        let checkpoint = Checkpoint::read(&folder.join("model.safetensors")).unwrap();
+        let settings = Settings::read(&folder.join("settings.toml")).unwrap();
+        assert_eq!(checkpoint.run, Some(RunState::of_weights(&settings)), "{}", folder.display());
+        load_weights(&mut session(&settings.network).0, &checkpoint).unwrap();
+    }
+}
+
+#[test]
 fn a_bare_state_dict_is_protected_too() {
     let bytes = bare(&session(&small(1)).0).to_bytes().unwrap();
     for at in (0..bytes.len()).step_by(3) {
@@ -189,7 +217,7 @@ fn a_position_outside_of_its_run_is_an_error() {
         (7, 448, 8, false),
     ] {
         let mut checkpoint = whole();
-        let position = &mut checkpoint.run.as_mut().unwrap().position;
+        let position = checkpoint.run.as_mut().unwrap().position.as_mut().unwrap();
         (position.step, position.samples, position.skipped) = (step, samples, skipped);
         let read = read(&checkpoint.to_bytes().unwrap());
         assert_eq!(read.is_ok(), right, "step {step}, {samples} images, {skipped} skipped");
@@ -302,24 +330,39 @@ fn the_architecture_is_seen_from_shapes() {
         let (mut target, _) = session(&config);
         let checkpoint = bare(&target);
         let architecture = checkpoint.architecture().unwrap();
-        let mut found = resolve(&[SettingsSource::inferred(&architecture.network).unwrap()]).unwrap().network;
+        // What does not follow is said.
+        let all = Settings { network: config.clone(), ..Settings::default() };
+        let said = architecture.unknown.iter().map(|unknown| (unknown.key.to_owned(), all.value(unknown.key).unwrap()));
+        let said = SettingsSource::flat(Path::new("said"), "said", &said.collect()).unwrap();
+        let sources = [said, SettingsSource::inferred(&architecture.network).unwrap()];
+        let mut found = resolve(&sources).unwrap().network;
         if config.batch_norm_encoder == BatchNormPosition::None && config.batch_norm_decoder == BatchNormPosition::None
         {
             found.batch_norm_last_layers = config.batch_norm_last_layers; // Without batch norm it means nothing.
         }
-        assert_eq!(found, config, "{:?}", architecture.assumptions);
+        assert_eq!(found, config, "{:?}", architecture.unknown);
         load_weights(&mut target, &checkpoint).unwrap();
     }
 }
 
 #[test]
-fn what_shapes_do_not_tell_is_said() {
-    let config = ResConvConfig { batch_norm_encoder: BatchNormPosition::AfterActivation, ..small(2) };
-    let architecture = bare(&session(&config).0).architecture().unwrap();
-    let told = architecture.assumptions.join("\n");
-    assert!(told.contains("residual weight, activations, stride and padding"), "{told}");
-    assert!(told.contains("batch norm of encoder.layer_1") && told.contains("taking after_conv"), "{told}");
-    assert_eq!(architecture.network.batch_norm_encoder, Some(BatchNormPosition::AfterConv));
+fn what_shapes_do_not_tell_is_unknown() {
+    let unknown = |config: ResConvConfig| bare(&session(&config).0).architecture().unwrap().unknown;
+    let keys = |config| -> Vec<&str> { unknown(config).iter().map(|unknown| unknown.key).collect() };
+    let always = ["stride", "padding"];
+    let activations = ["bottleneck_activation", "activation"];
+    assert_eq!(keys(small(2)), [&always[..], &["residual_weight"], &activations].concat());
+    // With one layer, nothing is added.
+    assert_eq!(keys(small(1)), [&always[..], &activations].concat());
+    let prelu = ResConvConfig { activation: LayerActivation::Prelu, ..small(1) };
+    assert_eq!(keys(prelu), always);
+
+    let after = ResConvConfig { batch_norm_encoder: BatchNormPosition::AfterActivation, ..small(2) };
+    let position = *unknown(after).last().unwrap();
+    assert_eq!(position, Unknown { key: "batch_norm_encoder", may_be_preset: false });
+    // A side whose layers have as many channels before as after does not show it.
+    let level = ResConvConfig { channels: 1.into(), ..small(2) };
+    assert!(unknown(level).contains(&Unknown { key: "batch_norm_decoder", may_be_preset: true }));
 }
 
 #[test]
