@@ -167,7 +167,7 @@ impl Settings {
         Ok(found)
     }
 
-    /// What is true of a trained network wherever it is: without the section `[run]`, and the path of the first weights.
+    /// What is true of a trained network wherever it is: without the section `[run]` and the path of the first weights.
     pub(crate) fn without_places(&self) -> Settings {
         let training = TrainingSettings { init: None, ..self.training.clone() };
         Settings { training, run: RunSettings::default(), ..self.clone() }

@@ -22,8 +22,8 @@ use std::time::Duration;
 /// ended.
 pub(super) type RenewReport<'a> = &'a (dyn Fn(&Path) -> bool + Sync);
 
-/// Runs those runs of a sweep that are not done, in the folder `out`. Returns whether its report could be renewed at the
-/// end.
+/// Runs those runs of a sweep that are not done, in the folder `out`. Returns whether its report could be renewed at
+/// the end.
 ///
 /// # Errors
 /// [`SweepError`]. Before anything is run, every run is planned and its folder is checked. After that, the error of a

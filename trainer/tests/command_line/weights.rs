@@ -1,7 +1,9 @@
 //! The commands that use weights: what they take the network for.
 
 use crate::common::{Place, train};
-use trainer::train::checkpoint::{Checkpoint, Tensor};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use trainer::train::checkpoint::{Checkpoint, Tensor, Values};
 
 const DATA: [&str; 2] = ["--data=data", "--unverified-data"];
 
@@ -89,4 +91,77 @@ fn a_run_tells_that_its_first_weights_are_of_another_network() {
     }
     let out = begin(&["--out=same", "--preset=original", "--residual-weight=0.5", "--activation=relu"]);
     assert!(!out.contains("trained with"), "{out}");
+}
+
+/// The same tensors with half the bits, as `tensor.half()` and `tensor.bfloat16()` give them.
+fn halved(place: &Place, name: &str, dtype: Dtype, bits: fn(f32) -> [u8; 2]) {
+    let tensors = tensors(place);
+    let bytes: Vec<(Dtype, Vec<u8>)> = tensors
+        .iter()
+        .map(|(_, tensor)| match &tensor.values {
+            Values::F32(values) => (dtype, values.iter().flat_map(|value| bits(*value)).collect()),
+            Values::I64(values) => (Dtype::I64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Values::F64(_) => panic!("trained on the CPU"),
+        })
+        .collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, tensor), (dtype, bytes))| {
+        (format!("module.{name}"), TensorView::new(*dtype, tensor.shape.clone(), bytes).unwrap())
+    });
+    std::fs::write(place.path(name), safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn weights_from_elsewhere_are_read() {
+    let place = trained();
+    let config = ["--config=run/settings.toml"];
+    let expected = eval(&place, "run/model.safetensors", &[]);
+    let wrapped = |prefix: &str| -> Vec<(String, Tensor)> {
+        tensors(&place).into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect()
+    };
+    for (prefix, told) in [
+        ("module.", "`module.`"),
+        ("_orig_mod.", "`_orig_mod.`"),
+        ("model.", "`model.`"),
+        ("model._orig_mod.", "`model.` and `_orig_mod.`"),
+    ] {
+        write(&place, "wrapped.safetensors", wrapped(prefix));
+        let out = eval(&place, "wrapped.safetensors", &config);
+        assert_eq!(out, format!("wrapped.safetensors: names are taken without their beginning {told}\n{expected}"));
+    }
+    let out = place.succeed(&train(&["--samples=8", "--out=again", "--init=wrapped.safetensors"]));
+    assert!(out.contains("wrapped.safetensors: names are taken without"), "{out}");
+    write(&place, "other.safetensors", wrapped("net."));
+    let message = place.fail(&[&["eval", "other.safetensors"], &config[..]].concat());
+    assert!(
+        message.ends_with("no tensor `encoder.layer_1.conv.weight`, but `net.decoder.layer_1.bn.bias`"),
+        "{message}"
+    );
+
+    // Some three digits are left of the weights, and of the loss.
+    let loss = |out: &str| -> f64 {
+        let line = out.lines().find(|line| line.starts_with("running statistics")).unwrap();
+        line.split_whitespace().nth(2).unwrap().parse().unwrap()
+    };
+    halved(&place, "f16.safetensors", Dtype::F16, |value| half::f16::from_f32(value).to_le_bytes());
+    halved(&place, "bf16.safetensors", Dtype::BF16, |value| half::bf16::from_f32(value).to_le_bytes());
+    for weights in ["f16.safetensors", "bf16.safetensors"] {
+        let out = eval(&place, weights, &config);
+        assert!((loss(&out) - loss(&expected)).abs() < 0.01 * loss(&expected), "{out}{expected}");
+    }
+}
+
+#[test]
+fn a_pickle_is_refused_with_the_line_that_converts_it() {
+    let place = Place::new();
+    let zip = [b"PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0", &[0; 16][..], b"archive/data.pklFB", &[90; 2000]].concat();
+    std::fs::write(place.path("w.pt"), zip).unwrap();
+    for arguments in [&["eval", "w.pt", "--preset=default"][..], &train(&["--out=run", "--init=w.pt"])] {
+        let message = place.fail(arguments);
+        assert!(
+            message.starts_with("w.pt: a pickle, as torch.save writes it, and not a safetensors file"),
+            "{message}"
+        );
+        assert!(message.contains("torch.load(\"w.pt\", ") && message.ends_with(", \"w.safetensors\")"), "{message}");
+    }
+    assert_eq!(place.files("run"), [""; 0]);
 }

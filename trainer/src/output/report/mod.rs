@@ -93,8 +93,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Writes `report.html`, `table.md`, `table.csv` and the charts as SVG files. What cannot be read is named in it, beside
-/// what can.
+/// Writes `report.html`, `table.md`, `table.csv` and the charts as SVG files. What cannot be read is named in it,
+/// beside what can.
 ///
 /// # Errors
 /// [`ReportError`] if nothing can be read, or the report cannot be written.
@@ -126,8 +126,8 @@ pub fn write(request: &Request) -> Result<Written, ReportError> {
     content.write(out)
 }
 
-/// Renews the report of the folder of a run or a sweep, and returns whether it could. A failure is only printed, because
-/// a run should not stop for it.
+/// Renews the report of the folder of a run or a sweep, and returns whether it could. A failure is only printed,
+/// because a run should not stop for it.
 pub fn renew(folder: &Path) -> bool {
     let request = Request { folders: vec![folder.to_owned()], ..Request::default() };
     let written = write(&request);

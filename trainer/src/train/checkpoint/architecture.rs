@@ -1,6 +1,6 @@
 //! The network that a `state_dict` belongs to, as far as the shapes of its tensors show it.
 
-use super::error::{CheckpointError, Problem};
+use super::error::{CheckpointError, Problem, Unknown};
 use super::file::Checkpoint;
 use crate::settings::NetworkFlags;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
@@ -12,22 +12,6 @@ pub struct Architecture {
     pub network: NetworkFlags,
     /// Those that change what the network computes, and do not follow.
     pub unknown: Vec<Unknown>,
-}
-
-/// A setting of a network that its tensors do not show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unknown {
-    /// Its name.
-    pub key: &'static str,
-    /// Whether it may have the value that a preset has.
-    pub may_be_preset: bool,
-}
-
-impl Unknown {
-    /// One about which the tensors show nothing.
-    fn any(key: &'static str) -> Unknown {
-        Unknown { key, may_be_preset: true }
-    }
 }
 
 /// A convolution's size, and what is beside it.
@@ -49,7 +33,8 @@ impl Checkpoint {
     pub fn architecture(&self) -> Result<Architecture, CheckpointError> {
         let layers = (1..).take_while(|i| self.tensors.contains_key(&weight_name("encoder", *i))).count();
         if layers == 0 {
-            return Err(self.not_ours(format!("it has no tensor `{}`", weight_name("encoder", 1))));
+            let instead = self.tensors.keys().next().map(|name| format!(", but `{name}`")).unwrap_or_default();
+            return Err(self.not_ours(format!("it has no tensor `{}`{instead}", weight_name("encoder", 1))));
         }
         let [_, image, ..] = self.weight_shape("encoder", 1)?;
         let mut encoder: Vec<Layer> = Vec::with_capacity(layers);
@@ -72,8 +57,8 @@ impl Checkpoint {
         if layers > 1 {
             unknown.push(Unknown::any("residual_weight"));
         }
-        // A layer with a slope has PReLU. The last encoder layer may differ from the others, of which there are none in a
-        // network of one layer.
+        // A layer with a slope has PReLU. The last encoder layer may differ from the others, of which there are none in
+        // a network of one layer.
         let [has_slope, ends_with_slope] = [decoder[0].has_slope && layers > 1, encoder[layers - 1].has_slope];
         let bottleneck_activation = match (has_slope, ends_with_slope) {
             (true, true) => Some(BottleneckActivation::Same),
@@ -83,7 +68,7 @@ impl Checkpoint {
                 None
             }
         };
-        if !has_slope && !(ends_with_slope && layers == 1) {
+        if !(has_slope || ends_with_slope && layers == 1) {
             unknown.push(Unknown::any("activation"));
         }
         let ramp = |of: fn(&Layer) -> usize| Ramp { first: of(&encoder[0]), last: of(&encoder[layers - 1]) };

@@ -1,6 +1,5 @@
 //! What is wrong with a checkpoint.
 
-use super::architecture::Unknown;
 use crate::system::files::FileError;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +28,22 @@ pub enum CheckpointError {
     Engine(#[from] engine::Error),
 }
 
+/// A setting of a network that its tensors do not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub key: &'static str,
+    /// Whether it may have the value that a preset has.
+    pub may_be_preset: bool,
+}
+
+impl Unknown {
+    /// One about which the tensors show nothing.
+    pub(super) fn any(key: &'static str) -> Unknown {
+        Unknown { key, may_be_preset: true }
+    }
+}
+
 /// What is wrong with the content of a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -38,6 +53,15 @@ pub enum Problem {
     /// It is not a safetensors file, or a damaged one.
     #[error("not a valid safetensors file: {0}")]
     Corrupt(String),
+    /// It is a pickle of PyTorch. Reading one can run any code that is in it.
+    #[error(
+        "a pickle, as torch.save writes it, and not a safetensors file; convert it in Python (if there is more in it \
+         than a state_dict, save that alone): {0}"
+    )]
+    Pickle(
+        /// The line of Python that makes a safetensors file of it.
+        String,
+    ),
     /// The checksum does not match: the content was changed after it was written.
     #[error("the content is damaged: its SHA-256 is {got}, the file says {expected}")]
     Checksum {

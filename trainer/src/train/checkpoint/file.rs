@@ -1,8 +1,10 @@
 //! A checkpoint as a file: reading, writing, and its checksum.
 
 use super::error::{CheckpointError, MAX_BYTES, Problem, VERSION};
+use super::pickle::{PICKLE_BYTES, not_safetensors};
 use crate::settings::{Settings, TrainingSettings};
 use crate::system::files::{FileError, Staged};
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -101,7 +103,8 @@ impl Checkpoint {
     /// Reads the file `path` and checks all that can be checked without knowing the network.
     ///
     /// # Errors
-    /// [`CheckpointError`] if the file cannot be read, is damaged, or holds types other than F32, F64 and I64.
+    /// [`CheckpointError`] if the file cannot be read, is damaged, or holds types other than F32, F64, F16, BF16 and
+    /// I64.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let mut file = File::open(path).map_err(FileError::at("open", path))?;
         let mut bytes = Vec::new();
@@ -111,7 +114,8 @@ impl Checkpoint {
         let header = bytes.as_chunks().0.first().map_or(0, |length| u64::from_le_bytes(*length));
         if begin < 8 || !(2..=MAX_BYTES).contains(&header) {
             let reason = format!("it begins with {bytes:02x?}, which is not the length of a header");
-            return Err(Problem::Corrupt(reason).of(path));
+            file.take(PICKLE_BYTES - 8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
+            return Err(not_safetensors(path, &bytes, reason));
         }
         file.take(MAX_BYTES + 1 - 8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -126,16 +130,18 @@ impl Checkpoint {
     /// As [`read`](Self::read).
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let corrupt = |reason: String| Problem::Corrupt(reason).of(path);
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, bytes, e.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             let values = match view.dtype() {
                 Dtype::F32 => Values::F32(numbers(view.data(), f32::from_le_bytes)),
+                Dtype::F16 => Values::F32(numbers(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32())),
+                Dtype::BF16 => Values::F32(numbers(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32())),
                 Dtype::F64 => Values::F64(numbers(view.data(), f64::from_le_bytes)),
                 Dtype::I64 => Values::I64(numbers(view.data(), i64::from_le_bytes)),
                 other => {
-                    let (expected, got) = ("F32, F64 or I64", other.to_string());
+                    let (expected, got) = ("F32, F64, F16, BF16 or I64", other.to_string());
                     return Err(Problem::Type { name: name.to_owned(), expected, got }.of(path));
                 }
             };

@@ -6,7 +6,8 @@ use crate::settings::{NetworkFlags, Preset, Settings, SettingsSource, resolve};
 use crate::train::plans::{NetworkPlan, PlanKind, Plans};
 use engine::{Activation, Reference, Session, Statistics};
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -105,9 +106,25 @@ fn headers_that_promise_too_much_are_errors() {
     ] {
         assert!(matches!(read(&bytes), Err(CheckpointError::Content { problem: Problem::Corrupt(_), .. })));
     }
-    let half = header(r#"{"a":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}"#);
-    let message = read(&half).unwrap_err().to_string();
-    assert_eq!(message, "x.safetensors: tensor `a`: expected type F32, F64 or I64, got F16");
+    let other = header(r#"{"a":{"dtype":"U16","shape":[0],"data_offsets":[0,0]}}"#);
+    let message = read(&other).unwrap_err().to_string();
+    assert_eq!(message, "x.safetensors: tensor `a`: expected type F32, F64, F16, BF16 or I64, got U16");
+}
+
+#[test]
+fn halves_are_read_as_floats() {
+    // 1, -0.3333, the smallest and the largest number, and infinity.
+    let f16 = [0x3c00u16, 0xb555, 0x0001, 0x7bff, 0x7c00];
+    let bf16 = [0x3f80u16, 0xbeab, 0x0001, 0x7f7f, 0x7f80];
+    let bytes = |bits: [u16; 5]| bits.into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let [a, b] = [bytes(f16), bytes(bf16)];
+    let views = [("a", Dtype::F16, &a), ("b", Dtype::BF16, &b)]
+        .map(|(name, dtype, bytes)| (name, TensorView::new(dtype, vec![5], bytes).unwrap()));
+    let checkpoint = read(&safetensors::serialize(views, None).unwrap()).unwrap();
+    let values = |name: &str| checkpoint.tensors[name].values.clone();
+    assert_eq!(values("a"), Values::F32(vec![1.0, -0.333_251_95, 5.960_464_5e-8, 65504.0, f32::INFINITY]));
+    let smallest = f32::from_bits(0x0001_0000);
+    assert_eq!(values("b"), Values::F32(vec![1.0, -0.333_984_38, smallest, 3.389_531_4e38, f32::INFINITY]));
 }
 
 #[test]
