@@ -53,6 +53,11 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     let again = checkpoint.to_bytes().and_then(|bytes| Checkpoint::from_bytes(path, &bytes)).expect("readable");
     // Compared as text, in which NaN equals NaN.
     assert_eq!(format!("{again:?}"), format!("{checkpoint:?}"));
+    let mut stripped = checkpoint.clone();
+    if stripped.strip_prefixes().is_ok() {
+        assert_eq!(stripped.strip_prefixes().expect("names that differ"), [""; 0]);
+        assert_eq!(stripped.tensors.len(), checkpoint.tensors.len());
+    }
     if let Ok(architecture) = checkpoint.architecture() {
         let _ = SettingsSource::inferred(&architecture.network).and_then(|source| resolve(&[source]));
     }

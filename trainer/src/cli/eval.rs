@@ -11,7 +11,7 @@ use trainer::system::terminal::print_result;
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct EvalArgs {
-    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
@@ -21,7 +21,7 @@ pub(super) struct EvalArgs {
     /// Overwrite files
     #[arg(long)]
     force: bool,
-    /// Images a batch, for batch statistics; a checkpoint of a run has its own
+    /// Images a batch, for batch statistics; the weights of a run have their own
     #[arg(long, help_heading = "Run")]
     batch: Option<usize>,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(super) struct EvalArgs {
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data } = args;
     check_outputs(errors_file.as_deref(), force)?;
-    let (checkpoint, settings) = open(&checkpoint, &model.into_flags(batch, data))?;
+    let (checkpoint, settings) = open(&checkpoint, model.into_sources(batch, data)?)?;
     let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
     print_result(&validation.to_string())?;
     if let Some(path) = errors_file {

@@ -9,7 +9,7 @@ use trainer::system::terminal::print_result;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     /// The ONNX file [default: the checkpoint's name with .onnx]
     #[arg(long, value_name = "FILE")]
@@ -28,7 +28,7 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let ExportArgs { checkpoint: path, out, example, force, model, data } = args;
-    let (checkpoint, settings) = open(&path, &model.into_flags(None, data))?;
+    let (checkpoint, settings) = open(&path, model.into_sources(None, data)?)?;
     let out = out.unwrap_or_else(|| path.with_file_name(derived(path.file_stem().unwrap_or_default(), ".onnx")));
     onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;
     Ok(print_result(&out.display().to_string())?)

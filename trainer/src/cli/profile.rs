@@ -8,7 +8,7 @@ use kernels::simd::Isa;
 use std::path::{Path, PathBuf};
 use trainer::lab::profile::conv::{self, Clock, Layer as Shape, Preset, parse_shape};
 use trainer::lab::profile::step::{self, By};
-use trainer::settings::{SettingsSource, resolve, show_default};
+use trainer::settings::{resolve, show_default};
 use trainer::system::files::{check_outputs, write_bytes};
 use trainer::system::terminal::{print_result, print_status, print_while_waiting};
 
@@ -102,7 +102,7 @@ pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
 fn run_step(args: StepArgs) -> anyhow::Result<()> {
     let StepArgs { runs, by, trace, csv, force, model, batch } = args;
     check_outputs([&trace, &csv].into_iter().flatten().map(PathBuf::as_path), force)?;
-    let settings = resolve(&[SettingsSource::flags(&model.into_flags(batch, DataFlags::default()))?])?;
+    let settings = resolve(&model.into_sources(batch, DataFlags::default())?)?;
     let profile = step::profile(&settings, runs.into())?;
     for by in by {
         print_result(&format!("{}\n", profile.table(by)))?;

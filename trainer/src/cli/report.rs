@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 use trainer::output::report;
-use trainer::system::terminal::print_result;
+use trainer::system::terminal::{print_error, print_result};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -26,6 +26,7 @@ pub(super) struct ReportArgs {
 
 pub(super) fn run(args: ReportArgs) -> anyhow::Result<()> {
     let ReportArgs { folders, out, title, reference, force } = args;
-    let path = report::write(&report::Request { folders, out, title, published: reference, overwrite: force })?;
-    Ok(print_result(&path.display().to_string())?)
+    let written = report::write(&report::Request { folders, out, title, published: reference, overwrite: force })?;
+    written.problems.iter().for_each(|problem| print_error(&format!("not in the report: {problem}")));
+    Ok(print_result(&written.path.display().to_string())?)
 }

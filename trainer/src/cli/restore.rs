@@ -9,7 +9,7 @@ use trainer::tasks::Half;
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// Checkpoint of a run, or a PyTorch state_dict saved by safetensors
+    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     /// PNG or JPEG images
     #[arg(required = true, value_name = "IMAGE")]
@@ -35,7 +35,7 @@ pub(super) struct RestoreArgs {
 
 pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let RestoreArgs { checkpoint, images, missing, out, with_input, scale, force, model } = args;
-    let (checkpoint, settings) = open(&checkpoint, &model.into_flags(None, DataFlags::default()))?;
+    let (checkpoint, settings) = open(&checkpoint, model.into_sources(None, DataFlags::default())?)?;
     let request = Request { images, missing, out, with_input, scale: scale.into(), overwrite: force };
     restore::restore(&settings, &checkpoint, &request, &mut print_status)?;
     Ok(())

@@ -25,11 +25,8 @@ pub(super) fn run(args: SweepArgs) -> anyhow::Result<()> {
     if dry_run {
         return Ok(print_result(&sweep::dry_run(&planned, &out)?)?);
     }
-    sweep::sweep(&planned, &out, &report::renew)?;
-    print_status(&format!(
-        "\nall {} runs are done; the report is {}",
-        planned.runs.len(),
-        out.join("report.html").display()
-    ));
+    let renewed = sweep::sweep(&planned, &out, &report::renew)?;
+    let report = if renewed { format!("; the report is {}", out.join("report.html").display()) } else { String::new() };
+    print_status(&format!("\nall {} runs are done{report}", planned.runs.len()));
     Ok(())
 }

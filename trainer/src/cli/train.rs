@@ -91,7 +91,9 @@ pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
         return Ok(());
     }
     let out = settings.out();
-    let renew = || report::renew(&out);
+    let renew = || {
+        report::renew(&out);
+    };
     let context = RunContext { on_validation: Some(&renew), sweep: None, ranks: ranks.clone() };
     let summary = train(&settings, start, context).map_err(|error| args.blame(error))?;
     renew();

@@ -7,18 +7,21 @@ use trainer::settings::{
     show_default,
 };
 use trainer::system::terminal::print_status;
-use trainer::train::checkpoint::Checkpoint;
+use trainer::train::checkpoint::{Architecture, Checkpoint, Problem, Unknown};
 
 /// The network, and what computes it.
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct ModelArgs {
+    /// TOML file of settings, such as the settings.toml of a run; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where the settings come from that neither the flags nor the file of weights have
     #[arg(long, value_enum)]
     preset: Option<Preset>,
     #[command(flatten)]
     network: NetworkFlags,
-    /// Height and width of the images that the network sees, in pixels; a checkpoint of a run has its own
+    /// Height and width of the images that the network sees, in pixels; the weights of a run have their own
     #[arg(long, help_heading = "Network")]
     size: Option<usize>,
     /// What computes: auto, cpu, cuda, cuda:N or reference, as in training
@@ -44,31 +47,45 @@ pub(super) struct DataFlags {
 }
 
 impl ModelArgs {
-    /// As flags of settings, with those that only some commands have.
-    pub(super) fn into_flags(self, batch: Option<usize>, data: DataFlags) -> SettingsFlags {
-        let ModelArgs { preset, network, size, device, tf32, threads } = self;
+    /// As sources of settings, the flags before the file; with flags that only some commands have.
+    pub(super) fn into_sources(self, batch: Option<usize>, data: DataFlags) -> anyhow::Result<Vec<SettingsSource>> {
+        let ModelArgs { config, preset, network, size, device, tf32, threads } = self;
         let DataFlags { data, unverified_data } = data;
-        let (tf32, unverified_data) = (Some(tf32), Some(unverified_data));
-        SettingsFlags {
+        let [tf32, unverified_data] = [tf32, unverified_data].map(|flag| flag.then_some(true));
+        let flags = SettingsFlags {
             preset,
             network,
             training: TrainingFlags { size, batch, ..TrainingFlags::default() },
             run: RunFlags { device, tf32, threads, data, unverified_data, ..RunFlags::default() },
+        };
+        let mut sources = vec![SettingsSource::flags(&flags)?];
+        if let Some(path) = config {
+            sources.push(SettingsSource::file(&path)?);
         }
+        Ok(sources)
     }
 }
 
-/// Reads weights and the settings of their network. Flags win over the file, and the file over the preset.
-pub(super) fn open(path: &Path, flags: &SettingsFlags) -> anyhow::Result<(Checkpoint, Settings)> {
-    let checkpoint = Checkpoint::read(path)?;
-    let known = match &checkpoint.run {
-        Some(run) => SettingsSource::trained(&run.settings)?,
+/// Reads weights and the settings of their network. What was said wins over the file of weights, and that over the
+/// preset. If the file has no settings, all must be said that its tensors do not show.
+pub(super) fn open(path: &Path, mut said: Vec<SettingsSource>) -> anyhow::Result<(Checkpoint, Settings)> {
+    let checkpoint = Checkpoint::read_weights(path, &print_status)?;
+    match &checkpoint.run {
+        Some(run) => said.push(SettingsSource::trained(&run.settings)?),
         None => {
-            let architecture = checkpoint.architecture()?;
-            architecture.assumptions.iter().for_each(|line| print_status(&format!("{}: {line}", path.display())));
-            SettingsSource::inferred(&architecture.network)?
+            let Architecture { network, unknown } = checkpoint.architecture()?;
+            let preset = said.iter().any(SettingsSource::says_preset);
+            let says = |section, key| said.iter().any(|source| source.says(section, key));
+            let mut missing = unknown;
+            missing.retain(|unknown| !(says("network", unknown.key) || preset && unknown.may_be_preset));
+            if !preset && !says("training", "size") {
+                missing.insert(0, Unknown { key: "size", may_be_preset: true });
+            }
+            if !missing.is_empty() {
+                return Err(Problem::Unsaid { missing }.of(path).into());
+            }
+            said.push(SettingsSource::inferred(&network)?);
         }
-    };
-    let settings = resolve(&[SettingsSource::flags(flags)?, known])?;
-    Ok((checkpoint, settings))
+    }
+    Ok((checkpoint, resolve(&said)?))
 }

@@ -7,6 +7,8 @@ use super::known::SIDE;
 pub(crate) struct Dataset {
     pixels: Vec<u8>,
     labels: Vec<u8>,
+    /// Names of the classes, by their numbers; none if they are not known.
+    class_names: &'static [&'static str],
 }
 
 impl Dataset {
@@ -16,7 +18,17 @@ impl Dataset {
     /// If the lengths do not fit together.
     pub(crate) fn new(pixels: Vec<u8>, labels: Vec<u8>) -> Dataset {
         assert_eq!(pixels.len(), labels.len() * SIDE * SIDE, "pixels for {} images of 28 x 28", labels.len());
-        Dataset { pixels, labels }
+        Dataset { pixels, labels, class_names: &[] }
+    }
+
+    /// The same with names for its classes, in the order of their numbers.
+    pub(crate) fn with_class_names(self, class_names: &'static [&'static str]) -> Dataset {
+        Dataset { class_names, ..self }
+    }
+
+    /// The name of a class if it is known, or its number.
+    pub(crate) fn class_name(&self, class: u8) -> String {
+        self.class_names.get(usize::from(class)).map_or_else(|| class.to_string(), |name| (*name).to_owned())
     }
 
     /// Number of images.
@@ -42,7 +54,7 @@ impl Dataset {
         &self.pixels[i * SIDE * SIDE..][..SIDE * SIDE]
     }
 
-    /// The class of image `i`, 0 to 9.
+    /// The class of image `i`.
     ///
     /// # Panics
     /// If there is no such image.
@@ -60,5 +72,8 @@ mod tests {
         let dataset = Dataset::new((0..2 * 784).map(|i| (i / 784) as u8).collect(), vec![7, 8]);
         assert_eq!((dataset.len(), dataset.label(1)), (2, 8));
         assert_eq!(dataset.image(1), [1; 784]);
+        assert_eq!(dataset.class_name(1), "1");
+        let named = dataset.with_class_names(&["shoe", "bag"]);
+        assert_eq!([0, 1, 2].map(|class| named.class_name(class)), ["shoe", "bag", "2"]);
     }
 }

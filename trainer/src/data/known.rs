@@ -52,6 +52,10 @@ pub(super) const TEST_LABELS: KnownFile = KnownFile {
     sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 };
 
+/// Fashion-MNIST's classes, by their numbers.
+pub(super) const CLASSES: [&str; 10] =
+    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+
 /// All files.
 ///
 /// The sums are those of the uncompressed content, because the same content is distributed in different gzip files. The

@@ -4,7 +4,7 @@ use super::dataset::Dataset;
 use super::error::DataError;
 use super::fetch::{FetchError, fetch};
 use super::idx::{self, Expected, Idx};
-use super::known::{DatasetFolder, FoundBy, KnownFile};
+use super::known::{CLASSES, DatasetFolder, FoundBy, KnownFile, TEST_LABELS};
 use super::locate::Search;
 use std::path::{Path, PathBuf};
 
@@ -33,9 +33,11 @@ pub(crate) fn load(search: &Search, status: &dyn Fn(&str)) -> Result<FashionMnis
         check_counts(train, &train_images, &train_labels)?;
         check_counts(test, &test_images, &test_labels)?;
     }
+    // Other datasets come in files of the same names, with classes of their own.
+    let class_names: &[&str] = if test_labels.sha256() == TEST_LABELS.sha256 { &CLASSES } else { &[] };
     Ok(FashionMnist {
         train: Dataset::new(train_images.data, train_labels.data),
-        validation: Dataset::new(test_images.data, test_labels.data),
+        validation: Dataset::new(test_images.data, test_labels.data).with_class_names(class_names),
         folder,
     })
 }
@@ -200,6 +202,15 @@ mod tests {
         assert!(message.starts_with(&damage) && message.ends_with("; remove this file to have it fetched again"));
     }
 
+    /// Runs where the system has the dataset.
+    #[test]
+    fn the_classes_of_the_known_dataset_have_names() {
+        let Some(system) = Search::new(None).system.filter(|folder| folder.is_dir()) else { return };
+        let search = Search { argument: Some(system), unverified: true, ..Search::default() };
+        let data = load(&search, &|_| ()).unwrap();
+        assert_eq!([1, 9, 10].map(|class| data.validation.class_name(class)), ["Trouser", "Ankle boot", "10"]);
+    }
+
     #[test]
     fn unverified_files_may_hold_other_images_but_not_nonsense() {
         let folder = tempfile::tempdir().unwrap();
@@ -207,6 +218,7 @@ mod tests {
         let mut search = Search { argument: Some(folder.path().to_owned()), unverified: true, ..Search::default() };
         let data = load(&search, &|_| ()).unwrap();
         assert_eq!((data.train.len(), data.validation.len(), data.validation.image(1)), (3, 2, &[2; 784][..]));
+        assert_eq!(data.validation.class_name(1), "1", "only Fashion-MNIST's classes are called as they are there");
         search.unverified = false;
         assert!(load(&search, &|_| ()).unwrap_err().to_string().contains("3 x 28 x 28, expected 60000 x 28 x 28"));
         search.unverified = true;

@@ -3,6 +3,7 @@
 use crate::apply::eval::Validation;
 use crate::published::Study;
 use crate::system::files::{self, FileError};
+use crate::system::json;
 use crate::system::machine::Machine;
 use engine::mib;
 use serde::{Deserialize, Serialize};
@@ -26,13 +27,14 @@ pub struct Summary {
     /// Steps among them that changed nothing, because a loss or gradient was not finite.
     #[serde(default)]
     pub skipped_steps: u64,
-    /// Mean loss of the last 100 training steps.
-    pub training_loss: f64,
+    /// Mean loss of the last 100 training steps whose loss was finite, if there are any.
+    pub training_loss: Option<f64>,
     /// Validation losses.
     pub validation: Validation,
     /// Minutes that the training steps took, those before a `--resume` included.
     pub minutes: f64,
     /// Training images a second.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub images_per_second: f64,
     /// Most memory that this process had resident, in bytes; absent where the system does not tell.
     pub peak_resident_bytes: Option<u64>,
@@ -73,7 +75,8 @@ impl fmt::Display for Summary {
         if self.skipped_steps > 0 {
             writeln!(f, "{:<28}{} steps: a loss or gradient was not finite", "skipped", self.skipped_steps)?;
         }
-        writeln!(f, "{:<28}{:.5}", "training loss", self.training_loss)?;
+        let training = self.training_loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.5}"));
+        writeln!(f, "{:<28}{training}", "training loss")?;
         writeln!(f, "{:<28}{:.5}", "validation, running stat.", self.validation.running.all)?;
         write!(f, "{:<28}{:.5}", "validation, batch stat.", self.validation.batch.all)?;
         if let Some(study) = self.study {
@@ -92,5 +95,42 @@ impl fmt::Display for Summary {
             Some(bytes) => write!(f, "\n{:<28}{:.0} MiB", "peak resident memory", mib(bytes as usize)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::eval::Losses;
+
+    #[test]
+    fn what_is_not_a_number_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        let losses = |all| Losses { all, left: None, right: Some(0.25), top: Some(0.5), bottom: Some(f64::NAN) };
+        let summary = Summary {
+            layers: 1,
+            parameters: 9,
+            steps: 2,
+            samples: 16,
+            skipped_steps: 2,
+            training_loss: None,
+            validation: Validation { running: losses(f64::NAN), batch: losses(f64::INFINITY) },
+            minutes: 0.0,
+            images_per_second: f64::INFINITY,
+            peak_resident_bytes: None,
+            planned_bytes: 1,
+            device: "cpu".to_owned(),
+            threads: 1,
+            ranks: 1,
+            machine: None,
+            study: None,
+        };
+        files::write_json(&path, serde_json::to_string(&summary)).unwrap();
+        let read = Summary::read(&path).unwrap();
+        assert!(read.training_loss.is_none() && read.images_per_second.is_nan());
+        assert!(read.validation.running.all.is_nan() && read.validation.batch.all.is_nan());
+        let Losses { left, right, top, bottom, .. } = read.validation.batch;
+        assert_eq!([left, right, top, bottom], [None, Some(0.25), Some(0.5), None]);
     }
 }

@@ -58,6 +58,17 @@ impl fmt::Display for Preset {
     }
 }
 
+/// A setting that two runs do not share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Its name.
+    pub(crate) key: String,
+    /// Its value in the one, as a settings file has it.
+    pub(crate) had: String,
+    /// Its value in the other.
+    pub(crate) now: String,
+}
+
 /// Any of the [`Settings`], in the same sections and with the same names.
 #[derive(Clone, Debug, Default, Args, Serialize)]
 #[command(mut_args = show_default)]
@@ -145,21 +156,36 @@ impl Settings {
         // Older versions kept paths as they were given.
         let mut had = had.clone();
         had.training.init = had.training.init.map(|path| absolute(&path));
-        let (now, had) = (Table::try_from(self)?, Table::try_from(had)?);
-        for section in ["network", "training"] {
-            let value = |settings: &Table, key: &str| settings.get(section).and_then(|s| s.get(key)).cloned();
-            let keys = |settings: &Table| -> Vec<String> {
-                settings.get(section).and_then(Value::as_table).into_iter().flat_map(Table::keys).cloned().collect()
-            };
-            for key in keys(&now).into_iter().chain(keys(&had)) {
-                let (now, had) = (value(&now, &key), value(&had, &key));
-                if now != had {
-                    let show = |value: Option<Value>| value.map_or_else(|| "not given".to_owned(), |v| v.to_string());
-                    return Err(SettingsError::Changed { key, had: show(had), got: show(now) });
-                }
+        match had.differences(self, &["network", "training"])?.into_iter().next() {
+            Some(Difference { key, had, now: got }) => Err(SettingsError::Changed { key, had, got }),
+            None => Ok(()),
+        }
+    }
+
+    /// The settings of some sections that are others in `now`.
+    ///
+    /// # Errors
+    /// [`SettingsError::Write`] for a path that is not UTF-8.
+    pub(crate) fn differences(&self, now: &Settings, sections: &[&str]) -> Result<Vec<Difference>, SettingsError> {
+        let (had, now) = (Table::try_from(self)?, Table::try_from(now)?);
+        let mut found = Vec::new();
+        for section in sections {
+            let table =
+                |settings: &Table| settings.get(*section).and_then(Value::as_table).cloned().unwrap_or_default();
+            let (had, now) = (table(&had), table(&now));
+            let removed = had.keys().filter(|key| !now.contains_key(*key));
+            for key in now.keys().chain(removed).filter(|key| had.get(*key) != now.get(*key)) {
+                let show = |value: Option<&Value>| value.map_or_else(|| "not given".to_owned(), Value::to_string);
+                found.push(Difference { key: key.clone(), had: show(had.get(key)), now: show(now.get(key)) });
             }
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// What is true of a trained network wherever it is: without the section `[run]` and the path of the first weights.
+    pub(crate) fn without_places(&self) -> Settings {
+        let training = TrainingSettings { init: None, ..self.training.clone() };
+        Settings { training, run: RunSettings::default(), ..self.clone() }
     }
 
     /// The value of a setting, as a settings file has it. `None` for a name that is not a setting's, or a setting that

@@ -114,6 +114,16 @@ impl SettingsSource {
         Ok(SettingsSource { origin: Origin::Checkpoint, values: Table::try_from(flags)? })
     }
 
+    /// Whether it has a value for a setting of a section.
+    pub fn says(&self, section: &str, key: &str) -> bool {
+        self.values.get(section).is_some_and(|section| section.get(key).is_some())
+    }
+
+    /// Whether it has a preset, which says every setting.
+    pub fn says_preset(&self) -> bool {
+        self.values.contains_key("preset")
+    }
+
     /// The settings of `--quick`: a run of about a minute on two cores after which the restored halves are
     /// recognizable.
     ///

@@ -18,15 +18,17 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// Renews the report in a folder. A sweep calls it whenever a run has new results or has ended.
-pub(super) type RenewReport<'a> = &'a (dyn Fn(&Path) + Sync);
+/// Renews the report in a folder, and returns whether it could. A sweep calls it whenever a run has new results or has
+/// ended.
+pub(super) type RenewReport<'a> = &'a (dyn Fn(&Path) -> bool + Sync);
 
-/// Runs those runs of a sweep that are not done, in the folder `out`.
+/// Runs those runs of a sweep that are not done, in the folder `out`. Returns whether its report could be renewed at
+/// the end.
 ///
 /// # Errors
 /// [`SweepError`]. Before anything is run, every run is planned and its folder is checked. After that, the error of a
 /// run is recorded and the next one begins; [`SweepError::Failed`] reports it at the end.
-pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<(), SweepError> {
+pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<bool, SweepError> {
     let runs: Vec<PlannedRun> = sweep.runs.iter().map(|run| run.placed(out)).collect();
     for run in &runs {
         check_folder(out, run)?;
@@ -43,8 +45,7 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<(), S
     let done = runs.len() - left.len();
     print_status(&format!("sweep    {}: {} runs in {}, {done} done", sweep.title, runs.len(), out.display()));
     if left.is_empty() {
-        report(out);
-        return Ok(());
+        return Ok(report(out));
     }
     let data = data::load(&left[0].settings.search(), &print_status)?;
     let estimates = Estimates::measure(left.iter().copied())?;
@@ -53,6 +54,7 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<(), S
     print_status(&format!("takes    {}", progress::about(Duration::from_secs_f64(all))));
 
     let mut failures: Vec<String> = Vec::new();
+    let mut renewed = false;
     for (i, run) in left.iter().enumerate() {
         let number = done + i + 1;
         print_status(&format!("\nrun {number} of {}: {}", runs.len(), run.name));
@@ -80,10 +82,10 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<(), S
                 state.set(out, &run.name, Status::Failed, Some(error.to_string()))?;
             }
         }
-        report(out);
+        renewed = report(out);
     }
     match failures.first() {
-        None => Ok(()),
+        None => Ok(renewed),
         Some(first) => Err(SweepError::Failed { failed: failures.len(), runs: runs.len(), first: first.clone() }),
     }
 }
@@ -102,13 +104,11 @@ fn run_one(
     Ok(())
 }
 
-/// Refuses a folder that has a run with other settings.
+/// Refuses a folder that has a run with other settings. If its settings cannot be read, those of its checkpoint are
+/// compared when the run goes on.
 fn check_folder(out: &Path, run: &PlannedRun) -> Result<(), SweepError> {
     let folder = RunFolder::new(&out.join(&run.name));
-    if !folder.settings().exists() {
-        return Ok(());
-    }
-    let had = Settings::read(&folder.settings())?;
+    let Ok(had) = Settings::read(&folder.settings()) else { return Ok(()) };
     let other = |source| SweepError::OtherRun { path: folder.path().to_owned(), source: Box::new(source) };
     run.settings.check_resumes(&had).map_err(other)
 }

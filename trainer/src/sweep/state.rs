@@ -1,6 +1,7 @@
 //! The status of the runs of a sweep: `sweep.json`.
 
 use super::file::{PlannedRun, Sweep};
+use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
 use crate::train::RunFolder;
@@ -102,9 +103,9 @@ impl State {
     }
 }
 
-/// Whether the run's folder has its summary, which is written last.
+/// Whether the run's folder has its settings and its summary, which is written last, and they are whole.
 pub(super) fn is_done(out: &Path, run: &PlannedRun) -> bool {
     let folder = RunFolder::new(&out.join(&run.name));
     let same = |settings: Settings| run.settings.check_resumes(&settings).is_ok();
-    folder.summary().exists() && Settings::read(&folder.settings()).is_ok_and(same)
+    Summary::read(&folder.summary()).is_ok() && Settings::read(&folder.settings()).is_ok_and(same)
 }

@@ -1,6 +1,7 @@
 //! The system around a run: files, signals, the terminal, the machine and other processes.
 
 pub mod files;
+pub(crate) mod json;
 pub mod machine;
 pub mod names;
 pub(crate) mod progress;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct ProgressUpdate {
     /// Training images seen.
     pub samples: u64,
-    /// Loss, smoothed.
-    pub loss: f64,
+    /// Loss, smoothed, once there is one.
+    pub loss: Option<f64>,
     /// Learning rate.
     pub lr: f64,
     /// Speed of the training steps.
@@ -86,14 +86,16 @@ impl Progress {
                 format!("{} left  run {run} of {runs}, {all} left in all", clock(remaining))
             }
         };
+        let loss = |digits: usize| loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.digits$}"));
         match &self.bar {
             Some(bar) => {
                 bar.set_position(samples);
-                bar.set_message(format!("loss {loss:.4}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}"));
+                bar.set_message(format!("loss {}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}", loss(4)));
             }
             None => print_status(&format!(
-                "{samples}/{} images  loss {loss:.5}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}",
-                self.total
+                "{samples}/{} images  loss {}  lr {lr:.2e}  {images_per_second:.0} images/s  {left}",
+                self.total,
+                loss(5)
             )),
         }
     }

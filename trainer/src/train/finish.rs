@@ -48,7 +48,7 @@ pub(super) fn write_results(
         steps: position.step,
         samples: position.samples,
         skipped_steps: position.skipped,
-        training_loss: last.iter().sum::<f64>() / last.len() as f64,
+        training_loss: (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64),
         validation,
         minutes: position.seconds / 60.0,
         images_per_second: position.samples as f64 / position.seconds,

@@ -282,7 +282,7 @@ files! {
     checkpoint = "checkpoint.safetensors";
     /// `best.safetensors`: the checkpoint with the lowest validation loss so far, with running statistics.
     best = "best.safetensors";
-    /// `model.safetensors`: the trained network alone, as PyTorch's `state_dict`.
+    /// `model.safetensors`: the trained network alone, as PyTorch's `state_dict`, with its settings.
     model = "model.safetensors";
     /// `summary.json`.
     summary = "summary.json";
@@ -305,7 +305,7 @@ fn is_locked(tried: &Result<(), TryLockError>) -> bool {
 /// Reads a checkpoint that a run can be resumed from.
 fn read_resumable(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let checkpoint = Checkpoint::read(path)?;
-    checkpoint.run_state()?;
+    checkpoint.resumable()?;
     Ok(checkpoint)
 }
 

@@ -15,10 +15,12 @@ pub(super) struct Pace {
     validation: Option<Duration>,
     samples: u64,
     steps: u64,
+    /// Steps among them whose loss was finite.
+    losses: u64,
     /// Time that an image takes in a training step, smoothed.
     seconds_per_image: f64,
-    /// Smoothed loss.
-    pub(super) loss: f64,
+    /// Smoothed loss, once there is one.
+    pub(super) loss: Option<f64>,
 }
 
 impl Pace {
@@ -35,8 +37,9 @@ impl Pace {
             validation: None,
             samples: 0,
             steps: 0,
+            losses: 0,
             seconds_per_image: 0.0,
-            loss: 0.0,
+            loss: None,
         }
     }
 
@@ -45,7 +48,9 @@ impl Pace {
         self.steps += 1;
         self.samples = samples;
         if loss.is_finite() {
-            self.loss += (loss - self.loss) / (self.steps as f64).min(SMOOTHING_STEPS);
+            self.losses += 1;
+            let before = self.loss.unwrap_or(loss);
+            self.loss = Some(before + (loss - before) / (self.losses as f64).min(SMOOTHING_STEPS));
         }
         // The first step touches all memory for the first time: it counts only until there is another one.
         let timed = (self.steps - 1).max(1) as f64;
@@ -111,6 +116,18 @@ mod tests {
         assert_eq!(pace.estimate(), Some(Duration::from_millis(117_500 + 3 * 25_000)));
         pace.validated(Duration::from_secs(5));
         assert_eq!(pace.remaining(), Duration::from_millis(117_500 + 3 * 5000));
-        assert_eq!(pace.loss, 1.0);
+        assert_eq!(pace.loss, Some(1.0));
+    }
+
+    #[test]
+    fn losses_that_are_not_finite_do_not_count() {
+        let mut pace = Pace::new(&Settings::default(), 1);
+        pace.stepped(1, Duration::from_secs(1), f64::NAN, 1);
+        assert_eq!(pace.loss, None);
+        pace.stepped(1, Duration::from_secs(1), 0.5, 2);
+        assert_eq!(pace.loss, Some(0.5));
+        pace.stepped(1, Duration::from_secs(1), f64::INFINITY, 3);
+        pace.stepped(1, Duration::from_secs(1), 1.0, 4);
+        assert_eq!(pace.loss, Some(0.75));
     }
 }

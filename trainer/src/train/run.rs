@@ -1,7 +1,7 @@
 //! A training run from its start to its end, on the rank that leads.
 
 use super::backend::{self, ImageBackend, with_backend};
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{self, Checkpoint, RunState};
 use super::error::TrainError;
 use super::finish::{Resources, write_results};
 use super::folder::RunFolder;
@@ -125,7 +125,8 @@ fn train_on<B: ImageBackend>(
     let validation = session.enter(|session| {
         let validation = run.run(session)?;
         let model = checkpoint::state_dict(session, run.stepper.batches_seen())?;
-        Checkpoint { path: folder.model(), tensors: model, run: None }.write()?;
+        let run = Some(RunState::of_weights(settings));
+        Checkpoint { path: folder.model(), tensors: model, run }.write()?;
         Ok(validation)
     });
     let validation =

@@ -4,7 +4,7 @@ use super::backend::ImageBackend;
 use super::checkpoint::{self, Checkpoint, Position};
 use super::error::TrainError;
 use super::folder::{Resumable, ResumePoint, RunFolder};
-use crate::settings::Settings;
+use crate::settings::{Difference, Settings};
 use crate::system::terminal::print_status;
 use engine::Session;
 
@@ -34,7 +34,7 @@ pub(super) fn check_start(settings: &Settings, start: &Start) -> Result<(), Trai
     match start {
         Start::New => RunFolder::new(&settings.out()).check_new()?,
         Start::Overwrite => {}
-        Start::Resume(resumed) => settings.check_resumes(&resumed.checkpoint.run_state()?.settings)?,
+        Start::Resume(resumed) => settings.check_resumes(resumed.checkpoint.resumable()?.0)?,
     }
     Ok(())
 }
@@ -50,7 +50,7 @@ pub(super) fn load_start<B: ImageBackend>(
     session.initialize(settings.training.seed);
     if let Start::Resume(resumed) = start {
         let checkpoint = &resumed.checkpoint;
-        let had = &checkpoint.run_state()?.position.backend;
+        let had = &checkpoint.resumable()?.1.backend;
         let kind = |backend: &str| backend.split('-').next().map(str::to_owned);
         if kind(had) != kind(device) {
             return Err(TrainError::OtherDevice { had: had.clone(), got: device.to_owned() });
@@ -66,7 +66,15 @@ pub(super) fn load_start<B: ImageBackend>(
         return Ok((Position { backend: device.to_owned(), ..position }, batches_before));
     }
     let batches = match &settings.training.init {
-        Some(path) => checkpoint::load_weights(session, &Checkpoint::read(path)?)?,
+        Some(path) => {
+            let weights = Checkpoint::read_weights(path, &print_status)?;
+            let batches = checkpoint::load_weights(session, &weights)?;
+            let trained = weights.run.as_ref().map(|run| run.settings.differences(settings, &["network"]));
+            for Difference { key, had, now } in trained.transpose()?.unwrap_or_default() {
+                print_status(&format!("{}: trained with {key} {had}, now it is {now}", path.display()));
+            }
+            batches
+        }
         None => 0,
     };
     Ok((Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: device.to_owned() }, batches))

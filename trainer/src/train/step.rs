@@ -248,7 +248,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
     ) -> Result<Checkpoint, TrainError> {
         let mut tensors = checkpoint::state_dict(session, self.batches_seen())?;
         tensors.extend(checkpoint::optimizer_state(session)?);
-        let run = RunState { settings: self.settings.clone(), position: self.position.clone() };
+        let run = RunState { settings: self.settings.clone(), position: Some(self.position.clone()) };
         Ok(Checkpoint { path, tensors, run: Some(run) })
     }
 

@@ -98,7 +98,9 @@ fn a_truncated_file_is_refused_even_unverified() {
     assert_eq!(message, told);
     fs::write(place.path(file), &whole[..9]).unwrap();
     assert!(
-        place.fail(&["eval", &fixture("state_dict.safetensors"), "--data=data", "--unverified-data"]).contains(file)
+        place
+            .fail(&["eval", &fixture("state_dict.safetensors"), "--preset=default", "--data=data", "--unverified-data"])
+            .contains(file)
     );
     assert_eq!(place.files("run"), [""; 0]);
 }
@@ -107,7 +109,7 @@ fn a_truncated_file_is_refused_even_unverified() {
 fn checkpoints_that_do_not_fit_are_refused() {
     let place = Place::new();
     let weights = fixture("state_dict.safetensors");
-    let message = place.fail(&["eval", &weights, "--data=data", "--unverified-data", "--layers=3"]);
+    let message = place.fail(&["eval", &weights, "--preset=default", "--data=data", "--unverified-data", "--layers=3"]);
     assert!(message.contains("`encoder.layer_3."), "{message}");
     assert!(message.contains("this is a checkpoint of another network"), "{message}");
     let message = place.fail(&train(&["--out=run", "--channels=5", "--init", &weights]));
@@ -188,7 +190,7 @@ fn diverging_ends_the_run_and_keeps_the_checkpoint() {
     let step: usize = message.split("at step ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert_eq!(place.read_text("run/metrics.csv").lines().count(), step, "header and the steps before");
     let checkpoint = trainer::train::checkpoint::Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap();
-    assert_eq!(checkpoint.run.unwrap().position.step as usize, step - 1);
+    assert_eq!(checkpoint.run.unwrap().position.unwrap().step as usize, step - 1);
     assert!(!place.path("run/summary.json").exists());
 }
 

@@ -8,7 +8,7 @@ use trainer::train::checkpoint::{Checkpoint, Values};
 fn a_network_is_exported_with_an_example() {
     let place = Place::new();
     place.succeed(&train(&["--samples=16", "--out=run"]));
-    let arguments = ["export", "run/model.safetensors", "--layers=2", "--size=8", "--data=data", "--unverified-data"];
+    let arguments = ["export", "run/model.safetensors", "--data=data", "--unverified-data"];
     let out = place.succeed(&[&arguments[..], &["--example=example.safetensors", "--out=n.onnx"]].concat());
     assert!(out.ends_with("n.onnx\n"), "{out}");
     let file = place.read("n.onnx");

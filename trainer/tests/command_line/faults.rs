@@ -32,7 +32,7 @@ fn content(path: &Path) -> String {
     let mut checkpoint = Checkpoint::read(path).unwrap();
     checkpoint.path.clear();
     if let Some(run) = &mut checkpoint.run {
-        run.position.seconds = 0.0;
+        run.position.as_mut().unwrap().seconds = 0.0;
         run.settings.run.out = None;
     }
     format!("{checkpoint:?}")
@@ -213,7 +213,7 @@ fn the_last_checkpoints_and_the_best_are_kept() {
     let checkpoints: Vec<String> =
         place.files("run").into_iter().filter(|name| name.starts_with("checkpoint")).collect();
     assert_eq!(checkpoints, ["checkpoint-8.safetensors", "checkpoint-9.safetensors", "checkpoint.safetensors"]);
-    let step = |name: &str| Checkpoint::read(&place.path(name)).unwrap().run.unwrap().position.step;
+    let step = |name: &str| Checkpoint::read(&place.path(name)).unwrap().run.unwrap().position.unwrap().step;
     assert_eq!(
         [8, 9, 10],
         [checkpoints[0].as_str(), &checkpoints[1], &checkpoints[2]].map(|n| step(&format!("run/{n}")))

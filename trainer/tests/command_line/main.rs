@@ -18,3 +18,4 @@ mod resume;
 mod stopping;
 mod sweep;
 mod train;
+mod weights;

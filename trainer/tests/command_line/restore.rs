@@ -34,7 +34,7 @@ fn a_png_is_restored_as_pytorch_would() {
     let place = Place::new();
     let expected = pytorch(&place, "boot.png");
     let weights = fixture("state_dict.safetensors");
-    let restore = ["restore", &weights, "--size=8", "--missing=left", "--out=out", "boot.png"];
+    let restore = ["restore", &weights, "--preset=default", "--size=8", "--missing=left", "--out=out", "boot.png"];
     let out = place.succeed(&restore);
     assert!(out.contains("boot-restored.png: written") && !out.contains("resized"), "{out}");
     assert_eq!(place.files("out"), ["boot-restored.png"]);
@@ -51,7 +51,7 @@ fn a_colour_jpeg_is_made_grey_and_small_and_that_is_said() {
     let photo = RgbImage::from_fn(40, 20, |x, y| Rgb([x as u8 * 6, 200, y as u8 * 12]));
     photo.save(place.path("photo.jpeg")).unwrap();
     let weights = fixture("state_dict.safetensors");
-    let arguments = ["--size=8", "--missing=bottom", "--with-input", "--scale=3", "photo.jpeg"];
+    let arguments = ["--preset=default", "--size=8", "--missing=bottom", "--with-input", "--scale=3", "photo.jpeg"];
     let out = place.succeed(&[&["restore", &weights], &arguments[..]].concat());
     for said in ["photo.jpeg: ", "grey", "resized from 40 x 20 to 8 x 4"] {
         assert!(out.contains(said), "{said}: {out}");
@@ -71,7 +71,7 @@ fn files_are_not_overwritten_unasked() {
     pytorch(&place, "b.png");
     std::fs::write(place.path("b-restored.png"), "mine").unwrap();
     let weights = fixture("state_dict.safetensors");
-    let restore = ["restore", &weights, "--size=8", "--missing=left", "a.png", "b.png"];
+    let restore = ["restore", &weights, "--preset=default", "--size=8", "--missing=left", "a.png", "b.png"];
     let message = place.fail(&restore);
     assert_eq!(message, "./b-restored.png exists: use --force to overwrite it, or choose another place");
     assert_eq!(place.read_text("b-restored.png"), "mine");
@@ -100,7 +100,16 @@ fn what_is_no_image_is_refused_before_anything_is_written() {
         ("half.jpg", "half.jpg: not a readable PNG or JPEG image: it is cut off "),
         ("d.png", "could not open d.png: "),
     ] {
-        let message = place.fail(&["restore", &weights, "--size=8", "--missing=top", "--out=out", "a.png", image]);
+        let message = place.fail(&[
+            "restore",
+            &weights,
+            "--preset=default",
+            "--size=8",
+            "--missing=top",
+            "--out=out",
+            "a.png",
+            image,
+        ]);
         assert!(message.starts_with(told), "{message}");
         assert_eq!(place.files("out"), [""; 0]);
     }

@@ -18,7 +18,7 @@ fn kill_after_a_checkpoint(place: &Place, arguments: &[&str]) -> u64 {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    Checkpoint::read(&checkpoint).unwrap().run.unwrap().position.step
+    Checkpoint::read(&checkpoint).unwrap().run.unwrap().position.unwrap().step
 }
 
 fn resumes_bit_for_bit(device: &'static str, activation: &'static str) {
@@ -37,7 +37,7 @@ fn resumes_bit_for_bit(device: &'static str, activation: &'static str) {
         ["whole", "killed"].map(|run| Checkpoint::read(&place.path(run).join("checkpoint.safetensors")).unwrap());
     assert_eq!(whole.tensors, killed.tensors);
     assert!(whole.tensors.keys().any(|name| name.starts_with("optimizer.exp_avg_sq.")));
-    let [whole, killed] = [whole, killed].map(|checkpoint| checkpoint.run.unwrap().position);
+    let [whole, killed] = [whole, killed].map(|checkpoint| checkpoint.run.unwrap().position.unwrap());
     assert_eq!((whole.step, whole.samples), (killed.step, killed.samples));
     assert_eq!((whole.step, whole.samples), (301, 2404));
 

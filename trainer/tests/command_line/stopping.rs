@@ -26,7 +26,7 @@ fn started(place: &Place, more: &[&str]) -> Child {
 }
 
 fn step(place: &Place) -> u64 {
-    Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap().run.unwrap().position.step
+    Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap().run.unwrap().position.unwrap().step
 }
 
 #[cfg(unix)]
@@ -172,7 +172,7 @@ fn steps_that_are_not_finite_can_be_skipped() {
     assert_eq!(table.lines().filter(|line| line.ends_with("NaN")).count() as u64, skipped, "{table}");
     let checkpoint = Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap();
     assert_eq!(checkpoint.non_finite(), None);
-    assert_eq!(checkpoint.run.as_ref().unwrap().position.skipped, skipped);
+    assert_eq!(checkpoint.resumable().unwrap().1.skipped, skipped);
 
     // A run that skipped resumes bit for bit, too.
     let arguments = |samples: &'static str| {

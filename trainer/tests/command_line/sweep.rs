@@ -1,6 +1,6 @@
 //! `resconv sweep`: what is done stays done, what was killed goes on bit for bit, and what fails stops nothing else.
 
-use crate::common::{Place, failure};
+use crate::common::{Place, failure, text};
 use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -109,6 +109,101 @@ fn a_failing_run_is_recorded_and_the_others_go_on() {
     fs::remove_file(place.path("out/layers-1_lr-0.001_seed-0/mine.txt")).unwrap();
     let message = failure(&place.run(&arguments));
     assert!(message.starts_with("2 of 4 runs failed"), "{message}");
+}
+
+/// The loss of every row of a table, by the value of another column.
+fn losses(place: &Place, table: &str, column: &str) -> Vec<(String, String)> {
+    let mut reader = csv::Reader::from_path(place.path(table)).unwrap();
+    let headings = reader.headers().unwrap().clone();
+    let at = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
+    let (key, loss) = (at(column), at("validation_loss"));
+    let mut rows: Vec<(String, String)> =
+        reader.records().map(|row| row.unwrap()).map(|row| (row[key].to_owned(), row[loss].to_owned())).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_run_that_became_nan_is_told_and_the_others_are_shown() {
+    let place = place();
+    let arguments = sweep(&["--out=out", "--layers=1", "--seed=0", "--lr=1e-3,1e20,2e-3", "--on-nan=skip"]);
+    let out = place.succeed(&arguments);
+    assert!(out.ends_with("all 3 runs are done; the report is out/report.html\n"), "{out}");
+    assert!(!out.contains("not renewed"), "{out}");
+    let diverged = "layers-1_lr-100000000000000000000_seed-0";
+    assert!(place.read_text(&format!("out/{diverged}/summary.json")).contains("\"all\": null"));
+    for folder in ["out".to_owned(), format!("out/{diverged}")] {
+        let page = place.read_text(&format!("{folder}/report.html"));
+        assert!(page.contains("the validation loss is NaN or infinite</li>"), "{page}");
+        assert!(!page.contains("NaN</td>") && !page.contains("--v:NaN"), "{page}");
+    }
+    let rows = losses(&place, "out/table.csv", "lr");
+    assert_eq!(rows.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["0.001", "0.002", "100000000000000000000"]);
+    assert!(
+        [&rows[0].1, &rows[1].1].into_iter().all(|loss| loss.parse::<f64>().unwrap() < 1.0) && rows[2].1.is_empty()
+    );
+    let output = place.run(&["report", "out"]);
+    let told = text(&output.stderr);
+    assert!(output.status.success() && text(&output.stdout) == "out/report.html\n", "{told}");
+    assert!(told.starts_with("not in the report: lr 100000000000000000000: the validation loss"), "{told}");
+}
+
+#[test]
+fn what_is_damaged_is_told_and_the_others_are_shown() {
+    let place = place();
+    let arguments = sweep(&["--out=out", "--seed=0"]);
+    place.succeed(&arguments);
+    let whole = losses(&place, "out/table.csv", "layers");
+    let cut = |file: &str| {
+        let bytes = place.read(file);
+        fs::write(place.path(file), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    cut("out/layers-1_seed-0/errors.json");
+    cut("out/layers-1_seed-0/summary.json");
+    fs::write(place.path("out/layers-2_seed-0/settings.toml"), "[network]\nlayers = <b>").unwrap();
+    cut("out/reference.csv");
+    let output = place.run(&["report", "out"]);
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let page = place.read_text("out/report.html");
+    for (name, reason) in [
+        ("1 layer", "could not use out/layers-1_seed-0/errors.json: EOF while parsing"),
+        ("1 layer", "could not use out/layers-1_seed-0/summary.json: EOF while parsing"),
+        ("layers-2_seed-0", "out/layers-2_seed-0/settings.toml: TOML parse error"),
+        ("published results", "out/reference.csv: "),
+    ] {
+        assert!(told.contains(&format!("not in the report: {name}: {reason}")), "{told}");
+        assert!(page.contains(&format!("<li class=\"failed\">{name}: {reason}")), "{page}");
+    }
+    // The last validation has the loss of the summary, to seven digits.
+    let rows = losses(&place, "out/table.csv", "layers");
+    let loss = |row: &(String, String)| row.1.parse::<f64>().unwrap();
+    assert_eq!((rows.len(), &rows[1]), (2, &whole[2]));
+    assert!(rows[0].0 == "1" && (loss(&rows[0]) - loss(&whole[0])).abs() < 1e-7, "{rows:?}");
+
+    // A folder without a run takes no other along; where there is no run at all, that is an error.
+    fs::create_dir(place.path("stray")).unwrap();
+    let output = place.run(&["report", "out/layers-3_seed-0", "stray", "--out=both"]);
+    assert_eq!(text(&output.stderr), "not in the report: stray: stray: no run: it has no settings.toml\n");
+    assert_eq!(losses(&place, "both/table.csv", "layers"), [whole[2].clone()]);
+    assert_eq!(place.fail(&["report", "stray"]), "stray: no run: it has no settings.toml");
+
+    // The sweep makes up for it from the checkpoints.
+    let out = place.succeed(&arguments);
+    assert!(out.contains("1 done") && out.contains("the report is out/report.html"), "{out}");
+    assert_eq!(losses(&place, "out/table.csv", "layers"), whole);
+    assert!(!place.read_text("out/report.html").contains("class=\"failed\""));
+}
+
+#[test]
+fn a_report_that_could_not_be_renewed_is_not_announced() {
+    let place = place();
+    fs::create_dir_all(place.path("out/report.html")).unwrap();
+    for _ in 0..2 {
+        let out = place.succeed(&sweep(&["--out=out", "--seed=0", "--layers=1"]));
+        assert!(out.contains("the report was not renewed: could not write out/report.html: "), "{out}");
+        assert!(out.ends_with("\nall 1 runs are done\n"), "{out}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::common::{Place, text, train};
 use std::f64::consts::PI;
+use trainer::train::checkpoint::{Checkpoint, Values};
 
 const OUTPUTS: [&str; 16] = [
     ".lock",
@@ -204,4 +205,44 @@ fn a_variable_of_the_thread_pool_does_not_decide_the_number_of_threads() {
     let output = command.env("RAYON_NUM_THREADS", (cores + 5).to_string()).output().unwrap();
     let (said, out) = (format!("threads: {cores},"), text(&output.stdout));
     assert!(output.status.success() && out.contains(&said), "{said} is not in\n{out}");
+}
+
+/// The loss of a class or a missing half without images is no figure, and least of all the best one.
+#[test]
+fn a_mean_over_nothing_is_no_figure() {
+    let place = Place::new();
+    place.write_idx("t10k-images-idx3-ubyte", &[1, 28, 28], &[100; 784]);
+    place.write_idx("t10k-labels-idx1-ubyte", &[1], &[23]);
+    place.succeed(&train(&["--samples=16", "--out=run"]));
+    let json = |file: &str| -> serde_json::Value { serde_json::from_slice(&place.read(file)).unwrap() };
+    let losses = json("run/summary.json")["validation"]["running"].clone();
+    let all = losses["all"].as_f64().unwrap();
+    // The first validation image lacks its left half.
+    assert_eq!(losses["left"].as_f64(), Some(all));
+    assert!(["right", "top", "bottom"].iter().all(|half| losses[half].is_null()), "{losses}");
+    let errors = json("run/errors.json");
+    let names = |list: &str, name: &str| -> Vec<String> {
+        errors[list].as_array().unwrap().iter().map(|entry| entry[name].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("halves", "missing"), ["left"]);
+    // The classes of an unknown dataset have numbers, also beyond Fashion-MNIST's ten.
+    assert_eq!(names("classes", "class"), ["23"]);
+    let page = place.read_text("run/report.html");
+    let headings = page.split("<table class=\"heat\">").nth(1).unwrap().split("</thead>").next().unwrap();
+    let headings: Vec<&str> = headings.split("<span>").skip(1).map(|h| h.split('<').next().unwrap()).collect();
+    assert_eq!(headings, ["network", "left missing", "23"]);
+    assert!(!page.contains("0.0000<"), "{page}");
+    let out = place.succeed(&["eval", "run/checkpoint.safetensors", "--data=data", "--unverified-data"]);
+    let running = out.lines().find(|line| line.starts_with("running statistics")).unwrap();
+    let cells: Vec<&str> = running.split_whitespace().skip(2).collect();
+    assert_eq!(cells, [format!("{all:.5}").as_str(), &format!("{all:.5}"), "-", "-", "-"]);
+
+    // The weights overflow, so that no step has a loss: its mean is none.
+    let mut weights = Checkpoint::read(&place.path("run/model.safetensors")).unwrap();
+    let tensor = weights.tensors.get_mut("encoder.layer_1.conv.weight").unwrap();
+    tensor.values = Values::F32(vec![3e38; tensor.values.len()]);
+    Checkpoint { path: place.path("huge.safetensors"), ..weights }.write().unwrap();
+    let out = place.succeed(&train(&["--samples=16", "--out=nan", "--on-nan=skip", "--init=huge.safetensors"]));
+    assert!(out.contains("\ntraining loss               -\n") && out.contains("loss -  lr"), "{out}");
+    assert!(json("nan/summary.json")["training_loss"].is_null());
 }

@@ -1,26 +1,25 @@
 //! Where a network errs: in the image, for each missing half, and for each class.
 
+use super::mean::Mean;
 use crate::system::files::{self, FileError};
+use crate::system::json;
 use crate::tasks::Half;
 use engine::Element;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Longest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 28;
-
-/// Fashion-MNIST's classes, by their numbers.
-pub(super) const CLASSES: [&str; 10] =
-    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// Mean absolute errors over the validation images, with running statistics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Errors {
     /// Side of the images in pixels.
     pub size: usize,
-    /// For each missing half, in the order of [`Half::ALL`].
+    /// For each half that an image lacks, in the order of [`Half::ALL`].
     pub halves: Vec<HalfErrors>,
-    /// For each class, in the order of their numbers.
+    /// For each class that an image has, in the order of their numbers.
     pub classes: Vec<ClassErrors>,
 }
 
@@ -32,17 +31,19 @@ pub struct HalfErrors {
     /// Number of images.
     pub images: u32,
     /// The mean error of each pixel `[size][size]`, to 5 decimals.
+    #[serde(deserialize_with = "json::nulls_are_nan")]
     pub pixels: Vec<f64>,
 }
 
 /// The errors of the images of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassErrors {
-    /// Its name.
+    /// Its name, or its number where the dataset is not a known one.
     pub class: String,
     /// Number of images.
     pub images: u32,
     /// Their mean error, to 7 decimals.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub loss: f64,
 }
 
@@ -60,7 +61,10 @@ impl Errors {
     /// # Errors
     /// [`FileError`] if the file cannot be read, or does not have this form.
     pub fn read(path: &Path) -> Result<Errors, FileError> {
-        let errors: Errors = files::read_json(path, MAX_BYTES)?;
+        let mut errors: Errors = files::read_json(path, MAX_BYTES)?;
+        // Earlier versions had zeros for what has no images.
+        errors.halves.retain(|half| half.images > 0);
+        errors.classes.retain(|class| class.images > 0);
         let pixels = errors.size.saturating_mul(errors.size);
         if pixels == 0 || errors.halves.iter().any(|half| half.pixels.len() != pixels) {
             let reason = format!("expected maps of {0} x {0} pixels", errors.size);
@@ -74,58 +78,53 @@ impl Errors {
 #[derive(Clone, Debug)]
 pub(super) struct ErrorSums {
     size: usize,
-    /// Sums over the images of each pixel, for each half.
-    halves: [Vec<f64>; 4],
-    half_images: [u32; 4],
-    classes: [f64; CLASSES.len()],
-    class_images: [u32; CLASSES.len()],
+    halves: [HalfSums; 4],
+    /// The losses of every class that occurs.
+    classes: BTreeMap<u8, Mean>,
+}
+
+#[derive(Clone, Debug)]
+struct HalfSums {
+    images: u32,
+    /// The sum over the images of each pixel's error.
+    pixels: Vec<f64>,
 }
 
 impl ErrorSums {
     pub(super) fn new(size: usize) -> ErrorSums {
-        ErrorSums {
-            size,
-            halves: std::array::from_fn(|_| vec![0.0; size * size]),
-            half_images: [0; 4],
-            classes: [0.0; CLASSES.len()],
-            class_images: [0; CLASSES.len()],
-        }
+        let half = |_| HalfSums { images: 0, pixels: vec![0.0; size * size] };
+        ErrorSums { size, halves: std::array::from_fn(half), classes: BTreeMap::new() }
     }
 
     pub(super) fn clear(&mut self) {
-        self.halves.iter_mut().for_each(|sums| sums.fill(0.0));
-        (self.half_images, self.class_images) = Default::default();
-        self.classes = Default::default();
+        *self = ErrorSums::new(self.size);
     }
 
     /// Adds an image, whose loss is `loss`.
     pub(super) fn add<E: Element>(&mut self, half: Half, class: u8, loss: f64, output: &[E], target: &[E]) {
-        for ((sum, &a), &b) in self.halves[half as usize].iter_mut().zip(output).zip(target) {
+        let sums = &mut self.halves[half as usize];
+        for ((sum, &a), &b) in sums.pixels.iter_mut().zip(output).zip(target) {
             *sum += (a.to_f64() - b.to_f64()).abs();
         }
-        self.half_images[half as usize] += 1;
-        // A dataset that is not Fashion-MNIST may have other classes.
-        if let Some(sum) = self.classes.get_mut(usize::from(class)) {
-            *sum += loss;
-            self.class_images[usize::from(class)] += 1;
-        }
+        sums.images += 1;
+        self.classes.entry(class).or_default().add(loss);
     }
 
-    pub(super) fn means(&self) -> Errors {
-        let mean = |sum: f64, images: u32, unit: f64| (sum / f64::from(images.max(1)) * unit).round() / unit;
-        let half = |half: Half| {
-            let images = self.half_images[half as usize];
-            let pixels = self.halves[half as usize].iter().map(|&sum| mean(sum, images, 1e5)).collect();
-            HalfErrors { missing: half.to_string(), images, pixels }
+    /// The means, with the names that `name` gives the classes.
+    pub(super) fn means(&self, name: impl Fn(u8) -> String) -> Errors {
+        let rounded = |mean: f64, unit: f64| (mean * unit).round() / unit;
+        let half = |half: &Half| {
+            let HalfSums { images, pixels } = &self.halves[*half as usize];
+            let pixels = pixels.iter().map(|sum| rounded(sum / f64::from(*images), 1e5)).collect();
+            (*images > 0).then(|| HalfErrors { missing: half.to_string(), images: *images, pixels })
         };
-        let class = |(i, name): (usize, &&str)| {
-            let images = self.class_images[i];
-            ClassErrors { class: (*name).to_owned(), images, loss: mean(self.classes[i], images, 1e7) }
+        let class = |(class, mean): (&u8, &Mean)| {
+            Some(ClassErrors { class: name(*class), images: mean.count, loss: rounded(mean.get()?, 1e7) })
         };
         Errors {
             size: self.size,
-            halves: Half::ALL.map(half).into(),
-            classes: CLASSES.iter().enumerate().map(class).collect(),
+            halves: Half::ALL.iter().filter_map(half).collect(),
+            classes: self.classes.iter().filter_map(class).collect(),
         }
     }
 }
@@ -140,27 +139,43 @@ mod tests {
         sums.add(Half::Top, 3, 9.0, &[9f32; 4], &[0.0; 4]);
         sums.clear();
         sums.add(Half::Left, 1, 0.25, &[0f32, 1.0, 0.0, 0.0], &[0.0; 4]);
-        sums.add(Half::Left, 2, 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
+        sums.add(Half::Left, 200, 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
         sums.add(Half::Bottom, 1, 0.5, &[0f32, 0.0, 0.5, 0.5], &[0.0, 0.0, 1.0, 1.0]);
-        // A class that the dataset does not have.
-        sums.add(Half::Bottom, 10, 0.5, &[0f32, 0.0, 0.5, 0.5], &[0.0, 0.0, 1.0, 1.0]);
-        let errors = sums.means();
-        assert_eq!(errors.halves[0].pixels, [0.5, 1.0, 0.0, 0.5]);
-        assert_eq!(errors.halves[3].pixels, [0.0, 0.0, 0.5, 0.5]);
-        assert_eq!(errors.halves.iter().map(|half| half.images).collect::<Vec<_>>(), [2, 0, 0, 2]);
-        assert_eq!([errors.classes[1].loss, errors.classes[2].loss, errors.classes[3].loss], [0.375, 0.75, 0.0]);
-        assert_eq!((errors.classes[1].class.as_str(), errors.classes[1].images), ("Trouser", 2));
+        let errors = sums.means(|class| format!("class {class}"));
+        // Of halves and classes without images there are no figures.
+        let half = |missing: &str, images, pixels: [f64; 4]| HalfErrors {
+            missing: missing.to_owned(),
+            images,
+            pixels: pixels.to_vec(),
+        };
+        assert_eq!(errors.halves, [half("left", 2, [0.5, 1.0, 0.0, 0.5]), half("bottom", 1, [0.0, 0.0, 0.5, 0.5])]);
+        let class = |class: &str, images, loss| ClassErrors { class: class.to_owned(), images, loss };
+        assert_eq!(errors.classes, [class("class 1", 2, 0.375), class("class 200", 1, 0.75)]);
+    }
 
+    #[test]
+    fn errors_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("errors.json");
+        let mut sums = ErrorSums::new(2);
+        sums.add(Half::Right, 7, 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
+        let errors = sums.means(|class| class.to_string());
         errors.write(&path).unwrap();
         assert_eq!(Errors::read(&path).unwrap(), errors);
-        std::fs::write(
-            &path,
-            r#"{"size": 3, "halves": [{"missing": "left", "images": 1, "pixels": [0]}], "classes": []}"#,
-        )
-        .unwrap();
-        let message = Errors::read(&path).unwrap_err().to_string();
+        sums.add(Half::Left, 1, f64::NAN, &[f32::NAN; 4], &[0.0; 4]);
+        sums.means(|class| class.to_string()).write(&path).unwrap();
+        let read = Errors::read(&path).unwrap();
+        assert!(read.classes[0].loss.is_nan() && read.halves[0].pixels.iter().all(|error| error.is_nan()));
+        assert_eq!((&read.halves[1], &read.classes[1]), (&errors.halves[0], &errors.classes[0]));
+
+        let file = |size: usize, images: u32| {
+            let halves = format!(r#"[{{"missing": "left", "images": {images}, "pixels": [0]}}]"#);
+            let classes = r#"[{"class": "Bag", "images": 0, "loss": 0.0}]"#;
+            std::fs::write(&path, format!(r#"{{"size": {size}, "halves": {halves}, "classes": {classes}}}"#)).unwrap();
+            Errors::read(&path)
+        };
+        let message = file(3, 1).unwrap_err().to_string();
         assert!(message.contains("errors.json: expected maps of 3 x 3 pixels"), "{message}");
+        assert_eq!(file(1, 0).unwrap(), Errors { size: 1, halves: Vec::new(), classes: Vec::new() });
     }
 }

@@ -10,6 +10,7 @@
 //! every image counts the same.
 
 mod errors;
+mod mean;
 mod validator;
 
 pub use errors::{ClassErrors, Errors, HalfErrors};

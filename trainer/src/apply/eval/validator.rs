@@ -1,7 +1,9 @@
 //! Validation of the network of a session.
 
 use super::errors::{ErrorSums, Errors};
+use super::mean::Mean;
 use crate::data::Dataset;
+use crate::system::json;
 use crate::tasks::{Half, ValidationBatches};
 use crate::train::backend::ImageBackend;
 use crate::train::plans::{NetworkPlan, PlanError, PlanKind, Plans};
@@ -22,25 +24,30 @@ pub struct Validation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
     /// Over all images.
+    #[serde(deserialize_with = "json::null_is_nan")]
     pub all: f64,
-    /// Over the images that lack this half.
-    pub left: f64,
-    /// Over the images that lack this half.
-    pub right: f64,
-    /// Over the images that lack this half.
-    pub top: f64,
-    /// Over the images that lack this half.
-    pub bottom: f64,
+    /// Over the images that lack this half, if there are any.
+    pub left: Option<f64>,
+    /// Over the images that lack this half, if there are any.
+    pub right: Option<f64>,
+    /// Over the images that lack this half, if there are any.
+    pub top: Option<f64>,
+    /// Over the images that lack this half, if there are any.
+    pub bottom: Option<f64>,
 }
 
-/// As `resconv eval` prints it: a row for each kind of statistics, a column for each missing half.
+/// As `resconv eval` prints it: a row for each kind of statistics, a column for each missing half, with a dash where no
+/// image lacks it.
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<20}{:>9}{:>9}{:>9}{:>9}{:>9}", "validation L1", "all", "left", "right", "top", "bottom")?;
         for (name, losses) in [("running statistics", self.running), ("batch statistics", self.batch)] {
             write!(f, "\n{name:<20}")?;
             let Losses { all, left, right, top, bottom } = losses;
-            [all, left, right, top, bottom].iter().try_for_each(|loss| write!(f, "{loss:>9.5}"))?;
+            [Some(all), left, right, top, bottom].iter().try_for_each(|loss| match loss {
+                Some(loss) => write!(f, "{loss:>9.5}"),
+                None => write!(f, "{:>9}", "-"),
+            })?;
         }
         Ok(())
     }
@@ -91,7 +98,7 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
 
     /// Where the network erred in the last validation.
     pub(crate) fn errors(&self) -> Errors {
-        self.errors.means()
+        self.errors.means(|class| self.images.class_name(class))
     }
 
     /// Number of validation images.
@@ -149,27 +156,9 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
             }
             first += plan.batch;
         }
-        let all = halves.iter().fold(Mean::default(), |a, b| Mean { sum: a.sum + b.sum, count: a.count + b.count });
+        let all = halves.iter().fold(Mean::default(), |all, half| all.with(*half));
         let [left, right, top, bottom] = halves.map(Mean::get);
-        Ok(Some(Losses { all: all.get(), left, right, top, bottom }))
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Mean {
-    sum: f64,
-    count: u32,
-}
-
-impl Mean {
-    fn add(&mut self, value: f64) {
-        self.sum += value;
-        self.count += 1;
-    }
-
-    /// The mean; 0 if there is no value.
-    fn get(self) -> f64 {
-        self.sum / f64::from(self.count.max(1))
+        Ok(Some(Losses { all: all.get().unwrap_or(f64::NAN), left, right, top, bottom }))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::system::files::{self, FileError, OutputError};
 use crate::system::terminal;
 use groups::Groups;
 use runs::Run;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use table::Table;
 
@@ -73,11 +74,36 @@ pub struct Request {
     pub overwrite: bool,
 }
 
-/// Writes `report.html`, `table.md`, `table.csv` and the charts as SVG files. Returns the path of the first.
+/// A report that was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The path of `report.html`.
+    pub path: PathBuf,
+    /// What could not be read, and so is not in it.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that is not in a report because it cannot be read.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The run or the folder.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+/// Writes `report.html`, `table.md`, `table.csv` and the charts as SVG files. What cannot be read is named in it,
+/// beside what can.
 ///
 /// # Errors
-/// [`ReportError`].
-pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
+/// [`ReportError`] if nothing can be read, or the report cannot be written.
+pub fn write(request: &Request) -> Result<Written, ReportError> {
     let Request { folders, out, title, published, overwrite } = request;
     let out = match (out, &folders[..]) {
         (Some(out), _) => out,
@@ -85,8 +111,15 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
         _ => return Err(ReportError::NoPlace { folders: folders.len() }),
     };
     let mut content = Content::default();
+    let mut first_error = None;
     for folder in folders {
-        content.add(folder)?;
+        if let Err(error) = content.add(folder) {
+            content.problem(&folder.display().to_string(), &error);
+            first_error.get_or_insert(error);
+        }
+    }
+    if let Some(error) = first_error.filter(|_| content.runs.is_empty()) {
+        return Err(error);
     }
     if let Some(path) = published {
         content.published = Published::read(path)?;
@@ -98,13 +131,15 @@ pub fn write(request: &Request) -> Result<PathBuf, ReportError> {
     content.write(out, *overwrite || folders[..] == [out.clone()])
 }
 
-/// Renews the report of the folder of a run or a sweep. A failure is only printed, because a run should not stop for
-/// it.
-pub fn renew(folder: &Path) {
+/// Renews the report of the folder of a run or a sweep, and returns whether it could. A failure is only printed,
+/// because a run should not stop for it.
+pub fn renew(folder: &Path) -> bool {
     let request = Request { folders: vec![folder.to_owned()], ..Request::default() };
-    if let Err(error) = write(&request) {
-        terminal::print_status(&format!("no report: {error}"));
+    let written = write(&request);
+    if let Err(error) = &written {
+        terminal::print_status(&format!("the report was not renewed: {error}"));
     }
+    written.is_ok()
 }
 
 /// Everything that a report is made of.
@@ -113,21 +148,33 @@ struct Content {
     title: String,
     runs: Vec<Run>,
     published: Published,
+    /// What could not be read of the folders, apart from single files of runs.
+    problems: Vec<Problem>,
 }
 
 impl Content {
+    fn problem(&mut self, name: &str, reason: &dyn fmt::Display) {
+        self.problems.push(Problem { name: name.to_owned(), reason: reason.to_string() });
+    }
+
     /// Adds the run, or the sweep, in a folder.
     fn add(&mut self, folder: &Path) -> Result<(), ReportError> {
         if State::path(folder).exists() {
             let state = State::read(folder)?;
             for entry in &state.runs {
-                if let Some(run) = Run::of_sweep(folder, entry)? {
-                    self.runs.push(run);
+                match (Run::of_sweep(folder, entry), &entry.error) {
+                    (Ok(Some(run)), _) => self.runs.push(run),
+                    (Ok(None), Some(error)) => self.problem(&entry.name, error),
+                    (Ok(None), None) => {}
+                    (Err(error), _) => self.problem(&entry.name, &error),
                 }
             }
             self.title = state.title;
             if State::published(folder).exists() {
-                self.published = Published::read(&State::published(folder))?;
+                match Published::read(&State::published(folder)) {
+                    Ok(published) => self.published = published,
+                    Err(error) => self.problem("published results", &error),
+                }
             }
             return Ok(());
         }
@@ -137,18 +184,23 @@ impl Content {
         Ok(())
     }
 
-    fn write(&self, out: &Path, overwrite: bool) -> Result<PathBuf, ReportError> {
+    fn write(mut self, out: &Path, overwrite: bool) -> Result<Written, ReportError> {
         let groups = Groups::new(&self.runs, &self.published);
+        for (group, run) in groups.runs() {
+            let name = group.label_of(run);
+            self.problems
+                .extend(run.problems.iter().map(|reason| Problem { name: name.clone(), reason: reason.clone() }));
+        }
         let table = Table::new(&groups);
         let charts = charts::all(&groups);
         let page = out.join("report.html");
         let mut content = vec![(out.join("table.md"), table.markdown()), (out.join("table.csv"), table.csv())];
         content.extend(charts.iter().map(|chart| (out.join(format!("{}.svg", chart.id)), chart.svg())));
-        content.push((page.clone(), page::html(&self.title, &groups, &table, &charts)));
+        content.push((page.clone(), page::html(&self.title, &groups, &table, &charts, &self.problems)));
         files::check_outputs(content.iter().map(|(path, _)| path.as_path()), overwrite)?;
         for (path, content) in &content {
             files::write_bytes(path, content.as_bytes())?;
         }
-        Ok(page)
+        Ok(Written { path: page, problems: self.problems })
     }
 }

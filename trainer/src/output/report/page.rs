@@ -1,5 +1,6 @@
 //! The HTML file. It loads no other file, and only sorting, switching and hovering need its script.
 
+use super::Problem;
 use super::groups::{Group, Groups};
 use super::maps;
 use super::runs::Run;
@@ -29,7 +30,7 @@ const MAIN: &str = "validation_loss";
 const MANY: usize = 4;
 
 /// The page of a report.
-pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart]) -> String {
+pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart], problems: &[Problem]) -> String {
     let title = escape(title);
     // Inside the element, not only its end tag means something, but `<!--` and `<script`, too.
     let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace('<', "\\u003c");
@@ -40,7 +41,7 @@ pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Ch
          <header><h1>{title}</h1>\n{}</header>\n<main>\n",
         root_style(),
         include_str!("page.css"),
-        lead(groups)
+        lead(groups, problems)
     );
     page += &results(table, groups);
     if let Some((curves, others)) = charts.split_first() {
@@ -62,8 +63,8 @@ pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Ch
     )
 }
 
-/// The best and the worst result, and which runs are not done.
-fn lead(groups: &Groups<'_>) -> String {
+/// The best and the worst result, which runs are not done, and what could not be read.
+fn lead(groups: &Groups<'_>, problems: &[Problem]) -> String {
     let mut lines = Vec::new();
     if let Some((worst, best)) = groups.extremes() {
         let told = |group: &Group<'_>| {
@@ -77,7 +78,7 @@ fn lead(groups: &Groups<'_>) -> String {
             _ => format!("<p class=\"lead\">Lowest validation loss: {}; highest: {}.</p>", told(best), told(worst)),
         });
     } else {
-        lines.push("<p class=\"lead\">No run has been validated yet.</p>".to_owned());
+        lines.push("<p class=\"lead\">There is no validation loss yet.</p>".to_owned());
     }
     let count = groups.runs().count();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
@@ -96,9 +97,8 @@ fn lead(groups: &Groups<'_>) -> String {
         lines.push(format!("<p>Of {count} runs that have begun: {}.</p>", told.join(", ")));
     }
     let failed = groups.runs().filter_map(|(group, run)| Some((group.label_of(run), run.error.as_ref()?)));
-    let failed: Vec<String> = failed
-        .map(|(label, error)| format!("<li class=\"failed\">{}: {}</li>", escape(&label), escape(error)))
-        .collect();
+    let told = failed.map(|(label, error)| format!("{label}: {error}")).chain(problems.iter().map(Problem::to_string));
+    let failed: Vec<String> = told.map(|line| format!("<li class=\"failed\">{}</li>", escape(&line))).collect();
     if !failed.is_empty() {
         lines.push(format!("<ul>{}</ul>", failed.concat()));
     }
@@ -244,22 +244,29 @@ fn errors(groups: &Groups<'_>) -> String {
     )
 }
 
-/// The loss for each missing half and each class.
+/// The loss for each missing half and each class. Runs may have different classes.
 fn parts(groups: &Groups<'_>) -> String {
-    let mut rows: Vec<(String, Vec<f64>)> = Vec::new();
     let mut names: Vec<String> = Vec::new();
+    let mut rows: Vec<(String, BTreeMap<String, f64>)> = Vec::new();
     for (group, run) in groups.runs() {
         let Some(errors) = &run.errors else { continue };
-        let halves = errors.halves.iter().map(|half| half.pixels.iter().sum::<f64>() / half.pixels.len() as f64);
-        let losses = halves.chain(errors.classes.iter().map(|class| class.loss)).collect();
-        names = errors.halves.iter().map(|half| format!("{} missing", half.missing)).collect();
-        names.extend(errors.classes.iter().map(|class| class.class.clone()));
+        let halves = errors.halves.iter().map(|half| {
+            (format!("{} missing", half.missing), half.pixels.iter().sum::<f64>() / half.pixels.len() as f64)
+        });
+        let mut losses = BTreeMap::new();
+        for (name, loss) in halves.chain(errors.classes.iter().map(|class| (class.class.clone(), class.loss))) {
+            if !names.contains(&name) {
+                names.push(name.clone());
+            }
+            losses.insert(name, loss);
+        }
+        losses.retain(|_, loss| loss.is_finite());
         rows.push((group.label_of(run), losses));
     }
     if rows.is_empty() {
         return String::new();
     }
-    let all = || rows.iter().flat_map(|(_, losses)| losses.iter().copied());
+    let all = || rows.iter().flat_map(|(_, losses)| losses.values().copied());
     let (low, high) = all().fold((f64::INFINITY, 0f64), |(low, high), loss| (low.min(loss), high.max(loss)));
     let mut html = "<section id=\"parts\"><h2>By missing half and by class</h2>\n\
                     <p class=\"note\">Validation loss with running statistics; the darker, the higher.</p>\n\
@@ -271,9 +278,11 @@ fn parts(groups: &Groups<'_>) -> String {
     html += "</tr></thead>\n<tbody>\n";
     for (label, losses) in &rows {
         html += &format!("<tr><td class=\"words\">{}</td>", escape(label));
-        for loss in losses {
-            let value = (loss - low) / (high - low).max(1e-9);
-            html += &format!("<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>");
+        for name in &names {
+            html += &losses.get(name).map_or("<td></td>".to_owned(), |loss| {
+                let value = (loss - low) / (high - low).max(1e-9);
+                format!("<td class=\"cell\" style=\"--v:{value:.2}\">{loss:.4}</td>")
+            });
         }
         html += "</tr>\n";
     }

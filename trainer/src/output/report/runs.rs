@@ -8,6 +8,7 @@ use crate::sweep::{RunEntry, Status};
 use crate::system::files;
 use crate::train::{RunFolder, log};
 use model::ResConv;
+use std::fmt::Display;
 use std::path::Path;
 
 /// Longest picture that is read, in bytes.
@@ -31,42 +32,55 @@ pub(super) struct Run {
     pub(super) errors: Option<Errors>,
     /// The PNG file of its reconstructions.
     pub(super) picture: Option<Vec<u8>>,
+    /// What of it cannot be read, or is not a number.
+    pub(super) problems: Vec<String>,
 }
 
 impl Run {
-    /// The run in a folder; nothing if it has no settings.
+    /// The run in a folder; nothing if it has no settings. Other files of it that cannot be read are left out, and are
+    /// among its problems.
     ///
     /// # Errors
-    /// If a file of it cannot be read, or is damaged.
+    /// If its settings cannot be read.
     pub(super) fn read(path: &Path) -> Result<Option<Run>, ReportError> {
         let folder = RunFolder::new(path);
         if !folder.settings().exists() {
             return Ok(None);
         }
         let settings = Settings::read(&folder.settings())?;
-        let rows = |path: &Path| -> Result<Vec<[f64; 4]>, ReportError> {
-            Ok(if path.exists() { log::read(path)? } else { Vec::new() })
-        };
-        let summary = match folder.summary().exists() {
-            true => Some(Summary::read(&folder.summary())?),
-            false => None,
-        };
-        let errors = folder.errors().exists().then(|| Errors::read(&folder.errors())).transpose()?;
-        let picture = folder.picture().exists().then(|| files::read_bytes(&folder.picture(), MAX_BYTES)).transpose()?;
+        let mut problems = Vec::new();
+        let rows = |path: &Path| if path.exists() { log::read::<4>(path).map(Some) } else { Ok(None) };
+        let metrics = kept(rows(&folder.metrics()), &mut problems).unwrap_or_default();
+        let validations = kept(rows(&folder.validation()), &mut problems).unwrap_or_default();
+        let is_done = folder.summary().exists();
+        let summary = is_done.then(|| Summary::read(&folder.summary())).transpose();
+        let summary = kept(summary, &mut problems);
+        let errors = folder.errors().exists().then(|| Errors::read(&folder.errors())).transpose();
+        let picture = folder.picture().exists().then(|| files::read_bytes(&folder.picture(), MAX_BYTES)).transpose();
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
         let parameters = ResConv::new(settings.network.clone()).map_or(0, |network| network.parameter_count());
-        Ok(Some(Run {
+        let run = Run {
             name,
             settings,
             parameters,
-            status: if summary.is_some() { Status::Done } else { Status::Running },
+            status: if is_done { Status::Done } else { Status::Running },
             error: None,
-            training: rows(&folder.metrics())?.into_iter().map(|[_, samples, _, loss]| (samples, loss)).collect(),
-            validations: rows(&folder.validation())?.into_iter().map(|[_, a, b, c]| [a, b, c]).collect(),
+            training: metrics.into_iter().map(|[_, samples, _, loss]| (samples, loss)).collect(),
+            validations: validations.into_iter().map(|[_, a, b, c]| [a, b, c]).collect(),
             summary,
-            errors,
-            picture,
-        }))
+            errors: kept(errors, &mut problems),
+            picture: kept(picture, &mut problems),
+            problems,
+        };
+        Ok(Some(run.with_diverged()))
+    }
+
+    /// The run, with a loss that is not a number among its problems.
+    fn with_diverged(mut self) -> Run {
+        if self.summary.is_some() && self.validation().is_none() {
+            self.problems.push("the validation loss is NaN or infinite".to_owned());
+        }
+        self
     }
 
     /// A run of the sweep in a folder; nothing if it has not come to its settings.
@@ -89,4 +103,12 @@ impl Run {
             None => self.validations.iter().rev().find(finite).copied(),
         }
     }
+}
+
+/// What was read of a file, if it could be; otherwise the reason is added to `problems`.
+fn kept<T, E: Display>(read: Result<Option<T>, E>, problems: &mut Vec<String>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        None
+    })
 }

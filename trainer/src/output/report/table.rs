@@ -91,7 +91,8 @@ impl Table {
             column("published time (min)", "published_minutes", true, Box::new(minutes));
         }
         let images = |group: &Group| {
-            Cell::number(group.runs.iter().find_map(|run| Some(run.summary.as_ref()?.images_per_second)), 0)
+            let mut speeds = group.runs.iter().filter_map(|run| Some(run.summary.as_ref()?.images_per_second));
+            Cell::number(speeds.find(|speed| speed.is_finite()), 0)
         };
         column("images/s", "images_per_second", true, Box::new(images));
         if groups.runs().any(|(_, run)| run.status != Status::Done) {

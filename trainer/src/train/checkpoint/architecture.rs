@@ -1,22 +1,21 @@
 //! The network that a `state_dict` belongs to, as far as the shapes of its tensors show it.
 
-use super::error::{CheckpointError, Problem};
+use super::error::{CheckpointError, Problem, Unknown};
 use super::file::Checkpoint;
 use crate::settings::NetworkFlags;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
 
-/// The network of a bare `state_dict`, as its tensors show it.
+/// The network of a `state_dict` without settings, as its tensors show it.
 #[derive(Clone, Debug)]
 pub struct Architecture {
     /// The settings that follow from the tensors' names and shapes.
     pub network: NetworkFlags,
-    /// What had to be assumed, for the user to read.
-    pub assumptions: Vec<String>,
+    /// Those that change what the network computes, and do not follow.
+    pub unknown: Vec<Unknown>,
 }
 
-/// A convolution's place and size.
+/// A convolution's size, and what is beside it.
 struct Layer {
-    name: String,
     in_channels: usize,
     out_channels: usize,
     kernel_size: usize,
@@ -34,7 +33,8 @@ impl Checkpoint {
     pub fn architecture(&self) -> Result<Architecture, CheckpointError> {
         let layers = (1..).take_while(|i| self.tensors.contains_key(&weight_name("encoder", *i))).count();
         if layers == 0 {
-            return Err(self.not_ours(format!("it has no tensor `{}`", weight_name("encoder", 1))));
+            let instead = self.tensors.keys().next().map(|name| format!(", but `{name}`")).unwrap_or_default();
+            return Err(self.not_ours(format!("it has no tensor `{}`{instead}", weight_name("encoder", 1))));
         }
         let [_, image, ..] = self.weight_shape("encoder", 1)?;
         let mut encoder: Vec<Layer> = Vec::with_capacity(layers);
@@ -53,21 +53,24 @@ impl Checkpoint {
             let channels = [mirrored.out_channels, mirrored.in_channels, mirrored.kernel_size];
             decoder.push(self.layer("decoder", i, channels));
         }
-        let mut assumptions = vec![
-            "the weights alone do not show residual weight, activations, stride and padding: taking the flags' or preset's"
-                .to_owned(),
-        ];
-        // A layer with a slope has PReLU. The last encoder layer may differ from the others.
+        let mut unknown = vec![Unknown::any("stride"), Unknown::any("padding")];
+        if layers > 1 {
+            unknown.push(Unknown::any("residual_weight"));
+        }
+        // A layer with a slope has PReLU. The last encoder layer may differ from the others, of which there are none in
+        // a network of one layer.
         let [has_slope, ends_with_slope] = [decoder[0].has_slope && layers > 1, encoder[layers - 1].has_slope];
         let bottleneck_activation = match (has_slope, ends_with_slope) {
+            (true, true) => Some(BottleneckActivation::Same),
             (false, true) => Some(BottleneckActivation::Other(LayerActivation::Prelu)),
-            (true, false) => {
-                assumptions
-                    .push(format!("{} has no slope as the others: taking no activation", encoder[layers - 1].name));
-                Some(BottleneckActivation::None)
+            (_, false) => {
+                unknown.push(Unknown::any("bottleneck_activation"));
+                None
             }
-            _ => None,
         };
+        if !(has_slope || ends_with_slope && layers == 1) {
+            unknown.push(Unknown::any("activation"));
+        }
         let ramp = |of: fn(&Layer) -> usize| Ramp { first: of(&encoder[0]), last: of(&encoder[layers - 1]) };
         let last_layers = [&encoder, &decoder].iter().any(|side| side[layers - 1].batch_norm.is_some());
         let network = NetworkFlags {
@@ -77,19 +80,19 @@ impl Checkpoint {
             groups: Some(groups),
             activation: has_slope.then_some(LayerActivation::Prelu),
             bottleneck_activation,
-            batch_norm_encoder: Some(position("encoder", &encoder, &mut assumptions)),
-            batch_norm_decoder: Some(position("decoder", &decoder, &mut assumptions)),
+            batch_norm_encoder: position("batch_norm_encoder", &encoder, &mut unknown),
+            batch_norm_decoder: position("batch_norm_decoder", &decoder, &mut unknown),
             batch_norm_last_layers: Some(last_layers),
             ..NetworkFlags::default()
         };
-        Ok(Architecture { network, assumptions })
+        Ok(Architecture { network, unknown })
     }
 
     fn layer(&self, side: &str, i: usize, [in_channels, out_channels, kernel_size]: [usize; 3]) -> Layer {
         let name = format!("{side}.layer_{i}");
         let batch_norm = self.tensors.get(&format!("{name}.bn.weight")).map(|weight| weight.values.len());
         let has_slope = self.tensors.contains_key(&format!("{name}.act.weight"));
-        Layer { name, in_channels, out_channels, kernel_size, batch_norm, has_slope }
+        Layer { in_channels, out_channels, kernel_size, batch_norm, has_slope }
     }
 
     /// Shape of a convolution's weight; no dimension is 0, and the kernel is square.
@@ -111,25 +114,18 @@ fn weight_name(side: &str, i: usize) -> String {
     format!("{side}.layer_{i}.conv.weight")
 }
 
-/// The position of the batch norms of one side. Their lengths show it if a layer has different numbers of channels
-/// before and after its convolution.
-fn position(side: &str, layers: &[Layer], assumptions: &mut Vec<String>) -> BatchNormPosition {
+/// The position of the batch norms of one side, or that it is unknown under the name `key`. Their lengths show it if a
+/// layer has different numbers of channels before and after its convolution.
+fn position(key: &'static str, layers: &[Layer], unknown: &mut Vec<Unknown>) -> Option<BatchNormPosition> {
     if layers.iter().all(|layer| layer.batch_norm.is_none()) {
-        return BatchNormPosition::None;
+        return Some(BatchNormPosition::None);
     }
     let telling = layers.iter().find(|layer| layer.batch_norm.is_some() && layer.in_channels != layer.out_channels);
-    match telling {
-        Some(layer) if layer.batch_norm == Some(layer.out_channels) => {
-            assumptions.push(format!(
-                "the batch norm of {} may be after the convolution or after the activation: taking after_conv",
-                layer.name
-            ));
-            BatchNormPosition::AfterConv
-        }
-        Some(_) => BatchNormPosition::BeforeConv,
-        None => {
-            assumptions.push(format!("the batch norms of the {side} may be anywhere: taking before_conv"));
-            BatchNormPosition::BeforeConv
-        }
+    // After the convolution, or after the activation: presets have neither.
+    let is_after = telling.is_some_and(|layer| layer.batch_norm == Some(layer.out_channels));
+    if telling.is_some() && !is_after {
+        return Some(BatchNormPosition::BeforeConv);
     }
+    unknown.push(Unknown { key, may_be_preset: !is_after });
+    None
 }

@@ -28,6 +28,22 @@ pub enum CheckpointError {
     Engine(#[from] engine::Error),
 }
 
+/// A setting of a network that its tensors do not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub key: &'static str,
+    /// Whether it may have the value that a preset has.
+    pub may_be_preset: bool,
+}
+
+impl Unknown {
+    /// One about which the tensors show nothing.
+    pub(super) fn any(key: &'static str) -> Unknown {
+        Unknown { key, may_be_preset: true }
+    }
+}
+
 /// What is wrong with the content of a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -37,6 +53,15 @@ pub enum Problem {
     /// It is not a safetensors file, or a damaged one.
     #[error("not a valid safetensors file: {0}")]
     Corrupt(String),
+    /// It is a pickle of PyTorch. Reading one can run any code that is in it.
+    #[error(
+        "a pickle, as torch.save writes it, and not a safetensors file; convert it in Python (if there is more in it \
+         than a state_dict, save that alone): {0}"
+    )]
+    Pickle(
+        /// The line of Python that makes a safetensors file of it.
+        String,
+    ),
     /// The checksum does not match: the content was changed after it was written.
     #[error("the content is damaged: its SHA-256 is {got}, the file says {expected}")]
     Checksum {
@@ -64,14 +89,33 @@ pub enum Problem {
     /// It has only weights.
     #[error("weights only, without the optimizer's state: it cannot be resumed; begin a new run with --init")]
     NotResumable,
+    /// It has no settings, and not all of them were said.
+    #[error("{}", unsaid(missing))]
+    Unsaid {
+        /// What is missing, of which its tensors show nothing.
+        missing: Vec<Unknown>,
+    },
     /// The tensors are not those of a residual encoder and decoder.
     #[error("not a network of this program: {0}")]
     Architecture(String),
 }
 
+/// What to say about weights without settings.
+fn unsaid(missing: &[Unknown]) -> String {
+    let keys: Vec<&str> = missing.iter().map(|unknown| unknown.key).collect();
+    let flags: Vec<String> = keys.iter().map(|key| format!("--{}", key.replace('_', "-"))).collect();
+    let preset = if missing.iter().all(|unknown| unknown.may_be_preset) { "with --preset, " } else { "" };
+    format!(
+        "weights without settings, which do not show {}: say what it is by --config with the settings.toml of the run, \
+         {preset}or with {}",
+        keys.join(", "),
+        flags.join(" ")
+    )
+}
+
 impl Problem {
     /// The error of a file with this problem.
-    pub(super) fn of(self, path: &Path) -> CheckpointError {
+    pub fn of(self, path: &Path) -> CheckpointError {
         CheckpointError::Content { path: path.to_owned(), problem: self }
     }
 }

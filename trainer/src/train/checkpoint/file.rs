@@ -1,8 +1,10 @@
 //! A checkpoint as a file: reading, writing, and its checksum.
 
 use super::error::{CheckpointError, MAX_BYTES, Problem, VERSION};
+use super::pickle::{PICKLE_BYTES, not_safetensors};
 use crate::settings::{Settings, TrainingSettings};
 use crate::system::files::{FileError, Staged};
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -26,17 +28,24 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// Every tensor by its name, in PyTorch's layout.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The run that wrote it; absent in a bare `state_dict`.
+    /// The run that wrote it; absent in a `state_dict` of another program.
     pub run: Option<RunState>,
 }
 
-/// The run that wrote a checkpoint, and how far it had come.
+/// The run that wrote a checkpoint or weights, and how far it had come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
     /// The run's settings.
     pub settings: Settings,
-    /// The position in the run at which it was written.
-    pub position: Position,
+    /// The position in the run at which it was written; absent in weights alone, which cannot be resumed.
+    pub position: Option<Position>,
+}
+
+impl RunState {
+    /// What weights say of a run with these settings.
+    pub fn of_weights(settings: &Settings) -> RunState {
+        RunState { settings: settings.without_places(), position: None }
+    }
 }
 
 /// A position in a run.
@@ -94,7 +103,8 @@ impl Checkpoint {
     /// Reads the file `path` and checks all that can be checked without knowing the network.
     ///
     /// # Errors
-    /// [`CheckpointError`] if the file cannot be read, is damaged, or holds types other than F32, F64 and I64.
+    /// [`CheckpointError`] if the file cannot be read, is damaged, or holds types other than F32, F64, F16, BF16 and
+    /// I64.
     pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let mut file = File::open(path).map_err(FileError::at("open", path))?;
         let mut bytes = Vec::new();
@@ -104,7 +114,8 @@ impl Checkpoint {
         let header = bytes.as_chunks().0.first().map_or(0, |length| u64::from_le_bytes(*length));
         if begin < 8 || !(2..=MAX_BYTES).contains(&header) {
             let reason = format!("it begins with {bytes:02x?}, which is not the length of a header");
-            return Err(Problem::Corrupt(reason).of(path));
+            file.take(PICKLE_BYTES - 8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
+            return Err(not_safetensors(path, &bytes, reason));
         }
         file.take(MAX_BYTES + 1 - 8).read_to_end(&mut bytes).map_err(FileError::at("read", path))?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -119,16 +130,18 @@ impl Checkpoint {
     /// As [`read`](Self::read).
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let corrupt = |reason: String| Problem::Corrupt(reason).of(path);
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, bytes, e.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             let values = match view.dtype() {
                 Dtype::F32 => Values::F32(numbers(view.data(), f32::from_le_bytes)),
+                Dtype::F16 => Values::F32(numbers(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32())),
+                Dtype::BF16 => Values::F32(numbers(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32())),
                 Dtype::F64 => Values::F64(numbers(view.data(), f64::from_le_bytes)),
                 Dtype::I64 => Values::I64(numbers(view.data(), i64::from_le_bytes)),
                 other => {
-                    let (expected, got) = ("F32, F64 or I64", other.to_string());
+                    let (expected, got) = ("F32, F64, F16, BF16 or I64", other.to_string());
                     return Err(Problem::Type { name: name.to_owned(), expected, got }.of(path));
                 }
             };
@@ -153,12 +166,13 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The run that it can be resumed in.
+    /// The settings of the run that it can be resumed in, and its position there.
     ///
     /// # Errors
     /// [`Problem::NotResumable`] if it has only weights.
-    pub fn run_state(&self) -> Result<&RunState, CheckpointError> {
-        self.run.as_ref().ok_or_else(|| Problem::NotResumable.of(&self.path))
+    pub fn resumable(&self) -> Result<(&Settings, &Position), CheckpointError> {
+        let found = self.run.as_ref().and_then(|run| Some((&run.settings, run.position.as_ref()?)));
+        found.ok_or_else(|| Problem::NotResumable.of(&self.path))
     }
 
     /// Writes it to its path, completely or not at all.
@@ -199,7 +213,9 @@ impl Checkpoint {
         if let Some(run) = &self.run {
             let json = |value: serde_json::Result<String>| value.map_err(|e| corrupt(e.to_string()));
             metadata.insert(SETTINGS.to_owned(), json(serde_json::to_string(&run.settings))?);
-            metadata.insert(POSITION.to_owned(), json(serde_json::to_string(&run.position))?);
+            if let Some(position) = &run.position {
+                metadata.insert(POSITION.to_owned(), json(serde_json::to_string(position))?);
+            }
         }
         metadata.insert(SHA256.to_owned(), self.checksum(&metadata));
         let mut bytes = safetensors::serialize(&self.tensors, Some(metadata)).map_err(|e| corrupt(e.to_string()))?;
@@ -261,9 +277,9 @@ pub(super) fn run_state(path: &Path, metadata: &HashMap<String, String>) -> Resu
         return Ok(None);
     }
     let settings: Settings = from_json(path, metadata, SETTINGS)?;
-    let position: Position = from_json(path, metadata, POSITION)?;
-    if !position.is_of(&settings.training) {
-        let Position { step, samples, .. } = position;
+    let position = metadata.contains_key(POSITION).then(|| from_json(path, metadata, POSITION)).transpose()?;
+    if let Some(Position { step, samples, .. }) = position.as_ref().filter(|p: &&Position| !p.is_of(&settings.training))
+    {
         let reason = format!("step {step} after {samples} images is not a position of a run with its settings");
         return Err(Problem::Corrupt(reason).of(path));
     }

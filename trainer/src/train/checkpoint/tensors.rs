@@ -102,7 +102,7 @@ pub(crate) fn load_run<B: Backend>(
     session: &mut Session<B>,
     checkpoint: &Checkpoint,
 ) -> Result<(Position, u64), CheckpointError> {
-    let position = checkpoint.run_state()?.position.clone();
+    let position = checkpoint.resumable()?.1.clone();
     let batches = load_weights(session, checkpoint)?;
     load_optimizer(session, checkpoint, position.updates())?;
     let before = batches.saturating_sub(position.updates());

@@ -2,11 +2,12 @@ use super::error::VERSION;
 use super::file::{FORMAT_VERSION, POSITION, run_state};
 use super::tensors::load_optimizer;
 use super::*;
-use crate::settings::{NetworkFlags, Preset, SettingsSource, resolve};
+use crate::settings::{NetworkFlags, Preset, Settings, SettingsSource, resolve};
 use crate::train::plans::{NetworkPlan, PlanKind, Plans};
 use engine::{Activation, Reference, Session, Statistics};
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -36,7 +37,7 @@ fn whole() -> Checkpoint {
     checkpoint.tensors.insert("odd".to_owned(), Tensor { shape: vec![3, 1], values: odd });
     checkpoint.run = Some(RunState {
         settings: Preset::Original.settings(),
-        position: Position { step: 7, samples: 448, seconds: 0.1, skipped: 1, backend: "reference".to_owned() },
+        position: Some(Position { step: 7, samples: 448, seconds: 0.1, skipped: 1, backend: "reference".to_owned() }),
     });
     checkpoint
 }
@@ -105,9 +106,25 @@ fn headers_that_promise_too_much_are_errors() {
     ] {
         assert!(matches!(read(&bytes), Err(CheckpointError::Content { problem: Problem::Corrupt(_), .. })));
     }
-    let half = header(r#"{"a":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}"#);
-    let message = read(&half).unwrap_err().to_string();
-    assert_eq!(message, "x.safetensors: tensor `a`: expected type F32, F64 or I64, got F16");
+    let other = header(r#"{"a":{"dtype":"U16","shape":[0],"data_offsets":[0,0]}}"#);
+    let message = read(&other).unwrap_err().to_string();
+    assert_eq!(message, "x.safetensors: tensor `a`: expected type F32, F64, F16, BF16 or I64, got U16");
+}
+
+#[test]
+fn halves_are_read_as_floats() {
+    // 1, -0.3333, the smallest and the largest number, and infinity.
+    let f16 = [0x3c00u16, 0xb555, 0x0001, 0x7bff, 0x7c00];
+    let bf16 = [0x3f80u16, 0xbeab, 0x0001, 0x7f7f, 0x7f80];
+    let bytes = |bits: [u16; 5]| bits.into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let [a, b] = [bytes(f16), bytes(bf16)];
+    let views = [("a", Dtype::F16, &a), ("b", Dtype::BF16, &b)]
+        .map(|(name, dtype, bytes)| (name, TensorView::new(dtype, vec![5], bytes).unwrap()));
+    let checkpoint = read(&safetensors::serialize(views, None).unwrap()).unwrap();
+    let values = |name: &str| checkpoint.tensors[name].values.clone();
+    assert_eq!(values("a"), Values::F32(vec![1.0, -0.333_251_95, 5.960_464_5e-8, 65504.0, f32::INFINITY]));
+    let smallest = f32::from_bits(0x0001_0000);
+    assert_eq!(values("b"), Values::F32(vec![1.0, -0.333_984_38, smallest, 3.389_531_4e38, f32::INFINITY]));
 }
 
 #[test]
@@ -116,6 +133,34 @@ fn the_same_content_gives_the_same_file() {
     let bytes = checkpoint.to_bytes().unwrap();
     for _ in 0..8 {
         assert!(checkpoint.to_bytes().unwrap() == bytes);
+    }
+}
+
+#[test]
+fn weights_alone_have_settings_and_cannot_be_resumed() {
+    let mut settings = Preset::Original.settings();
+    settings.run.out = Some("here".into());
+    settings.training.init = Some("there".into());
+    let mut weights = bare(&session(&small(1)).0);
+    weights.run = Some(RunState::of_weights(&settings));
+    let read = read(&weights.to_bytes().unwrap()).unwrap();
+    assert_eq!(read, weights);
+    assert_eq!(read.run.as_ref().unwrap().settings, Preset::Original.settings(), "without paths of this machine");
+    assert!(matches!(read.resumable(), Err(CheckpointError::Content { problem: Problem::NotResumable, .. })));
+}
+
+/// The settings of the folder's run, and weights that fit them.
+#[test]
+fn the_weights_of_the_published_results_have_their_settings() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let folders = std::fs::read_dir(results).unwrap().map(|entry| entry.unwrap().path());
+    let folders: Vec<_> = folders.filter(|folder| folder.join("settings.toml").exists()).collect();
+    assert!(folders.len() >= 17, "{folders:?}");
+    for folder in folders {
+        let checkpoint = Checkpoint::read(&folder.join("model.safetensors")).unwrap();
+        let settings = Settings::read(&folder.join("settings.toml")).unwrap();
+        assert_eq!(checkpoint.run, Some(RunState::of_weights(&settings)), "{}", folder.display());
+        load_weights(&mut session(&settings.network).0, &checkpoint).unwrap();
     }
 }
 
@@ -189,7 +234,7 @@ fn a_position_outside_of_its_run_is_an_error() {
         (7, 448, 8, false),
     ] {
         let mut checkpoint = whole();
-        let position = &mut checkpoint.run.as_mut().unwrap().position;
+        let position = checkpoint.run.as_mut().unwrap().position.as_mut().unwrap();
         (position.step, position.samples, position.skipped) = (step, samples, skipped);
         let read = read(&checkpoint.to_bytes().unwrap());
         assert_eq!(read.is_ok(), right, "step {step}, {samples} images, {skipped} skipped");
@@ -302,24 +347,39 @@ fn the_architecture_is_seen_from_shapes() {
         let (mut target, _) = session(&config);
         let checkpoint = bare(&target);
         let architecture = checkpoint.architecture().unwrap();
-        let mut found = resolve(&[SettingsSource::inferred(&architecture.network).unwrap()]).unwrap().network;
+        // What does not follow is said.
+        let all = Settings { network: config.clone(), ..Settings::default() };
+        let said = architecture.unknown.iter().map(|unknown| (unknown.key.to_owned(), all.value(unknown.key).unwrap()));
+        let said = SettingsSource::flat(Path::new("said"), "said", &said.collect()).unwrap();
+        let sources = [said, SettingsSource::inferred(&architecture.network).unwrap()];
+        let mut found = resolve(&sources).unwrap().network;
         if config.batch_norm_encoder == BatchNormPosition::None && config.batch_norm_decoder == BatchNormPosition::None
         {
             found.batch_norm_last_layers = config.batch_norm_last_layers; // Without batch norm it means nothing.
         }
-        assert_eq!(found, config, "{:?}", architecture.assumptions);
+        assert_eq!(found, config, "{:?}", architecture.unknown);
         load_weights(&mut target, &checkpoint).unwrap();
     }
 }
 
 #[test]
-fn what_shapes_do_not_tell_is_said() {
-    let config = ResConvConfig { batch_norm_encoder: BatchNormPosition::AfterActivation, ..small(2) };
-    let architecture = bare(&session(&config).0).architecture().unwrap();
-    let told = architecture.assumptions.join("\n");
-    assert!(told.contains("residual weight, activations, stride and padding"), "{told}");
-    assert!(told.contains("batch norm of encoder.layer_1") && told.contains("taking after_conv"), "{told}");
-    assert_eq!(architecture.network.batch_norm_encoder, Some(BatchNormPosition::AfterConv));
+fn what_shapes_do_not_tell_is_unknown() {
+    let unknown = |config: ResConvConfig| bare(&session(&config).0).architecture().unwrap().unknown;
+    let keys = |config| -> Vec<&str> { unknown(config).iter().map(|unknown| unknown.key).collect() };
+    let always = ["stride", "padding"];
+    let activations = ["bottleneck_activation", "activation"];
+    assert_eq!(keys(small(2)), [&always[..], &["residual_weight"], &activations].concat());
+    // With one layer, nothing is added.
+    assert_eq!(keys(small(1)), [&always[..], &activations].concat());
+    let prelu = ResConvConfig { activation: LayerActivation::Prelu, ..small(1) };
+    assert_eq!(keys(prelu), always);
+
+    let after = ResConvConfig { batch_norm_encoder: BatchNormPosition::AfterActivation, ..small(2) };
+    let position = *unknown(after).last().unwrap();
+    assert_eq!(position, Unknown { key: "batch_norm_encoder", may_be_preset: false });
+    // A side whose layers have as many channels before as after does not show it.
+    let level = ResConvConfig { channels: 1.into(), ..small(2) };
+    assert!(unknown(level).contains(&Unknown { key: "batch_norm_decoder", may_be_preset: true }));
 }
 
 #[test]
