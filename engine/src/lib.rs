@@ -40,9 +40,9 @@
 //!
 //! # In a project of your own
 //!
-//! The package is `resconv-engine`, and the crate `engine`. Cargo optimises nothing in debug builds, and kernels without
-//! optimisation are hundreds of times slower: the last two lines, in the `Cargo.toml` of your workspace, optimise all
-//! dependencies, not your own code.
+//! The package is `resconv-engine`, and the crate `engine`. Cargo optimises nothing in debug builds, and kernels
+//! without optimisation are hundreds of times slower: the last two lines, in the `Cargo.toml` of your workspace,
+//! optimise all dependencies, not your own code.
 //!
 //! ```toml
 //! [dependencies]

@@ -16,8 +16,9 @@ pub struct CrossEntropy {
 
 impl Graph {
     /// Mean cross-entropy between the softmax of `logits [.., K]` and `classes [..]`, giving `[1]`:
-    /// [`kernels::cross_entropy`] has the equations. Classes are whole numbers from 0 to `K - 1`, in an input of floats;
-    /// any other number makes the loss NaN. With logits `[N, H, W, K]` and classes `[N, H, W]`, every pixel has a class.
+    /// [`kernels::cross_entropy`] has the equations. Classes are whole numbers from 0 to `K - 1`, in an input of
+    /// floats; any other number makes the loss NaN. With logits `[N, H, W, K]` and classes `[N, H, W]`, every pixel has
+    /// a class.
     ///
     /// # Errors
     /// If the shapes do not match, or the label smoothing is not from 0 to 1. Classes have no gradient: a

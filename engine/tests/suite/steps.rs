@@ -195,16 +195,14 @@ fn a_running_statistic_that_would_become_infinite_fails_the_step() {
     session.initialize(0);
     session.write_input(PLAN, target, &[0.0, 0.0]).unwrap();
     let mut losses = Vec::new();
-    for (bad, name) in [([1e25, -1e25], "running_var")] {
-        session.write_input(PLAN, x, &bad).unwrap();
-        session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
-        assert!(!session.finish_steps(&mut losses));
-        assert!(losses[0].is_finite(), "{losses:?}");
-        assert_eq!(session.tensor("running_mean").unwrap(), [0.0]);
-        assert_eq!(session.tensor("running_var").unwrap(), [1.0]);
-        let updated = NonFinite::Updated { name: name.to_owned() };
-        assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(updated));
-    }
+    session.write_input(PLAN, x, &[1e25, -1e25]).unwrap();
+    session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    assert!(!session.finish_steps(&mut losses));
+    assert!(losses[0].is_finite(), "{losses:?}");
+    assert_eq!(session.tensor("running_mean").unwrap(), [0.0]);
+    assert_eq!(session.tensor("running_var").unwrap(), [1.0]);
+    let updated = NonFinite::Updated { name: "running_var".to_owned() };
+    assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(updated));
     session.write_input(PLAN, x, &[1.0, -1.0]).unwrap();
     session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
     assert!(session.finish_steps(&mut losses));

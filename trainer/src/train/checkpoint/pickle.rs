@@ -26,7 +26,8 @@ pub(super) fn not_safetensors(path: &Path, bytes: &[u8], corrupt: String) -> Che
 fn is_pickle(bytes: &[u8]) -> bool {
     let bytes = &bytes[..bytes.len().min(PICKLE_BYTES as usize)];
     let zipped = bytes.starts_with(b"PK\x03\x04") && bytes.windows(8).any(|window| window == b"data.pkl");
-    // The mark of a pickle and its version. The length of a safetensors header may look the same; the header comes next.
+    // The mark of a pickle and its version. The length of a safetensors header may look the same; the header comes
+    // next.
     zipped || matches!(bytes, [0x80, 2..=5, _, _, _, _, _, _, next, ..] if *next != b'{')
 }
 

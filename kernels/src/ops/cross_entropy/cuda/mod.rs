@@ -54,8 +54,8 @@ impl Kernels {
     ) {
         let blocks = p.rows.div_ceil(BLOCK);
         let partial = workspace.scratch(forward_workspace_len(p)).ptr;
-        // SAFETY: logits and targets have the lengths that `p` says, as the check of the pass asserts, the workspace two
-        // elements for each block, `out` and `count` one each.
+        // SAFETY: logits and targets have the lengths that `p` says, as the check of the pass asserts, the workspace
+        // two elements for each block, `out` and `count` one each.
         unsafe {
             self.cross_entropy_sums.launch(device, [blocks, 1, 1], (p.into(), logits.ptr, targets.ptr, partial));
             self.cross_entropy_mean.launch(device, [1, 1, 1], (blocks as u32, partial, out.ptr, count.ptr));
