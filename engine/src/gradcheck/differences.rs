@@ -60,11 +60,13 @@ impl<'a> Differences<'a> {
             // The smallest number avoids 0 / 0 where the objective is 0.
             let scale = got.abs().max(want.abs()) + FLOOR * self.magnitude + f64::MIN_POSITIVE;
             let margin = tolerance * scale;
-            if (got - want).abs() > margin || (right - left).abs() > SMALLEST_KINK * right.abs().max(left.abs()) {
-                if let Some([smallest, largest]) = self.between_kinks([leaf, i], got, margin)? {
-                    want = got.clamp(smallest, largest);
-                    kinks += 1;
-                }
+            let looks_wrong = (got - want).abs() > margin;
+            let sides_differ = (right - left).abs() > SMALLEST_KINK * right.abs().max(left.abs());
+            if (looks_wrong || sides_differ)
+                && let Some([smallest, largest]) = self.between_kinks([leaf, i], got, margin)?
+            {
+                want = got.clamp(smallest, largest);
+                kinks += 1;
             }
             worst.update(i, (got - want).abs() / scale, got, want);
         }

@@ -25,9 +25,9 @@ pub(super) enum Run {
     Plain,
     /// The same, and keeps what every call reads and writes: the base of later steps.
     Base,
-    /// Every call `b = F(a)` gives `b0 + (F(a0 + d) - F(a0 - d)) / 2` for `d = a - a0`, where `a0` and `b0` are those of
-    /// the base: the slope of the step without its curvature. Elements with a kink between `a0 - d` and `a0 + d` are
-    /// listed, and take the slope of the side `a0 + d`, except one, which takes that of the side `a0 - d`.
+    /// Every call `b = F(a)` gives `b0 + (F(a0 + d) - F(a0 - d)) / 2` for `d = a - a0`, where `a0` and `b0` are those
+    /// of the base: the slope of the step without its curvature. Elements with a kink between `a0 - d` and `a0 + d`
+    /// are listed, and take the slope of the side `a0 + d`, except one, which takes that of the side `a0 - d`.
     Step {
         /// The exception.
         other_side: Option<Kink>,

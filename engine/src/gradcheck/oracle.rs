@@ -20,7 +20,9 @@ const SAMPLES: usize = 8;
 /// How far rounding may take a backend from there, `Reference` finds out by running the plan eight more times, with
 /// random errors as large as those of the backend. The expected error of an element is the root mean square of its
 /// eight deviations, or that of all elements of its tensor if that is more. The error of the backend may be
-/// [`backend_tolerance`](GradcheckOptions::backend_tolerance) times what is expected.
+/// [`backend_tolerance`](GradcheckOptions::backend_tolerance) times what is expected. (A bound of `lambda sqrt(n) u`
+/// for the relative error of a product of `n` roundings is exceeded with a probability of `2 exp(-lambda^2 / 2)` at
+/// most: Higham & Mary, 2019. The random errors have `lambda = 1`.)
 pub struct Oracle<'a> {
     graph: &'a Graph,
     output: NodeId,

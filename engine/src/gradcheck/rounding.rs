@@ -28,10 +28,10 @@ pub(super) struct Errors {
 impl Errors {
     /// The errors of a call that the backend has prepared, in f32.
     ///
-    /// A product of `n` terms is computed as if its operands were off by `sqrt(n) u` (Higham & Mary, "A new approach to
-    /// probabilistic rounding error analysis", 2019, theorem 2.4 with `lambda = 1`; `n` instead of `sqrt n` is the worst
-    /// case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). One more operation is for
-    /// what is around the sum. Winograd's algorithm makes more errors: see [`amplification`].
+    /// A scalar product of `n` terms is computed as if its operands were off by `sqrt(n) u` (Higham & Mary, "A new
+    /// approach to probabilistic rounding error analysis", 2019, theorem 2.4 with `lambda = 1`; `n` instead of `sqrt n`
+    /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). One more
+    /// operation is for what is around the sum. Winograd's algorithm makes more errors: see [`amplification`].
     pub(super) fn of(call: &Call, tf32: bool) -> Errors {
         let (conv, algo) = match call {
             Call::Conv2dForward(pass) => (Some(&pass.params), pass.algo),
@@ -54,8 +54,9 @@ impl Errors {
 /// 1/(M R) sum_ij A_ij^2 |row i of G|^2 |row i of B^T|^2
 /// ```
 ///
-/// which is the root mean square in two dimensions. It is the same for the weight gradient. (Bounds of this form:
-/// Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020.)
+/// which is the root mean square in two dimensions. It is the same for the weight gradient. (Bounds of this form are in
+/// Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks",
+/// 2020.)
 fn amplification(algo: Algo) -> f64 {
     match algo {
         Algo::Im2col | Algo::Direct => 1.0,

@@ -360,7 +360,7 @@ fn check_path(
     match path {
         Path::Reference => against_differences(Reference, case, options, oracle),
         Path::Cpu(cpu) | Path::Algorithm(cpu, _) => oracle.check(cpu.clone(), &case.linear),
-        Path::Gpu(gpu) => with_backend!(gpu, |backend| oracle.check(backend.clone(), &case.linear)),
+        Path::Gpu(gpu) => with_backend!(gpu, |backend| oracle.check(Clone::clone(backend), &case.linear)),
     }
 }
 
