@@ -1,9 +1,10 @@
-//! The checks against central differences, and against another backend.
+//! The checks against central differences, against another backend, and of the adjoint identity.
 
 use super::differences::Differences;
 use super::options::GradcheckOptions;
-use super::outcome::Outcome;
-use super::report::{self, Report};
+use super::oracle::Oracle;
+use super::outcome::Runs;
+use super::report::Report;
 use super::values::Values;
 use crate::ids::NodeId;
 use crate::{Graph, Result};
@@ -28,7 +29,7 @@ where
     B: Backend<Element = f64>,
 {
     let values = Values::draw(graph, output, options)?;
-    let analytic = Outcome::of(backend, graph, output, options, &values)?;
+    let analytic = Runs::new(backend, graph, output, options, &values)?.outcome(&values)?;
     let mut differences = Differences::new(graph, output, options, &values)?;
     let rows = (0..values.leaves.len()).filter_map(|leaf| {
         let gradient = analytic.gradients[leaf].as_ref()?;
@@ -41,7 +42,8 @@ where
 }
 
 /// Compares the value of `output`, its gradients with respect to every parameter and input, and the states after the
-/// run on `backend` with those on [`Reference`].
+/// run on `backend` with those on [`Reference`]. Errors are in multiples of those that its rounding is expected to
+/// cause, as [`Oracle`] defines them, and may be [`backend_tolerance`](GradcheckOptions::backend_tolerance).
 ///
 /// # Errors
 /// As [`check`]; also if the backend does not have enough memory.
@@ -51,21 +53,26 @@ pub fn check_backend<B: Backend>(
     output: NodeId,
     options: &GradcheckOptions,
 ) -> Result<Report> {
-    let values = Values::draw(graph, output, options)?;
-    let title = format!("`{}` and its gradients on {} against reference", graph.name(output), backend.name());
-    let got = Outcome::of(backend, graph, output, options, &values)?;
-    let want = Outcome::of(Reference, graph, output, options, &values)?;
-    let compare = |kind, tensor: &str, shape, got: &[f64], want: &[f64]| {
-        report::compare(kind, tensor, shape, [got, want], [options.backend_tolerance, options.backend_floor])
-    };
-    let mut rows = vec![compare("output", graph.name(output), graph.shape(output), &got.output, &want.output)];
-    for (i, leaf) in values.leaves.iter().enumerate() {
-        if let (Some(got), Some(want)) = (&got.gradients[i], &want.gradients[i]) {
-            rows.push(compare(leaf.kind(), &leaf.name, leaf.shape, got, want));
-        }
-        if let (Some(got), Some(want)) = (&got.states[i], &want.states[i]) {
-            rows.push(compare(leaf.kind(), &leaf.name, leaf.shape, got, want));
-        }
-    }
-    Ok(Report { title, rows })
+    let [results, _] = Oracle::new(graph, output, options)?.check(backend, &[])?;
+    Ok(results)
+}
+
+/// Checks that `<c, y> = sum <x, dx>` over each set of inputs and parameters in which `y` is linear: `c` is the
+/// cotangent, `dx` the gradient of `<c, y>` that the backend computes. For a convolution that is
+/// `<c, conv(x, w)> = <x, grad_input(c, w)> = <w, grad_weight(x, c)>`.
+///
+/// The error is the difference, in multiples of what rounding is expected to cause, as [`Oracle`] defines it. The check
+/// does not see faults that keep the identity, such as a wrong input that both passes agree on.
+///
+/// # Errors
+/// As [`check`]; also if a node of a set is not an input or parameter that the output depends on.
+pub fn check_adjoint<B: Backend>(
+    backend: B,
+    graph: &Graph,
+    output: NodeId,
+    linear: &[Vec<NodeId>],
+    options: &GradcheckOptions,
+) -> Result<Report> {
+    let [_, identities] = Oracle::new(graph, output, options)?.check(backend, linear)?;
+    Ok(identities)
 }

@@ -16,21 +16,26 @@
 //! The last term is there because `f` is a sum, and carries the rounding errors of all its terms. Batch normalization
 //! uses the statistics of the batch.
 //!
-//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), a central difference equals neither of its
-//! slopes. An element that looks wrong is skipped if the slopes on its two sides differ by more than the error:
+//! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), any value between the one-sided slopes is
+//! right. More than that is if several calls have a kink there: each may take any slope between its own two, as the
+//! conventions for derivatives at kinks are those of each operation, and not all sums of such slopes are between those
+//! of the sum. (`relu(x) - relu(-x)` is `x`, but its gradient at 0 is 0 if that of ReLU is.) So the calls are compared
+//! with their own linear parts: a call has a kink if its second difference `F(a + d) - 2 F(a) + F(a - d)` does not fall
+//! to a quarter for half the step. From the slope on either side of `x`, each kink by itself is given its other slope;
+//! the sum of all decreases is the lowest that is right, and the sum of all increases the highest:
 //!
 //! ```text
-//! |(f(x + h) - f(x)) / h - (f(x) - f(x - h)) / h| > |analytic - numeric|
+//! [s + sum_k min(0, s_k - s), s + sum_k max(0, s_k - s)],   s the slope of f, s_k with the other slope of kink k
 //! ```
 //!
-//! For one kink the left side is twice the right. Where `f` is smooth, the left side is about `h |f''|`, so hardly any
-//! error can hide. At most a twentieth of a tensor's checked elements may be skipped, or one if that is more; otherwise
-//! the check fails.
+//! An element fails if its gradient is outside these two ranges and what is between them. [`Row::kinks`] says how many
+//! elements have kinks.
 //!
 //! [`check_backend`] compares the results of another backend, for example in f32, with those of [`Reference`], for the
-//! same numbers.
+//! same numbers. What rounding may change is found by running [`Reference`] with random rounding errors: see
+//! [`Oracle`], which compares several backends.
 //!
-//! [`check_adjoint`] needs no other backend and no differences: if `y` is linear in some inputs, then
+//! [`check_adjoint`] needs no differences: if `y` is linear in some inputs, then
 //! `<c, y> = sum <x, dx>` over these, because the forward and backward passes are adjoint to each other.
 //!
 //! [`cases`] and [`random_cases`] are graphs of every operation, each alone and with a fan-out of two. The command
@@ -59,13 +64,16 @@ mod adjoint;
 mod cases;
 mod check;
 mod differences;
+mod kinks;
 mod options;
+mod oracle;
 mod outcome;
 mod report;
+mod rounding;
 mod values;
 
-pub use adjoint::check_adjoint;
 pub use cases::{Case, cases, random_cases};
-pub use check::{check, check_backend, check_on};
+pub use check::{check, check_adjoint, check_backend, check_on};
 pub use options::GradcheckOptions;
+pub use oracle::Oracle;
 pub use report::{Report, Row, Worst};

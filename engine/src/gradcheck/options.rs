@@ -13,12 +13,12 @@ pub struct GradcheckOptions {
     pub step: f64,
     /// Largest error of a gradient against finite differences, as the [module](super) defines it. Default 1e-6.
     pub tolerance: f64,
-    /// Largest error of a backend's result against [`Reference`](crate::Reference), relative to the tensor's largest
-    /// element. Default 1e-4, for f32.
+    /// Largest error of a backend's result, in multiples of the error that its rounding is expected to cause: see
+    /// [`Oracle`](super::Oracle). Default 8.
     pub backend_tolerance: f64,
-    /// Smallest magnitude by which the error of a backend is divided. Default 0. For values of order 1, a few tenths
-    /// keep small tensors from failing if all their elements happen to be near 0.
-    pub backend_floor: f64,
+    /// Whether the backend rounds the operands of convolutions to TF32 where the channels of a group come in fours, as
+    /// `Cuda::with_tf32` does. Default false.
+    pub tf32: bool,
     /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
     /// default.
     pub samples: Option<usize>,
@@ -34,8 +34,8 @@ impl Default for GradcheckOptions {
             seed: 0,
             step: 1e-5,
             tolerance: 1e-6,
-            backend_tolerance: 1e-4,
-            backend_floor: 0.0,
+            backend_tolerance: 8.0,
+            tf32: false,
             samples: None,
             inputs: Vec::new(),
             plan: PlanOptions { poison: true, ..PlanOptions::default() },

@@ -17,41 +17,56 @@ pub(super) struct Outcome {
     pub(super) states: Vec<Option<Vec<f64>>>,
 }
 
-impl Outcome {
-    /// Runs the plan twice, so that anything wrongly left over from the first run shows in the second.
-    pub(super) fn of<B: Backend>(
+/// Runs a gradient plan on a backend.
+pub(super) struct Runs<B: Backend> {
+    session: Session<B>,
+    output: NodeId,
+}
+
+impl<B: Backend> Runs<B> {
+    pub(super) fn new(
         backend: B,
         graph: &Graph,
         output: NodeId,
         options: &GradcheckOptions,
         values: &Values,
-    ) -> Result<Outcome> {
+    ) -> Result<Runs<B>> {
         let plan = Plan::gradients(graph, output, true, &options.plan)?;
         let mut session = Session::new(backend, vec![plan])?;
+        session.write_cotangent(PlanId(0), &convert::<f64, B::Element>(&values.cotangent))?;
+        Ok(Runs { session, output })
+    }
+
+    /// The backend.
+    pub(super) fn backend(&self) -> &B {
+        self.session.backend()
+    }
+
+    /// Runs the plan twice, so that anything wrongly left over from the first run shows in the second.
+    pub(super) fn outcome(&mut self, values: &Values) -> Result<Outcome> {
         let id = PlanId(0);
-        session.write_cotangent(id, &convert::<f64, B::Element>(&values.cotangent))?;
         for leaf in &values.leaves {
-            leaf.write(&mut session, &leaf.values)?;
+            leaf.write(&mut self.session, &leaf.values)?;
         }
-        session.run(id)?;
-        session.run(id)?;
-        let mut of_output = vec![B::Element::from_f64(0.0); graph.shape(output).len()];
-        session.read(id, output, &mut of_output)?;
+        self.session.run(id)?;
+        self.session.run(id)?;
+        let mut output = vec![B::Element::from_f64(0.0); values.cotangent.len()];
+        self.session.read(id, self.output, &mut output)?;
         let (mut gradients, mut states) = (Vec::new(), Vec::new());
         for leaf in &values.leaves {
             let (gradient, state) = match leaf.kind() {
-                "parameter" => (Some(session.gradient(&leaf.name)?), None),
-                "state" => (None, Some(session.tensor(&leaf.name)?)),
+                "parameter" => (Some(self.session.gradient(&leaf.name)?), None),
+                "state" => (None, Some(self.session.tensor(&leaf.name)?)),
                 _ => {
                     let mut gradient = vec![B::Element::from_f64(0.0); leaf.values.len()];
-                    session.read_gradient(id, leaf.node, &mut gradient)?;
+                    self.session.read_gradient(id, leaf.node, &mut gradient)?;
                     (Some(gradient), None)
                 }
             };
             gradients.push(gradient.map(|gradient| convert(&gradient)));
             states.push(state.map(|state| convert(&state)));
         }
-        Ok(Outcome { output: convert(&of_output), gradients, states })
+        Ok(Outcome { output: convert(&output), gradients, states })
     }
 }
 

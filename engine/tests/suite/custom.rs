@@ -93,7 +93,7 @@ fn network(softmax: Softmax) -> (Graph, NodeId) {
 
 #[test]
 fn right_gradients_pass_and_wrong_ones_fail_on_every_backend() {
-    let options = GradcheckOptions { backend_tolerance: 1e-5, ..GradcheckOptions::default() };
+    let options = GradcheckOptions::default();
     for reuse in [true, false] {
         let plan = PlanOptions { reuse, poison: true, ..PlanOptions::default() };
         let options = GradcheckOptions { plan, ..options.clone() };
@@ -175,7 +175,7 @@ fn a_backend_without_host_memory_refuses_it_when_the_session_is_made() {
 
 #[test]
 fn the_adjoint_identity_holds_for_linear_operations_and_fails_for_wrong_gradients() {
-    let options = GradcheckOptions { backend_tolerance: 1e-12, ..GradcheckOptions::default() };
+    let options = GradcheckOptions::default();
     let mut checked = 0;
     for case in gradcheck::cases().iter().chain(&gradcheck::random_cases(3)) {
         let report = check_adjoint(Reference, &case.graph, case.output, &case.linear, &options).unwrap();

@@ -4,17 +4,17 @@
 //! | --- | --- | --- |
 //! | differences | the gradients of the naive f64 loops of [`Reference`] with central differences | forward passes |
 //! | reference | results and gradients of an f32 path with those of [`Reference`] | [`Reference`] |
-//! | adjoint | `<c, y>` with `sum <x, dx>` where `y` is linear in `x` | nothing |
+//! | adjoint | `<c, y>` with `sum <x, dx>` where `y` is linear in `x` | [`Reference`], for the tolerance |
 //!
 //! Every operation has awkward cases and random ones, each alone and with a fan-out of two, where gradients are added.
-//! A check's tolerance follows from its arithmetic: [`Tolerance`] has the formulas.
+//! [`Tolerance`] says how large errors may be.
 
 mod report;
 
 pub use report::{Line, Summary};
 
 use crate::train::backend::{AnyBackend, with_backend};
-use engine::gradcheck::{self, Case, Report, Row};
+use engine::gradcheck::{self, Case, Oracle, Report, Row};
 use engine::{Backend, Cpu, GradcheckOptions, PlanOptions, Reference};
 use kernels::conv2d::{Algo, Conv2dParams};
 #[cfg(feature = "faults")]
@@ -123,6 +123,10 @@ impl Path {
         }
     }
 
+    fn uses_tf32(&self) -> bool {
+        matches!(self, Path::Gpu(gpu) if gpu.uses_tf32())
+    }
+
     /// The flags that choose this path.
     fn flags(&self) -> String {
         match self {
@@ -146,53 +150,45 @@ impl Path {
     }
 }
 
-/// The largest error that passes, and where it comes from.
+/// What errors are measured by, and how large they may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tolerance {
-    /// Central differences with step `h` in f64: 1e-6, for the truncation error `h^2 f''' / 6` and the rounding errors
-    /// of `f` divided by `h`.
+    /// Central differences with step `h` in f64. Errors are relative, and may be 1e-6, for the truncation error
+    /// `h^2 f''' / 6` and the rounding errors of `f` divided by `h`.
     Differences,
-    /// `factor (4 + sqrt terms) eps`, relative to the largest element of a tensor, or to 1/4 if that is more.
-    ///
-    /// The rounding errors of a sum have random signs, so they grow with the square root of the number of terms; the 4
-    /// is for the operations around the sum. `factor` is 4, because terms of both signs make a sum smaller than the
-    /// values that are rounded on the way to it, times that of the algorithm ([`Algo::error_factor`]). If a tensor has
-    /// one or two elements, all may happen to be near 0 although the terms are of order 1: hence the 1/4.
+    /// Rounding. Errors are in multiples of those that rounding is [expected](Oracle) to cause, and may be eight times
+    /// as large.
     Rounding {
-        /// See above.
-        factor: f64,
-        /// Terms of the longest sum.
-        terms: usize,
         /// Distance from 1 to the next number of the path's type.
         eps: f64,
-        /// Whether operands are rounded to TF32 before they are multiplied. The error of each is up to half the
-        /// distance from 1 to the next number of TF32. Unlike errors of sums, those of products do not accumulate:
-        /// relative to the sum they stay the same, so `factor` times this distance is added.
+        /// Whether operands are rounded to TF32 before they are multiplied.
         tf32: bool,
     },
 }
 
 impl Tolerance {
     fn rounding(path: &Path, case: &Case) -> Result<Tolerance, engine::Error> {
-        let (factor, eps) = match path {
-            Path::Reference => (1.0, f64::EPSILON),
-            Path::Cpu(_) | Path::Gpu(_) => (1.0, f64::from(f32::EPSILON)),
-            Path::Algorithm(_, algo) => (algo.error_factor(), f64::from(f32::EPSILON)),
-        };
+        let eps = if matches!(path, Path::Reference) { f64::EPSILON } else { f64::from(f32::EPSILON) };
         // The tensor cores' kernels need channels in multiples of four.
         let in_fours = |p: &Conv2dParams| [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4));
-        let tf32 = matches!(path, Path::Gpu(gpu) if gpu.uses_tf32()) && case.convolutions()?.iter().any(in_fours);
-        Ok(Tolerance::Rounding { factor: 4.0 * factor, terms: case.longest_sum()?, eps, tf32 })
+        let tf32 = path.uses_tf32() && case.convolutions()?.iter().any(in_fours);
+        Ok(Tolerance::Rounding { eps, tf32 })
     }
 
-    /// The tolerance as a number.
+    /// The largest error that passes.
     pub fn value(&self) -> f64 {
-        match *self {
-            Tolerance::Differences => GradcheckOptions::default().tolerance,
-            Tolerance::Rounding { factor, terms, eps, tf32 } => {
-                let products = if tf32 { TF32_EPSILON } else { 0.0 };
-                factor * ((4.0 + (terms as f64).sqrt()) * eps + products)
-            }
+        let options = GradcheckOptions::default();
+        match self {
+            Tolerance::Differences => options.tolerance,
+            Tolerance::Rounding { .. } => options.backend_tolerance,
+        }
+    }
+
+    /// An error, as the table shows it.
+    fn format(&self, error: f64) -> String {
+        match self {
+            Tolerance::Differences => format!("{error:.1e}"),
+            Tolerance::Rounding { .. } => format!("{error:.2}x"),
         }
     }
 }
@@ -201,20 +197,14 @@ impl fmt::Display for Tolerance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Tolerance::Differences => f.write_str("h^2 f'''/6, eps f/h"),
-            Tolerance::Rounding { factor, terms, eps, tf32 } => {
-                let kind = if *eps < 1e-10 { "f64" } else { "f32" };
-                write!(f, "{factor} (4 + sqrt {terms}) {kind} eps")?;
-                if *tf32 { write!(f, ", {factor} tf32 eps") } else { Ok(()) }
+            Tolerance::Rounding { eps, tf32 } => {
+                let number = if *eps < 1e-10 { "f64" } else { "f32" };
+                write!(f, "rounding, {number} eps")?;
+                if *tf32 { f.write_str(", tf32 eps") } else { Ok(()) }
             }
         }
     }
 }
-
-/// Distance from 1 to the next number of TF32, which has 10 bits of mantissa.
-const TF32_EPSILON: f64 = 1.0 / 1024.0;
-
-/// Smallest magnitude that rounding errors are relative to: see [`Tolerance::Rounding`].
-const FLOOR: f64 = 0.25;
 
 /// The operation that the caller defines.
 const CUSTOM: &str = "custom";
@@ -235,12 +225,13 @@ pub fn run(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<Summary, Gra
     for op in ops(cases.iter().map(|(case, _)| case)) {
         let of_op: Vec<&(Case, u64)> = cases.iter().filter(|(case, _)| case.op == op).collect();
         let with_algorithms = has_algorithms(&op)?;
-        for path in &paths {
-            for (case, seed) in &of_op {
-                if path.takes(case, with_algorithms)? {
-                    check_case(request, path, case, *seed, &mut summary)?;
-                }
-            }
+        let mut summaries = vec![Summary::default(); paths.len()];
+        for case in &of_op {
+            check_case(request, &paths, case, with_algorithms, &mut summaries)?;
+        }
+        for of_path in summaries {
+            summary.lines.extend(of_path.lines);
+            summary.kinks += of_path.kinks;
         }
         tell(&format!("{op}: {} cases", of_op.len()));
     }
@@ -308,30 +299,41 @@ fn paths(request: &Request) -> Result<Vec<Path>, GradcheckError> {
     Ok(paths)
 }
 
-/// All checks of a case on a path.
+/// All checks of a case on every path that takes it. `summaries` has one for each path.
 fn check_case(
     request: &Request,
-    path: &Path,
-    case: &Case,
-    seed: u64,
-    summary: &mut Summary,
+    paths: &[Path],
+    (case, seed): &(Case, u64),
+    with_algorithms: bool,
+    summaries: &mut [Summary],
 ) -> Result<(), engine::Error> {
-    let rounding = Tolerance::rounding(path, case)?;
-    let options = GradcheckOptions {
-        seed,
-        samples: Some(SAMPLES),
-        backend_tolerance: rounding.value(),
-        backend_floor: FLOOR,
-        plan: PlanOptions { poison: true, ..PlanOptions::default() },
-        ..GradcheckOptions::default()
-    };
-    let (compared, adjoint) = check_path(request, path, (case, &options))?;
-    let (against, tolerance) = match path {
-        Path::Reference => ("differences", Tolerance::Differences),
-        Path::Cpu(_) | Path::Algorithm(..) | Path::Gpu(_) => ("reference", rounding),
-    };
-    summary.record(&Check { path, case, seed, against, tolerance }, &compared);
-    summary.record(&Check { path, case, seed, against: "adjoint", tolerance: rounding }, &adjoint);
+    for tf32 in [false, true] {
+        let options = GradcheckOptions {
+            seed: *seed,
+            samples: Some(SAMPLES),
+            tf32,
+            plan: PlanOptions { poison: true, ..PlanOptions::default() },
+            ..GradcheckOptions::default()
+        };
+        let mut oracle = None;
+        for (path, summary) in paths.iter().zip(&mut *summaries) {
+            if path.uses_tf32() != tf32 || !path.takes(case, with_algorithms)? {
+                continue;
+            }
+            let oracle = match &mut oracle {
+                Some(oracle) => oracle,
+                none => none.insert(Oracle::new(&case.graph, case.output, &options)?),
+            };
+            let [compared, adjoint] = check_path(request, path, case, &options, oracle)?;
+            let rounding = Tolerance::rounding(path, case)?;
+            let (against, tolerance) = match path {
+                Path::Reference => ("differences", Tolerance::Differences),
+                Path::Cpu(_) | Path::Algorithm(..) | Path::Gpu(_) => ("reference", rounding),
+            };
+            summary.record(&Check { path, case, seed: *seed, against, tolerance }, &compared);
+            summary.record(&Check { path, case, seed: *seed, against: "adjoint", tolerance: rounding }, &adjoint);
+        }
+    }
     Ok(())
 }
 
@@ -340,24 +342,41 @@ fn check_case(
 fn check_path(
     request: &Request,
     path: &Path,
-    case: (&Case, &GradcheckOptions),
-) -> Result<(Report, Report), engine::Error> {
+    case: &Case,
+    options: &GradcheckOptions,
+    oracle: &mut Oracle<'_>,
+) -> Result<[Report; 2], engine::Error> {
     #[cfg(feature = "faults")]
     if let Some(fault) = request.fault {
         match path {
-            Path::Reference => return against_differences(Faulty::new(Reference, fault), case),
+            Path::Reference => return against_differences(Faulty::new(Reference, fault), case, options, oracle),
             Path::Cpu(cpu) | Path::Algorithm(cpu, _) => {
-                return against_reference(&Faulty::new(cpu.clone(), fault), case);
+                return oracle.check(Faulty::new(cpu.clone(), fault), &case.linear);
             }
             // Refused before.
             Path::Gpu(_) => {}
         }
     }
     match path {
-        Path::Reference => against_differences(Reference, case),
-        Path::Cpu(cpu) | Path::Algorithm(cpu, _) => against_reference(cpu, case),
-        Path::Gpu(gpu) => with_backend!(gpu, |backend| against_reference(backend, case)),
+        Path::Reference => against_differences(Reference, case, options, oracle),
+        Path::Cpu(cpu) | Path::Algorithm(cpu, _) => oracle.check(cpu.clone(), &case.linear),
+        Path::Gpu(gpu) => with_backend!(gpu, |backend| oracle.check(Clone::clone(backend), &case.linear)),
     }
+}
+
+/// The gradients of a case against central differences, and the adjoint identity.
+fn against_differences<B>(
+    backend: B,
+    case: &Case,
+    options: &GradcheckOptions,
+    oracle: &mut Oracle<'_>,
+) -> Result<[Report; 2], engine::Error>
+where
+    B: Backend<Element = f64> + Clone,
+{
+    let compared = gradcheck::check_on(backend.clone(), &case.graph, case.output, options)?;
+    let [_, adjoint] = oracle.check(backend, &case.linear)?;
+    Ok([compared, adjoint])
 }
 
 /// A case that was run on a path, with its seed and tolerance.
@@ -367,27 +386,6 @@ struct Check<'a> {
     seed: u64,
     against: &'static str,
     tolerance: Tolerance,
-}
-
-/// The gradients of a case against central differences, and the adjoint identity.
-fn against_differences<B>(
-    backend: B,
-    (case, options): (&Case, &GradcheckOptions),
-) -> Result<(Report, Report), engine::Error>
-where
-    B: Backend<Element = f64> + Clone,
-{
-    let compared = gradcheck::check_on(backend.clone(), &case.graph, case.output, options)?;
-    Ok((compared, gradcheck::check_adjoint(backend, &case.graph, case.output, &case.linear, options)?))
-}
-
-/// All results of a backend for a case against [`Reference`], and the adjoint identity.
-fn against_reference<B: Backend + Clone>(
-    backend: &B,
-    (case, options): (&Case, &GradcheckOptions),
-) -> Result<(Report, Report), engine::Error> {
-    let compared = gradcheck::check_backend(backend.clone(), &case.graph, case.output, options)?;
-    Ok((compared, gradcheck::check_adjoint(backend.clone(), &case.graph, case.output, &case.linear, options)?))
 }
 
 /// The pass whose result a row compares. For the adjoint identity, it is the backward pass of the first tensor in which

@@ -9,6 +9,8 @@ use std::fmt;
 pub struct Summary {
     /// The lines, in the order of the checks.
     pub lines: Vec<Line>,
+    /// Number of elements with kinks that were compared with differences.
+    pub kinks: usize,
     /// Time of all checks.
     pub seconds: f64,
 }
@@ -28,7 +30,7 @@ pub struct Line {
     pub cases: usize,
     /// Cases with a fan-out of two.
     pub fan_outs: usize,
-    /// The error that is largest in proportion to its tolerance.
+    /// The error that is largest in proportion to its tolerance, as [`Tolerance`] measures it.
     pub worst_error: f64,
     /// The tolerance of the worst case.
     pub tolerance: Tolerance,
@@ -36,7 +38,7 @@ pub struct Line {
     pub worst_case: String,
     /// The seed of its values, and of its shape if that is random.
     pub seed: u64,
-    /// Number of cases whose error exceeds their tolerance, or that have too many kinks.
+    /// Number of cases whose error exceeds their tolerance.
     pub failures: usize,
     /// The command that checks the worst case again.
     pub repeat: String,
@@ -78,6 +80,7 @@ impl Summary {
         for (pass, row) in passes {
             self.record_pass(check, pass, row);
         }
+        self.kinks += report.rows.iter().map(|row| row.kinks).sum::<usize>();
     }
 
     fn record_pass(&mut self, check: &Check<'_>, pass: String, row: &Row) {
@@ -159,8 +162,8 @@ impl fmt::Display for Summary {
                 line.path.clone(),
                 line.against.to_owned(),
                 format!("{} + {}", line.cases, line.fan_outs),
-                format!("{:.1e}", line.worst_error),
-                format!("{:.1e}", line.tolerance.value()),
+                line.tolerance.format(line.worst_error),
+                line.tolerance.format(line.tolerance.value()),
                 line.tolerance.to_string(),
                 if line.passed() { "ok".to_owned() } else { format!("FAILED {} times", line.failures) },
                 line.seed.to_string(),
@@ -174,6 +177,10 @@ impl fmt::Display for Summary {
         }
         let comparisons: usize = self.lines.iter().map(|line| line.cases + line.fan_outs).sum();
         writeln!(f, "\ncases: those of an operation alone + those with a fan-out of two")?;
+        writeln!(f, "errors: in multiples (x) of those that rounding is expected to cause; relative to differences")?;
+        if self.kinks > 0 {
+            writeln!(f, "kinks: at {} elements, where any gradient between two slopes is right", self.kinks)?;
+        }
         write!(
             f,
             "{} lines, {comparisons} comparisons, {} lines failed, {:.1} s",

@@ -1,0 +1,146 @@
+//! [`Rounding`]: the rounding errors that a backend may make.
+
+use crate::init::Uniform;
+use kernels::conv2d::{Algo, Conv2dParams, Tile};
+use kernels::{Access, Backend, Call, Context, Element, HostMemory, OutOfMemory, Reference, Span};
+use std::cell::RefCell;
+
+/// Unit roundoff of f32, for which [`Rounding`] draws errors.
+pub(super) const F32_UNIT: f64 = f32::EPSILON as f64 / 2.0;
+/// Largest relative error of an operand that is rounded to TF32, which has 10 bits of mantissa.
+const TF32_UNIT: f64 = 1.0 / 2048.0;
+
+/// Unit roundoff of a number type: the largest relative error of one rounding.
+pub(super) fn unit_roundoff<T: Element>() -> f64 {
+    let is_f64 = T::from_f64(1.0 + f64::EPSILON).to_f64() > 1.0;
+    if is_f64 { f64::EPSILON / 2.0 } else { F32_UNIT }
+}
+
+/// Relative errors of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Errors {
+    /// Of every element that it reads.
+    operand: f64,
+    /// Of every element that it writes.
+    result: f64,
+}
+
+impl Errors {
+    /// The errors of a call that the backend has prepared, in f32.
+    ///
+    /// A scalar product of `n` terms is computed as if its operands were off by `sqrt(n) u` (Higham & Mary, "A new
+    /// approach to probabilistic rounding error analysis", 2019, theorem 2.4 with `lambda = 1`; `n` instead of `sqrt n`
+    /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). One more
+    /// operation is for what is around the sum. Winograd's algorithm makes more errors: see [`amplification`].
+    pub(super) fn of(call: &Call, tf32: bool) -> Errors {
+        let (conv, algo) = match call {
+            Call::Conv2dForward(pass) => (Some(&pass.params), pass.algo),
+            Call::Conv2dGradInput(pass) => (Some(&pass.params), pass.algo),
+            Call::Conv2dGradWeight(pass) => (Some(&pass.params), pass.algo),
+            _ => (None, None),
+        };
+        let terms = call.pass().longest_sum() as f64;
+        let result = algo.map_or(1.0, amplification) * (terms + 1.0).sqrt() * F32_UNIT;
+        let operand = if tf32 && conv.is_some_and(in_fours) { result.max(TF32_UNIT) } else { result };
+        Errors { operand, result }
+    }
+}
+
+/// How many times as large the sums of an algorithm's products are as those of a direct convolution, in the root mean
+/// square, and with them the rounding errors. For Winograd's algorithm `y = A^T [(G w) . (B^T d)]` with `M` outputs of
+/// `R` taps, the mean square in one dimension, for independent elements of equal variance, is
+///
+/// ```text
+/// 1/(M R) sum_ij A_ij^2 |row i of G|^2 |row i of B^T|^2
+/// ```
+///
+/// which is the root mean square in two dimensions. It is the same for the weight gradient. (Bounds of this form are in
+/// Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks",
+/// 2020.)
+fn amplification(algo: Algo) -> f64 {
+    match algo {
+        Algo::Im2col | Algo::Direct => 1.0,
+        Algo::Winograd(Tile::F2x3) => 1.7,
+        Algo::Winograd(Tile::F4x3) => 10.8,
+        Algo::Winograd(Tile::F4x5) => 19.1,
+    }
+}
+
+/// Whether tensor cores compute the convolution: their kernels take channels in fours.
+fn in_fours(p: &Conv2dParams) -> bool {
+    [p.c, p.k].iter().all(|channels| (channels / p.groups).is_multiple_of(4))
+}
+
+/// [`Reference`] with errors that the rounding of another backend may cause: Monte Carlo arithmetic (Parker, 1997), on
+/// whole calls. Every call gets operands, and gives results, whose elements are off by the call's [`Errors`], up or
+/// down at random. The errors take the same way through later calls as those of the backend do, and a sum that cancels
+/// keeps those of its terms.
+pub(super) struct Rounding<'a, B> {
+    backend: &'a B,
+    tf32: bool,
+    random: RefCell<Uniform>,
+}
+
+/// First stream of the random errors.
+const ERRORS: u64 = 1 << 60;
+
+impl<'a, B: Backend> Rounding<'a, B> {
+    /// The errors of `backend`.
+    pub(super) fn new(backend: &'a B, tf32: bool, seed: u64) -> Rounding<'a, B> {
+        Rounding { backend, tf32, random: RefCell::new(Uniform::new(seed, ERRORS)) }
+    }
+
+    fn disturb(&self, values: &mut [f64], error: f64) {
+        let mut random = self.random.borrow_mut();
+        values.iter_mut().for_each(|x| *x += *x * error.copysign(random.next(1.0)));
+    }
+}
+
+impl<B: Backend> Backend for Rounding<'_, B> {
+    type Element = f64;
+    type Memory = HostMemory<f64>;
+
+    fn name(&self) -> String {
+        format!("{} with the rounding errors of {}", Reference.name(), self.backend.name())
+    }
+
+    fn threads(&self) -> usize {
+        Reference.threads()
+    }
+
+    fn allocate(&self, lens: &[usize]) -> Result<HostMemory<f64>, OutOfMemory> {
+        Reference.allocate(lens)
+    }
+
+    fn write(&self, memory: &mut HostMemory<f64>, dst: Span, src: &[f64]) {
+        Reference.write(memory, dst, src);
+    }
+
+    fn read(&self, memory: &HostMemory<f64>, src: Span, dst: &mut [f64]) {
+        Reference.read(memory, src, dst);
+    }
+
+    /// Makes the choices of the other backend.
+    fn prepare(&self, call: &mut Call) -> usize {
+        self.backend.prepare(call);
+        0
+    }
+
+    fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {
+        let (operands, errors) = (call.operands(), Errors::of(call, self.tf32));
+        let written: Vec<Span> = operands.iter().filter(|(_, access)| *access != Access::Read).map(|o| o.0).collect();
+        // Others read the same operands without these errors.
+        let kept = operands.iter().map(|(span, _)| *span).filter(|span| !written.contains(span));
+        let kept: Vec<(Span, Vec<f64>)> = kept.map(|span| (span, memory.get(span).to_vec())).collect();
+        for (span, _) in operands.iter().filter(|(_, access)| *access != Access::Set) {
+            self.disturb(memory.get_mut(*span), errors.operand);
+        }
+        Reference.run(memory, call, cx);
+        for (span, values) in kept {
+            memory.get_mut(span).copy_from_slice(&values);
+        }
+        for span in written {
+            self.disturb(memory.get_mut(span), errors.result);
+        }
+    }
+}
