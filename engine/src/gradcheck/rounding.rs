@@ -30,8 +30,8 @@ impl Errors {
     ///
     /// A scalar product of `n` terms is computed as if its operands were off by `sqrt(n) u` (Higham & Mary, "A new
     /// approach to probabilistic rounding error analysis", 2019, theorem 2.4 with `lambda = 1`; `n` instead of `sqrt n`
-    /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). One more
-    /// operation is for what is around the sum. Winograd's algorithm makes more errors: see [`amplification`].
+    /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). More
+    /// roundings are for what is around the sum. Winograd's algorithm makes larger errors: see [`amplification`].
     pub(super) fn of(call: &Call, tf32: bool) -> Errors {
         let (conv, algo) = match call {
             Call::Conv2dForward(pass) => (Some(&pass.params), pass.algo),
@@ -39,10 +39,23 @@ impl Errors {
             Call::Conv2dGradWeight(pass) => (Some(&pass.params), pass.algo),
             _ => (None, None),
         };
-        let terms = call.pass().longest_sum() as f64;
-        let result = algo.map_or(1.0, amplification) * (terms + 1.0).sqrt() * F32_UNIT;
+        let roundings = call.pass().longest_sum() + if evaluates_a_function(call) { FUNCTION_ROUNDINGS } else { 1 };
+        let result = algo.map_or(1.0, amplification) * (roundings as f64).sqrt() * F32_UNIT;
         let operand = if tf32 && conv.is_some_and(in_fours) { result.max(TF32_UNIT) } else { result };
         Errors { operand, result }
+    }
+}
+
+/// Operations, one after another, of an activation function: a polynomial, and often an exponential function and a
+/// division.
+const FUNCTION_ROUNDINGS: usize = 16;
+
+fn evaluates_a_function(call: &Call) -> bool {
+    match call {
+        Call::ActivationForward(_) | Call::ActivationBackward(_) => true,
+        Call::EpilogueForward(pass) => pass.params.activation.is_some(),
+        Call::EpilogueBackward(pass) => pass.params.activation.is_some(),
+        _ => false,
     }
 }
 
