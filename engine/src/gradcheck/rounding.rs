@@ -23,6 +23,9 @@ pub(super) struct Errors {
     operand: f64,
     /// Of every element that it writes.
     result: f64,
+    /// Whether the error of an operand's element is as large as that of a typical one, even if the element is not:
+    /// Winograd's algorithm adds and subtracts the elements of a tile.
+    mixes: bool,
 }
 
 impl Errors {
@@ -42,7 +45,7 @@ impl Errors {
         let roundings = call.pass().longest_sum() + if evaluates_a_function(call) { FUNCTION_ROUNDINGS } else { 1 };
         let result = algo.map_or(1.0, amplification) * (roundings as f64).sqrt() * F32_UNIT;
         let operand = if tf32 && conv.is_some_and(in_fours) { result.max(TF32_UNIT) } else { result };
-        Errors { operand, result }
+        Errors { operand, result, mixes: matches!(algo, Some(Algo::Winograd(_))) }
     }
 }
 
@@ -103,9 +106,10 @@ impl<'a, B: Backend> Rounding<'a, B> {
         Rounding { backend, tf32, random: RefCell::new(Uniform::new(seed, ERRORS)) }
     }
 
-    fn disturb(&self, values: &mut [f64], error: f64) {
+    /// Adds an error to every value, relative to its magnitude or to `smallest` if that is more.
+    fn disturb(&self, values: &mut [f64], error: f64, smallest: f64) {
         let mut random = self.random.borrow_mut();
-        values.iter_mut().for_each(|x| *x += *x * error.copysign(random.next(1.0)));
+        values.iter_mut().for_each(|x| *x += x.abs().max(smallest) * error.copysign(random.next(1.0)));
     }
 }
 
@@ -146,14 +150,20 @@ impl<B: Backend> Backend for Rounding<'_, B> {
         let kept = operands.iter().map(|(span, _)| *span).filter(|span| !written.contains(span));
         let kept: Vec<(Span, Vec<f64>)> = kept.map(|span| (span, memory.get(span).to_vec())).collect();
         for (span, _) in operands.iter().filter(|(_, access)| *access != Access::Set) {
-            self.disturb(memory.get_mut(*span), errors.operand);
+            let values = memory.get_mut(*span);
+            let smallest = if errors.mixes { root_mean_square(values) } else { 0.0 };
+            self.disturb(values, errors.operand, smallest);
         }
         Reference.run(memory, call, cx);
         for (span, values) in kept {
             memory.get_mut(span).copy_from_slice(&values);
         }
         for span in written {
-            self.disturb(memory.get_mut(span), errors.result);
+            self.disturb(memory.get_mut(span), errors.result, 0.0);
         }
     }
+}
+
+fn root_mean_square(values: &[f64]) -> f64 {
+    (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt()
 }
