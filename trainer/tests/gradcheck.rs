@@ -74,6 +74,27 @@ fn rounding_errors_that_grow_through_layers_are_not_called_wrong() {
     }
 }
 
+/// Near the zeros of a function or of its derivative, the error of its polynomial is large in proportion to its value.
+#[test]
+fn rounding_errors_of_functions_are_not_called_wrong() {
+    for (op, seed) in [("gelu", 4202), ("gelu", 14683), ("tanhshrink", 0)] {
+        let op = Some(op.to_owned());
+        let summary = check(&Request { op, reference: false, cases: 100, seed, ..Request::default() });
+        assert!(summary.passed(), "seed {seed}\n{summary}");
+    }
+}
+
+/// One pixel meets one tap, but Winograd's algorithm rounds sums of all taps.
+#[test]
+fn rounding_errors_of_elements_that_cancel_in_a_tile_are_not_called_wrong() {
+    let (op, case) = (Some("conv2d".to_owned()), Some("conv2d x [1, 1, 1, 1] w [3, 3, 1, 1]".to_owned()));
+    for seed in 0..200 {
+        let (op, case) = (op.clone(), case.clone());
+        let summary = check(&Request { op, case, reference: false, cases: 0, seed, ..Request::default() });
+        assert!(summary.passed(), "seed {seed}\n{summary}");
+    }
+}
+
 #[test]
 fn every_injected_fault_is_found_on_every_path() {
     let convolutions = ["conv2d", "conv_transpose2d", "linear"];

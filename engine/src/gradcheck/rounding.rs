@@ -23,6 +23,9 @@ pub(super) struct Errors {
     operand: f64,
     /// Of every element that it writes.
     result: f64,
+    /// Whether the error of an operand's element is as large as that of a typical one, even if the element is not:
+    /// Winograd's algorithm adds and subtracts the elements of a tile.
+    mixes: bool,
 }
 
 impl Errors {
@@ -30,8 +33,8 @@ impl Errors {
     ///
     /// A scalar product of `n` terms is computed as if its operands were off by `sqrt(n) u` (Higham & Mary, "A new
     /// approach to probabilistic rounding error analysis", 2019, theorem 2.4 with `lambda = 1`; `n` instead of `sqrt n`
-    /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). One more
-    /// operation is for what is around the sum. Winograd's algorithm makes more errors: see [`amplification`].
+    /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). More
+    /// roundings are for what is around the sum. Winograd's algorithm makes larger errors: see [`amplification`].
     pub(super) fn of(call: &Call, tf32: bool) -> Errors {
         let (conv, algo) = match call {
             Call::Conv2dForward(pass) => (Some(&pass.params), pass.algo),
@@ -39,10 +42,23 @@ impl Errors {
             Call::Conv2dGradWeight(pass) => (Some(&pass.params), pass.algo),
             _ => (None, None),
         };
-        let terms = call.pass().longest_sum() as f64;
-        let result = algo.map_or(1.0, amplification) * (terms + 1.0).sqrt() * F32_UNIT;
+        let roundings = call.pass().longest_sum() + if evaluates_a_function(call) { FUNCTION_ROUNDINGS } else { 1 };
+        let result = algo.map_or(1.0, amplification) * (roundings as f64).sqrt() * F32_UNIT;
         let operand = if tf32 && conv.is_some_and(in_fours) { result.max(TF32_UNIT) } else { result };
-        Errors { operand, result }
+        Errors { operand, result, mixes: matches!(algo, Some(Algo::Winograd(_))) }
+    }
+}
+
+/// Operations, one after another, of an activation function: a polynomial, and often an exponential function and a
+/// division.
+const FUNCTION_ROUNDINGS: usize = 16;
+
+fn evaluates_a_function(call: &Call) -> bool {
+    match call {
+        Call::ActivationForward(_) | Call::ActivationBackward(_) => true,
+        Call::EpilogueForward(pass) => pass.params.activation.is_some(),
+        Call::EpilogueBackward(pass) => pass.params.activation.is_some(),
+        _ => false,
     }
 }
 
@@ -90,9 +106,10 @@ impl<'a, B: Backend> Rounding<'a, B> {
         Rounding { backend, tf32, random: RefCell::new(Uniform::new(seed, ERRORS)) }
     }
 
-    fn disturb(&self, values: &mut [f64], error: f64) {
+    /// Adds an error to every value, relative to its magnitude or to `smallest` if that is more.
+    fn disturb(&self, values: &mut [f64], error: f64, smallest: f64) {
         let mut random = self.random.borrow_mut();
-        values.iter_mut().for_each(|x| *x += *x * error.copysign(random.next(1.0)));
+        values.iter_mut().for_each(|x| *x += x.abs().max(smallest) * error.copysign(random.next(1.0)));
     }
 }
 
@@ -133,14 +150,20 @@ impl<B: Backend> Backend for Rounding<'_, B> {
         let kept = operands.iter().map(|(span, _)| *span).filter(|span| !written.contains(span));
         let kept: Vec<(Span, Vec<f64>)> = kept.map(|span| (span, memory.get(span).to_vec())).collect();
         for (span, _) in operands.iter().filter(|(_, access)| *access != Access::Set) {
-            self.disturb(memory.get_mut(*span), errors.operand);
+            let values = memory.get_mut(*span);
+            let smallest = if errors.mixes { root_mean_square(values) } else { 0.0 };
+            self.disturb(values, errors.operand, smallest);
         }
         Reference.run(memory, call, cx);
         for (span, values) in kept {
             memory.get_mut(span).copy_from_slice(&values);
         }
         for span in written {
-            self.disturb(memory.get_mut(span), errors.result);
+            self.disturb(memory.get_mut(span), errors.result, 0.0);
         }
     }
+}
+
+fn root_mean_square(values: &[f64]) -> f64 {
+    (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt()
 }
