@@ -149,7 +149,7 @@ impl<B: Backend> Backend for Rounding<'_, B> {
         // Others read the same operands without these errors.
         let kept = operands.iter().map(|(span, _)| *span).filter(|span| !written.contains(span));
         let kept: Vec<(Span, Vec<f64>)> = kept.map(|span| (span, memory.get(span).to_vec())).collect();
-        for (span, _) in operands.iter().filter(|(_, access)| *access != Access::Set) {
+        for (span, _) in operands.iter().filter(|(span, access)| *access != Access::Set && !is_whole(call, *span)) {
             let values = memory.get_mut(*span);
             let smallest = if errors.mixes { root_mean_square(values) } else { 0.0 };
             self.disturb(values, errors.operand, smallest);
@@ -158,9 +158,18 @@ impl<B: Backend> Backend for Rounding<'_, B> {
         for (span, values) in kept {
             memory.get_mut(span).copy_from_slice(&values);
         }
-        for span in written {
+        for span in written.into_iter().filter(|span| !is_whole(call, *span)) {
             self.disturb(memory.get_mut(span), errors.result, 0.0);
         }
+    }
+}
+
+/// Whether an operand holds whole numbers, which are exact: classes, and how many rows have one.
+fn is_whole(call: &Call, operand: Span) -> bool {
+    match call {
+        Call::CrossEntropyForward(pass) => [pass.targets, pass.count].contains(&operand),
+        Call::CrossEntropyBackward(pass) => [pass.targets, pass.count].contains(&operand),
+        _ => false,
     }
 }
 

@@ -155,13 +155,17 @@ fn a_pickle_is_refused_with_the_line_that_converts_it() {
     let place = Place::new();
     let zip = [b"PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0", &[0; 16][..], b"archive/data.pklFB", &[90; 2000]].concat();
     std::fs::write(place.path("w.pt"), zip).unwrap();
-    for arguments in [&["eval", "w.pt", "--preset=default"][..], &train(&["--out=run", "--init=w.pt"])] {
+    let absolute = place.path("w.pt").display().to_string();
+    for (arguments, path) in [
+        (&["eval", "w.pt", "--preset=default"][..], "w.pt"),
+        (&train(&["--out=run", "--init=w.pt"]), absolute.as_str()),
+    ] {
         let message = place.fail(arguments);
-        assert!(
-            message.starts_with("w.pt: a pickle, as torch.save writes it, and not a safetensors file"),
-            "{message}"
-        );
-        assert!(message.contains("torch.load(\"w.pt\", ") && message.ends_with(", \"w.safetensors\")"), "{message}");
+        let reason = format!("{path}: a pickle, as torch.save writes it, and not a safetensors file");
+        assert!(message.starts_with(&reason), "{message}");
+        let result = path.replace(".pt", ".safetensors");
+        assert!(message.contains(&format!("torch.load(\"{path}\", ")), "{message}");
+        assert!(message.ends_with(&format!(", \"{result}\")")), "{message}");
     }
     assert_eq!(place.files("run"), [""; 0]);
 }
