@@ -1,9 +1,8 @@
 //! How a pass is cut up, as far as its two kinds have that in common.
 
-use super::axis::Axis;
 use crate::memory::ALIGNMENT_BYTES;
+use crate::ops::conv2d::cpu::axis::Axis;
 use crate::ops::conv2d::params::Conv2dParams;
-use crate::simd::Isa;
 
 /// Elements of a cache line, to which packed operands are aligned.
 pub(super) const LINE: usize = ALIGNMENT_BYTES / size_of::<f32>();
@@ -16,12 +15,6 @@ pub(super) const PANEL_VECTORS: usize = 2;
 
 /// Columns that a strip has at least, if the image has them.
 const MIN_STRIP_COLUMNS: usize = 28;
-
-/// A task of fewer operations is not worth starting.
-const TASK_FLOPS: usize = 2_000_000;
-
-/// Tasks that a pass is cut into at least, if it is large enough.
-const MIN_TASKS: usize = 16;
 
 /// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images. Then
 /// outputs fill register blocks, whatever the image's size. A linear layer is such a convolution, of images of one
@@ -37,16 +30,6 @@ pub(super) fn flattened(p: &Conv2dParams) -> Conv2dParams {
     } else {
         *p
     }
-}
-
-/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
-pub(super) fn isa_for(isa: Isa, channels: usize) -> Isa {
-    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
-}
-
-/// Tasks that a pass of `flops` operations should have.
-pub(super) fn wanted_tasks(flops: usize) -> usize {
-    (flops / TASK_FLOPS).clamp(1, MIN_TASKS)
 }
 
 /// How many strips of rows and of columns an image is cut into, so that none of them needs more than `max_len`
