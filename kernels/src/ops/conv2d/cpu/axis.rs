@@ -125,8 +125,8 @@ impl Axis {
         }
     }
 
-    /// The outputs that read something of an image of `len` inputs. The steps of a single output do not matter, and are
-    /// 1, so that no distance overflows.
+    /// The outputs that read something of an image of `len` inputs. The steps of a single output or tap do not matter, and
+    /// are 1, so that no distance overflows.
     fn reaching(self, len: usize) -> Axis {
         let Axis { in_first, in_step, taps, .. } = self;
         let outside = (in_first + taps as isize - 1).min(0).unsigned_abs();
@@ -140,6 +140,9 @@ impl Axis {
         }
         if axis.count <= 1 {
             (axis.in_step, axis.out_step) = (1, 1);
+        }
+        if axis.taps <= 1 {
+            axis.kernel_step = 1;
         }
         axis
     }
@@ -365,7 +368,11 @@ mod tests {
                 let products: Vec<_> = axes.iter().flat_map(|axis| products(axis, dim.inputs)).collect();
                 let (small, large) = (5.max(dim.outputs), dim.outputs.min(dim.inputs));
                 assert!(products.len() <= 3 && small == 5 && large <= 4, "{products:?}");
-                assert!(dim.axes().all(|axis| axis.in_len(axis.count) <= 5 + 2 * 2 && axis.out_step <= 5));
+                assert!(
+                    dim.axes().all(|axis| axis.in_len(axis.count) <= 5 + 2 * 2
+                        && axis.out_step <= 5
+                        && axis.kernel_step == 1)
+                );
             }
         }
     }

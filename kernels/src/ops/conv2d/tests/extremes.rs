@@ -49,10 +49,10 @@ fn enormous_paddings_take_no_time() {
     }
 }
 
-/// A window has a million taps, of which one is inside the image.
+/// A window has tens of thousands of taps, of which a few are inside the image.
 #[test]
 fn kernels_much_larger_than_the_image_take_no_time() {
-    let sizes = [(1, 1023, 511), (1, 1023, 1022), (2, 700, 699), (3, 501, 250)];
+    let sizes = [(1, 255, 127), (1, 255, 254), (2, 200, 199), (3, 151, 75)];
     for (size, taps, padding) in sizes {
         for (channels, groups) in [([1, 1], 1), ([2, 5], 1), ([2, 2], 2)] {
             let p = conv([1, size, size, channels[0]], channels[1], [taps; 2], [1, 1], [padding; 2], groups);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod cases;
+mod choice;
 mod extremes;
 #[cfg(feature = "cuda")]
 mod gpu;

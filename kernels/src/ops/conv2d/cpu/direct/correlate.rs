@@ -1,7 +1,7 @@
 //! Forward pass and input gradient.
 
 use super::pack::{KernelLayout, pack, pack_narrow};
-use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, flattened, strips};
+use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
 use super::register_block::{RowOperands, run_narrow_row, run_row};
 use super::strip::{Image, Strip};
 use crate::host::Cpu;
@@ -67,7 +67,7 @@ struct Phase {
 
 impl Correlation {
     fn new(p: &Conv2dParams, direction: Direction, isa: Isa) -> Correlation {
-        let p = flattened(p);
+        let p = p.flattened();
         let [in_channels, out_channels] = p.images(direction).map(|[.., channels]| channels);
         let dims = Dimension::both(&p, direction);
         let bounds = dims.map(Dimension::bound);
@@ -89,7 +89,7 @@ impl Correlation {
             strip_len: 0,
             weight_len: 0,
         };
-        plan.strips = strips(&bounds, STRIP_LEN, |input, _| input * plan.inputs);
+        plan.strips = strips(&bounds, dims[0].inputs, STRIP_LEN, |input, _| input * plan.inputs);
         let wanted = wanted_tasks(p.flops());
         let missing = wanted.div_ceil((p.n * plan.strips[1]).max(1));
         plan.strips[0] = plan.strips[0].max(missing.min(bounds[0].count));

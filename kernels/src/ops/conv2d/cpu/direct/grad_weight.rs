@@ -6,7 +6,7 @@
 //! weight, too.
 
 use super::outer::{OuterOperands, run_rows, run_vectors};
-use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, flattened, strips};
+use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
 use super::strip::{Image, Strip};
 use crate::host::Cpu;
 use crate::ops::conv2d::affine::Mapped;
@@ -62,7 +62,7 @@ struct Plan {
 
 impl Plan {
     fn new(p: &Conv2dParams, isa: Isa) -> Plan {
-        let p = flattened(p);
+        let p = p.flattened();
         let axes = Dimension::both(&p, Direction::Forward).map(Dimension::bound);
         let outputs = p.k / p.groups;
         let isa = isa_for(isa, outputs);
@@ -81,7 +81,7 @@ impl Plan {
             dy_len: 0,
         };
         let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
-        plan.strips = strips(&axes, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
+        plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
         let wanted = wanted_tasks(p.flops());
         plan.strip_shares = wanted.min(plan.image_strips()).min(MAX_SUMS_LEN / plan.sums_len()).max(1);
         plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());

@@ -10,6 +10,9 @@
 //! loops, and makes the taps of a row contiguous for groups too. It costs some 5 % of a 3x3 layer of 32 channels. Most
 //! of that is waiting for memory, which the products would otherwise do instead.
 //!
+//! Rows of taps that are outside the image are left out, and so are columns of taps if most of them are: the time follows
+//! the image, not the kernel. Outputs that no tap reaches are [set](super::unreached) before all others.
+//!
 //! The files, from the top down: [`correlate`] and [`grad_weight`](mod@grad_weight) cut a pass into tasks, with what
 //! they have in common in [`plan`], [`axis`](super::axis) and [`strip`]; [`register_block`] and [`outer`] are their inner loops,
 //! with what these have in common in [`registers`](super::registers); [`pack`] puts the weight into the order in which the first reads

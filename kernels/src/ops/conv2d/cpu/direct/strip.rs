@@ -9,7 +9,7 @@ use std::ops::Range;
 /// An image of a batch, as a strip reads it.
 #[derive(Clone, Copy)]
 pub(super) struct Image<'a> {
-    /// `[height, width, channels]`, and the map of its values. A [flattened](super::plan::flattened) image has more
+    /// `[height, width, channels]`, and the map of its values. A [flattened](Conv2dParams::flattened) image has more
     /// channels than the map, which repeats.
     data: Mapped<&'a [f32]>,
     size: [usize; 2],
