@@ -6,12 +6,11 @@
 //! whole tiles, so images that are little larger than a tile, or smaller, are dear; and for a weight that it makes larger,
 //! so few pixels are.
 //!
-//! What one takes was fitted, with the least squares of the relative errors, to 1,284 passes: those of
-//! `resconv profile conv --preset all` that have a choice, and random ones with outputs of 1x1 to 28x28, kernels of 3x3 to
-//! 13x13, 2 to 512 channels and 1 to 64 images, on one core of an AMD EPYC (Zen 3) with AVX2. The times are right within
-//! 25 % (standard deviation). The algorithm with the least is more than 10 % slower than the fastest in 46 of the passes,
-//! most of them small ones, and in none of the presets'; with AVX-512 (Zen 4) in 5 of 168 passes of the presets, all of
-//! which have 256 channels or more.
+//! What one takes was fitted to the times of 1,300 passes: those of `resconv profile conv --preset all` that have a
+//! choice, and random ones with outputs of 1x1 to 28x28, kernels of 3x3 to 13x13, 2 to 512 channels and 1 to 64 images, on
+//! one core of an AMD EPYC (Zen 3) with AVX2. Times are right within 25 % (standard deviation); the algorithm of the least
+//! is more than 10 % slower than the fastest in 3 % of the passes, and in none of the presets' by more than what differs
+//! from run to run. With AVX-512 (Zen 4) it was in 5 of 168 passes of the presets, all of 128 channels or more.
 
 use super::params::{Conv2dParams, Direction};
 use super::tile::Tile;
@@ -67,10 +66,10 @@ pub(super) fn direct_convolution(p: &Conv2dParams, direction: Direction) -> f64 
     let weight = product([p.r, p.s, inputs, padded(outputs)]);
     sum([
         (products, 0.030),
-        (weight, if direction == Direction::Forward { 0.52 } else { 1.2 }),
-        (product([p.n, rows, columns, outputs]), 0.12),
-        (product([p.n, rows + p.r - 1, columns + p.s - 1, inputs]), 0.17),
-        (1.0, 760.0),
+        (weight, if direction == Direction::Forward { 0.25 } else { 0.60 }),
+        (product([p.n, rows, columns, outputs]), 0.090),
+        (product([p.n, rows + p.r - 1, columns + p.s - 1, inputs]), 0.30),
+        (1.0, 500.0),
     ])
 }
 
@@ -97,7 +96,8 @@ pub(super) fn direct_gradient(p: &Conv2dParams) -> f64 {
     let shares = tasks.min(strips).min((SUMS as f64 / weight).floor()).max(1.0);
     sum([
         (products, 0.028),
-        (strips * weight, 0.091),
+        // Rows of taps that are outside all images cost nothing.
+        (strips * weight * p.r.min(p.h + p.p - 1) as f64 / p.r as f64, 0.091),
         (shares * weight, 0.73),
         (copy * p.n as f64, 0.20),
         (product([p.n, p.p, p.q, p.k]), 0.096),
@@ -146,15 +146,15 @@ pub(super) fn winograd_convolution(tile: Tile, p: &Conv2dParams, direction: Dire
     let run = if parts[1] > 1 { tiles[1] } else { all }.max(1);
     let products = all as f64 / run as f64 * stretched(run, outputs) * weight;
     let (of_weight, of_large_weight) = match (direction, tile) {
-        (Direction::Forward, Tile::F2x3) => (0.65, 0.85),
-        (Direction::Forward, Tile::F4x3) => (0.58, 0.85),
-        (Direction::Forward, Tile::F4x5) => (1.1, 0.85),
-        (Direction::Adjoint, Tile::F2x3) => (1.1, 1.5),
-        (Direction::Adjoint, Tile::F4x3) => (0.78, 1.5),
-        (Direction::Adjoint, Tile::F4x5) => (1.3, 1.5),
+        (Direction::Forward, Tile::F2x3) => (0.50, 0.50),
+        (Direction::Forward, Tile::F4x3) => (0.53, 0.50),
+        (Direction::Forward, Tile::F4x5) => (1.0, 0.50),
+        (Direction::Adjoint, Tile::F2x3) => (1.3, 1.2),
+        (Direction::Adjoint, Tile::F4x3) => (0.68, 1.2),
+        (Direction::Adjoint, Tile::F4x5) => (1.05, 1.2),
     };
     let large = (weight - CACHED_WEIGHT).max(0.0);
-    sum([(products, 0.031), (input, 0.27), (output, 0.26), (weight, of_weight), (large, of_large_weight)])
+    sum([(products, 0.029), (input, 0.33), (output, 0.31), (weight, of_weight), (large, of_large_weight)])
 }
 
 /// A weight gradient with Winograd's algorithm.

@@ -115,7 +115,7 @@ fn errors_are_as_large_as_documented() {
                 });
                 let [largest, rms] = [0, 1].map(|i| winograd[i] / direct[i]);
                 println!("{which:?} {c} channels {}: largest {largest:.1}, rms {rms:.1}", cpu.isa());
-                assert!((2.0..10.0).contains(&largest) && (2.0..6.0).contains(&rms), "{which:?} {c}: {largest} {rms}");
+                assert!((2.5..16.0).contains(&largest) && (2.5..6.0).contains(&rms), "{which:?} {c}: {largest} {rms}");
             }
         }
     }
