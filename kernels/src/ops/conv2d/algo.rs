@@ -18,8 +18,8 @@ pub enum Algo {
     /// Kernels of our own, which keep sums in registers; for every shape, and other ones for depthwise convolutions.
     /// Allocates nothing.
     Direct,
-    /// Winograd's algorithm with one of its tiles, for the shapes that [`Tile::supports`]. Allocates nothing. Its rounding
-    /// errors are larger, and an input that is not finite reaches more outputs: [`Tile`] says how much.
+    /// Winograd's algorithm with one of its tiles, for the shapes that [`Tile::supports`]. Allocates nothing. Its
+    /// rounding errors are larger, and an input that is not finite reaches more outputs: [`Tile`] says how much.
     Winograd(Tile),
 }
 
@@ -82,9 +82,9 @@ impl fmt::Display for PassKind {
 impl Algo {
     /// How many times the rounding errors of a direct convolution the algorithm may have, measured against the largest
     /// element of the result: by which factor a check should widen bounds that leave a direct convolution some room. It
-    /// is that of the mean square; the largest error of `F4x3` was 3.4 to 10 times that of a direct convolution. The
-    /// transforms of Winograd's algorithm add and subtract values of a whole tile, with factors up to 8 and down to 1/24
-    /// for tiles of 4x4 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
+    /// is that of the mean square; the largest error of `F4x3` was 3.4 to 14 times that of a direct convolution. The
+    /// transforms of Winograd's algorithm add and subtract values of a whole tile, with factors up to 8 and down to
+    /// 1/24 for tiles of 4x4 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
     pub const fn error_factor(self) -> f64 {
         match self {
             Algo::Im2col | Algo::Direct | Algo::Winograd(Tile::F2x3) => 1.0,

@@ -1,16 +1,16 @@
 //! What a pass of a convolution of stride 1, in one group, takes with an algorithm: estimated nanoseconds on one thread
 //! of the machine of the measurement. Elsewhere only their ratios mean something.
 //!
-//! A time is a sum of counts, each times what one of it takes. The counts follow from how the algorithms work: products of
-//! padded channels, values that a transform makes, weights that are packed or transformed. Winograd's algorithm pays for
-//! whole tiles, so images that are little larger than a tile, or smaller, are dear; and for a weight that it makes larger,
-//! so few pixels are.
+//! A time is a sum of counts, each times what one of it takes. The counts follow from how the algorithms work: products
+//! of padded channels, values that a transform makes, weights that are packed or transformed. Winograd's algorithm pays
+//! for whole tiles, so images that are little larger than a tile, or smaller, are dear; and for a weight that it makes
+//! larger, so few pixels are.
 //!
 //! What one takes was fitted to the times of 1,300 passes: those of `resconv profile conv --preset all` that have a
-//! choice, and random ones with outputs of 1x1 to 28x28, kernels of 3x3 to 13x13, 2 to 512 channels and 1 to 64 images, on
-//! one core of an AMD EPYC (Zen 3) with AVX2. Times are right within 25 % (standard deviation); the algorithm of the least
-//! is more than 10 % slower than the fastest in 3 % of the passes, and in none of the presets' by more than what differs
-//! from run to run. With AVX-512 (Zen 4) it was in 5 of 168 passes of the presets, all of 128 channels or more.
+//! choice, and random ones with outputs of 1x1 to 28x28, kernels of 3x3 to 13x13, 2 to 512 channels and 1 to 64 images,
+//! on one core of an AMD EPYC (Zen 3) with AVX2. Times are right within 25 % (standard deviation); the algorithm of the
+//! least is more than 10 % slower than the fastest in 3 % of the passes, and in none of the presets' by more than what
+//! differs from run to run. With AVX-512 (Zen 4) it was in 5 of 168 passes of the presets, all of 128 channels or more.
 
 use super::params::{Conv2dParams, Direction};
 use super::tile::Tile;

@@ -39,8 +39,8 @@
 //!    becomes a [`Call`](crate::Call) (`kernels/src/passes.rs`). The plan orders the calls and finds a place in memory
 //!    for every span.
 //! 3. **Prepared.** A session (`engine/src/session`) gives every call to [`Backend::prepare`](crate::Backend::prepare)
-//!    once. On the CPU the pass then chooses its [`Algo`] (`algo.rs`, from the estimates in `cost.rs`) and says how much
-//!    scratch that takes.
+//!    once. On the CPU the pass then chooses its [`Algo`] (`algo.rs`, from the estimates in `cost.rs`) and says how
+//!    much scratch that takes.
 //! 4. **Run.** In every step the session gives the call to [`Backend::run`](crate::Backend::run)
 //!    (`kernels/src/backends`), which checks lengths and overlaps, and calls the pass's [`cpu`](crate::Pass::cpu),
 //!    `cuda` or [`reference`](crate::Pass::reference). The pass makes slices or addresses of its spans (`operands.rs`).

@@ -1,8 +1,8 @@
 //! One dimension of a correlation: which inputs an output reads.
 //!
-//! Time and memory of a pass must depend on its operands, not on numbers that its shape has besides. So an axis has only
-//! outputs that [reach](Axis::reaching) the image, and no output multiplies what its window has outside of it, but for a
-//! few that are cheaper than their own treatment. A stride or a padding may be any number.
+//! Time and memory of a pass must depend on its operands, not on numbers that its shape has besides. So an axis has
+//! only outputs that [reach](Axis::reaching) the image, and no output multiplies what its window has outside of it, but
+//! for a few that are cheaper than their own treatment. A stride or a padding may be any number.
 
 use super::tasks::share;
 use crate::ops::conv2d::params::{Conv2dParams, Direction};
@@ -125,8 +125,8 @@ impl Axis {
         }
     }
 
-    /// The outputs that read something of an image of `len` inputs. The steps of a single output or tap do not matter, and
-    /// are 1, so that no distance overflows.
+    /// The outputs that read something of an image of `len` inputs. The steps of a single output or tap do not matter,
+    /// and are 1, so that no distance overflows.
     fn reaching(self, len: usize) -> Axis {
         let Axis { in_first, in_step, taps, .. } = self;
         let outside = (in_first + taps as isize - 1).min(0).unsigned_abs();

@@ -1,8 +1,8 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 //!
 //! Forward pass, input gradient and weight gradient have a choice of algorithms ([`Algo`]), a file or a folder each,
-//! and `Direct` has two: that of depthwise convolutions has other loops. The bias gradient has one. The functions here hand over to the algorithm. [`Pass::check`](crate::Pass::check) has
-//! asserted all lengths.
+//! and `Direct` has two: that of depthwise convolutions has other loops. The bias gradient has one. The functions here
+//! hand over to the algorithm. [`Pass::check`](crate::Pass::check) has asserted all lengths.
 //!
 //! Words that mean one thing in all of the folder:
 //!

@@ -5,8 +5,9 @@
 //! taps      for every pixel:  dy[v] = load; sum[t][v] += input of tap t [v] * dy[v]        for TAPS taps
 //! ```
 //!
-//! The sums are in registers, and are called through [`Simd::outline`] so that they stay there. The channels of a block
-//! are one or two whole vectors, or one that is not whole.
+//! The sums are in registers, and the blocks are called through [`Simd::outline`] so that they stay there. The channels
+//! of a block are one, two or four whole vectors, or one that is not whole. The more vectors, the fewer calls, and the
+//! more of a single output's sums are independent; taps have two at most, as then more of them share a load of `dy`.
 
 use crate::ops::conv2d::cpu::registers::{balanced, max_sums};
 use crate::simd::{Isa, Kernel, Simd};
@@ -21,6 +22,8 @@ const fn max_size(isa: Isa, vectors: usize) -> usize {
 /// The channels of a block.
 #[derive(Clone, Copy)]
 pub(super) enum Channels {
+    /// Four vectors.
+    Four,
     /// Two vectors.
     Two,
     /// One vector.
@@ -30,10 +33,12 @@ pub(super) enum Channels {
 }
 
 impl Channels {
-    /// Those of `count` channels that come first, and how many they are.
+    /// Those of `count` channels that come first, in so many vectors at most, and how many they are.
     #[inline(always)]
-    pub(super) fn first(count: usize, lanes: usize) -> (Channels, usize) {
-        if count >= 2 * lanes {
+    pub(super) fn first(count: usize, lanes: usize, most: usize) -> (Channels, usize) {
+        if most >= 4 && count >= 4 * lanes {
+            (Channels::Four, 4 * lanes)
+        } else if count >= 2 * lanes {
             (Channels::Two, 2 * lanes)
         } else if count >= lanes {
             (Channels::One, lanes)
@@ -43,10 +48,17 @@ impl Channels {
     }
 }
 
-/// Runs `$run::<S, SIZE, VECTORS, PARTIAL>($operands)` out of line, for the channels and a size of 1 to 8.
+/// Runs the kernel out of line, for the channels and a size of 1 to 8.
 macro_rules! outline {
     ($s:expr, $size:expr, $channels:expr, $kernel:ident { $($fields:tt)* }) => {
         match ($size, $channels) {
+            (1, Channels::Four) => $s.outline($kernel::<1, 4, false> { lanes: S::LANES, $($fields)* }),
+            (2, Channels::Four) => $s.outline($kernel::<2, 4, false> { lanes: S::LANES, $($fields)* }),
+            (3, Channels::Four) => $s.outline($kernel::<3, 4, false> { lanes: S::LANES, $($fields)* }),
+            (4, Channels::Four) => $s.outline($kernel::<4, 4, false> { lanes: S::LANES, $($fields)* }),
+            (5, Channels::Four) => $s.outline($kernel::<5, 4, false> { lanes: S::LANES, $($fields)* }),
+            (6, Channels::Four) => $s.outline($kernel::<6, 4, false> { lanes: S::LANES, $($fields)* }),
+            (7, Channels::Four) => $s.outline($kernel::<7, 4, false> { lanes: S::LANES, $($fields)* }),
             (1, Channels::Two) => $s.outline($kernel::<1, 2, false> { lanes: S::LANES, $($fields)* }),
             (2, Channels::Two) => $s.outline($kernel::<2, 2, false> { lanes: S::LANES, $($fields)* }),
             (3, Channels::Two) => $s.outline($kernel::<3, 2, false> { lanes: S::LANES, $($fields)* }),
@@ -78,7 +90,11 @@ macro_rules! outline {
 
 impl Channels {
     fn vectors(self) -> usize {
-        if matches!(self, Channels::Two) { 2 } else { 1 }
+        match self {
+            Channels::Four => 4,
+            Channels::Two => 2,
+            Channels::One | Channels::Part(_) => 1,
+        }
     }
 }
 
@@ -137,6 +153,10 @@ pub(super) struct OutputOperands {
 /// Every pointer must be valid for what [`OutputOperands`] describes, for all outputs and channels.
 #[inline(always)]
 pub(super) unsafe fn run_outputs<S: Simd>(s: S, mut o: OutputOperands, outputs: usize, channels: Channels) {
+    if outputs == 1 {
+        outline!(s, 1, channels, OutputBlocks { o, count: 1 });
+        return;
+    }
     for (size, count) in balanced(outputs, max_size(S::ISA, channels.vectors())) {
         if count > 0 {
             outline!(s, size, channels, OutputBlocks { o, count });

@@ -111,8 +111,13 @@ impl Kernel for StripTask<'_> {
         let inputs = plan.inputs_of_strip(strip);
         let first_row = image * dims[0].inputs;
         let input = rows(s, input, first_row + inputs.start..first_row + inputs.end, row_len, self.scratch);
-        for row_axis in dims[0].axes() {
-            for e in row_axis.segment(plan.strips, strip).outputs {
+        let columns = dims[1].axes().map(|axis| {
+            let whole = axis.outputs_wholly_inside(0..axis.taps, 0..axis.count, dims[1].inputs);
+            (axis, whole)
+        });
+        for (column_axis, whole) in columns {
+            let rows = dims[0].axes().map(|axis| (axis, axis.segment(plan.strips, strip).outputs));
+            for (row_axis, e) in rows.flat_map(|(axis, outputs)| outputs.map(move |e| (axis, e))) {
                 let taps = row_axis.taps_inside(e..e + 1, dims[0].inputs);
                 let row_in = (row_axis.first_input(e) + taps.start as isize) as usize - inputs.start;
                 let row_out = image * dims[0].outputs + row_axis.out_first + e * row_axis.out_step;
@@ -130,28 +135,25 @@ impl Kernel for StripTask<'_> {
                     out_pixel: 0,
                     add: self.write == Write::Add,
                 };
-                for column_axis in dims[1].axes() {
-                    // SAFETY: the pointers are those of a row of the output, whose taps are inside the image; no other
-                    // task has this row.
-                    unsafe { plan.run_row(s, &row, &column_axis) };
-                }
+                // SAFETY: the pointers are those of a row of the output, whose taps are inside the image; no other task
+                // has this row.
+                unsafe { plan.run_row(s, &row, &column_axis, whole.clone()) };
             }
         }
     }
 }
 
 impl Plan {
-    /// The outputs of an axis in a row.
+    /// The outputs of an axis in a row, of which all taps of the `whole` ones are inside.
     ///
     /// # Safety
     /// `row` must be valid for a row of outputs, and for rows of the input and of the weight that it multiplies.
     #[inline(always)]
-    unsafe fn run_row<S: Simd>(&self, s: S, row: &OutputOperands, axis: &Axis) {
+    unsafe fn run_row<S: Simd>(&self, s: S, row: &OutputOperands, axis: &Axis, whole: Range<usize>) {
         let width = self.dims[1].inputs;
-        let whole = axis.outputs_wholly_inside(0..axis.taps, 0..axis.count, width);
         let mut channel = 0;
         while channel < self.channels {
-            let (channels, count) = Channels::first(self.channels - channel, S::LANES);
+            let (channels, count) = Channels::first(self.channels - channel, S::LANES, 4);
             let part = |outputs: Range<usize>| {
                 let taps = axis.taps_inside(outputs.clone(), width);
                 let column_in = (axis.first_input(outputs.start) + taps.start as isize) as usize;

@@ -146,7 +146,7 @@ impl Plan {
         let (p, axis) = (&self.p, &self.axes[1]);
         let mut channel = 0;
         while channel < p.c {
-            let (channels, count) = Channels::first(p.c - channel, S::LANES);
+            let (channels, count) = Channels::first(p.c - channel, S::LANES, 2);
             let part = |tap: usize, outputs: Range<usize>| {
                 let column_in = (axis.first_input(outputs.start) + tap as isize) as usize;
                 TapOperands {

@@ -12,8 +12,8 @@
 //! each of the outputs at either end. Those between are [blocks](blocks) in registers. The weight gradient keeps the
 //! sums of a row of taps in registers, over the pixels that meet all of them ([`grad_weight()`]).
 //!
-//! A product costs a load, so two of them a cycle are the most, and half of the peak of fused multiply-adds in L1. 3x3 of
-//! few channels wait for memory: they read and write 8 bytes for 18 operations.
+//! A product costs a load, so two of them a cycle are the most, and half of the peak of fused multiply-adds in L1. 3x3
+//! of few channels wait for memory: they read and write 8 bytes for 18 operations.
 
 mod blocks;
 mod correlate;

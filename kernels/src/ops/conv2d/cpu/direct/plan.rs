@@ -16,8 +16,8 @@ pub(super) const PANEL_VECTORS: usize = 2;
 const MIN_STRIP_COLUMNS: usize = 28;
 
 /// How many strips of rows and of columns an image is cut into, so that none of them needs more than `max_len`
-/// elements. `len(input pixels, output pixels)` tells how many a strip needs; `axes` bound its outputs and taps. Rows of
-/// inputs outside the image, of which there are `height`, are not counted if the kernel is higher than that.
+/// elements. `len(input pixels, output pixels)` tells how many a strip needs; `axes` bound its outputs and taps. Rows
+/// of inputs outside the image, of which there are `height`, are not counted if the kernel is higher than that.
 pub(super) fn strips(
     axes: &[Axis; 2],
     height: usize,
