@@ -17,30 +17,53 @@ fn main() {
     divan::main();
 }
 
-/// A convolution of batch 8 at 32x32, so that a pass takes about a millisecond.
+/// A convolution of batch 8, so that a pass takes about a millisecond.
 #[derive(Clone, Copy)]
 struct Layer {
+    size: usize,
     c: usize,
     k: usize,
     kernel: usize,
     stride: usize,
+    padding: usize,
+    groups: usize,
 }
-
-const LAYERS: [Layer; 6] = [
-    Layer { c: 1, k: 32, kernel: 3, stride: 1 },
-    Layer { c: 32, k: 32, kernel: 3, stride: 1 },
-    Layer { c: 32, k: 1, kernel: 3, stride: 1 },
-    Layer { c: 32, k: 32, kernel: 3, stride: 2 },
-    Layer { c: 32, k: 32, kernel: 5, stride: 1 },
-    Layer { c: 32, k: 32, kernel: 1, stride: 1 },
-];
 
 impl Layer {
+    /// At 32x32, with outputs as large.
+    const fn new(c: usize, k: usize, kernel: usize) -> Layer {
+        Layer { size: 32, c, k, kernel, stride: 1, padding: kernel / 2, groups: 1 }
+    }
+
+    /// With so few outputs that there is no padding.
+    const fn small(channels: usize, kernel: usize, outputs: usize) -> Layer {
+        Layer { size: outputs + kernel - 1, padding: 0, ..Layer::new(channels, channels, kernel) }
+    }
+
+    const fn depthwise(channels: usize, kernel: usize) -> Layer {
+        Layer { groups: channels, ..Layer::new(channels, channels, kernel) }
+    }
+
     fn params(&self) -> Conv2dParams {
-        let Layer { c, k, kernel, stride } = *self;
-        Conv2dParams::new([8, 32, 32, c], k, [kernel; 2], [stride; 2], [kernel / 2; 2], 1).expect("a valid shape")
+        let Layer { size, c, k, kernel, stride, padding, groups } = *self;
+        Conv2dParams::new([8, size, size, c], k, [kernel; 2], [stride; 2], [padding; 2], groups).expect("a valid shape")
     }
 }
+
+const LAYERS: [Layer; 12] = [
+    Layer::new(1, 32, 3),
+    Layer::new(32, 32, 3),
+    Layer::new(32, 1, 3),
+    Layer { stride: 2, ..Layer::new(32, 32, 3) },
+    Layer::new(32, 32, 5),
+    Layer::new(32, 32, 1),
+    Layer::small(64, 7, 1),
+    Layer::small(64, 5, 2),
+    Layer::small(64, 3, 4),
+    Layer::depthwise(32, 3),
+    Layer::depthwise(32, 7),
+    Layer { stride: 2, ..Layer::depthwise(32, 3) },
+];
 
 /// A layer and an algorithm that supports it.
 #[derive(Clone, Copy)]
@@ -48,8 +71,8 @@ struct Path(Layer, Algo);
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Path(Layer { c, k, kernel, stride }, algo) = self;
-        write!(f, "{kernel}x{kernel} {c}->{k} stride {stride} {algo}")
+        let Path(Layer { size, c, k, kernel, stride, groups, .. }, algo) = self;
+        write!(f, "{kernel}x{kernel} {c}->{k} of {size}x{size} stride {stride} groups {groups} {algo}")
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct StepArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvArgs {
-    /// A convolution as N,H,W,C,K,R,S,stride,pad; can be repeated
+    /// A convolution as N,H,W,C,K,R,S,stride,pad or N,H,W,C,K,R,S,stride,pad,groups; can be repeated
     #[arg(long, value_name = "SHAPE", value_parser = parse_shape)]
     shape: Vec<Shape>,
     /// Convolutions that are worth measuring; can be repeated [default: step, if there is no --shape]

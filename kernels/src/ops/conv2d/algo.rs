@@ -1,18 +1,12 @@
 //! [`Algo`]: which algorithm computes a pass on the CPU.
 
-use super::params::Conv2dParams;
+use super::cost;
+use super::params::{Conv2dParams, Direction};
 use super::tile::Tile;
 use crate::host::Cpu;
 use crate::simd::Isa;
 use std::fmt;
 use std::str::FromStr;
-
-/// Channels on either side from which Winograd is faster than direct: for fewer, the transforms cost more than the
-/// products that they save.
-const MIN_CHANNELS_3X3: usize = 16;
-const MIN_CHANNELS_5X5: usize = 8;
-/// Input times output channels from which on a transformed weight does not fit the second-level cache.
-const LARGE_WEIGHT: usize = 1 << 17;
 
 /// An algorithm for the passes of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,9 +15,11 @@ pub enum Algo {
     /// `matrixmultiply::sgemm`. Right for every shape; the baseline that the others must beat. `sgemm` allocates its
     /// packing buffer in every call, and detects the CPU's instruction set by itself.
     Im2col,
-    /// Kernels of our own, which keep sums in registers; for every shape. Allocates nothing.
+    /// Kernels of our own, which keep sums in registers; for every shape, and other ones for depthwise convolutions.
+    /// Allocates nothing.
     Direct,
-    /// Winograd's algorithm with one of its tiles, for the shapes that [`Tile::supports`]. Allocates nothing.
+    /// Winograd's algorithm with one of its tiles, for the shapes that [`Tile::supports`]. Allocates nothing. Its
+    /// rounding errors are larger, and an input that is not finite reaches more outputs: [`Tile`] says how much.
     Winograd(Tile),
 }
 
@@ -85,9 +81,10 @@ impl fmt::Display for PassKind {
 
 impl Algo {
     /// How many times the rounding errors of a direct convolution the algorithm may have, measured against the largest
-    /// element of the result. The transforms of Winograd's algorithm add and subtract values of a whole tile, with
-    /// factors up to 8 and down to 1/24 for tiles of 4x4 (Lavin & Gray, "Fast Algorithms for Convolutional Neural
-    /// Networks", 2016).
+    /// element of the result: by which factor a check should widen bounds that leave a direct convolution some room. It
+    /// is that of the mean square; the largest error of `F4x3` was 3.4 to 14 times that of a direct convolution. The
+    /// transforms of Winograd's algorithm add and subtract values of a whole tile, with factors up to 8 and down to
+    /// 1/24 for tiles of 4x4 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
     pub const fn error_factor(self) -> f64 {
         match self {
             Algo::Im2col | Algo::Direct | Algo::Winograd(Tile::F2x3) => 1.0,
@@ -128,24 +125,34 @@ impl Algo {
     /// Im2col is never chosen: it wins the weight gradient of linear layers alone, by less than the allocations are
     /// worth.
     ///
-    /// In the last layers of ResNet-50 and VGG-16 the weight is large and the images are small. There, transforming the
-    /// weight costs more than it saves: it makes 36 values of 9, or 16 with the smaller tiles.
-    /// `resconv profile conv --preset all` has those layers.
+    /// With one channel on either side it is direct: the transforms cost more than the products that they save.
+    /// Elsewhere it is the one of the least estimated time. Outputs that are few, and large weights, make Winograd's
+    /// algorithm slow. `cost.rs` has the estimate, and how good it is; `resconv profile conv --preset all` measures it.
     pub fn choose(p: &Conv2dParams, kind: PassKind) -> Algo {
-        let channels = p.c.min(p.k);
-        let (pixels, weights) = (p.n * p.p * p.q, p.c * p.k);
-        if channels >= MIN_CHANNELS_3X3 && Tile::F4x3.supports(p) {
-            match kind {
-                PassKind::Forward if weights >= LARGE_WEIGHT && pixels < 1000 => Algo::Winograd(Tile::F2x3),
-                PassKind::GradInput if weights >= LARGE_WEIGHT && pixels < 500 => Algo::Direct,
-                PassKind::GradWeight if 5 * pixels < weights && pixels >= 1500 => Algo::Winograd(Tile::F2x3),
-                PassKind::GradWeight if 5 * pixels < weights => Algo::Direct,
-                _ => Algo::Winograd(Tile::F4x3),
-            }
-        } else if channels >= MIN_CHANNELS_5X5 && Tile::F4x5.supports(p) {
-            Algo::Winograd(Tile::F4x5)
-        } else {
-            Algo::Direct
+        if p.c.min(p.k) == 1 {
+            return Algo::Direct;
+        }
+        let tiles =
+            [Tile::F2x3, Tile::F4x3, Tile::F4x5].map(Algo::Winograd).into_iter().filter(|algo| algo.supports(p));
+        let tiles = tiles.map(|algo| (algo, algo.nanoseconds(p, kind)));
+        match tiles.min_by(|a, b| a.1.total_cmp(&b.1)) {
+            Some((algo, time)) if time < Algo::Direct.nanoseconds(p, kind) => algo,
+            _ => Algo::Direct,
+        }
+    }
+
+    /// An estimate of the time for a shape that one of Winograd's tiles supports.
+    fn nanoseconds(self, p: &Conv2dParams, kind: PassKind) -> f64 {
+        let direction = match kind {
+            PassKind::Forward => Some(Direction::Forward),
+            PassKind::GradInput => Some(Direction::Adjoint),
+            PassKind::GradWeight => None,
+        };
+        match (self, direction) {
+            (Algo::Winograd(tile), Some(direction)) => cost::winograd_convolution(tile, p, direction),
+            (Algo::Winograd(tile), None) => cost::winograd_gradient(tile, p),
+            (_, Some(direction)) => cost::direct_convolution(p, direction),
+            (_, None) => cost::direct_gradient(p),
         }
     }
 

@@ -39,7 +39,8 @@
 //!    becomes a [`Call`](crate::Call) (`kernels/src/passes.rs`). The plan orders the calls and finds a place in memory
 //!    for every span.
 //! 3. **Prepared.** A session (`engine/src/session`) gives every call to [`Backend::prepare`](crate::Backend::prepare)
-//!    once. On the CPU the pass then chooses its [`Algo`] (`algo.rs`) and says how much scratch that takes.
+//!    once. On the CPU the pass then chooses its [`Algo`] (`algo.rs`, from the estimates in `cost.rs`) and says how
+//!    much scratch that takes.
 //! 4. **Run.** In every step the session gives the call to [`Backend::run`](crate::Backend::run)
 //!    (`kernels/src/backends`), which checks lengths and overlaps, and calls the pass's [`cpu`](crate::Pass::cpu),
 //!    `cuda` or [`reference`](crate::Pass::reference). The pass makes slices or addresses of its spans (`operands.rs`).
@@ -49,6 +50,7 @@
 //!      instruction set (`Isa::dispatch`, `kernels/src/simd/mod.rs`), copies its input (`strip.rs`) and walks the rows
 //!      of its outputs. The innermost loop is `RegisterBlock::run` in `register_block.rs`: `sum = mul_add(a, w, sum)`.
 //!      The weight gradient goes by `grad_weight.rs` to `RegisterBlock::run` in `outer.rs`.
+//!      Depthwise convolutions have loops of their own (`cpu/depthwise/mod.rs`).
 //!    - Winograd (`cpu/winograd/mod.rs`): `weight.rs` transforms the weight, then a task takes a block of tiles
 //!      (`forward.rs`, `grad_weight.rs`), transforms its input (`columns.rs`, `transform.rs`), and multiplies in the
 //!      frequency domain. The innermost loops are `Multiply::block` and `Accumulate::block` in `gemm.rs`.
@@ -58,6 +60,7 @@
 
 mod affine;
 mod algo;
+mod cost;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;

@@ -145,6 +145,23 @@ impl Conv2dParams {
         products.saturating_mul(2)
     }
 
+    /// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images. Then
+    /// outputs fill register blocks, whatever the image's size. A linear layer is such a convolution, of images of one
+    /// pixel.
+    pub(super) fn flattened(&self) -> Conv2dParams {
+        let unpadded = [self.pad_h, self.pad_w] == [0; 2];
+        if unpadded && [self.r, self.s, self.stride_h, self.stride_w] == [1; 4] {
+            let pixels = self.n * self.h * self.w;
+            Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*self }
+        } else if unpadded && [self.r, self.s] == [self.h, self.w] && self.groups == 1 {
+            let c = self.h * self.w * self.c;
+            let (n, [h, r, s, stride_h, stride_w]) = (self.n, [1; 5]);
+            Conv2dParams { n: 1, h, w: n, c, p: 1, q: n, r, s, stride_h, stride_w, ..*self }
+        } else {
+            *self
+        }
+    }
+
     /// `[height, width, channels]` of the images that are read in a direction, and of those that are written.
     pub(super) fn images(&self, direction: Direction) -> [[usize; 3]; 2] {
         let (x, y) = ([self.h, self.w, self.c], [self.p, self.q, self.k]);

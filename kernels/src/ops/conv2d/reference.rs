@@ -5,6 +5,7 @@ use super::operands;
 use super::params::{Conv2dParams, Direction};
 use crate::pass::Write;
 use std::borrow::Cow;
+use std::ops::Range;
 
 type Convolution<'a> = operands::Convolution<'a, &'a [f64], &'a mut [f64]>;
 type WeightGradient<'a> = operands::WeightGradient<'a, &'a [f64], &'a mut [f64]>;
@@ -18,17 +19,21 @@ fn mapped(operand: Mapped<&[f64]>) -> Cow<'_, [f64]> {
     operand.values.iter().zip(channels).map(|(x, (scale, shift))| scale * x + shift).collect()
 }
 
+/// The taps of a window that are inside an image of `len` elements: `pad <= start + tap < pad + len`.
+fn taps_inside(start: usize, taps: usize, pad: usize, len: usize) -> Range<usize> {
+    pad.saturating_sub(start)..(pad + len).saturating_sub(start).min(taps)
+}
+
 /// Calls `f(x index, w index, y index)` for every multiplication of the convolution, so that each pass is one line.
 fn for_each_product(p: &Conv2dParams, mut f: impl FnMut(usize, usize, usize)) {
     let (cg, kg) = (p.c / p.groups, p.k / p.groups);
     for n in 0..p.n {
         for (row, col) in (0..p.p).flat_map(|row| (0..p.q).map(move |col| (row, col))) {
-            for (r, s) in (0..p.r).flat_map(|r| (0..p.s).map(move |s| (r, s))) {
-                let (h, w) = (row * p.stride_h + r, col * p.stride_w + s);
-                if h < p.pad_h || w < p.pad_w || h - p.pad_h >= p.h || w - p.pad_w >= p.w {
-                    continue;
-                }
-                let x = ((n * p.h + h - p.pad_h) * p.w + w - p.pad_w) * p.c;
+            let (top, left) = (row * p.stride_h, col * p.stride_w);
+            let rows = taps_inside(top, p.r, p.pad_h, p.h);
+            let columns = taps_inside(left, p.s, p.pad_w, p.w);
+            for (r, s) in rows.flat_map(|r| columns.clone().map(move |s| (r, s))) {
+                let x = ((n * p.h + top + r - p.pad_h) * p.w + left + s - p.pad_w) * p.c;
                 let y = ((n * p.p + row) * p.q + col) * p.k;
                 for k in 0..p.k {
                     for c in 0..cg {

@@ -1,8 +1,8 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 //!
-//! Forward pass, input gradient and weight gradient have a choice of algorithms ([`Algo`]), a file or a folder each;
-//! the bias gradient has one. The functions here hand over to the algorithm. [`Pass::check`](crate::Pass::check) has
-//! asserted all lengths.
+//! Forward pass, input gradient and weight gradient have a choice of algorithms ([`Algo`]), a file or a folder each,
+//! and `Direct` has two: that of depthwise convolutions has other loops. The bias gradient has one. The functions here
+//! hand over to the algorithm. [`Pass::check`](crate::Pass::check) has asserted all lengths.
 //!
 //! Words that mean one thing in all of the folder:
 //!
@@ -18,12 +18,16 @@
 //! | block of tiles | the tiles that a task of Winograd's algorithm computes |
 //! | part | one of the pieces of a kernel that is too large for a tile |
 
+mod axis;
+mod depthwise;
 mod direct;
 mod grad_bias;
 mod im2col;
 mod mapped;
 mod operands;
+mod registers;
 mod tasks;
+mod unreached;
 mod winograd;
 
 use super::algo::Algo;
@@ -37,6 +41,7 @@ pub(super) use grad_bias::{grad_bias, workspace_len as grad_bias_workspace_len};
 pub(super) fn convolve(cpu: &Cpu, algo: Algo, convolution: Convolution<'_>, workspace: &mut [f32]) {
     match algo {
         Algo::Im2col => im2col::convolve(cpu, convolution, workspace),
+        Algo::Direct if depthwise::supports(convolution.params) => depthwise::convolve(cpu, convolution, workspace),
         Algo::Direct => direct::convolve(cpu, convolution, workspace),
         Algo::Winograd(tile) => winograd::convolve(cpu, tile, convolution, workspace),
     }
@@ -52,6 +57,7 @@ pub(super) fn convolve_workspace_len(
 ) -> usize {
     match algo {
         Algo::Im2col => im2col::convolve_workspace_len(cpu, p, direction, is_mapped),
+        Algo::Direct if depthwise::supports(p) => depthwise::convolve_workspace_len(cpu, p, direction, is_mapped),
         Algo::Direct => direct::convolve_workspace_len(cpu, p, direction),
         Algo::Winograd(tile) => winograd::convolve_workspace_len(cpu, tile, p, direction),
     }
@@ -61,6 +67,7 @@ pub(super) fn convolve_workspace_len(
 pub(super) fn grad_weight(cpu: &Cpu, algo: Algo, gradient: WeightGradient<'_>, workspace: &mut [f32]) {
     match algo {
         Algo::Im2col => im2col::grad_weight(cpu, gradient, workspace),
+        Algo::Direct if depthwise::supports(gradient.params) => depthwise::grad_weight(cpu, gradient, workspace),
         Algo::Direct => direct::grad_weight(cpu, gradient, workspace),
         Algo::Winograd(tile) => winograd::grad_weight(cpu, tile, gradient, workspace),
     }
@@ -70,6 +77,7 @@ pub(super) fn grad_weight(cpu: &Cpu, algo: Algo, gradient: WeightGradient<'_>, w
 pub(super) fn grad_weight_workspace_len(cpu: &Cpu, algo: Algo, p: &Conv2dParams, is_mapped: bool) -> usize {
     match algo {
         Algo::Im2col => im2col::grad_weight_workspace_len(cpu, p, is_mapped),
+        Algo::Direct if depthwise::supports(p) => depthwise::grad_weight_workspace_len(cpu, p, is_mapped),
         Algo::Direct => direct::grad_weight_workspace_len(cpu, p),
         Algo::Winograd(tile) => winograd::grad_weight_workspace_len(cpu, tile, p),
     }

@@ -4,6 +4,17 @@ use crate::parallel::{Pool, SharedSlice};
 use crate::pass::Write;
 use std::ops::Range;
 
+/// A task of fewer operations is not worth starting.
+const TASK_FLOPS: usize = 2_000_000;
+
+/// Tasks that a pass is cut into at least, if it is large enough.
+const MIN_TASKS: usize = 16;
+
+/// Tasks that a pass of `flops` operations should have.
+pub(super) fn wanted_tasks(flops: usize) -> usize {
+    (flops / TASK_FLOPS).clamp(1, MIN_TASKS)
+}
+
 /// Share `i` of `0..len`, if there are `shares` nearly equal ones.
 pub(super) fn share(len: usize, shares: usize, i: usize) -> Range<usize> {
     i * len / shares..(i + 1) * len / shares

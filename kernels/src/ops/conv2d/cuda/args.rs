@@ -44,12 +44,20 @@ pub(super) struct Map {
 // SAFETY: `Map` in conv2d.cuh has the same fields.
 unsafe impl Arg for Map {}
 
+/// Rows or columns of an image with its padding and a kernel, which must be fewer.
+const LARGEST_EXTENT: usize = 1 << 15;
+
 impl CudaConv {
     pub(super) fn new(p: &Conv2dParams, direction: Direction, write: Write) -> CudaConv {
         // Rows and columns of windows are 16-bit numbers.
-        let extent = |size: usize, pad: usize, taps: usize| size + 2 * pad + taps;
+        let extent = |size: usize, pad: usize, taps: usize| (size + 2 * pad).saturating_add(taps);
         let largest = extent(p.h, p.pad_h, p.r).max(extent(p.w, p.pad_w, p.s));
-        assert!(largest < 1 << 15, "{p:?}: the CUDA kernels take images of up to 32767 pixels a side, with padding");
+        // Any stride that is larger than that has one window only, which begins in row 0.
+        let stride = |stride: usize| stride.min(LARGEST_EXTENT) as u32;
+        assert!(
+            largest < LARGEST_EXTENT,
+            "{p:?}: the CUDA kernels take images of up to 32767 pixels a side, with padding"
+        );
         let [[in_h, in_w, in_channels], [out_h, out_w, out_channels]] = p.images(direction);
         let group_in = in_channels / p.groups;
         CudaConv {
@@ -64,8 +72,8 @@ impl CudaConv {
             group_out: (out_channels / p.groups) as u32,
             r: p.r as u32,
             s: p.s as u32,
-            stride_h: p.stride_h as u32,
-            stride_w: p.stride_w as u32,
+            stride_h: stride(p.stride_h),
+            stride_w: stride(p.stride_w),
             pad_h: p.pad_h as u32,
             pad_w: p.pad_w as u32,
             depth: (p.r * p.s * group_in) as u32,

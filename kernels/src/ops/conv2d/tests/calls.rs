@@ -119,12 +119,12 @@ fn wrong_operands_are_refused() {
 fn a_prepared_call_keeps_its_algorithm() {
     let p = params();
     for [cpu, ..] in cpus() {
-        let direct = cpu.clone().with_conv2d_algo(Algo::Direct);
+        let forced = cpu.clone().with_conv2d_algo(Algo::Im2col);
         let unfit = cpu.clone().with_conv2d_algo(Algo::Winograd(Tile::F4x5));
         for kind in PassKind::ALL {
             let fastest = Algo::choose(&p, kind);
-            assert_eq!(fastest, Algo::Winograd(Tile::F4x3), "{kind}");
-            assert_eq!([cpu, &direct, &unfit].map(|cpu| cpu.conv2d_algo(&p, kind)), [fastest, Algo::Direct, fastest]);
+            assert_eq!(fastest, Algo::Direct, "{kind}");
+            assert_eq!([cpu, &forced, &unfit].map(|cpu| cpu.conv2d_algo(&p, kind)), [fastest, Algo::Im2col, fastest]);
             let prepared = |cpu: &Cpu, algo| {
                 let mut call: Call = match kind {
                     PassKind::Forward => Forward { algo, ..forward() }.into(),
@@ -141,8 +141,9 @@ fn a_prepared_call_keeps_its_algorithm() {
                 }
             };
             assert_eq!(prepared(cpu, None), Some(fastest));
-            assert_eq!(prepared(&direct, None), Some(Algo::Direct));
-            assert_eq!(prepared(&direct, Some(Algo::Im2col)), Some(Algo::Im2col));
+            assert_eq!(prepared(&forced, None), Some(Algo::Im2col));
+            let winograd = Some(Algo::Winograd(Tile::F4x3));
+            assert_eq!(prepared(&forced, winograd), winograd);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod calls;
 mod cases;
+mod choice;
+mod extremes;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod trial;

@@ -78,3 +78,45 @@ fn the_weight_gradients_error_does_not_grow_with_the_batch() {
         }
     }
 }
+
+/// What [`Tile`] says of values that are not finite.
+#[test]
+fn an_infinite_input_reaches_as_many_outputs_as_documented() {
+    let p = conv([1, 28, 28, 16], 16, [3, 3], [1, 1], [1, 1], 1);
+    for (row, column, want) in [(13, 14, [9, 9, 16]), (12, 13, [9, 9, 20]), (15, 16, [9, 9, 25])] {
+        let mut values = Values::real(&p, 1);
+        values.x[(row * 28 + column) * 16] = f32::INFINITY;
+        let trial = Trial::plain(&p, Which::Forward, &values);
+        for [cpu, ..] in cpus() {
+            let reached = [Algo::Direct, Algo::Winograd(Tile::F2x3), Algo::Winograd(Tile::F4x3)].map(|algo| {
+                let y = trial.run_with(cpu, Some(algo), Layout::Together);
+                y.chunks_exact(16).filter(|pixel| !pixel.iter().all(|y| y.is_finite())).count()
+            });
+            assert_eq!(reached, want, "row {row}, column {column}, {}", cpu.isa());
+        }
+    }
+}
+
+/// What [`Tile`] says of rounding errors, on values that are not centred, as activations are not.
+#[test]
+fn errors_are_as_large_as_documented() {
+    for (c, seed) in [(16, 1), (32, 2), (64, 3)] {
+        let p = conv([2, 28, 28, c], c, [3, 3], [1, 1], [1, 1], 1);
+        let mut values = Values::real(&p, seed);
+        values.x.iter_mut().for_each(|x| *x += 0.3);
+        for which in [Which::Forward, Which::GradInput] {
+            let trial = Trial::plain(&p, which, &values);
+            let want = trial.reference();
+            for [cpu, ..] in cpus() {
+                let [direct, winograd] = [Algo::Direct, Algo::Winograd(Tile::F4x3)].map(|algo| {
+                    let got = trial.run_with(cpu, Some(algo), Layout::Together);
+                    let squares = got.iter().zip(&want).map(|(got, want)| (f64::from(*got) - want).powi(2));
+                    [error(&got, &want), (squares.sum::<f64>() / want.len() as f64).sqrt()]
+                });
+                let [largest, rms] = [0, 1].map(|i| winograd[i] / direct[i]);
+                println!("{which:?} {c} channels {}: largest {largest:.1}, rms {rms:.1}", cpu.isa());
+                assert!((2.5..16.0).contains(&largest) && (2.5..6.0).contains(&rms), "{which:?} {c}: {largest} {rms}");
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Convolutions to measure.
 
-use kernels::conv2d::Conv2dParams;
+use kernels::conv2d::{Conv2dParams, ShapeError};
 
 /// A named convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum Preset {
     Vgg,
     /// Other kernels, strides and channel counts
     Others,
+    /// Outputs of 1x1 to 4x4: without padding, and as at the end of a classifier
+    Small,
+    /// Depthwise: groups of one channel
+    Depthwise,
     /// All of these
     All,
 }
@@ -62,12 +66,52 @@ impl Preset {
                 layer("9x9", [8, 32, 32, 32], 32, 9, 1),
                 layer("linear", [64, 1, 1, 512], 128, 1, 1),
             ],
-            Preset::All => [Preset::Resconv, Preset::Resnet50, Preset::Vgg, Preset::Others]
-                .into_iter()
-                .flat_map(Preset::layers)
-                .collect(),
+            Preset::Small => small(),
+            Preset::Depthwise => depthwise(),
+            Preset::All => {
+                [Preset::Resconv, Preset::Resnet50, Preset::Vgg, Preset::Others, Preset::Small, Preset::Depthwise]
+                    .into_iter()
+                    .flat_map(Preset::layers)
+                    .collect()
+            }
         }
     }
+}
+
+fn small() -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for kernel in [3, 5, 7] {
+        for output in 1..=4 {
+            for batch in [1, 64] {
+                let size = output + kernel - 1;
+                layers.push(unpadded("small", [batch, size, size, 32], 32, kernel));
+            }
+        }
+    }
+    // Flattening and a linear layer.
+    layers.extend([64, 128].map(|channels| unpadded("flatten", [64, 7, 7, channels], channels, 7)));
+    layers.extend([(1, 256), (2, 256), (4, 128)].map(|(size, c)| layer("deep", [64, size, size, c], c, 3, 1)));
+    layers
+}
+
+fn depthwise() -> Vec<Layer> {
+    let mut layers = vec![
+        grouped("depthwise", [64, 28, 28, 32], 3, 1, 1),
+        grouped("depthwise", [64, 28, 28, 32], 3, 2, 1),
+        grouped("depthwise", [64, 28, 28, 32], 5, 1, 2),
+        grouped("depthwise", [64, 28, 28, 32], 7, 1, 3),
+        grouped("depthwise", [64, 32, 32, 3], 3, 1, 1),
+        grouped("depthwise", [64, 28, 28, 20], 3, 1, 1),
+        // A kernel as large as the image: an average with weights.
+        grouped("average", [64, 28, 28, 32], 28, 1, 0),
+    ];
+    // MobileNetV2 (Sandler et al. 2018) and ConvNeXt-T (Liu et al. 2022).
+    layers.extend(
+        [(112, 32, 1), (56, 144, 2), (14, 576, 1)]
+            .map(|(size, c, stride)| grouped("mobilenet", [8, size, size, c], 3, stride, 1)),
+    );
+    layers.extend([(56, 96), (14, 384), (7, 768)].map(|(size, c)| grouped("convnext", [8, size, size, c], 7, 1, 3)));
+    layers
 }
 
 fn resconv(sizes: &[usize], batches: &[usize]) -> Vec<Layer> {
@@ -84,24 +128,42 @@ fn resconv(sizes: &[usize], batches: &[usize]) -> Vec<Layer> {
 
 /// A convolution with the padding that keeps the size of the image at stride 1.
 fn layer(name: &str, x: [usize; 4], k: usize, kernel: usize, stride: usize) -> Layer {
-    let shape = Conv2dParams::new(x, k, [kernel; 2], [stride; 2], [kernel / 2; 2], 1);
+    named(name, Conv2dParams::new(x, k, [kernel; 2], [stride; 2], [kernel / 2; 2], 1))
+}
+
+/// A convolution without padding.
+fn unpadded(name: &str, x: [usize; 4], k: usize, kernel: usize) -> Layer {
+    named(name, Conv2dParams::new(x, k, [kernel; 2], [1; 2], [0; 2], 1))
+}
+
+/// A depthwise convolution.
+fn grouped(name: &str, x: [usize; 4], kernel: usize, stride: usize, padding: usize) -> Layer {
+    named(name, Conv2dParams::new(x, x[3], [kernel; 2], [stride; 2], [padding; 2], x[3]))
+}
+
+fn named(name: &str, shape: Result<Conv2dParams, ShapeError>) -> Layer {
     Layer { name: name.to_owned(), shape: shape.expect("the shapes of presets are valid") }
 }
 
-/// Reads `N,H,W,C,K,R,S,stride,pad`.
+/// Reads `N,H,W,C,K,R,S,stride,pad` or `N,H,W,C,K,R,S,stride,pad,groups`.
 ///
 /// # Errors
 /// What is wrong, and what was expected.
 pub fn parse_shape(text: &str) -> Result<Layer, String> {
     let number = |part: &str| part.trim().parse::<usize>().map_err(|_| format!("`{part}` is no number"));
     let numbers = text.split(',').map(number).collect::<Result<Vec<usize>, String>>()?;
-    let &[n, h, w, c, k, r, s, stride, pad] = &numbers[..] else {
-        return Err(format!("expected 9 numbers N,H,W,C,K,R,S,stride,pad, got {}", numbers.len()));
+    let &[n, h, w, c, k, r, s, stride, pad, ref groups @ ..] = &numbers[..] else {
+        return Err(wrong_count(numbers.len()));
+    };
+    let groups = match *groups {
+        [] => 1,
+        [groups] => groups,
+        _ => return Err(wrong_count(numbers.len())),
     };
     if n == 0 || h == 0 || w == 0 {
         return Err("N, H and W must be at least 1".to_owned());
     }
-    let shape = Conv2dParams::new([n, h, w, c], k, [r, s], [stride; 2], [pad; 2], 1);
+    let shape = Conv2dParams::new([n, h, w, c], k, [r, s], [stride; 2], [pad; 2], groups);
     // A larger pass would run for minutes, and its sizes could overflow.
     let work = [n, h, w, c, k, r, s].iter().map(|&size| size as f64).product::<f64>();
     match shape.map_err(|error| error.to_string())? {
@@ -110,9 +172,15 @@ pub fn parse_shape(text: &str) -> Result<Layer, String> {
     }
 }
 
-/// `N,H,W,C,K,R,S,stride,pad`
+fn wrong_count(count: usize) -> String {
+    format!("expected 9 numbers N,H,W,C,K,R,S,stride,pad, or a tenth for the groups, got {count}")
+}
+
+/// `N,H,W,C,K,R,S,stride,pad`, and the groups if there are several.
 pub(super) fn shape_text(p: &Conv2dParams) -> String {
-    [p.n, p.h, p.w, p.c, p.k, p.r, p.s, p.stride_h, p.pad_h].map(|size| size.to_string()).join(",")
+    let numbers = [p.n, p.h, p.w, p.c, p.k, p.r, p.s, p.stride_h, p.pad_h, p.groups];
+    let shown = if p.groups == 1 { &numbers[..9] } else { &numbers };
+    shown.iter().map(|size| size.to_string()).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -128,13 +196,15 @@ mod tests {
             }
         }
         assert_eq!(Preset::Resconv.layers().len(), 36);
-        assert_eq!(Preset::All.layers().len(), 36 + 4 + 9 + 10);
+        assert_eq!(Preset::All.layers().len(), 36 + 4 + 9 + 10 + 29 + 13);
     }
 
     #[test]
     fn wrong_shapes_say_what_was_expected() {
         let error = |text| parse_shape(text).unwrap_err();
-        assert_eq!(error("1,2,3"), "expected 9 numbers N,H,W,C,K,R,S,stride,pad, got 3");
+        assert_eq!(error("1,2,3"), "expected 9 numbers N,H,W,C,K,R,S,stride,pad, or a tenth for the groups, got 3");
+        assert!(error("1,2,2,3,3,3,3,1,1,1,1").ends_with("got 11"), "{}", error("1,2,2,3,3,3,3,1,1,1,1"));
+        assert!(error("1,8,8,6,6,3,3,1,1,4").contains("4 groups must divide the channels"));
         assert_eq!(error("1,2,x,3,3,3,3,1,1"), "`x` is no number");
         assert_eq!(error("0,2,2,3,3,3,3,1,1"), "N, H and W must be at least 1");
         assert!(error("1,2,2,3,3,9,9,1,1").contains("exceeds the padded input's"), "{}", error("1,2,2,3,3,9,9,1,1"));

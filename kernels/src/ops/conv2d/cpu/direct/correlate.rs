@@ -1,14 +1,16 @@
 //! Forward pass and input gradient.
 
-use super::axis::{Axis, Inputs, Segment};
 use super::pack::{KernelLayout, pack, pack_narrow};
-use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
+use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
 use super::register_block::{RowOperands, run_narrow_row, run_row};
 use super::strip::{Image, Strip};
 use crate::host::Cpu;
 use crate::ops::conv2d::affine::Mapped;
+use crate::ops::conv2d::cpu::axis::{Axis, Dimension, Inputs, Segment};
 use crate::ops::conv2d::cpu::operands::Convolution;
-use crate::ops::conv2d::cpu::tasks::share;
+use crate::ops::conv2d::cpu::registers::isa_for;
+use crate::ops::conv2d::cpu::tasks::{share, wanted_tasks};
+use crate::ops::conv2d::cpu::unreached::set_unreached;
 use crate::ops::conv2d::params::{Conv2dParams, Direction};
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
@@ -17,6 +19,9 @@ use std::ops::Range;
 
 /// Elements of the input of a strip: with the packed weights of a panel it stays in a second-level cache of 256 KiB.
 const STRIP_LEN: usize = 24 * 1024;
+
+/// Output pixels of a row that multiply the same columns of taps, if most of the taps are outside the image.
+const SPARSE_PIXELS: usize = 8;
 
 /// `y (+)= conv(x, w) + bias`, or `dx (+)= conv^T(dy, w) + bias`
 pub(in super::super) fn convolve(cpu: &Cpu, convolution: Convolution<'_>, workspace: &mut [f32]) {
@@ -34,11 +39,12 @@ struct Correlation {
     direction: Direction,
     isa: Isa,
     lanes: usize,
-    /// `[height, width]` and channels of the pass's input and output: for the adjoint, those of `dy` and `dx`.
-    in_size: [usize; 2],
+    /// Rows and columns of the pass's input and output, and their channels: for the adjoint, those of `dy` and `dx`.
+    dims: [Dimension; 2],
     in_channels: usize,
-    out_size: [usize; 2],
     out_channels: usize,
+    /// Whether the kernel is so wide that most of its taps are outside the image.
+    is_sparse: bool,
     /// Channels of a group.
     inputs: usize,
     outputs: usize,
@@ -61,9 +67,10 @@ struct Phase {
 
 impl Correlation {
     fn new(p: &Conv2dParams, direction: Direction, isa: Isa) -> Correlation {
-        let p = flattened(p);
-        let [(in_size, in_channels), (out_size, out_channels)] =
-            p.images(direction).map(|[height, width, channels]| ([height, width], channels));
+        let p = p.flattened();
+        let [in_channels, out_channels] = p.images(direction).map(|[.., channels]| channels);
+        let dims = Dimension::both(&p, direction);
+        let bounds = dims.map(Dimension::bound);
         let outputs = out_channels / p.groups;
         let isa = isa_for(isa, outputs);
         let mut plan = Correlation {
@@ -71,10 +78,10 @@ impl Correlation {
             direction,
             isa,
             lanes: isa.lanes(),
-            in_size,
+            dims,
             in_channels,
-            out_size,
             out_channels,
+            is_sparse: bounds[1].taps > dims[1].inputs,
             inputs: in_channels / p.groups,
             outputs,
             strips: [1; 2],
@@ -82,12 +89,7 @@ impl Correlation {
             strip_len: 0,
             weight_len: 0,
         };
-        // The first phase has the most taps; the number of outputs differs by one at most.
-        let bounds = [0, 1].map(|dim| {
-            let count = plan.axes(dim).map(|axis| axis.count).max().unwrap_or(0);
-            Axis { count, ..plan.axis(dim, 0) }
-        });
-        plan.strips = strips(&bounds, STRIP_LEN, |input, _| input * plan.inputs);
+        plan.strips = strips(&bounds, dims[0].inputs, STRIP_LEN, |input, _| input * plan.inputs);
         let wanted = wanted_tasks(p.flops());
         let missing = wanted.div_ceil((p.n * plan.strips[1]).max(1));
         plan.strips[0] = plan.strips[0].max(missing.min(bounds[0].count));
@@ -98,35 +100,17 @@ impl Correlation {
         plan
     }
 
-    fn phase_count(&self) -> [usize; 2] {
-        match self.direction {
-            Direction::Forward => [1; 2],
-            Direction::Adjoint => [self.p.stride_h, self.p.stride_w],
-        }
-    }
-
-    fn axis(&self, dim: usize, phase: usize) -> Axis {
-        let p = &self.p;
-        let (taps, stride, pad) = ([p.r, p.s][dim], [p.stride_h, p.stride_w][dim], [p.pad_h, p.pad_w][dim]);
-        match self.direction {
-            Direction::Forward => Axis::forward(self.out_size[dim], taps, stride, pad),
-            Direction::Adjoint => Axis::adjoint(self.out_size[dim], taps, stride, pad, phase),
-        }
-    }
-
-    /// What all phases together read for strip `i`.
+    /// What all phases together read for strip `i`. Rows outside the image are not read, but zeros of its columns are.
     fn inputs_of_strip(&self, dim: usize, i: usize) -> Inputs {
-        self.axes(dim).map(|axis| axis.segment(self.strips[dim], i).inputs).fold(Inputs::NONE, Inputs::union)
-    }
-
-    /// The phases of one dimension.
-    fn axes(&self, dim: usize) -> impl Iterator<Item = Axis> {
-        (0..self.phase_count()[dim]).map(move |phase| self.axis(dim, phase))
+        let inputs = self.dims[dim].axes().map(|axis| axis.segment(self.strips[dim], i).inputs);
+        let inputs = inputs.fold(Inputs::NONE, Inputs::union);
+        if dim == 0 { inputs.cut(self.dims[dim].inputs) } else { inputs }
     }
 
     fn phases(&self) -> impl Iterator<Item = Phase> {
         let mut weight = 0;
-        self.axes(0).flat_map(|rows| self.axes(1).map(move |columns| [rows, columns])).map(move |axes| {
+        let [rows, columns] = self.dims.map(Dimension::axes);
+        rows.flat_map(move |rows| columns.clone().map(move |columns| [rows, columns])).map(move |axes| {
             let phase = Phase { axes, weight };
             weight += self.packed_len(&phase, self.outputs);
             phase
@@ -135,15 +119,21 @@ impl Correlation {
 
     /// Elements of the packed weights of the first `outputs` channels of a group.
     fn packed_len(&self, phase: &Phase, outputs: usize) -> usize {
-        let [rows, columns] = phase.axes.map(|axis| axis.taps);
+        phase.axes[0].taps * self.packed_row_len(phase, outputs)
+    }
+
+    /// Elements of those of a row of taps.
+    fn packed_row_len(&self, phase: &Phase, outputs: usize) -> usize {
+        let depth = phase.axes[1].taps * self.inputs;
         match self.is_narrow() {
-            true => rows * outputs * (columns * self.inputs).next_multiple_of(self.lanes),
-            false => rows * columns * self.inputs * outputs.next_multiple_of(self.lanes),
+            true => outputs * depth.next_multiple_of(self.lanes),
+            false => depth * outputs.next_multiple_of(self.lanes),
         }
     }
 
+    /// Whether the lanes are the reduction. Of a sparse kernel, only other lanes can leave out columns of taps.
     fn is_narrow(&self) -> bool {
-        self.outputs <= MAX_NARROW
+        self.outputs <= MAX_NARROW && !self.is_sparse
     }
 
     /// Panels of a group's output channels.
@@ -177,8 +167,9 @@ impl Correlation {
         let scratch = &mut rest[..cpu.pool.threads() * self.strip_len];
         self.pack_bias(bias, packed_bias);
         self.pack_weight(cpu, w, weight);
-        let (weight, bias) = (&*weight, &*packed_bias);
-        assert_eq!(out.len(), self.p.n * self.out_size[0] * self.out_size[1] * self.out_channels);
+        let (weight, plain_bias, bias) = (&*weight, bias, &*packed_bias);
+        assert_eq!(out.len(), self.p.n * self.dims[0].outputs * self.dims[1].outputs * self.out_channels);
+        set_unreached(&cpu.pool, self.dims, self.out_channels, plain_bias, out, write);
         let out = SharedSlice::new(out);
         let tasks = self.image_strips() * self.channel_shares;
         cpu.pool.for_each_with_scratch(tasks, scratch, |task, scratch| {
@@ -245,10 +236,10 @@ impl Kernel for StripTask<'_> {
         let StripTask { plan, strip, .. } = self;
         let [rows, columns] = plan.strips;
         let (n, index) = (strip / (rows * columns), [strip / columns % rows, strip % columns]);
-        let image = Image::new(self.input, n, plan.in_size, plan.in_channels);
+        let image = Image::new(self.input, n, plan.dims.map(|dim| dim.inputs), plan.in_channels);
         let inputs = [0, 1].map(|dim| plan.inputs_of_strip(dim, index[dim]));
         // A row of taps must be contiguous.
-        let may_stay = plan.p.groups == 1 || plan.axis(1, 0).taps <= 1;
+        let may_stay = plan.p.groups == 1 || plan.dims[1].bound().taps <= 1;
         for group in 0..plan.p.groups {
             let channels = group * plan.inputs..(group + 1) * plan.inputs;
             let strip = (may_stay.then(|| image.strip(inputs, channels.clone())).flatten())
@@ -258,12 +249,7 @@ impl Kernel for StripTask<'_> {
                 if segments.iter().any(|segment| segment.outputs.is_empty()) {
                     continue;
                 }
-                let offset = |dim: usize| (segments[dim].inputs.first - inputs[dim].first) as usize;
-                let strip = match segments.iter().all(|segment| segment.inputs.len > 0) {
-                    true => strip.at(offset(0), offset(1)),
-                    // Without taps, nothing is read.
-                    false => Strip { row: 0, pixel: 0, ..strip },
-                };
+                let strip = LocatedStrip { strip, first: inputs.map(|inputs| inputs.first) };
                 for panel in share(plan.panels(), plan.channel_shares, self.channel_share) {
                     // SAFETY: the strip holds the inputs of `segments`; no other task has this strip's pixels and these
                     // channels.
@@ -274,11 +260,26 @@ impl Kernel for StripTask<'_> {
     }
 }
 
+/// A strip, and the row and the column of its first pixel in the image.
+#[derive(Clone, Copy)]
+struct LocatedStrip {
+    strip: Strip,
+    first: [isize; 2],
+}
+
+impl LocatedStrip {
+    /// The pixel in a row and a column of the image.
+    fn at(&self, row: isize, column: isize) -> *const f32 {
+        self.strip.at((row - self.first[0]) as usize, (column - self.first[1]) as usize).start
+    }
+}
+
 impl StripTask<'_> {
     /// One panel of channels for all pixels of one phase.
     ///
     /// # Safety
-    /// `strip` must hold the inputs of the segments, and no one else may read or write these pixels' channels.
+    /// `strip` must hold the inputs of the segments that are in rows of the image, and no one else may read or write
+    /// these pixels' channels.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     unsafe fn run_panel<S: Simd>(
@@ -288,40 +289,54 @@ impl StripTask<'_> {
         group: usize,
         phase: &Phase,
         [rows, columns]: &[Segment; 2],
-        strip: Strip,
+        strip: LocatedStrip,
         panel: usize,
     ) {
         let plan = self.plan;
         let [row_axis, column_axis] = &phase.axes;
+        let [height, width] = plan.dims.map(|dim| dim.inputs);
         let channels = plan.channels_of_panel(panel);
         let weight = &self.weight[group * plan.weight_len + phase.weight + plan.packed_len(phase, channels.start)..];
         let weight = &weight[..plan.packed_len(phase, channels.len())];
+        let weight_row = plan.packed_row_len(phase, channels.len());
         let bias = &self.bias[group * plan.bias_len() + channels.start..];
         let bias = &bias[..channels.len().next_multiple_of(plan.lanes)];
-        let column = column_axis.out_first + columns.outputs.start * column_axis.out_step;
-        for (i, row) in rows.outputs.clone().enumerate() {
+        let pixels = if plan.is_sparse { SPARSE_PIXELS } else { columns.outputs.len() };
+        for row in rows.outputs.clone() {
+            let row_taps = row_axis.taps_inside(row..row + 1, height);
+            let row_in = row_axis.first_input(row) + row_taps.start as isize;
             let row = row_axis.out_first + row * row_axis.out_step;
-            let pixel = (n * plan.out_size[0] + row) * plan.out_size[1] + column;
-            let out = pixel * plan.out_channels + group * plan.outputs + channels.start;
-            // SAFETY: an axis has no outputs outside the output, whose length `Correlation::run` checked; the caller
-            // promised the rest.
-            unsafe {
-                let operands = RowOperands {
-                    input: strip.start.wrapping_add(i * row_axis.in_step * strip.row),
-                    input_row: strip.row,
-                    input_pixel: column_axis.in_step * strip.pixel,
-                    rows: row_axis.taps,
-                    depth: column_axis.taps * plan.inputs,
-                    weight: weight.as_ptr(),
-                    bias: bias.as_ptr(),
-                    out: self.out.as_mut_ptr().add(out),
-                    out_pixel: column_axis.out_step * plan.out_channels,
-                    channels: channels.len(),
-                    add: self.write == Write::Add,
-                };
-                match plan.is_narrow() {
-                    true => run_narrow_row(s, operands, columns.outputs.len()),
-                    false => run_row(s, operands, columns.outputs.len()),
+            for start in columns.outputs.clone().step_by(pixels) {
+                let outputs = start..columns.outputs.end.min(start + pixels);
+                let taps =
+                    if plan.is_sparse { column_axis.taps_inside(outputs.clone(), width) } else { 0..column_axis.taps };
+                let column_in = column_axis.first_input(start) + taps.start as isize;
+                let column = column_axis.out_first + start * column_axis.out_step;
+                let pixel = (n * plan.dims[0].outputs + row) * plan.dims[1].outputs + column;
+                let out = pixel * plan.out_channels + group * plan.outputs + channels.start;
+                let first_weight = row_taps.start * weight_row
+                    + taps.start * plan.inputs * channels.len().next_multiple_of(plan.lanes);
+                // SAFETY: an axis has no outputs outside the output, whose length `Correlation::run` checked; the
+                // taps are those that meet the image; the caller promised the rest.
+                unsafe {
+                    let operands = RowOperands {
+                        input: strip.at(row_in, column_in),
+                        input_row: strip.strip.row,
+                        input_pixel: column_axis.in_step * strip.strip.pixel,
+                        rows: row_taps.len(),
+                        depth: taps.len() * plan.inputs,
+                        weight: weight.as_ptr().add(first_weight),
+                        weight_row,
+                        bias: bias.as_ptr(),
+                        out: self.out.as_mut_ptr().add(out),
+                        out_pixel: column_axis.out_step * plan.out_channels,
+                        channels: channels.len(),
+                        add: self.write == Write::Add,
+                    };
+                    match plan.is_narrow() {
+                        true => run_narrow_row(s, operands, outputs.len()),
+                        false => run_row(s, operands, outputs.len()),
+                    }
                 }
             }
         }

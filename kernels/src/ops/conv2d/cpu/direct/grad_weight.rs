@@ -5,15 +5,16 @@
 //! few strips to go round, or a weight so large that the arrays would take too much memory: then tasks share the
 //! weight, too.
 
-use super::axis::{Axis, Inputs, Segment};
 use super::outer::{OuterOperands, run_rows, run_vectors};
-use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, flattened, isa_for, strips, wanted_tasks};
+use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
 use super::strip::{Image, Strip};
 use crate::host::Cpu;
 use crate::ops::conv2d::affine::Mapped;
+use crate::ops::conv2d::cpu::axis::{Axis, Dimension, Inputs, Segment};
 use crate::ops::conv2d::cpu::operands::WeightGradient;
-use crate::ops::conv2d::cpu::tasks::share;
-use crate::ops::conv2d::params::Conv2dParams;
+use crate::ops::conv2d::cpu::registers::isa_for;
+use crate::ops::conv2d::cpu::tasks::{share, wanted_tasks};
+use crate::ops::conv2d::params::{Conv2dParams, Direction};
 use crate::parallel::{Pool, SharedSlice};
 use crate::pass::Write;
 use crate::simd::{Isa, Kernel, Simd};
@@ -41,7 +42,10 @@ struct Plan {
     p: Conv2dParams,
     isa: Isa,
     lanes: usize,
+    /// Those of the outputs that reach the image.
     axes: [Axis; 2],
+    /// Whether the kernel is so wide that most of its taps are outside the image.
+    is_sparse: bool,
     /// Channels of a group.
     inputs: usize,
     outputs: usize,
@@ -58,8 +62,8 @@ struct Plan {
 
 impl Plan {
     fn new(p: &Conv2dParams, isa: Isa) -> Plan {
-        let p = flattened(p);
-        let axes = [Axis::forward(p.p, p.r, p.stride_h, p.pad_h), Axis::forward(p.q, p.s, p.stride_w, p.pad_w)];
+        let p = p.flattened();
+        let axes = Dimension::both(&p, Direction::Forward).map(Dimension::bound);
         let outputs = p.k / p.groups;
         let isa = isa_for(isa, outputs);
         let mut plan = Plan {
@@ -67,6 +71,7 @@ impl Plan {
             isa,
             lanes: isa.lanes(),
             axes,
+            is_sparse: p.s > p.w,
             inputs: p.c / p.groups,
             outputs,
             strips: [1; 2],
@@ -76,20 +81,21 @@ impl Plan {
             dy_len: 0,
         };
         let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
-        plan.strips = strips(&axes, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
+        plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
         let wanted = wanted_tasks(p.flops());
         plan.strip_shares = wanted.min(plan.image_strips()).min(MAX_SUMS_LEN / plan.sums_len()).max(1);
         plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());
         let [rows, columns] = [0, 1].map(|dim| axes[dim].count.div_ceil(plan.strips[dim]));
         // Vectors of a narrow register block reach behind the last pixel.
-        let x_len = axes[0].in_len(rows) * axes[1].in_len(columns) * plan.inputs + plan.lanes;
+        let x_len = axes[0].in_len(rows).min(p.h) * axes[1].in_len(columns) * plan.inputs + plan.lanes;
         plan.x_len = x_len.next_multiple_of(LINE);
         plan.dy_len = (rows * columns * dy_pixel).next_multiple_of(LINE);
         plan
     }
 
+    /// Whether the vectors are values of the input. Of a sparse kernel, only other vectors can leave out pixels.
     fn is_narrow(&self) -> bool {
-        self.outputs <= MAX_NARROW
+        self.outputs <= MAX_NARROW && !self.is_sparse
     }
 
     /// Values of the input that a row of taps meets.
@@ -121,7 +127,8 @@ impl Plan {
     }
 
     fn image_strips(&self) -> usize {
-        self.p.n * self.strips[0] * self.strips[1]
+        let reached = self.axes.iter().all(|axis| axis.count > 0);
+        if reached { self.p.n * self.strips[0] * self.strips[1] } else { 0 }
     }
 
     /// Pieces of the weight that tasks can share: one for each tap row and panel of output channels.
@@ -222,10 +229,15 @@ impl Kernel for Task<'_> {
 }
 
 impl Plan {
+    /// The rows and columns of the input that a strip reads: no rows outside the image, but columns with zeros.
+    fn inputs(&self, segments: &[Segment; 2]) -> [Inputs; 2] {
+        [segments[0].inputs.cut(self.p.h), segments[1].inputs]
+    }
+
     #[inline(always)]
     fn x_strip<S: Simd>(&self, s: S, x: &Image, segments: &[Segment; 2], group: usize, scratch: &mut [f32]) -> Strip {
         let channels = group * self.inputs..(group + 1) * self.inputs;
-        let inputs = segments.each_ref().map(|segment| segment.inputs);
+        let inputs = self.inputs(segments);
         // A row of taps must be contiguous, and vectors of a narrow register block reach behind the last pixel.
         let in_place = (self.p.groups == 1 || self.p.s == 1) && !self.is_narrow();
         (in_place.then(|| x.strip(inputs, channels.clone())).flatten())
@@ -235,9 +247,10 @@ impl Plan {
     #[inline(always)]
     fn dy_strip<S: Simd>(&self, s: S, dy: &Image, segments: &[Segment; 2], group: usize, scratch: &mut [f32]) -> Strip {
         let channels = group * self.outputs..(group + 1) * self.outputs;
-        let outputs = segments
-            .each_ref()
-            .map(|segment| Inputs { first: segment.outputs.start as isize, len: segment.outputs.len() });
+        let outputs = [0, 1].map(|dim| {
+            let Segment { outputs, .. } = &segments[dim];
+            Inputs { first: (self.axes[dim].out_first + outputs.start) as isize, len: outputs.len() }
+        });
         // Outputs are rows of a register block that is narrow, and whole vectors of one that is not.
         let pixel = if self.is_narrow() { self.outputs } else { self.outputs.next_multiple_of(self.lanes) };
         let in_place = if pixel == self.outputs { dy.strip(outputs, channels.clone()) } else { None };
@@ -265,43 +278,63 @@ impl Plan {
         add: bool,
     ) {
         let (r, vector) = (piece % self.p.r, piece / self.p.r * PANEL_VECTORS);
-        let pixels = segments.each_ref().map(|segment| segment.outputs.len());
+        let first = self.inputs(segments).map(|inputs| inputs.first);
         let [tap_row, sums_row] = self.sums_strides();
-        let (x_start, x_row, x_pixel) =
-            (x.start.wrapping_add(r * x.row), self.p.stride_h * x.row, self.p.stride_w * x.pixel);
-        // SAFETY: the strip of `x` has all taps of every output; the piece is one of the group's sums; the caller
-        // promised the rest.
-        unsafe {
-            let sums = sums.add(r * tap_row + vector * S::LANES);
-            if self.is_narrow() {
-                let operands = OuterOperands {
-                    a: dy.start,
-                    a_row: dy.row,
-                    a_pixel: dy.pixel,
-                    b: x_start,
-                    b_row: x_row,
-                    b_pixel: x_pixel,
-                    pixels,
-                    sums,
-                    sums_row,
-                    add,
-                };
-                run_vectors(s, operands, self.outputs, self.depth().div_ceil(S::LANES));
-            } else {
-                let operands = OuterOperands {
-                    a: x_start,
-                    a_row: x_row,
-                    a_pixel: x_pixel,
-                    b: dy.start.add(vector * S::LANES),
-                    b_row: dy.row,
-                    b_pixel: dy.pixel,
-                    pixels,
-                    sums,
-                    sums_row,
-                    add,
-                };
-                let vectors = (self.outputs.div_ceil(S::LANES) - vector).min(PANEL_VECTORS);
-                run_rows(s, operands, self.depth(), vectors);
+        let [rows, columns] = segments.each_ref().map(|segment| segment.outputs.clone());
+        let inside = self.axes[0].outputs_inside(r, rows.clone(), self.p.h);
+        if inside.is_empty() && add {
+            return;
+        }
+        let (x_row, x_pixel) = (self.axes[0].in_step * x.row, self.axes[1].in_step * x.pixel);
+        // All columns of taps, or one after the other, if most of them meet few pixels.
+        let taps = if self.is_sparse { 1 } else { self.p.s };
+        for tap in (0..self.p.s).step_by(taps) {
+            let columns_inside = match self.is_sparse {
+                true => self.axes[1].outputs_inside(tap, columns.clone(), self.p.w),
+                false => columns.clone(),
+            };
+            let (depth, pixels) = (taps * self.inputs, [inside.len(), columns_inside.len()]);
+            let (mut x_pixel_0, mut dy_pixel_0) = (x.start, dy.start);
+            if pixels[0] * pixels[1] > 0 {
+                let row_in = self.axes[0].first_input(inside.start) + r as isize - first[0];
+                let column_in = self.axes[1].first_input(columns_inside.start) + tap as isize - first[1];
+                x_pixel_0 = x.at(row_in as usize, column_in as usize).start;
+                dy_pixel_0 = dy.at(inside.start - rows.start, columns_inside.start - columns.start).start;
+            }
+            // SAFETY: the strips have what these taps meet of these outputs; the piece is one of the group's sums; the
+            // caller promised the rest.
+            unsafe {
+                let sums = sums.add(r * tap_row + tap * self.inputs * sums_row + vector * S::LANES);
+                if self.is_narrow() {
+                    let operands = OuterOperands {
+                        a: dy_pixel_0,
+                        a_row: dy.row,
+                        a_pixel: dy.pixel,
+                        b: x_pixel_0,
+                        b_row: x_row,
+                        b_pixel: x_pixel,
+                        pixels,
+                        sums,
+                        sums_row,
+                        add,
+                    };
+                    run_vectors(s, operands, self.outputs, depth.div_ceil(S::LANES));
+                } else {
+                    let operands = OuterOperands {
+                        a: x_pixel_0,
+                        a_row: x_row,
+                        a_pixel: x_pixel,
+                        b: dy_pixel_0.wrapping_add(vector * S::LANES),
+                        b_row: dy.row,
+                        b_pixel: dy.pixel,
+                        pixels,
+                        sums,
+                        sums_row,
+                        add,
+                    };
+                    let vectors = (self.outputs.div_ceil(S::LANES) - vector).min(PANEL_VECTORS);
+                    run_rows(s, operands, depth, vectors);
+                }
             }
         }
     }

@@ -15,7 +15,7 @@
 //! All pixels of a strip are summed in registers, and only then added to the sums in memory. So a strip must have
 //! enough pixels to hide that, and few enough to stay in the cache while all register blocks of the weight go over it.
 
-use super::registers::{balanced, max_sums};
+use crate::ops::conv2d::cpu::registers::{balanced, max_sums};
 use crate::simd::{Isa, Kernel, Simd};
 use std::array::from_fn;
 

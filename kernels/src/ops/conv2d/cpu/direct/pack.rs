@@ -1,6 +1,6 @@
 //! Weights in the order in which the register blocks use them.
 
-use super::axis::Axis;
+use crate::ops::conv2d::cpu::axis::Axis;
 
 /// Where the weight `w[r,s,in,out]` of a correlation's kernel is, for one group.
 #[derive(Clone, Copy)]

@@ -1,9 +1,7 @@
 //! How a pass is cut up, as far as its two kinds have that in common.
 
-use super::axis::Axis;
 use crate::memory::ALIGNMENT_BYTES;
-use crate::ops::conv2d::params::Conv2dParams;
-use crate::simd::Isa;
+use crate::ops::conv2d::cpu::axis::Axis;
 
 /// Elements of a cache line, to which packed operands are aligned.
 pub(super) const LINE: usize = ALIGNMENT_BYTES / size_of::<f32>();
@@ -17,42 +15,18 @@ pub(super) const PANEL_VECTORS: usize = 2;
 /// Columns that a strip has at least, if the image has them.
 const MIN_STRIP_COLUMNS: usize = 28;
 
-/// A task of fewer operations is not worth starting.
-const TASK_FLOPS: usize = 2_000_000;
-
-/// Tasks that a pass is cut into at least, if it is large enough.
-const MIN_TASKS: usize = 16;
-
-/// The same convolution as one of single pixels in one row, if its windows are pixels, or are whole images. Then
-/// outputs fill register blocks, whatever the image's size. A linear layer is such a convolution, of images of one
-/// pixel.
-pub(super) fn flattened(p: &Conv2dParams) -> Conv2dParams {
-    let unpadded = [p.pad_h, p.pad_w] == [0; 2];
-    if unpadded && [p.r, p.s, p.stride_h, p.stride_w] == [1; 4] {
-        let pixels = p.n * p.h * p.w;
-        Conv2dParams { n: 1, h: 1, w: pixels, p: 1, q: pixels, ..*p }
-    } else if unpadded && [p.r, p.s] == [p.h, p.w] && p.groups == 1 {
-        let c = p.h * p.w * p.c;
-        Conv2dParams { n: 1, h: 1, w: p.n, c, p: 1, q: p.n, r: 1, s: 1, stride_h: 1, stride_w: 1, ..*p }
-    } else {
-        *p
-    }
-}
-
-/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
-pub(super) fn isa_for(isa: Isa, channels: usize) -> Isa {
-    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
-}
-
-/// Tasks that a pass of `flops` operations should have.
-pub(super) fn wanted_tasks(flops: usize) -> usize {
-    (flops / TASK_FLOPS).clamp(1, MIN_TASKS)
-}
-
 /// How many strips of rows and of columns an image is cut into, so that none of them needs more than `max_len`
-/// elements. `len(input pixels, output pixels)` tells how many a strip needs; `axes` bound its outputs and taps.
-pub(super) fn strips(axes: &[Axis; 2], max_len: usize, len: impl Fn(usize, usize) -> usize) -> [usize; 2] {
-    let fits = |rows, columns| len(axes[0].in_len(rows) * axes[1].in_len(columns), rows * columns) <= max_len;
+/// elements. `len(input pixels, output pixels)` tells how many a strip needs; `axes` bound its outputs and taps. Rows
+/// of inputs outside the image, of which there are `height`, are not counted if the kernel is higher than that.
+pub(super) fn strips(
+    axes: &[Axis; 2],
+    height: usize,
+    max_len: usize,
+    len: impl Fn(usize, usize) -> usize,
+) -> [usize; 2] {
+    let most_rows = if axes[0].taps > height { height } else { usize::MAX };
+    let in_rows = |rows| axes[0].in_len(rows).min(most_rows);
+    let fits = |rows, columns| len(in_rows(rows) * axes[1].in_len(columns), rows * columns) <= max_len;
     let mut columns = axes[1].count.max(1);
     while columns > MIN_STRIP_COLUMNS && !fits(1, columns) {
         columns = columns.div_ceil(2);

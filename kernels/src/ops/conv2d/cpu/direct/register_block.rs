@@ -25,7 +25,7 @@
 //! time, which share the addresses of the pixels. That gained nothing, as the loop is bound by the multiply-adds.
 
 use super::plan::MAX_NARROW;
-use super::registers::{balanced, max_sums};
+use crate::ops::conv2d::cpu::registers::{balanced, max_sums};
 use crate::simd::{Isa, Kernel, Simd};
 use std::array::from_fn;
 use std::mem::MaybeUninit;
@@ -45,6 +45,8 @@ pub(super) struct RowOperands {
     pub(super) depth: usize,
     /// Packed weights of the panel's channels, as [`super::pack`] writes them.
     pub(super) weight: *const f32,
+    /// From those of a row of taps to the next.
+    pub(super) weight_row: usize,
     /// Bias of the panel's channels, of whole vectors.
     pub(super) bias: *const f32,
     /// The panel's first channel of the first output pixel.
@@ -136,9 +138,9 @@ impl<const PIXELS: usize, const VECTORS: usize> Kernel for RegisterBlock<PIXELS,
                 let out = o.out.add(block * PIXELS * o.out_pixel);
                 let bias: [S::F32; VECTORS] = from_fn(|v| s.load(o.bias.add(v * S::LANES)));
                 let mut sums = [bias; PIXELS];
-                let mut weight = o.weight;
                 for row in 0..o.rows {
                     let input = input.add(row * o.input_row);
+                    let mut weight = o.weight.add(row * o.weight_row);
                     for i in 0..o.depth {
                         let w: [S::F32; VECTORS] = from_fn(|v| s.load(weight.add(v * S::LANES)));
                         weight = weight.add(VECTORS * S::LANES);
@@ -256,7 +258,7 @@ impl<const PIXELS: usize, const CHANNELS: usize> Kernel for NarrowRegisterBlock<
                 let mut sums = [[s.splat(0.0); CHANNELS]; PIXELS];
                 for row in 0..o.rows {
                     let input = input.add(row * o.input_row);
-                    let weight = o.weight.add(row * CHANNELS * padded_depth);
+                    let weight = o.weight.add(row * o.weight_row);
                     for i in (0..whole).step_by(S::LANES) {
                         let w: [S::F32; CHANNELS] = from_fn(|k| s.load(weight.add(k * padded_depth + i)));
                         for (pixel, sums) in sums.iter_mut().enumerate() {

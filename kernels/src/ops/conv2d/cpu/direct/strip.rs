@@ -1,17 +1,15 @@
 //! The values that a strip reads: where they are in an image, or in a copy.
 
-use super::axis::Inputs;
 use crate::ops::conv2d::affine::Mapped;
+use crate::ops::conv2d::cpu::axis::Inputs;
+use crate::ops::conv2d::cpu::mapped::apply_map;
 use crate::simd::Simd;
 use std::ops::Range;
-
-/// Lanes of the widest vector.
-const MAX_LANES: usize = 16;
 
 /// An image of a batch, as a strip reads it.
 #[derive(Clone, Copy)]
 pub(super) struct Image<'a> {
-    /// `[height, width, channels]`, and the map of its values. A [flattened](super::plan::flattened) image has more
+    /// `[height, width, channels]`, and the map of its values. A [flattened](Conv2dParams::flattened) image has more
     /// channels than the map, which repeats.
     data: Mapped<&'a [f32]>,
     size: [usize; 2],
@@ -87,46 +85,6 @@ impl<'a> Image<'a> {
             }
         }
         strip(out)
-    }
-}
-
-/// `out = scale x + shift` for rows as long as the map.
-#[inline(always)]
-fn apply_map<S: Simd>(s: S, x: &[f32], scale: &[f32], shift: &[f32], out: &mut [f32]) {
-    let channels = scale.len();
-    assert!(x.len() == out.len() && shift.len() == channels);
-    if S::LANES.is_multiple_of(channels) {
-        // A vector is whole rows.
-        let pattern = |map: &[f32]| {
-            let mut pattern = [0.0; MAX_LANES];
-            pattern.chunks_exact_mut(channels).for_each(|pattern| pattern.copy_from_slice(map));
-            pattern
-        };
-        let (scale, shift) = (pattern(scale), pattern(shift));
-        // SAFETY: the patterns are as long as the longest vector.
-        let [scale, shift] = unsafe { [s.load(scale.as_ptr()), s.load(shift.as_ptr())] };
-        for start in (0..x.len()).step_by(S::LANES) {
-            let count = S::LANES.min(x.len() - start);
-            // SAFETY: `start + count` is at most the length of both.
-            unsafe {
-                let x = s.load_partial(x.as_ptr().add(start), count);
-                s.store_partial(out.as_mut_ptr().add(start), s.mul_add(x, scale, shift), count);
-            }
-        }
-        return;
-    }
-    for (x, out) in x.chunks(channels).zip(out.chunks_mut(channels)) {
-        for start in (0..x.len()).step_by(S::LANES) {
-            let count = S::LANES.min(x.len() - start);
-            // SAFETY: `start + count` is at most the length of the row, the map and the output.
-            unsafe {
-                let [x, scale, shift] = [x, scale, shift].map(
-                    #[inline(always)]
-                    |row| s.load_partial(row.as_ptr().add(start), count),
-                );
-                s.store_partial(out.as_mut_ptr().add(start), s.mul_add(x, scale, shift), count);
-            }
-        }
     }
 }
 

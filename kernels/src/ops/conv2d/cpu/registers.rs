@@ -12,6 +12,11 @@ pub(super) const fn max_sums(isa: Isa) -> usize {
     }
 }
 
+/// The instruction set for vectors of `channels`. Half-empty vectors of 16 cost as much as those of 8 or more.
+pub(super) fn isa_for(isa: Isa, channels: usize) -> Isa {
+    if isa == Isa::Avx512 && channels <= Isa::Avx2.lanes() { Isa::Avx2 } else { isa }
+}
+
 /// Cuts `len` into register blocks of at most `max` that differ by one: `[(size, count), (size, count)]`. So 32 pixels
 /// in blocks of at most 6 are 6 6 5 5 5 5, where 6 6 6 6 6 2 would leave the units idle for the last block.
 #[inline(always)]
