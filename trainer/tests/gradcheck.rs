@@ -84,11 +84,12 @@ fn rounding_errors_of_functions_are_not_called_wrong() {
     }
 }
 
-/// One pixel meets one tap, but Winograd's algorithm rounds sums of all taps.
+/// One pixel meets one tap, but Winograd's algorithm rounds sums of all taps. And random errors of so few operands must
+/// not all be 0.
 #[test]
-fn rounding_errors_of_elements_that_cancel_in_a_tile_are_not_called_wrong() {
+fn rounding_errors_of_a_single_pixel_are_not_called_wrong() {
     let (op, case) = (Some("conv2d".to_owned()), Some("conv2d x [1, 1, 1, 1] w [3, 3, 1, 1]".to_owned()));
-    for seed in 0..200 {
+    for seed in 0..300 {
         let (op, case) = (op.clone(), case.clone());
         let summary = check(&Request { op, case, reference: false, cases: 0, seed, ..Request::default() });
         assert!(summary.passed(), "seed {seed}\n{summary}");

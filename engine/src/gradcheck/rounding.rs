@@ -16,7 +16,7 @@ pub(super) fn unit_roundoff<T: Element>() -> f64 {
     if is_f64 { f64::EPSILON / 2.0 } else { F32_UNIT }
 }
 
-/// Relative errors of a call.
+/// Relative errors of a call, in the root mean square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Errors {
     /// Of every element that it reads.
@@ -88,9 +88,9 @@ fn in_fours(p: &Conv2dParams) -> bool {
 }
 
 /// [`Reference`] with errors that the rounding of another backend may cause: Monte Carlo arithmetic (Parker, 1997), on
-/// whole calls. Every call gets operands, and gives results, whose elements are off by the call's [`Errors`], up or
-/// down at random. The errors take the same way through later calls as those of the backend do, and a sum that cancels
-/// keeps those of its terms.
+/// whole calls. Every call gets operands, and gives results, whose elements are off by about the call's [`Errors`],
+/// up or down at random. The errors take the same way through later calls as those of the backend do, and a sum that
+/// cancels keeps those of its terms.
 pub(super) struct Rounding<'a, B> {
     backend: &'a B,
     tf32: bool,
@@ -106,10 +106,12 @@ impl<'a, B: Backend> Rounding<'a, B> {
         Rounding { backend, tf32, random: RefCell::new(Uniform::new(seed, ERRORS)) }
     }
 
-    /// Adds an error to every value, relative to its magnitude or to `smallest` if that is more.
+    /// Adds a random error to every value, relative to its magnitude or to `smallest` if that is more. The root mean
+    /// square of its uniform distribution is `error`. (With two equally likely values, those of operands and result
+    /// would often be 0 together.)
     fn disturb(&self, values: &mut [f64], error: f64, smallest: f64) {
         let mut random = self.random.borrow_mut();
-        values.iter_mut().for_each(|x| *x += x.abs().max(smallest) * error.copysign(random.next(1.0)));
+        values.iter_mut().for_each(|x| *x += x.abs().max(smallest) * random.next(error * 3.0_f64.sqrt()));
     }
 }
 
