@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our convolution passes beside PyTorch's, in turn on the same cores: milliseconds of CPU time over threads, and ratios.
 
-usage: pip install torch; cargo build --release -p trainer; python3 benches/peers/conv.py [--rounds 5] [--record FILE]
+usage: pip install torch; cargo build --release; python3 benches/peers/conv.py [--rounds 5] [--record FILE]
 
 The shapes are depthwise and with few outputs, where a general path can be slow. Every round runs our passes of a shape, then PyTorch's
 in both memory layouts, so that a change of the machine's load affects all of them. Times are medians over the rounds, of which each is
