@@ -56,23 +56,6 @@ fn alone_and_twice(of: Vec<ops::case::Case>) -> Vec<Case> {
 }
 
 impl Case {
-    /// Number of terms of the longest sum in the passes that compute the output and its gradients. The rounding errors
-    /// of a backend that adds one term after another grow with it: with its square root, if errors up and down are
-    /// equally likely.
-    ///
-    /// # Errors
-    /// If the output has no gradients.
-    pub fn longest_sum(&self) -> Result<usize> {
-        let plan = self.plan()?;
-        Ok(plan
-            .program
-            .steps
-            .iter()
-            .map(|step| step.action.call().map_or(1, |call| call.pass().longest_sum()))
-            .max()
-            .unwrap_or(1))
-    }
-
     /// Shapes of the convolutions whose passes the case runs, for callers that choose an algorithm.
     ///
     /// # Errors

@@ -102,12 +102,12 @@ pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) ->
     let backend = match device {
         Device::Auto if !tf32 => match gpu(request, 0) {
             Ok(gpu) => {
-                status(&format!("device   {}, as there is a GPU; --device cpu does without", describe(&gpu)));
+                status(&format!("device   {}, as there is a GPU; --device cpu does without", describe(&gpu, threads)));
                 return Ok(gpu);
             }
             Err(DeviceError::Cuda { reason, .. }) => {
                 let cpu = cpu(threads)?;
-                status(&format!("device   {}, as {}", describe(&cpu), first_clause(&reason)));
+                status(&format!("device   {}, as {}", describe(&cpu, threads), first_clause(&reason)));
                 return Ok(cpu);
             }
             Err(error) => return Err(error),
@@ -117,7 +117,7 @@ pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) ->
         Device::Reference => AnyBackend::Reference(Reference),
         Device::Cpu => cpu(threads)?,
     };
-    status(&format!("device   {}", describe(&backend)));
+    status(&format!("device   {}", describe(&backend, threads)));
     Ok(backend)
 }
 
@@ -199,9 +199,13 @@ fn check_gpu(_: usize) -> Result<(), String> {
     Err("this build has no CUDA backend (it was built without the feature `cuda`)".to_owned())
 }
 
-fn describe(backend: &AnyBackend) -> String {
+/// What computes, and on how many threads and why, if so many were asked for.
+fn describe(backend: &AnyBackend, threads: usize) -> String {
     match backend {
-        AnyBackend::Cpu(cpu) => format!("{}, threads: {}", cpu.name(), cpu.threads()),
+        AnyBackend::Cpu(cpu) => {
+            let why = if threads == 0 { " (one a core)" } else { "" };
+            format!("{}, threads: {}{why}", cpu.name(), cpu.threads())
+        }
         #[cfg(feature = "cuda")]
         AnyBackend::Cuda(cuda) => {
             format!(
