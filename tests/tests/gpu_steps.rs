@@ -97,8 +97,9 @@ fn a_step_asks_little_of_the_driver() {
                 ("cuStreamWaitEvent", 4),
                 // Forward and backward.
                 ("cuGraphLaunch", 1),
-                // A copy of the states, two searches for NaN, the optimizer, undoing the step, and its flag and loss.
-                ("cuLaunchKernel", 7),
+                // A copy of the states, two searches for NaN, the check of the optimizer's step and the step itself,
+                // undoing all, and its flag and loss.
+                ("cuLaunchKernel", 8),
             ];
             assert_eq!(counts, BTreeMap::from(expected), "step {step}");
         }
