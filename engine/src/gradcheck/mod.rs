@@ -14,7 +14,8 @@
 //! ```
 //!
 //! The last term is there because `f` is a sum, and carries the rounding errors of all its terms. Batch normalization
-//! uses the statistics of the batch.
+//! uses the statistics of the batch. Where an element looks wrong and has no kink, a second difference, over half the
+//! step, tells whether only the curvature of the slope was to blame.
 //!
 //! **Kinks.** Where `f` has a kink between `x - h` and `x + h` (ReLU, L1), any value between the one-sided slopes is
 //! right. More than that is if several calls have a kink there: each may take any slope between its own two, as the
