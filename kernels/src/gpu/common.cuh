@@ -48,7 +48,9 @@ __device__ __forceinline__ Wide two_sum(float a, float b) {
 
 __device__ __forceinline__ Wide add(Wide a, Wide b) {
     const Wide sum = two_sum(a.hi, b.hi);
-    return two_sum(sum.hi, sum.lo + (a.lo + b.lo));
+    const float low = sum.lo + (a.lo + b.lo);
+    // An infinite sum has no low part: infinity minus infinity would make it NaN.
+    return low == low ? two_sum(sum.hi, low) : Wide{sum.hi, 0.0f};
 }
 
 // Sum over the lanes of a warp; every lane gets the same bits, since the order of two summands does not matter.
@@ -56,6 +58,23 @@ __device__ __forceinline__ Wide warp_sum(Wide value) {
     for (u32 offset = 16; offset > 0; offset /= 2) {
         const Wide other = {__shfl_xor_sync(FULL_WARP, value.hi, offset), __shfl_xor_sync(FULL_WARP, value.lo, offset)};
         value = add(value, other);
+    }
+    return value;
+}
+
+// Sum over the block, in a fixed order; thread 0 gets it. `shared` has a place for every warp, and may be used again
+// after the call.
+__device__ __forceinline__ Wide block_sum(Wide value, Wide *shared) {
+    value = warp_sum(value);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) {
+        shared[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (u32 i = 1; i < BLOCK / 32; ++i) {
+            value = add(value, shared[i]);
+        }
     }
     return value;
 }

@@ -65,3 +65,13 @@ fn the_slope_of_l1_is_0_where_prediction_and_target_are_equal() {
         assert_eq!(result[3][..3], [0.0, -1.0, 1.0]);
     }
 }
+
+#[test]
+fn a_loss_that_f32_does_not_hold_is_infinite_on_every_path() {
+    for (loss, len) in [(Loss::L1, 1), (Loss::Mse, 1), (Loss::L1, 3000)] {
+        let operands = [Operand::In(vec![3e38; len]), Operand::In(vec![-3e38; len]), Operand::Out(1)];
+        for path in crate::testing::paths() {
+            assert_eq!(path.run(&forward(loss), &operands)[2], [f64::INFINITY], "{loss} of {len} elements");
+        }
+    }
+}

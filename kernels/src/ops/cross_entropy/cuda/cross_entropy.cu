@@ -36,22 +36,6 @@ __device__ __forceinline__ Softmax softmax(const Rows &p, const float *__restric
     return result;
 }
 
-// Sum over the block, in a fixed order; thread 0 gets it. `shared` has a place for every warp.
-__device__ __forceinline__ Wide block_sum(Wide value, Wide *shared) {
-    value = warp_sum(value);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) {
-        shared[threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (u32 i = 1; i < BLOCK / 32; ++i) {
-            value = add(value, shared[i]);
-        }
-    }
-    return value;
-}
-
 // partial[2 block] = sum of the losses of the block's rows, partial[2 block + 1] = how many of them count
 extern "C" __global__ void __launch_bounds__(BLOCK)
     cross_entropy_sums(Rows p, const float *__restrict__ logits, const float *__restrict__ targets, float *__restrict__ partial) {

@@ -11,21 +11,6 @@ __device__ __forceinline__ float term(u32 loss, float error) {
     return loss == L1 ? fabsf(error) : error * error;
 }
 
-// Sum over the block; thread 0 gets it. `shared` has a place for every warp.
-__device__ __forceinline__ Wide block_sum(Wide value, Wide *shared) {
-    value = warp_sum(value);
-    if (threadIdx.x % 32 == 0) {
-        shared[threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (u32 i = 1; i < BLOCK / 32; ++i) {
-            value = add(value, shared[i]);
-        }
-    }
-    return value;
-}
-
 // partial[block] = sum of the block's terms
 extern "C" __global__ void __launch_bounds__(BLOCK)
     loss_sums(u32 loss, u32 len, const float *__restrict__ prediction, const float *__restrict__ target, float *__restrict__ partial) {
