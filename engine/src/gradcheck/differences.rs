@@ -1,5 +1,6 @@
 //! Central differences.
 
+use super::altered::Altered;
 use super::kinks::{Run, Stepper};
 use super::options::GradcheckOptions;
 use super::report::{Row, Worst};
@@ -19,7 +20,7 @@ const SMALLEST_KINK: f64 = 1e-3;
 
 /// The objective `f = sum_i c_i y_i` as a function of every leaf.
 pub(super) struct Differences<'a> {
-    session: Session<Stepper>,
+    session: Session<Altered<Stepper>>,
     output: NodeId,
     values: &'a Values,
     options: &'a GradcheckOptions,
@@ -36,7 +37,7 @@ impl<'a> Differences<'a> {
         options: &'a GradcheckOptions,
         values: &'a Values,
     ) -> Result<Differences<'a>> {
-        let mut session = Session::new(Stepper::new(), vec![objective_plan(graph, output)?])?;
+        let mut session = Session::new(Altered(Stepper::new()), vec![objective_plan(graph, output)?])?;
         for leaf in &values.leaves {
             leaf.write(&mut session, &leaf.values)?;
         }
@@ -94,7 +95,7 @@ impl<'a> Differences<'a> {
         let [mut smallest, mut largest] = [f64::INFINITY, f64::NEG_INFINITY];
         for step in [self.options.step, -self.options.step] {
             let slope = self.slope(place, step, Run::Step { other_side: None })?;
-            sides.push((step, slope, self.session.backend().kinks()));
+            sides.push((step, slope, self.session.backend().0.kinks()));
             (smallest, largest) = (smallest.min(slope), largest.max(slope));
         }
         if sides.iter().all(|(_, _, kinks)| kinks.is_empty()) {
@@ -131,7 +132,7 @@ impl<'a> Differences<'a> {
     }
 
     fn objective(&mut self, run: Run) -> Result<f64> {
-        self.session.backend().begin(run);
+        self.session.backend().0.begin(run);
         self.session.run(PlanId(0))?;
         self.session.read(PlanId(0), self.output, &mut self.buffer)?;
         Ok(self.terms().sum())

@@ -1,6 +1,7 @@
 //! [`Stepper`]: which calls have kinks where differences are taken, and what else their slopes may be there.
 
-use kernels::{Access, Backend, Call, Context, HostMemory, OutOfMemory, Reference, Span};
+use super::altered::Alteration;
+use kernels::{Access, Backend, Call, Context, HostMemory, Reference, Span};
 use std::cell::RefCell;
 
 /// Smallest second difference of a kink, relative to the first differences, and to the largest element of the operand.
@@ -72,34 +73,7 @@ impl Stepper {
     }
 }
 
-impl Backend for Stepper {
-    type Element = f64;
-    type Memory = HostMemory<f64>;
-
-    fn name(&self) -> String {
-        Reference.name()
-    }
-
-    fn threads(&self) -> usize {
-        Reference.threads()
-    }
-
-    fn allocate(&self, lens: &[usize]) -> Result<HostMemory<f64>, OutOfMemory> {
-        Reference.allocate(lens)
-    }
-
-    fn write(&self, memory: &mut HostMemory<f64>, dst: Span, src: &[f64]) {
-        Reference.write(memory, dst, src);
-    }
-
-    fn read(&self, memory: &HostMemory<f64>, src: Span, dst: &mut [f64]) {
-        Reference.read(memory, src, dst);
-    }
-
-    fn prepare(&self, call: &mut Call) -> usize {
-        Reference.prepare(call)
-    }
-
+impl Alteration for Stepper {
     fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {
         let state = &mut *self.0.borrow_mut();
         let operands = call.operands();

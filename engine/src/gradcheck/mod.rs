@@ -62,6 +62,7 @@
 //! [`Plan::gradients`]: crate::Plan::gradients
 
 mod adjoint;
+mod altered;
 mod cases;
 mod check;
 mod differences;

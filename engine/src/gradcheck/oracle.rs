@@ -1,6 +1,7 @@
 //! [`Oracle`]: what a backend should compute, and how far its rounding may take it from that.
 
 use super::adjoint::LinearSet;
+use super::altered::Altered;
 use super::options::GradcheckOptions;
 use super::outcome::{Outcome, Runs};
 use super::report::{Report, Row, Worst};
@@ -102,7 +103,7 @@ impl<'a> Oracle<'a> {
             return Ok(known);
         }
         let rounding = Rounding::new(backend, tf32, seed);
-        let mut runs = Runs::new(rounding, self.graph, self.output, self.options, &self.values)?;
+        let mut runs = Runs::new(Altered(rounding), self.graph, self.output, self.options, &self.values)?;
         let outcomes = (0..SAMPLES).map(|_| runs.outcome(&self.values)).collect::<Result<_>>()?;
         self.rounded.push((errors, outcomes));
         Ok(self.rounded.len() - 1)

@@ -1,8 +1,9 @@
 //! [`Rounding`]: the rounding errors that a backend may make.
 
+use super::altered::Alteration;
 use crate::init::Uniform;
 use kernels::conv2d::{Algo, Conv2dParams, Tile};
-use kernels::{Access, Backend, Call, Context, Element, HostMemory, OutOfMemory, Reference, Span};
+use kernels::{Access, Backend, Call, Context, Element, HostMemory, Reference, Span};
 use std::cell::RefCell;
 
 /// Unit roundoff of f32, for which [`Rounding`] draws errors.
@@ -115,34 +116,14 @@ impl<'a, B: Backend> Rounding<'a, B> {
     }
 }
 
-impl<B: Backend> Backend for Rounding<'_, B> {
-    type Element = f64;
-    type Memory = HostMemory<f64>;
-
+impl<B: Backend> Alteration for Rounding<'_, B> {
     fn name(&self) -> String {
         format!("{} with the rounding errors of {}", Reference.name(), self.backend.name())
     }
 
-    fn threads(&self) -> usize {
-        Reference.threads()
-    }
-
-    fn allocate(&self, lens: &[usize]) -> Result<HostMemory<f64>, OutOfMemory> {
-        Reference.allocate(lens)
-    }
-
-    fn write(&self, memory: &mut HostMemory<f64>, dst: Span, src: &[f64]) {
-        Reference.write(memory, dst, src);
-    }
-
-    fn read(&self, memory: &HostMemory<f64>, src: Span, dst: &mut [f64]) {
-        Reference.read(memory, src, dst);
-    }
-
     /// Makes the choices of the other backend.
-    fn prepare(&self, call: &mut Call) -> usize {
+    fn prepare(&self, call: &mut Call) {
         self.backend.prepare(call);
-        0
     }
 
     fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {

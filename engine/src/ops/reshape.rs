@@ -118,6 +118,40 @@ fn case(from: Shape, to: Shape) -> Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Plan, PlanId, PlanOptions, Reference, Session, Statistics};
+    use kernels::activation::Activation;
+
+    #[test]
+    fn a_reshape_takes_no_step_and_no_memory() {
+        let plan = |is_reshaped: bool| {
+            let mut graph = Graph::new();
+            let x = graph.input("x", [2, 3, 2, 2]).unwrap();
+            let mut y = graph.activation(x, Activation::Tanh).unwrap();
+            if is_reshaped {
+                y = graph.flatten(y).unwrap();
+            }
+            let z = graph.activation(y, Activation::Silu).unwrap();
+            Plan::gradients(&graph, z, true, &PlanOptions::default()).unwrap()
+        };
+        let [with, without] = [plan(true), plan(false)];
+        assert_eq!((with.len(), with.memory(&Reference).arena), (without.len(), without.memory(&Reference).arena));
+    }
+
+    /// A loss must outlive the run, so it is no view of a value that does not.
+    #[test]
+    fn a_reshaped_loss_can_be_read_after_another_plan_has_run() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", [1, 1]).unwrap();
+        let y = graph.activation(x, Activation::Relu).unwrap();
+        let loss = graph.reshape(y, [1]).unwrap();
+        let plan = || Plan::inference(&graph, &[loss], Statistics::Running).unwrap();
+        let mut session = Session::new(Reference, vec![plan(), plan()]).unwrap();
+        for (id, value) in [(PlanId(0), 2.5), (PlanId(1), 7.0)] {
+            session.write_input(id, x, &[value]).unwrap();
+            session.run(id).unwrap();
+        }
+        assert_eq!((session.loss(PlanId(0)).unwrap(), session.loss(PlanId(1)).unwrap()), (2.5, 7.0));
+    }
 
     /// `flatten` of PyTorch orders `[C, H, W]`, ours `[H, W, C]`.
     #[test]

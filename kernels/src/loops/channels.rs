@@ -77,30 +77,16 @@ impl<const N: usize, const K: usize, F: Channelwise<N, K>> Strip<'_, F, N, K> {
             // SAFETY: the caller's duty; elements of an input that is `out` are read before they are written.
             unsafe {
                 for (value, input) in values.iter_mut().zip(inputs) {
-                    *value = load(s, input.add(i), count);
+                    *value = s.load_first(input.add(i), count);
                 }
                 let mut y = self.f.eval(s, values, k_values);
                 if self.write == Write::Add {
-                    y = s.add(load(s, out.add(i), count), y);
+                    y = s.add(s.load_first(out.add(i), count), y);
                 }
-                if count == S::LANES {
-                    s.store(out.add(i), y);
-                } else {
-                    s.store_partial(out.add(i), y, count);
-                }
+                s.store_first(out.add(i), y, count);
             }
         }
     }
-}
-
-/// The first `count` lanes at `ptr`.
-///
-/// # Safety
-/// They must be readable.
-#[inline(always)]
-unsafe fn load<S: Simd>(s: S, ptr: *const f32, count: usize) -> S::F32 {
-    // SAFETY: the caller's duty.
-    unsafe { if count == S::LANES { s.load(ptr) } else { s.load_partial(ptr, count) } }
 }
 
 impl<const N: usize, const K: usize, F: Channelwise<N, K>> Kernel for Strip<'_, F, N, K> {

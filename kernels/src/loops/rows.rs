@@ -145,18 +145,13 @@ unsafe fn vectors<S: Simd, F, const N: usize, const K: usize, const O: usize, co
         // SAFETY: the caller's duty; elements of an input that is an output are read before they are written.
         unsafe {
             for (value, input) in values.iter_mut().zip(operands.inputs) {
-                *value = if count == S::LANES { s.load(input.add(i)) } else { s.load_partial(input.add(i), count) };
+                *value = s.load_first(input.add(i), count);
             }
             let (results, new_sums) = f.eval(s, values, k_values, row_sums);
             row_sums = new_sums;
             for (result, output) in results.into_iter().zip(operands.outputs) {
-                if output.is_null() {
-                    continue;
-                }
-                if count == S::LANES {
-                    s.store(output.add(i), result);
-                } else {
-                    s.store_partial(output.add(i), result, count);
+                if !output.is_null() {
+                    s.store_first(output.add(i), result, count);
                 }
             }
         }

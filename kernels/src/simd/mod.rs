@@ -187,6 +187,24 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `ptr` must be valid for writing `count` values.
     unsafe fn store_partial(self, ptr: *mut f32, x: Self::F32, count: usize);
+    /// As [`load_partial`](Self::load_partial), and as fast as [`load`](Self::load) where `count` is `LANES`.
+    ///
+    /// # Safety
+    /// `ptr` must be valid for reading `count` values.
+    #[inline(always)]
+    unsafe fn load_first(self, ptr: *const f32, count: usize) -> Self::F32 {
+        // SAFETY: the caller's duty.
+        unsafe { if count == Self::LANES { self.load(ptr) } else { self.load_partial(ptr, count) } }
+    }
+    /// As [`store_partial`](Self::store_partial), and as fast as [`store`](Self::store) where `count` is `LANES`.
+    ///
+    /// # Safety
+    /// `ptr` must be valid for writing `count` values.
+    #[inline(always)]
+    unsafe fn store_first(self, ptr: *mut f32, x: Self::F32, count: usize) {
+        // SAFETY: the caller's duty.
+        unsafe { if count == Self::LANES { self.store(ptr, x) } else { self.store_partial(ptr, x, count) } }
+    }
 
     /// `a + b`
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;

@@ -68,11 +68,11 @@ impl Kernel for ForwardRow<'_> {
                         Pooling::Max => largest(s, &window, x, c, count)[0],
                         Pooling::Average | Pooling::AverageInside => {
                             let mut sum = s.splat(0.0);
-                            window.for_each(|_, pixel| sum = s.add(sum, load(s, &x[pixel + c..], count)));
+                            window.for_each(|_, pixel| sum = s.add(sum, s.load_first(x[pixel + c..].as_ptr(), count)));
                             s.mul(sum, s.splat(share))
                         }
                     };
-                    store(s, &mut y[c..], value, count);
+                    s.store_first(y[c..].as_mut_ptr(), value, count);
                 }
             });
         }
@@ -101,11 +101,10 @@ impl Kernel for BackwardImage<'_> {
             for_each_vector(s, p.c, |c, count| {
                 // SAFETY: the window is inside the image, and `count` channels from `c` on are inside every pixel.
                 unsafe {
-                    let dy = s.mul(load(s, &dy[c..], count), share);
+                    let dy = s.mul(s.load_first(dy[c..].as_ptr(), count), share);
                     let mut add = |pixel: usize, value: S::F32| {
-                        let to = &mut dx[pixel + c..];
-                        let sum = s.add(load(s, to, count), value);
-                        store(s, to, sum, count);
+                        let to = dx[pixel + c..].as_mut_ptr();
+                        s.store_first(to, s.add(s.load_first(to, count), value), count);
                     };
                     if p.pooling != Pooling::Max {
                         window.for_each(|_, pixel| add(pixel, dy));
@@ -173,7 +172,7 @@ unsafe fn largest<S: Simd>(s: S, window: &Window, x: &[f32], c: usize, count: us
     let (mut best, mut number_of_best) = (s.splat(f32::NEG_INFINITY), s.splat(0.0));
     window.for_each(|number, pixel| {
         // SAFETY: the caller's promise.
-        let value = unsafe { load(s, &x[pixel + c..], count) };
+        let value = unsafe { s.load_first(x[pixel + c..].as_ptr(), count) };
         let number = s.splat(number);
         let larger = s.less(best, value);
         let is_number = s.is_number(value);
@@ -190,33 +189,5 @@ fn for_each_vector<S: Simd>(_: S, channels: usize, mut f: impl FnMut(usize, usiz
     while c < channels {
         f(c, S::LANES.min(channels - c));
         c += S::LANES;
-    }
-}
-
-/// The first `count` values.
-///
-/// # Safety
-/// There are so many, and they fit in a vector.
-#[inline(always)]
-unsafe fn load<S: Simd>(s: S, values: &[f32], count: usize) -> S::F32 {
-    debug_assert!(count <= values.len());
-    // SAFETY: the caller's promise.
-    unsafe { if count == S::LANES { s.load(values.as_ptr()) } else { s.load_partial(values.as_ptr(), count) } }
-}
-
-/// Overwrites the first `count` values.
-///
-/// # Safety
-/// As [`load`].
-#[inline(always)]
-unsafe fn store<S: Simd>(s: S, values: &mut [f32], value: S::F32, count: usize) {
-    debug_assert!(count <= values.len());
-    // SAFETY: the caller's promise.
-    unsafe {
-        if count == S::LANES {
-            s.store(values.as_mut_ptr(), value);
-        } else {
-            s.store_partial(values.as_mut_ptr(), value, count);
-        }
     }
 }

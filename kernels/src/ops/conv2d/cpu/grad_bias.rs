@@ -12,10 +12,8 @@ use super::tasks::share;
 use crate::host::Cpu;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
-/// Lanes of the widest vector.
-const MAX_LANES: usize = 16;
 /// Rows that are worth a task.
 const MIN_ROWS: usize = 1024;
 const MAX_TASKS: usize = 64;

@@ -5,11 +5,8 @@ use crate::host::Cpu;
 use crate::loops::{Channelwise, Columns, map_channels};
 use crate::ops::conv2d::affine::Mapped;
 use crate::pass::Write;
-use crate::simd::Simd;
+use crate::simd::{MAX_LANES, Simd};
 use std::ops::Range;
-
-/// Lanes of the widest vector.
-const MAX_LANES: usize = 16;
 
 /// What the map makes of an operand, in the first elements of the workspace, and the rest of the workspace. An operand
 /// that is not mapped is not copied, and takes nothing of the workspace.
