@@ -1,6 +1,7 @@
 //! Weights in the order in which the register blocks use them.
 
 use crate::ops::conv2d::cpu::axis::Axis;
+use std::array::from_fn;
 
 /// Where the weight `w[r,s,in,out]` of a correlation's kernel is, for one group.
 #[derive(Clone, Copy)]
@@ -24,19 +25,44 @@ pub(super) fn pack(axes: &[Axis; 2], layout: KernelLayout, outputs: usize, weigh
         return;
     }
     let width = packed.len() / (axes[0].taps * axes[1].taps * layout.inputs);
-    let mut packed = packed.chunks_exact_mut(width);
+    let mut packed = packed.chunks_exact_mut(layout.inputs * width);
     for (row, column) in (0..axes[0].taps).flat_map(|r| (0..axes[1].taps).map(move |s| (r, s))) {
         let tap = axes[0].kernel_tap(row) * layout.kernel_columns + axes[1].kernel_tap(column);
-        for input in 0..layout.inputs {
-            let weight = &weight[tap * layout.tap + input * layout.input..];
-            let packed = packed.next().expect("one vector for each tap and input");
-            let (packed, zeros) = packed.split_at_mut(outputs);
-            if layout.output == 1 {
-                packed.copy_from_slice(&weight[..outputs]);
-            } else {
-                packed.iter_mut().zip(weight.iter().step_by(layout.output)).for_each(|(packed, w)| *packed = *w);
-            }
-            zeros.fill(0.0);
+        let (weight, packed) = (&weight[tap * layout.tap..], packed.next().expect("inputs of one tap"));
+        let whole = outputs / BLOCK * BLOCK;
+        for output in (0..whole).step_by(BLOCK) {
+            pack_block::<BLOCK>(layout, &weight[output * layout.output..], packed, [output, width]);
+        }
+        for output in whole..outputs {
+            pack_block::<1>(layout, &weight[output * layout.output..], packed, [output, width]);
+        }
+        if outputs < width {
+            packed.chunks_exact_mut(width).for_each(|packed| packed[outputs..].fill(0.0));
+        }
+    }
+}
+
+/// Output channels that are packed at a time.
+const BLOCK: usize = 8;
+
+/// Packs `COUNT` output channels of a tap, the first of which `weight` begins with, to columns `output..` of `packed`,
+/// which has rows of `width`.
+fn pack_block<const COUNT: usize>(
+    layout: KernelLayout,
+    weight: &[f32],
+    packed: &mut [f32],
+    [output, width]: [usize; 2],
+) {
+    let packed = packed.chunks_exact_mut(width).map(|packed| &mut packed[output..output + COUNT]);
+    if layout.output == 1 {
+        let rows = weight.chunks(layout.input).map(|weight| &weight[..COUNT]);
+        packed.zip(rows).for_each(|(packed, weight)| packed.copy_from_slice(weight));
+    } else {
+        // Each channel's weights are contiguous.
+        assert_eq!(layout.input, 1);
+        let channels: [&[f32]; COUNT] = from_fn(|i| &weight[i * layout.output..][..layout.inputs]);
+        for (input, packed) in packed.enumerate() {
+            packed.copy_from_slice(&channels.map(|weight| weight[input]));
         }
     }
 }
