@@ -6,6 +6,7 @@ use crate::activation::Activation;
 use crate::backend::Backend;
 use crate::conv2d::Conv2dParams;
 use crate::element::Element;
+use crate::loss::Loss;
 use crate::memory::{HostMemory, OutOfMemory, Span};
 use crate::pass::{Access, Context};
 use crate::passes::Call;
@@ -74,6 +75,14 @@ faults! {
     PadCutsOffTheWrongSide => "pad-cuts-off-the-wrong-side",
     /// The gradient of a loss is not divided by the number of elements.
     LossGradientNotAveraged => "loss-gradient-not-averaged",
+    /// The gradient of binary cross-entropy forgets the target.
+    BceForgetsTheTarget => "bce-forgets-the-target",
+    /// The gradient of softmax cross-entropy takes the next class for the right one.
+    CrossEntropyNextClass => "cross-entropy-next-class",
+    /// The gradient of pooling is shifted by one column.
+    PoolGradientShifted => "pool-gradient-shifted",
+    /// The gradient of dropout drops other elements than the forward pass did.
+    DroppedAgain => "dropped-again",
 }
 
 impl fmt::Display for Fault {
@@ -221,7 +230,7 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         }
         match (self.fault, call) {
             (Fault::OffByOnePadding, Call::Conv2dGradInput(o)) => {
-                self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(&o.params, dx));
+                self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(o.params.w, o.params.c, dx));
             }
             (Fault::MissedBoundaryTile, Call::Conv2dGradWeight(o)) => {
                 let dy = without_last_tile(&o.params, &values(memory, o.dy));
@@ -297,6 +306,21 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                 let elements = o.target.len as f64;
                 self.distorted(memory, call, cx, o.dprediction, |_, dx| dx.iter_mut().for_each(|dx| *dx *= elements));
             }
+            (Fault::BceForgetsTheTarget, Call::LossBackward(o)) if o.loss == Loss::BceWithLogits => {
+                self.with_operand(memory, call, cx, o.target, &vec![0.0; o.target.len]);
+            }
+            (Fault::CrossEntropyNextClass, Call::CrossEntropyBackward(o)) => {
+                let classes = o.params.classes as f64;
+                let next: Vec<f64> = values(memory, o.targets).iter().map(|class| (class + 1.0) % classes).collect();
+                self.with_operand(memory, call, cx, o.targets, &next);
+            }
+            (Fault::PoolGradientShifted, Call::Pool2dBackward(o)) => {
+                self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(o.params.input[1], o.params.c, dx));
+            }
+            (Fault::DroppedAgain, Call::Dropout(o)) => {
+                // The operands of the two directions lie elsewhere.
+                self.inner.run(memory, call, Context { key: cx.key.fold_in(o.x.offset as u64), ..cx });
+            }
             _ => self.inner.run(memory, call, cx),
         }
     }
@@ -307,10 +331,10 @@ fn halve(values: &mut [f64]) {
 }
 
 /// Moves the columns of images `[n,h,w,c]` to the left by one; the last becomes 0.
-fn shift_columns(p: &Conv2dParams, images: &mut [f64]) {
-    for row in images.chunks_exact_mut(p.w * p.c) {
-        row.copy_within(p.c.., 0);
-        row[(p.w - 1) * p.c..].fill(0.0);
+fn shift_columns(w: usize, c: usize, images: &mut [f64]) {
+    for row in images.chunks_exact_mut(w * c) {
+        row.copy_within(c.., 0);
+        row[(w - 1) * c..].fill(0.0);
     }
 }
 

@@ -94,8 +94,14 @@ passes! {
         prelu { PreluForward(Forward), PreluBackward(Backward) }
         /// rectifier with random slopes: forward, backward
         rrelu { RreluForward(Forward), RreluBackward(Backward) }
+        /// random elements become 0: forward and backward
+        dropout { Dropout(Dropout) }
         /// weighted addition, scaled copy
         add { Add(Add), Scale(Scale) }
+        /// product, element by element
+        mul { Mul(Mul) }
+        /// sum or mean of all elements: forward, backward
+        sum { SumForward(Forward), SumBackward(Backward) }
         /// zeros at the bottom and right, and cutting them off
         pad { PadForward(Forward), PadBackward(Backward) }
         /// max and average pooling: forward, backward

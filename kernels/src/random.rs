@@ -5,6 +5,9 @@
 //! The seed gives the key of a run; from it follow the keys of its steps, and from each of those the keys of the
 //! streams ([`Draws`]).
 //!
+//! The words of elements are made for blocks of 128: element `j` of a block (`j` below 64) and element `j + 64` share a
+//! call of the generator, with the counter 64 times the number of the block plus `j`.
+//!
 //! ```text
 //! words(key, counter): 5 times, four rounds with rotations 13 15 26 6 or, every other time, 17 29 16 24:
 //!     x0 += x1;   x1 = rotate_left(x1, r) ^ x0
@@ -77,9 +80,48 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// The key of the stream, in a step that has the key `step`.
-    pub(crate) fn key(self, step: Key) -> Key {
-        step.fold_in(self.stream)
+    /// The words of the pass's elements, in a step that has the key `step`.
+    pub(crate) fn words(self, step: Key) -> ElementWords {
+        ElementWords { key: step.fold_in(self.stream), first: self.first }
+    }
+}
+
+/// Half a block. Two elements that are this far apart share a call of the generator.
+const HALF: usize = 64;
+
+/// Elements of a block.
+pub(crate) const BLOCK: usize = 2 * HALF;
+
+/// A random word for each element of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ElementWords {
+    /// The key of the stream.
+    pub(crate) key: Key,
+    /// Number of the pass's first element in the batch.
+    pub(crate) first: u64,
+}
+
+impl ElementWords {
+    /// The word of element `i` of the pass.
+    pub(crate) fn word(self, i: usize) -> u32 {
+        let i = self.first + i as u64;
+        let (block, place) = (i / BLOCK as u64, i as usize % BLOCK);
+        let counter = block * HALF as u64 + (place % HALF) as u64;
+        self.key.words(counter as u32, (counter >> 32) as u32)[place / HALF]
+    }
+
+    /// What `number` makes of the words of block `block`, whose first element has number `block * BLOCK` in the batch.
+    /// The compiler turns the loop into one over vectors.
+    #[inline(always)]
+    pub(crate) fn of_block(self, block: u64, number: impl Fn(u32) -> f32, numbers: &mut [f32; BLOCK]) {
+        let first = block * HALF as u64;
+        // `first` is a multiple of HALF, so adding less than that carries nothing into the upper half.
+        let (lo, hi) = (first as u32, (first >> 32) as u32);
+        let (low, high) = numbers.split_at_mut(HALF);
+        for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
+            let [a, b] = self.key.words(lo + i as u32, hi);
+            (*low, *high) = (number(a), number(b));
+        }
     }
 }
 
@@ -113,5 +155,19 @@ mod tests {
             assert!(keys[..i].iter().all(|b| a != b), "{keys:?}");
         }
         assert_eq!(key.fold_in(3 << 32 | 4), Key(key.words(4, 3)));
+    }
+
+    /// Whole blocks are the words of single elements, also far behind what a GPU takes.
+    #[test]
+    fn a_block_has_the_words_of_its_elements() {
+        let key = Key::new(2);
+        for block in [0, 1, 1 << 25, 1 << 26, 1 << 40] {
+            let words = ElementWords { key, first: block * BLOCK as u64 };
+            let mut of_block = [0.0; BLOCK];
+            words.of_block(block, |word| (word >> 8) as f32, &mut of_block);
+            assert!((0..BLOCK).all(|i| of_block[i] == (words.word(i) >> 8) as f32), "{block}");
+            let behind = ElementWords { key, first: block * BLOCK as u64 + 70 };
+            assert!((0..58).all(|i| behind.word(i) == words.word(i + 70)), "{block}");
+        }
     }
 }

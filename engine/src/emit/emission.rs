@@ -15,6 +15,8 @@ use kernels::{Span, Write};
 pub(crate) struct NodeFacts {
     pub(crate) inputs: Vec<NodeId>,
     pub(crate) shape: Shape,
+    /// Whether it is an input or computed from one, so that it differs between the parts of a batch.
+    pub(crate) depends_on_inputs: bool,
     /// Where a parameter's gradient goes; none for all other nodes.
     pub(crate) gradient_place: Option<Span>,
     /// Whether its operation takes the gradient of its output as separate terms (see [`fused`](super::fused)).

@@ -5,6 +5,7 @@ use super::program::{Effort, Recomputable};
 use crate::Shape;
 use crate::ids::NodeId;
 use crate::mode::Mode;
+use kernels::add::Scale;
 use kernels::collective::Part;
 use kernels::{Call, Span, Write};
 
@@ -43,6 +44,11 @@ impl Emitter<'_> {
     /// Shape of input `i`.
     pub(crate) fn shape(&self, i: usize) -> Shape {
         self.emission.facts(self.input_node(i)).shape
+    }
+
+    /// Whether input `i` is an input of the graph or computed from one, so that it differs between the parts of a batch.
+    pub(crate) fn depends_on_inputs(&self, i: usize) -> bool {
+        self.emission.facts(self.input_node(i)).depends_on_inputs
     }
 
     /// Shape of the node.
@@ -89,6 +95,15 @@ impl Emitter<'_> {
         let value = self.emission.program.value(shape);
         self.emission.program.auxiliaries[self.node.index()].push(value);
         value
+    }
+
+    /// For a [view](crate::graph::Operation::is_view): copies input 0 to the output, if the plan has made them two
+    /// values.
+    pub(crate) fn copy_unless_view(&mut self) {
+        let (x, y) = (self.input(0), self.output());
+        if x != y {
+            self.emit(Scale { weight: 1.0, x, y, write: Write::Set });
+        }
     }
 
     /// Records that `call` can recompute `value`, into the span that it is given.

@@ -2,6 +2,7 @@
 
 use crate::emit::Emitter;
 use crate::ids::NodeId;
+use crate::mode::Mode;
 use crate::{Error, Result, Shape};
 use std::fmt;
 
@@ -26,9 +27,9 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     /// ([`Emitter::recomputable`]), in the order in which they are computed. Called only for plans with gradients.
     fn recompute(&self, _cx: &mut Emitter<'_>) {}
 
-    /// Whether the output is the first argument in another shape, so that both can be one value. If the plan makes them
-    /// two, the forward pass copies.
-    fn is_view(&self) -> bool {
+    /// Whether the output has the values of the first argument, perhaps in another shape, so that both can be one value.
+    /// If the plan makes them two, the forward pass copies.
+    fn is_view(&self, _mode: Mode) -> bool {
         false
     }
 

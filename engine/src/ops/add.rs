@@ -17,6 +17,14 @@ impl Graph {
     pub fn add(&mut self, a: NodeId, b: NodeId, weight: f64) -> Result<NodeId> {
         self.record("add", Add { weight }, &[a, b])
     }
+
+    /// `a - b`, of equal shapes.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn sub(&mut self, a: NodeId, b: NodeId) -> Result<NodeId> {
+        self.add(a, b, -1.0)
+    }
 }
 
 impl Operation for Add {

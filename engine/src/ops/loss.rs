@@ -1,6 +1,7 @@
 //! Mean losses.
 
 use super::prelude::*;
+use crate::Init;
 use kernels::loss::{self, Loss};
 
 impl Graph {
@@ -28,6 +29,15 @@ impl Graph {
     pub fn mse_loss(&mut self, prediction: NodeId, target: NodeId) -> Result<NodeId> {
         self.loss(Loss::Mse, prediction, target)
     }
+
+    /// Mean binary cross-entropy between the sigmoid of `logits` and `targets`, probabilities from 0 to 1, of equal
+    /// shapes. It is right for large logits, too. Targets have no gradient.
+    ///
+    /// # Errors
+    /// As [`loss`](Graph::loss).
+    pub fn bce_with_logits(&mut self, logits: NodeId, targets: NodeId) -> Result<NodeId> {
+        self.loss(Loss::BceWithLogits, logits, targets)
+    }
 }
 
 impl Operation for Loss {
@@ -35,6 +45,7 @@ impl Operation for Loss {
         match self {
             Loss::L1 => "l1_loss",
             Loss::Mse => "mse_loss",
+            Loss::BceWithLogits => "bce_with_logits",
         }
     }
 
@@ -48,11 +59,12 @@ impl Operation for Loss {
         cx.emit(loss::Forward { loss: *self, prediction, target, out: loss });
     }
 
-    /// Reads both inputs. The losses are symmetric, so the gradient of the target is that of the prediction with both
+    /// Reads both inputs. L1 and MSE are symmetric, so the gradient of the target is that of the prediction with both
     /// exchanged.
     fn backward(&self, cx: &mut Emitter<'_>) {
+        let is_symmetric = *self != Loss::BceWithLogits;
         for (i, j) in [(0, 1), (1, 0)] {
-            if cx.wants(i) {
+            if cx.wants(i) && (i == 0 || is_symmetric) {
                 let (dprediction, write) = cx.gradient(i);
                 let (prediction, target) = (cx.input(i), cx.input(j));
                 let dloss = cx.dy();
@@ -65,15 +77,28 @@ impl Operation for Loss {
 impl Cases for Loss {
     fn cases() -> Vec<Case> {
         let itself = Case::new("mse_loss", "of itself", &[("x", [4].into())], |graph, a| graph.mse_loss(a[0], a[0]));
-        vec![case(Loss::L1, [2, 3, 2, 2].into()), case(Loss::Mse, [2, 3, 2, 2].into()), itself]
+        let of = |loss| case(loss, [2, 3, 2, 2].into());
+        vec![of(Loss::L1), of(Loss::Mse), itself, of_logits([2, 3, 2, 2].into(), 0.375)]
     }
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
-        [Loss::L1, Loss::Mse].map(|loss| case(loss, random.shape())).into()
+        let mut cases: Vec<Case> = [Loss::L1, Loss::Mse].map(|loss| case(loss, random.shape())).into();
+        cases.push(of_logits(random.shape(), random.within(0..=8) as f64 / 8.0));
+        cases
     }
 }
 
 fn case(loss: Loss, shape: Shape) -> Case {
     let arguments = [("prediction", shape), ("target", shape)];
     Case::new(loss.kind(), shape, &arguments, move |graph, a| graph.loss(loss, a[0], a[1]))
+}
+
+/// All targets are the same, and a state: they have no gradient.
+fn of_logits(shape: Shape, target: f64) -> Case {
+    let loss = Loss::BceWithLogits;
+    Case::new(loss.kind(), format!("{shape} target {target}"), &[("logits", shape)], move |graph, a| {
+        let name = format!("targets_{}", graph.len());
+        let targets = graph.state(&name, shape, Init::Constant(target))?;
+        graph.loss(loss, a[0], targets)
+    })
 }

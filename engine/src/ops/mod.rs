@@ -14,8 +14,11 @@ mod conv_transpose2d;
 mod convolution;
 mod cross_entropy;
 mod custom;
+mod draws;
+mod dropout;
 mod layout;
 mod loss;
+mod mul;
 mod norm_conv_act;
 mod pad;
 mod pool2d;
@@ -23,6 +26,8 @@ mod prelu;
 mod prelude;
 mod reshape;
 mod rrelu;
+mod scale;
+mod sum;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
@@ -67,7 +72,11 @@ operations!(
     kernels::activation::Activation,
     prelu::Prelu,
     rrelu::Rrelu,
+    dropout::Dropout,
     add::Add,
+    scale::Scale,
+    mul::Mul,
+    sum::Total,
     pad::Pad,
     pool2d::PoolOp,
     reshape::Reshape,

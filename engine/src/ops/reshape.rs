@@ -2,8 +2,7 @@
 
 use super::prelude::*;
 use crate::Error;
-use kernels::Write;
-use kernels::add::Scale;
+use crate::mode::Mode;
 
 impl Graph {
     /// The values of `x` in another shape of as many elements, in the same order. It is a view: nothing is copied.
@@ -63,16 +62,12 @@ impl Operation for Reshape {
         }
     }
 
-    fn is_view(&self) -> bool {
+    fn is_view(&self, _: Mode) -> bool {
         true
     }
 
-    /// Emits a copy where the plan has given the output a place of its own.
     fn forward(&self, cx: &mut Emitter<'_>) {
-        let (x, y) = (cx.input(0), cx.output());
-        if x != y {
-            cx.emit(Scale { weight: 1.0, x, y, write: Write::Set });
-        }
+        cx.copy_unless_view();
     }
 
     fn backward(&self, cx: &mut Emitter<'_>) {

@@ -1,8 +1,8 @@
 //! Rectifier with random slopes.
 
+use super::draws::{draws, number};
 use super::prelude::*;
 use crate::mode::{Mode, Statistics};
-use kernels::random::Draws;
 use kernels::rrelu;
 
 impl Graph {
@@ -10,8 +10,8 @@ impl Graph {
     /// equations.
     ///
     /// Plans with gradients draw the slope of every element in every step, from 1/8 to 1/3. The slope depends only on
-    /// the seed of [`Session::initialize`](crate::Session::initialize), the [optimizer's
-    /// step](crate::Session::optimizer_step), the number of the node among the RReLU nodes, and the element. One of
+    /// the seed of [`Session::initialize`](crate::Session::initialize), the [number of training
+    /// runs](crate::Session::training_runs), the number of the node among the RReLU nodes, and the element. One of
     /// several ranks ([`Plan::training_part`](crate::Plan::training_part)) draws for its images what a single rank
     /// would draw for them; the first dimension of `x` must be the images. In inference plans, [`Statistics`] decides:
     /// with the running statistics all slopes are the mean, 11/48; with those of the batch they are drawn as for seed 0
@@ -20,8 +20,7 @@ impl Graph {
     /// # Errors
     /// If the node is not of this graph.
     pub fn rrelu(&mut self, x: NodeId) -> Result<NodeId> {
-        let stream = self.ids().filter(|&id| self.get(id).op.kind() == KIND).count() as u64;
-        self.record(KIND, Rrelu { stream }, &[x])
+        self.record(KIND, Rrelu { stream: number(self, KIND) }, &[x])
     }
 }
 
@@ -34,15 +33,6 @@ pub(crate) struct Rrelu {
     stream: u64,
 }
 
-impl Rrelu {
-    /// The random numbers that its passes draw.
-    fn draws(self, cx: &Emitter<'_>) -> Draws {
-        let x = cx.shape(0);
-        let before = cx.part().map_or(0, |part| part.images().start);
-        Draws { stream: self.stream, first: (before * (x.len() / x.dims()[0])) as u64 }
-    }
-}
-
 impl Operation for Rrelu {
     fn kind(&self) -> &'static str {
         KIND
@@ -50,7 +40,7 @@ impl Operation for Rrelu {
 
     fn forward(&self, cx: &mut Emitter<'_>) {
         let (x, y) = (cx.input(0), cx.output());
-        let draws = (cx.mode() != Mode::Inference(Statistics::Running)).then_some(self.draws(cx));
+        let draws = (cx.mode() != Mode::Inference(Statistics::Running)).then(|| draws(cx, self.stream));
         cx.emit(rrelu::Forward { draws, x, y });
     }
 
@@ -58,14 +48,14 @@ impl Operation for Rrelu {
     fn backward(&self, cx: &mut Emitter<'_>) {
         let (dx, write) = cx.gradient(0);
         let (x, dy) = (cx.input(0), cx.dy());
-        let draws = Some(self.draws(cx));
+        let draws = Some(draws(cx, self.stream));
         cx.emit(rrelu::Backward { draws, x, dy, dx, write });
     }
 
     /// One pass over `x`, which the backward pass needs anyway.
     fn recompute(&self, cx: &mut Emitter<'_>) {
         let (x, output, shape) = (cx.input(0), cx.output(), cx.output_shape());
-        let draws = Some(self.draws(cx));
+        let draws = Some(draws(cx, self.stream));
         cx.recomputable(output, shape, Effort::Elementwise, |y| rrelu::Forward { draws, x, y });
     }
 }

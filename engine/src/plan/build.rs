@@ -25,7 +25,10 @@ pub(crate) fn build(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[N
     if purpose.mode() == Mode::Training {
         check_states(graph, &needed)?;
     }
-    let nodes = graph.ids().map(|id| facts(graph, layout, id)).collect();
+    let nodes = graph.ids().fold(Vec::new(), |mut nodes, id| {
+        nodes.push(facts(graph, layout, id, &nodes));
+        nodes
+    });
     let emission = Emission::new(nodes, purpose.mode(), purpose.part(), needed);
     let mut builder = Builder { graph, layout, emission };
     builder.forward(purpose, &results);
@@ -40,14 +43,16 @@ pub(crate) fn build(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[N
     Ok(builder.emission.program)
 }
 
-/// What the emission knows about a node.
-fn facts(graph: &Graph, layout: &Layout, id: NodeId) -> NodeFacts {
+/// What the emission knows about a node. `before` are the nodes before it.
+fn facts(graph: &Graph, layout: &Layout, id: NodeId, before: &[NodeFacts]) -> NodeFacts {
     let Node { op, inputs, shape, .. } = graph.get(id);
     let is = |question: fn(&dyn Operation) -> bool| op.operation().is_some_and(question);
     let in_region = |region: Region| Span { region, ..layout.place(graph, id) };
     NodeFacts {
         inputs: inputs.clone(),
         shape: *shape,
+        depends_on_inputs: matches!(op, Op::Input)
+            || inputs.iter().any(|input| before[input.index()].depends_on_inputs),
         gradient_place: matches!(op, Op::Parameter).then(|| in_region(GRADIENTS)),
         takes_gradient_terms: is(|op| op.takes_gradient_terms()),
         reads_batch_stats: is(|op| op.reads_batch_stats()),
@@ -62,6 +67,7 @@ struct Builder<'g> {
 
 impl Builder<'_> {
     fn forward(&mut self, purpose: &Purpose, results: &[NodeId]) {
+        let mode = self.emission.mode;
         for id in self.graph.ids() {
             if !self.emission.needed[id.index()] {
                 continue;
@@ -73,7 +79,7 @@ impl Builder<'_> {
                 Op::Parameter | Op::State => program.fixed(node.shape, self.layout.place(self.graph, id)),
                 // A loss can be read even after other plans have run.
                 _ if purpose.outputs().contains(&id) && node.shape.len() == 1 => program.outliving(node.shape),
-                Op::Computed(operation) if operation.is_view() => {
+                Op::Computed(operation) if operation.is_view(mode) => {
                     program.of_node[node.inputs[0].index()].expect("inputs are emitted first")
                 }
                 Op::Computed(_) => program.value(node.shape),

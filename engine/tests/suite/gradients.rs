@@ -93,15 +93,26 @@ fn a_network_with_every_operation() {
     }
 }
 
+/// What finds a fault: the network, or else one of the operations' cases.
+fn finding_report(fault: Fault, check: impl Fn(Faulty<Reference>, &Graph, NodeId) -> Result<Report>) -> Report {
+    let Network { graph, output, loss, .. } = network(2);
+    let node = if fault == Fault::LossGradientNotAveraged { loss } else { output };
+    let cases = gradcheck::cases();
+    let cases = cases.iter().map(|case| (&case.graph, case.output));
+    let mut reports = [(&graph, node)]
+        .into_iter()
+        .chain(cases)
+        .map(|(graph, node)| check(Faulty::new(Reference, fault), graph, node).unwrap());
+    reports.find(|report| !report.passed()).unwrap_or_else(|| panic!("{fault:?} was not found"))
+}
+
 #[test]
 fn wrong_gradients_are_found() {
-    let Network { graph, output, loss, .. } = network(2);
+    let Network { graph, loss, .. } = network(2);
     let options = GradcheckOptions::default();
     assert_passed("no fault", &check_on(Device, &graph, loss, &options).unwrap());
     for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::StaleRunningStatistic) {
-        let node = if fault == Fault::LossGradientNotAveraged { loss } else { output };
-        let report = check_on(Faulty::new(Reference, fault), &graph, node, &options).unwrap();
-        assert!(!report.passed(), "{fault:?} was not found\n{report}");
+        let report = finding_report(fault, |backend, graph, node| check_on(backend, graph, node, &options));
         let failed: Vec<&str> = report.rows.iter().filter(|row| !row.passed()).map(|row| row.tensor.as_str()).collect();
         match fault {
             Fault::ScaledBiasGradient => assert_eq!(failed, ["stem.conv.bias", "up.bias"], "{report}"),
@@ -114,13 +125,11 @@ fn wrong_gradients_are_found() {
 
 #[test]
 fn another_backend_is_compared_in_its_values_gradients_and_states() {
-    let Network { graph, output, loss, .. } = network(2);
+    let Network { graph, output, .. } = network(2);
     let options = GradcheckOptions::default();
     assert_passed("no fault", &check_backend(Device, &graph, output, &options).unwrap());
     for fault in Fault::ALL {
-        let node = if fault == Fault::LossGradientNotAveraged { loss } else { output };
-        let report = check_backend(Faulty::new(Reference, fault), &graph, node, &options).unwrap();
-        assert!(!report.passed(), "{fault:?} was not found\n{report}");
+        let report = finding_report(fault, |backend, graph, node| check_backend(backend, graph, node, &options));
         if fault == Fault::StaleRunningStatistic {
             assert!(report.rows.iter().all(|row| row.passed() != (row.kind == "state")), "{report}");
         }

@@ -51,9 +51,9 @@ def target(source):
 
 
 def headers(source):
-    """{name that it is included by: file}: what all sources share, then the headers in the source's folder that it includes."""
-    beside = re.findall(r'^#include "([^"/]+)"$', source.read_text(), re.MULTILINE)
-    return {COMMON_NAME: COMMON} | {name: source.with_name(name) for name in beside}
+    """{name that it is included by: file}: what all sources share, then the headers that it includes."""
+    names = re.findall(r'^#include "([^"]+)"$', source.read_text(), re.MULTILINE)
+    return {COMMON_NAME: COMMON} | {name: (source.parent / name).resolve() for name in names}
 
 
 def fingerprint(source):

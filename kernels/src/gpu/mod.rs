@@ -1,6 +1,7 @@
 //! The runtime beneath [`Cuda`](crate::Cuda): driver, memory, and launching kernels.
 //!
-//! The kernels are CUDA C++, in the folder of each operation (`ops/conv2d/cuda/conv2d.cu`); `common.cuh` is shared.
+//! The kernels are CUDA C++, in the folder of each operation (`ops/conv2d/cuda/conv2d.cu`); `common.cuh` is shared,
+//! and `random.cuh` by those that draw random numbers.
 //! `build.py` compiles them ahead of time to PTX, which is embedded here. The driver compiles the PTX for the GPU that
 //! it finds. So running needs only the driver, and building needs nothing. `RESOURCES.md` says what the kernels use on
 //! each architecture, and `ROOFLINE.md` estimates the time of a training step. The kernels on tensor cores need compute
@@ -21,6 +22,7 @@ mod ptx;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod words;
 
 pub use device::CudaError;
 pub(crate) use device::{Device, check_gpu, device_count};
@@ -30,6 +32,7 @@ pub(crate) use kernel::{Args, KernelFile, Signature};
 pub use loaded::Gpu;
 pub use memory::CudaMemory;
 pub(crate) use memory::{Ptr, Slice};
+pub(crate) use words::DeviceWords;
 
 /// Threads of a block, except in the convolutions: `BLOCK` in common.cuh.
 pub(crate) const BLOCK: usize = 256;

@@ -1,19 +1,23 @@
 //! The loops that passes share: tasks, vectors and tails.
 //!
 //! A pass gives a function of one vector per operand, and a loop runs it over the operands: [`map`] over flat ones,
-//! [`map_channels`] over rows with coefficients per channel. [`column_sums`] adds up rows, and [`map_rows`] does all of
+//! [`map_channels`] over rows with coefficients per channel, [`map_drawn`] with a random number for each element. [`total`] adds up all elements, [`column_sums`] rows, and [`map_rows`] does all of
 //! this at once. A lane's result depends only on that lane's inputs, so it is the same anywhere in a vector, a tail or
 //! a task.
 
 mod channels;
+mod drawn;
 mod flat;
 mod rows;
 mod sums;
+mod total;
 
 pub(crate) use channels::{Channelwise, TILE, map_channels};
+pub(crate) use drawn::{Drawn, map_drawn};
 pub(crate) use flat::{Lanewise, map};
 pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
+pub(crate) use total::{total, total_workspace_len};
 
 use crate::Cpu;
 use std::ops::Range;

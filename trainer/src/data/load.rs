@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 /// The dataset. Its files have the known checksums, unless [`Search::unverified`] allows others.
 #[derive(Debug)]
-pub(crate) struct FashionMnist {
+pub struct FashionMnist {
     /// The 60,000 images to train with.
     pub train: Dataset,
     /// The 10,000 images to validate with.
     pub validation: Dataset,
     /// Where it was read from.
-    pub folder: DatasetFolder,
+    pub(crate) folder: DatasetFolder,
 }
 
 /// Finds the dataset, or fetches it into the user's cache folder, and reads it. `status` gets a line for everything
@@ -24,7 +24,7 @@ pub(crate) struct FashionMnist {
 ///
 /// # Errors
 /// [`DataError`] if it is not found and cannot be fetched, or if one of its files is wrong.
-pub(crate) fn load(search: &Search, status: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
+pub fn load(search: &Search, status: &dyn Fn(&str)) -> Result<FashionMnist, DataError> {
     let read = if search.unverified { read_unverified } else { read_known };
     let (folder, arrays) = read_found(search, read, status, &|cache| fetch(cache, status))?;
     let [train_images, train_labels, test_images, test_labels] = arrays;

@@ -1,6 +1,6 @@
 //! Fashion-MNIST: finding, fetching and reading it.
 //!
-//! `load` gives the images, wherever they are.
+//! [`load`] gives the images, wherever they are, and a [`Sampler`] the order in which a training visits them.
 
 mod dataset;
 mod error;
@@ -13,12 +13,12 @@ pub(crate) mod random;
 mod report;
 mod sampler;
 
-pub(crate) use dataset::Dataset;
+pub use dataset::Dataset;
 pub use error::DataError;
 pub use fetch::FetchError;
 pub use known::FoundBy;
 pub(crate) use known::{SIDE, TEST_IMAGES};
-pub(crate) use load::{FashionMnist, load};
+pub use load::{FashionMnist, load};
 pub use locate::Search;
 pub use report::{DatasetReport, check};
-pub(crate) use sampler::Sampler;
+pub use sampler::Sampler;

@@ -8,7 +8,7 @@ use super::random::{Purpose, below, generator};
 /// resumed anywhere. The permutation of one epoch is kept, so that asking for positions in order costs a shuffle an
 /// epoch and allocates nothing.
 #[derive(Debug)]
-pub(crate) struct Sampler {
+pub struct Sampler {
     seed: u64,
     epoch: u64,
     permutation: Vec<u32>,
@@ -19,7 +19,7 @@ impl Sampler {
     ///
     /// # Panics
     /// If there are no images, or more than 2^32 - 1.
-    pub(crate) fn new(images: usize, seed: u64) -> Sampler {
+    pub fn new(images: usize, seed: u64) -> Sampler {
         let images = u32::try_from(images).expect("more than 2^32 - 1 images");
         assert!(images > 0, "no images to sample from");
         let mut sampler = Sampler { seed, epoch: 0, permutation: (0..images).collect() };
@@ -28,7 +28,7 @@ impl Sampler {
     }
 
     /// The image at `position` of the stream, counted from 0 over all epochs.
-    pub(crate) fn image(&mut self, position: u64) -> usize {
+    pub fn image(&mut self, position: u64) -> usize {
         let images = self.permutation.len() as u64;
         let epoch = position / images;
         if epoch != self.epoch {

@@ -9,6 +9,8 @@ pub enum Loss {
     L1,
     /// Mean squared error.
     Mse,
+    /// Binary cross-entropy between the sigmoid of the prediction, a logit, and the target, a probability.
+    BceWithLogits,
 }
 
 impl fmt::Display for Loss {
@@ -16,6 +18,7 @@ impl fmt::Display for Loss {
         f.write_str(match self {
             Loss::L1 => "l1_loss",
             Loss::Mse => "mse_loss",
+            Loss::BceWithLogits => "bce_with_logits",
         })
     }
 }

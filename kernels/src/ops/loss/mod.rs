@@ -1,12 +1,15 @@
-//! Losses, averaged over all `m` elements.
+//! Losses, averaged over all `m` elements, with `p` the prediction and `t` the target.
 //!
 //! ```text
-//! L1    l = 1/m sum |prediction - target|        dprediction = dl sign(prediction - target) / m        (0 where equal)
-//! MSE   l = 1/m sum (prediction - target)^2      dprediction = dl 2 (prediction - target) / m
+//! L1               l = 1/m sum |p - t|                                  dp = dl sign(p - t) / m        (0 where equal)
+//! MSE              l = 1/m sum (p - t)^2                                dp = dl 2 (p - t) / m
+//! BCE with logits  l = 1/m sum (max(p, 0) - p t + ln(1 + exp(-|p|)))    dp = dl (sigmoid(p) - t) / m
 //! ```
 //!
-//! `dl` is the gradient of the loss itself, one element: 1 where the loss is what is minimised. Aliasing: all operands
-//! are disjoint. Conventions of PyTorch's `l1_loss` and `mse_loss` with `reduction="mean"`.
+//! Binary cross-entropy is `-t ln(sigmoid(p)) - (1 - t) ln(1 - sigmoid(p))`, written so that it is right for large
+//! logits, too. `dl` is the gradient of the loss itself, one element: 1 where the loss is what is minimised. Aliasing:
+//! all operands are disjoint. Conventions of PyTorch's `l1_loss`, `mse_loss` and `binary_cross_entropy_with_logits` with
+//! `reduction="mean"`.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -18,6 +21,7 @@ mod tests;
 
 pub use function::Loss;
 
+use crate::loops::total_workspace_len;
 use crate::ops::prelude::*;
 
 /// The loss.
@@ -57,7 +61,7 @@ impl Pass for Forward {
     }
 
     fn cpu_workspace_len(&self, _: &Cpu) -> usize {
-        cpu::forward_workspace_len(self.prediction.len)
+        total_workspace_len(self.prediction.len)
     }
 
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {
@@ -80,8 +84,8 @@ impl Pass for Forward {
     }
 }
 
-/// The gradient of [`Forward`] with respect to the prediction. That with respect to the target is the same with the
-/// other sign, and is not computed.
+/// The gradient of [`Forward`] with respect to the prediction. Those of L1 and MSE with respect to the target are the
+/// same with both exchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Backward {
     /// The function.

@@ -5,10 +5,11 @@ use crate::pass::Write;
 
 /// The loss.
 pub(super) fn forward(loss: Loss, prediction: &[f64], target: &[f64]) -> f64 {
-    let errors = prediction.iter().zip(target).map(|(p, t)| p - t);
+    let pairs = prediction.iter().zip(target);
     let sum: f64 = match loss {
-        Loss::L1 => errors.map(f64::abs).sum(),
-        Loss::Mse => errors.map(|e| e * e).sum(),
+        Loss::L1 => pairs.map(|(p, t)| (p - t).abs()).sum(),
+        Loss::Mse => pairs.map(|(p, t)| (p - t) * (p - t)).sum(),
+        Loss::BceWithLogits => pairs.map(|(p, t)| positive_part(*p) - p * t + (-p.abs()).exp().ln_1p()).sum(),
     };
     sum / prediction.len() as f64
 }
@@ -23,12 +24,18 @@ pub(super) fn backward(
 ) {
     let scale = dloss / prediction.len() as f64;
     for (i, out) in dprediction.iter_mut().enumerate() {
-        let error = prediction[i] - target[i];
+        let (p, t) = (prediction[i], target[i]);
         let slope = match loss {
-            Loss::L1 if error == 0.0 => 0.0,
-            Loss::L1 => error.signum(),
-            Loss::Mse => 2.0 * error,
+            Loss::L1 if p == t => 0.0,
+            Loss::L1 => (p - t).signum(),
+            Loss::Mse => 2.0 * (p - t),
+            Loss::BceWithLogits => 1.0 / (1.0 + (-p).exp()) - t,
         };
         write.put(out, scale * slope);
     }
+}
+
+/// NaN where `x` is.
+fn positive_part(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
 }

@@ -8,10 +8,9 @@
 //! s_i = 11/48                                                                  where nothing is drawn
 //! ```
 //!
-//! `w_i` is a word of [`random`](crate::random). The words are made for blocks of 128 elements: element `j` of a block
-//! (`j` below 64) and element `j + 64` share a call of the generator, with the counter 64 times the number of the block
-//! plus `j`. Everything before the last division is in whole numbers, and the division is exact. So with the same key,
-//! element `i` has the same slope on every backend, and the backward pass has the slopes of the forward pass.
+//! `w_i` is the element's word of [`random`](crate::random). Everything before the last division is in whole numbers,
+//! and the division is exact. So with the same key, element `i` has the same slope on every backend, and the backward
+//! pass has the slopes of the forward pass.
 //!
 //! `s_i` has one of 3495254 values, which are equally probable to one part in a thousand. Their mean is 11/48 to 2^-24.
 //!

@@ -1,9 +1,9 @@
 //! Every path against the reference, and the distribution of the slopes.
 
-use super::slopes::{BLOCK, MEAN, Slopes};
+use super::slopes::{MEAN, Slopes, slope_of};
 use super::{Backward, Forward, reference};
 use crate::ops::prelu;
-use crate::random::{Draws, Key};
+use crate::random::{Draws, ElementWords, Key};
 use crate::testing::{Bound, Operand, assert_bits, cases, check, is_tested, lengths, normal, paths};
 use crate::{Backend, Context, Reference, Region, Span, Write};
 use proptest::prelude::*;
@@ -120,8 +120,8 @@ fn slopes_do_not_depend_on_each_other() {
 #[test]
 fn slopes_are_those_of_the_key_of_the_stream() {
     let (key, draws) = (Key::new(7), Draws { stream: 3, first: 5 });
-    let slopes = Slopes::Random { key: key.fold_in(3), first: 5 };
-    assert_eq!(Slopes::new(Some(draws), key), slopes);
+    let slopes = Slopes::new(Some(draws), key);
+    assert_eq!(slopes, Slopes::Random(ElementWords { key: key.fold_in(3), first: 5 }));
     assert_eq!(Slopes::new(None, key), Slopes::Mean);
     let forward = drawn(key, draws, 300);
     assert!((0..300).all(|i| forward[i] == reference::slope(slopes, i)));
@@ -141,12 +141,14 @@ fn the_rest_of_a_batch_has_its_slopes() {
         let draws = Draws { stream: 0, first: first as u64 };
         assert_eq!(drawn(Key::new(9), draws, 3000 - first), whole[first..], "{first}");
     }
-    // These are far more elements than a GPU takes.
-    for block in [0, 1 << 25, 1 << 26, 1 << 40] {
-        let slopes = Slopes::Random { key: Key::new(2), first: block * BLOCK as u64 };
-        let mut of_block = [0.0; BLOCK];
-        slopes.of_block(block, &mut of_block);
-        assert!((0..BLOCK).all(|i| f64::from(of_block[i]) == reference::slope(slopes, i)), "{block}");
+}
+
+/// At both ends of the range, and where the product has a rest.
+#[test]
+fn the_slope_of_a_word_is_the_equation() {
+    for word in [0, 1, 1228, 1229, 1 << 31, u32::MAX - 1229, u32::MAX] {
+        let want = (2f64.powi(21) + (3_495_254.0 * f64::from(word) / 2f64.powi(32)).floor()) / 2f64.powi(24);
+        assert_eq!(f64::from(slope_of(word)), want, "{word}");
     }
 }
 

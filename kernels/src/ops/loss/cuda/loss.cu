@@ -6,9 +6,25 @@
 
 // Numbers of `Loss`.
 #define L1 0
+#define MSE 1
 
-__device__ __forceinline__ float term(u32 loss, float error) {
+__device__ __forceinline__ float term(u32 loss, float prediction, float target) {
+    if (loss > MSE) {
+        // max keeps no NaN, but the product does
+        return fmaf(-prediction, target, fmaxf(prediction, 0.0f)) + log1pf(expf(-fabsf(prediction)));
+    }
+    const float error = prediction - target;
     return loss == L1 ? fabsf(error) : error * error;
+}
+
+__device__ __forceinline__ float slope(u32 loss, float prediction, float target) {
+    if (loss > MSE) {
+        const float u = expf(-fabsf(prediction));
+        return (prediction < 0.0f ? u : 1.0f) / (1.0f + u) - target;
+    }
+    const float error = prediction - target;
+    // 0 and NaN are their own sign
+    return loss == MSE ? 2.0f * error : error > 0.0f ? 1.0f : error < 0.0f ? -1.0f : error;
 }
 
 // partial[block] = sum of the block's terms
@@ -21,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     for (u32 k = 0; k < LOSS_PER_THREAD; ++k) {
         const u32 i = first + k * BLOCK;
         if (i < len) {
-            sum += term(loss, prediction[i] - target[i]);
+            sum += term(loss, prediction[i], target[i]);
         }
     }
     const Wide total = block_sum({sum, 0.0f}, shared);
@@ -54,10 +70,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     for (u32 k = 0; k < PER_THREAD; ++k) {
         const u32 i = first + k * BLOCK;
         if (i < len) {
-            const float error = prediction[i] - target[i];
-            // 0 and NaN are their own sign
-            const float sign = error > 0.0f ? 1.0f : error < 0.0f ? -1.0f : error;
-            put(&dprediction[i], scale * (loss == L1 ? sign : 2.0f * error), add);
+            put(&dprediction[i], scale * slope(loss, prediction[i], target[i]), add);
         }
     }
 }

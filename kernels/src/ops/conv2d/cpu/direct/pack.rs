@@ -54,12 +54,11 @@ fn pack_block<const COUNT: usize>(
     [output, width]: [usize; 2],
 ) {
     let packed = packed.chunks_exact_mut(width).map(|packed| &mut packed[output..output + COUNT]);
-    if layout.output == 1 {
+    if layout.input > 1 {
+        assert_eq!(layout.output, 1);
         let rows = weight.chunks(layout.input).map(|weight| &weight[..COUNT]);
         packed.zip(rows).for_each(|(packed, weight)| packed.copy_from_slice(weight));
     } else {
-        // Each channel's weights are contiguous.
-        assert_eq!(layout.input, 1);
         let channels: [&[f32]; COUNT] = from_fn(|i| &weight[i * layout.output..][..layout.inputs]);
         for (input, packed) in packed.enumerate() {
             packed.copy_from_slice(&channels.map(|weight| weight[input]));
