@@ -98,6 +98,8 @@ passes! {
         add { Add(Add), Scale(Scale) }
         /// zeros at the bottom and right, and cutting them off
         pad { PadForward(Forward), PadBackward(Backward) }
+        /// channels one after another; some channels: copied, and put among zeros
+        concat { Concat(Concat), ConcatSlice(Slice), ConcatEmbed(Embed) }
         /// max and average pooling: forward, backward
         pool2d { Pool2dForward(Forward), Pool2dBackward(Backward) }
         /// L1 and mean squared error: forward, backward

@@ -127,6 +127,7 @@ fn every_injected_fault_is_found_on_every_path() {
             Fault::SlopesDrawnAgain => vec![("rrelu", "grad_input")],
             Fault::GeluDerivativeApproximate => vec![("gelu", "grad_input")],
             Fault::PadCutsOffTheWrongSide => vec![("pad", "grad_input")],
+            Fault::ChannelOffsetForgotten => vec![("concat", "grad_b"), ("slice_channels", "grad_input")],
             Fault::LossGradientNotAveraged => vec![("mse_loss", "grad_prediction")],
             // Only finite differences, in f64, find so little.
             Fault::WeightGradientSlightlyOff => Vec::new(),

@@ -8,6 +8,7 @@ mod activation;
 mod add;
 mod batch_norm;
 pub(crate) mod case;
+mod concat;
 mod conv2d;
 mod conv_passes;
 mod conv_transpose2d;
@@ -69,6 +70,8 @@ operations!(
     rrelu::Rrelu,
     add::Add,
     pad::Pad,
+    concat::Concat,
+    concat::SliceChannels,
     pool2d::PoolOp,
     reshape::Reshape,
     kernels::loss::Loss,

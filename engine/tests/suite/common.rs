@@ -49,6 +49,8 @@ pub(crate) fn network(batch: usize) -> Network {
     let y = g.add(stem, y, 1.0).unwrap();
     let y = g.add(y, gate, -0.5).unwrap();
     let y = g.add(y, stem, 0.25).unwrap();
+    let y = g.concat(&[gate, y]).unwrap();
+    let y = g.slice_channels(y, 3..7).unwrap();
 
     let down = g.parameter("down.weight", [3, 3, 4, 3], Init::kaiming_uniform(36)).unwrap();
     let y = g.conv2d(y, down, None, Conv2d { stride: [2, 2], padding: [1, 1], groups: 1 }).unwrap();

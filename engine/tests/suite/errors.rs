@@ -122,6 +122,20 @@ fn layouts_of_pytorch() {
 }
 
 #[test]
+fn concat_and_slice_channels() {
+    refused(
+        "concat `concat_3`: argument `values` is `v` [2, 3], expected the dimensions of `x` [2, 5, 6, 4] but for the last",
+        |l| l.graph.concat(&[l.x, l.v]),
+    );
+    refused("concat `concat_3`: there must be at least one value", |l| l.graph.concat(&[]));
+    for (channels, text) in [(2..5, "2..5"), (1..1, "1..1"), (4..9, "4..9")] {
+        let message =
+            format!("slice_channels `slice_channels_3`: channels {text} must be some of 0..4, as x is [2, 5, 6, 4]");
+        refused(&message, |l| l.graph.slice_channels(l.x, channels));
+    }
+}
+
+#[test]
 fn linear() {
     refused_with_w("linear `linear_4`: argument `x` is `x` [2, 5, 6, 4], expected [N, C]", [4, 5], |g, x, w| {
         g.linear(x, w, None)

@@ -5,6 +5,7 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod batch_norm;
+pub mod concat;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod custom;
