@@ -84,6 +84,7 @@ pub use kernels::collective::{self, Distributed, Part};
 pub use kernels::conv2d::{Algo, Conv2dParams};
 pub use kernels::loss::Loss;
 pub use kernels::simd::Isa;
+pub use kernels::upsample::Upsampling;
 pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 #[cfg(feature = "cuda")]
 pub use kernels::{Cuda, CudaError};

@@ -9,6 +9,7 @@ use crate::element::Element;
 use crate::memory::{HostMemory, OutOfMemory, Span};
 use crate::pass::{Access, Context};
 use crate::passes::Call;
+use crate::upsample::{UpsampleParams, Upsampling};
 use std::fmt;
 use std::str::FromStr;
 
@@ -74,6 +75,10 @@ faults! {
     PadCutsOffTheWrongSide => "pad-cuts-off-the-wrong-side",
     /// Some channels of a tensor are taken from, or put to, its first ones.
     ChannelOffsetForgotten => "channel-offset-forgotten",
+    /// The gradient of a bilinear upsampling misses what is taken from the last row for want of a next one.
+    UpsampleForgetsTheEdge => "upsample-forgets-the-edge",
+    /// The gradient of an upsampling to other sizes is that of the nearest pixels, or of a bilinear one.
+    UpsampleOfTheOtherKind => "upsample-of-the-other-kind",
     /// The gradient of a loss is not divided by the number of elements.
     LossGradientNotAveraged => "loss-gradient-not-averaged",
 }
@@ -128,6 +133,12 @@ impl Fault {
             (Fault::StaleRunningStatistic, Call::BatchNormFold(o)) => o.params.momentum = 0.0,
             (Fault::ChannelOffsetForgotten, Call::ConcatSlice(o)) => o.params.begin = 0,
             (Fault::ChannelOffsetForgotten, Call::ConcatEmbed(o)) => o.params.begin = 0,
+            (Fault::UpsampleOfTheOtherKind, Call::UpsampleBackward(o)) => {
+                o.params.upsampling = match o.params.upsampling {
+                    Upsampling::Nearest => Upsampling::Bilinear,
+                    Upsampling::Bilinear => Upsampling::Nearest,
+                };
+            }
             _ => return None,
         }
         Some(other)
@@ -298,6 +309,10 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                     }
                 });
             }
+            (Fault::UpsampleForgetsTheEdge, Call::UpsampleBackward(o)) => {
+                let dy = without_edge(&o.params, &values(memory, o.dy));
+                self.with_operand(memory, call, cx, o.dy, &dy);
+            }
             (Fault::LossGradientNotAveraged, Call::LossBackward(o)) => {
                 let elements = o.target.len as f64;
                 self.distorted(memory, call, cx, o.dprediction, |_, dx| dx.iter_mut().for_each(|dx| *dx *= elements));
@@ -324,6 +339,13 @@ fn without_last_tile(p: &Conv2dParams, images: &[f64]) -> Vec<f64> {
     let (first_row, first_column) = ((p.p - 1) / 4 * 4, (p.q - 1) / 4 * 4);
     let in_tile = |i: usize| i / (p.q * p.k) % p.p >= first_row && i / p.k % p.q >= first_column;
     images.iter().enumerate().map(|(i, &x)| if in_tile(i) { 0.0 } else { x }).collect()
+}
+
+/// Images `[n,p,q,c]` with zeros where the row that they come from lies below the middle of the last one.
+fn without_edge(p: &UpsampleParams, images: &[f64]) -> Vec<f64> {
+    let [[h, _], [rows, columns]] = [p.input, p.output];
+    let is_below = |row: usize| (2 * row + 1) * h > (2 * h - 1) * rows;
+    images.iter().enumerate().map(|(i, &x)| if is_below(i / (columns * p.c) % rows) { 0.0 } else { x }).collect()
 }
 
 /// A weight `[r,s,c,k]` as it looks to code that takes it for `[r,s,k,c]`.

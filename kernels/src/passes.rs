@@ -102,6 +102,8 @@ passes! {
         concat { Concat(Concat), ConcatSlice(Slice), ConcatEmbed(Embed) }
         /// max and average pooling: forward, backward
         pool2d { Pool2dForward(Forward), Pool2dBackward(Backward) }
+        /// images of another size: nearest pixels and bilinear, forward, backward
+        upsample { UpsampleForward(Forward), UpsampleBackward(Backward) }
         /// L1 and mean squared error: forward, backward
         loss { LossForward(Forward), LossBackward(Backward) }
         /// softmax cross-entropy: forward, backward

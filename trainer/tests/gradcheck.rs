@@ -128,6 +128,7 @@ fn every_injected_fault_is_found_on_every_path() {
             Fault::GeluDerivativeApproximate => vec![("gelu", "grad_input")],
             Fault::PadCutsOffTheWrongSide => vec![("pad", "grad_input")],
             Fault::ChannelOffsetForgotten => vec![("concat", "grad_b"), ("slice_channels", "grad_input")],
+            Fault::UpsampleForgetsTheEdge | Fault::UpsampleOfTheOtherKind => vec![("upsample", "grad_input")],
             Fault::LossGradientNotAveraged => vec![("mse_loss", "grad_prediction")],
             // Only finite differences, in f64, find so little.
             Fault::WeightGradientSlightlyOff => Vec::new(),

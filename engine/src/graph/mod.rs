@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation),
 /// [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add), [`pad`](Graph::pad),
 /// [`concat`](Graph::concat), [`slice_channels`](Graph::slice_channels), [`max_pool2d`](Graph::max_pool2d),
-/// [`avg_pool2d`](Graph::avg_pool2d), [`loss`](Graph::loss),
+/// [`avg_pool2d`](Graph::avg_pool2d), [`upsample`](Graph::upsample), [`loss`](Graph::loss),
 /// [`softmax_cross_entropy`](Graph::softmax_cross_entropy), [`reshape`](Graph::reshape), [`flatten`](Graph::flatten),
 /// and [`custom`](Graph::custom) for operations of your own.
 #[derive(Clone, Debug)]

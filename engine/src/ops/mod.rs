@@ -24,6 +24,7 @@ mod prelu;
 mod prelude;
 mod reshape;
 mod rrelu;
+mod upsample;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
@@ -73,6 +74,7 @@ operations!(
     concat::Concat,
     concat::SliceChannels,
     pool2d::PoolOp,
+    upsample::Upsample,
     reshape::Reshape,
     kernels::loss::Loss,
     cross_entropy::CrossEntropy,

@@ -63,6 +63,7 @@ pub(crate) fn network(batch: usize) -> Network {
     let bias = g.parameter("up.bias", [1], Init::kaiming_uniform(9)).unwrap();
     let params = ConvTranspose2d { stride: [2, 2], padding: [1, 1], ..ConvTranspose2d::default() };
     let y = g.conv_transpose2d(y, up, Some(bias), params).unwrap();
+    let y = g.upsample(y, [6, 4], Upsampling::Bilinear).unwrap();
     let y = g.pad(y, 6, 6).unwrap();
     let output = g.activation(y, Activation::Sigmoid).unwrap();
     g.set_name(output, "output");

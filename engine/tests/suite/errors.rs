@@ -136,6 +136,24 @@ fn concat_and_slice_channels() {
 }
 
 #[test]
+fn upsample() {
+    use Upsampling::{Bilinear, Nearest};
+    refused("upsample `upsample_3`: the height must be at least 1, not 5 and 0", |l| {
+        l.graph.upsample(l.x, [0, 3], Nearest)
+    });
+    refused("upsample `upsample_3`: argument `x` is `v` [2, 3], expected [N, H, W, C]", |l| {
+        l.graph.upsample(l.v, [4, 3], Bilinear)
+    });
+    for by in [0, usize::MAX] {
+        let Leaves { mut graph, x, .. } = leaves();
+        assert!(matches!(graph.upsample_by(x, by, Nearest), Err(Error::Params { .. })), "{by}");
+    }
+    let Leaves { mut graph, x, .. } = leaves();
+    let error = graph.upsample(x, [1 << 30, 1 << 31], Nearest).unwrap_err();
+    assert!(matches!(error, Error::Size { .. }), "{error}");
+}
+
+#[test]
 fn linear() {
     refused_with_w("linear `linear_4`: argument `x` is `x` [2, 5, 6, 4], expected [N, C]", [4, 5], |g, x, w| {
         g.linear(x, w, None)

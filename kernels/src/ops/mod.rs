@@ -18,3 +18,4 @@ pub mod pool2d;
 pub mod prelu;
 mod prelude;
 pub mod rrelu;
+pub mod upsample;

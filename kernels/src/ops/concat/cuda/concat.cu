@@ -4,8 +4,8 @@
 // `MAX_PARTS` in concat/mod.rs
 #define PARTS 8
 
-// `Parts` in concat/cuda/mod.rs: the inputs, and for each the channels of y after its last one. An absent one ends where
-// the one before it does.
+// `Parts` in concat/cuda/mod.rs: the inputs, and for each the number of channels of y up to its last one. An absent one
+// ends where the one before it does.
 struct Parts {
     const float *x[PARTS];
     u32 end[PARTS];
