@@ -11,13 +11,14 @@ mod rows;
 mod sums;
 mod tasks;
 
-pub(crate) use channels::{Channelwise, TILE, map_channels};
+pub(crate) use channels::{Channelwise, TILE, map_channels, map_images};
 pub(crate) use flat::{Lanewise, map};
 pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
 pub(crate) use tasks::for_rows;
 
 use crate::Cpu;
+use crate::parallel::Pool;
 use std::ops::Range;
 
 /// Elements of a task: 64 KiB per operand, so that all operands of a task fit in the second-level cache, and running a
@@ -79,5 +80,49 @@ impl Columns {
     /// The rows of a task.
     pub(crate) fn task_rows(&self, task: usize) -> usize {
         self.task(task).len() / self.channels
+    }
+}
+
+/// Images, each of rows that are cut as its [`Columns`] say. A task has several small images, or a part of a large one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Images {
+    /// Number of images.
+    pub(crate) count: usize,
+    /// The rows of each.
+    pub(crate) columns: Columns,
+}
+
+/// A part of an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) image: usize,
+    /// Number of the part among those of all images, in their order.
+    pub(crate) number: usize,
+    /// Its values, among those of all images: whole rows.
+    pub(crate) values: Range<usize>,
+}
+
+impl Images {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.count * self.columns.len()
+    }
+
+    /// Number of parts.
+    pub(crate) fn parts(&self) -> usize {
+        self.count * self.columns.tasks()
+    }
+
+    /// Calls `f` for every part, in tasks.
+    pub(crate) fn for_each_part(&self, pool: &Pool, f: impl Fn(Part) + Sync) {
+        // Images of which a task has several have one part.
+        let parts_per_task = (TASK_LEN / self.columns.len()).max(1);
+        pool.for_each(self.parts().div_ceil(parts_per_task), |task| {
+            for number in (task * parts_per_task..self.parts()).take(parts_per_task) {
+                let (image, part) = (number / self.columns.tasks(), number % self.columns.tasks());
+                let (first, values) = (image * self.columns.len(), self.columns.task(part));
+                f(Part { image, number, values: first + values.start..first + values.end });
+            }
+        });
     }
 }

@@ -5,8 +5,8 @@ use crate::Cpu;
 use crate::parallel::SharedSlice;
 use std::ops::Range;
 
-/// Cuts `out`, rows of `row_len` values each, into tasks. Calls `f` for each, with its rows and their values. A task
-/// takes as long as others if `work` says how many elements computing a row touches.
+/// Cuts `out`, rows of `row_len` values each, into tasks, and calls `f` for each with its rows and their values. `work`
+/// is how many elements it takes to compute a row.
 pub(crate) fn for_rows(
     cpu: &Cpu,
     out: &mut [f32],
