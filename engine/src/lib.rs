@@ -90,7 +90,7 @@ pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 pub use kernels::{Cuda, CudaError};
 pub use mode::{Phase, Statistics};
 pub use ops::{
-    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, NormConvAct,
+    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, GroupNorm, NormConvAct,
     NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};

@@ -49,7 +49,7 @@ faults! {
     InputGradientOverwrites => "input-gradient-overwrites",
     /// The same, only in the weight gradient of convolutions.
     WeightGradientOverwrites => "weight-gradient-overwrites",
-    /// The same, only in the backward pass of batch normalization.
+    /// The same, only in the backward passes of normalizations.
     NormGradientOverwrites => "norm-gradient-overwrites",
     /// The same, only in the backward passes of activations.
     ActivationGradientOverwrites => "activation-gradient-overwrites",
@@ -63,7 +63,9 @@ faults! {
     ScaledBiasGradient => "scaled-bias-gradient",
     /// Batch normalization does not update its running statistics.
     StaleRunningStatistic => "stale-running-statistic",
-    /// Batch normalization is differentiated as if its statistics were constants.
+    /// The input gradient of group normalization is that of one without scale.
+    GroupScaleForgotten => "group-scale-forgotten",
+    /// A normalization is differentiated as if its statistics were constants.
     StatisticsAreConstants => "statistics-are-constants",
     /// The slope of PReLU gets a gradient from elements above 0, too.
     SlopeGradientIgnoresSigns => "slope-gradient-ignores-signs",
@@ -116,7 +118,9 @@ impl Fault {
             ),
             Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),
             Fault::WeightGradientOverwrites => matches!(call, Call::Conv2dGradWeight(_)),
-            Fault::NormGradientOverwrites => matches!(call, Call::BatchNormBackward(_)),
+            Fault::NormGradientOverwrites => {
+                matches!(call, Call::BatchNormBackward(_) | Call::GroupNormBackward(_))
+            }
             Fault::ActivationGradientOverwrites => {
                 matches!(call, Call::ActivationBackward(_) | Call::PreluBackward(_) | Call::RreluBackward(_))
             }
@@ -279,6 +283,19 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                     let channel = |i: usize| i % o.params.channels;
                     dx.iter_mut().enumerate().for_each(|(i, dx)| *dx = dy[i] * gamma[channel(i)] * rstd[channel(i)]);
                 });
+            }
+            (Fault::StatisticsAreConstants, Call::GroupNormBackward(o)) => {
+                let (p, dy) = (o.params, values(memory, o.dy));
+                self.distorted(memory, call, cx, o.dx, |memory, dx| {
+                    let [gamma, rstd] = [o.gamma, o.rstd].map(|span| values(memory, span));
+                    for (i, dx) in dx.iter_mut().enumerate() {
+                        let (image, c) = (i / (p.rows * p.channels), i % p.channels);
+                        *dx = dy[i] * gamma[c] * rstd[image * p.groups + c * p.groups / p.channels];
+                    }
+                });
+            }
+            (Fault::GroupScaleForgotten, Call::GroupNormBackward(o)) => {
+                self.with_operand(memory, call, cx, o.gamma, &vec![1.0; o.gamma.len]);
             }
             (Fault::SlopeGradientIgnoresSigns, Call::PreluBackward(o)) => {
                 let dy = values(memory, o.dy);

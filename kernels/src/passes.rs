@@ -86,6 +86,8 @@ passes! {
             BatchNormBackward(Backward), BatchNormBatchStats(BatchStats), BatchNormFold(Fold),
             BatchNormGradients(Gradients)
         }
+        /// group normalization: forward, backward
+        group_norm { GroupNormForward(Forward), GroupNormApply(Apply), GroupNormBackward(Backward) }
         /// what follows a convolution in a fused layer: forward, backward
         epilogue { EpilogueForward(Forward), EpilogueBackward(Backward) }
         /// GELU, sigmoid, ReLU and others: forward, backward

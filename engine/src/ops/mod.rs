@@ -15,6 +15,7 @@ mod conv_transpose2d;
 mod convolution;
 mod cross_entropy;
 mod custom;
+mod group_norm;
 mod layout;
 mod loss;
 mod norm_conv_act;
@@ -32,6 +33,7 @@ pub use conv2d::Conv2d;
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;
 pub use custom::{CustomOp, View};
+pub use group_norm::GroupNorm;
 pub use norm_conv_act::{NormConvAct, NormConvActNodes};
 pub use pool2d::Pool2d;
 pub use reshape::flattened_linear_weight;
@@ -65,6 +67,7 @@ operations!(
     Conv2d,
     ConvTranspose2d,
     BatchNorm,
+    GroupNorm,
     norm_conv_act::NormConvActOp,
     kernels::activation::Activation,
     prelu::Prelu,

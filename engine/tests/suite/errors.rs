@@ -224,6 +224,36 @@ fn batch_norm() {
 }
 
 #[test]
+fn group_norm() {
+    let norm = |groups, eps, same: bool| {
+        move |l: &mut Leaves| {
+            let q = if same { l.p } else { l.graph.parameter("q", [4], Init::Zeros)? };
+            l.graph.group_norm(l.x, l.p, q, GroupNorm { groups, eps })
+        }
+    };
+    for (message, groups, eps) in [
+        ("3 groups must divide the channels, 4", 3, 1e-5),
+        ("0 groups must divide the channels, 4", 0, 1e-5),
+        ("eps must be above 0, not 0", 2, 0.0),
+        ("eps must be above 0, not NaN", 2, f64::NAN),
+    ] {
+        refused(&format!("group_norm `group_norm_4`: {message}"), norm(groups, eps, false));
+    }
+    refused(
+        "group_norm `group_norm_3`: argument `beta` is `p`, which is another argument too, expected a node of its own",
+        norm(2, 1e-5, true),
+    );
+    refused("group_norm `group_norm_4`: argument `gamma` is `w` [3], expected [4]", |l| {
+        let w = l.graph.parameter("w", [3], Init::Ones)?;
+        l.graph.group_norm(l.x, w, l.p, GroupNorm::groups(2))
+    });
+    refused("group_norm `group_norm_4`: argument `x` is `w` [3], expected [N, .., C]", |l| {
+        let w = l.graph.parameter("w", [3], Init::Ones)?;
+        l.graph.group_norm(w, l.p, l.v, GroupNorm::groups(1))
+    });
+}
+
+#[test]
 fn element_wise_operations() {
     refused("add `add_3`: argument `b` is `v` [2, 3], expected [2, 5, 6, 4]", |l| l.graph.add(l.x, l.v, 1.0));
     refused("add `add_3`: the weight must be finite, not inf", |l| l.graph.add(l.x, l.x, f64::INFINITY));

@@ -12,6 +12,7 @@ pub mod custom;
 pub mod epilogue;
 pub mod fill;
 pub mod finite;
+pub mod group_norm;
 pub mod loss;
 pub mod pad;
 pub mod pool2d;

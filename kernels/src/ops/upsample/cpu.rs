@@ -1,7 +1,7 @@
 //! SIMD implementation of the [module documentation](super)'s equations: lanes are channels.
 //!
-//! Both passes are weighted sums of some rows of some columns. Which, and with what weights, depends on the sizes alone:
-//! it is found once, before the tasks.
+//! Both passes are weighted sums of some rows of some columns. Which, and with what weights, depends on the sizes
+//! alone: it is found once, before the tasks.
 
 use super::params::UpsampleParams;
 use crate::host::Cpu;
@@ -179,7 +179,7 @@ impl Pixel<'_> {
                 let mut row_sum = s.splat(0.0);
                 for (column, of_column) in columns.iter().enumerate() {
                     let place = row * stride + at + column * channels + c;
-                    // SAFETY: `count` channels from `c` on are inside every pixel, pixels inside their row, as asserted.
+                    // SAFETY: `count` channels from `c` on are inside every pixel, and pixels inside their rows.
                     let x = unsafe { s.load_first(from.as_ptr().add(place), count) };
                     row_sum = s.mul_add(s.splat(*of_column), x, row_sum);
                 }

@@ -3,7 +3,7 @@
 //! ```text
 //! Nearest    y[n,i,j,c] = x[n, floor(i h / p), floor(j w / q), c]                         from h x w to p x q pixels
 //! Bilinear   y[n,i,j,c] = (1 - s) ((1 - t) x[n,a,b,c] + t x[n,a,b+1,c]) + s ((1 - t) x[n,a+1,b,c] + t x[n,a+1,b+1,c])
-//!            a + s = max(0, (i + 1/2) h / p - 1/2)    b + t = max(0, (j + 1/2) w / q - 1/2)   a, b whole, 0 <= s, t < 1
+//!            a + s = max(0, (i + 1/2) h / p - 1/2)    b + t = max(0, (j + 1/2) w / q - 1/2)    a, b whole, s, t < 1
 //!            a pixel after the last one is the last one
 //! ```
 //!
@@ -11,8 +11,8 @@
 //! operands are disjoint.
 //!
 //! Conventions of PyTorch's `interpolate` with a size and `align_corners=False`. Here `a` and `b` are exact. PyTorch
-//! multiplies `i` by `h / p`, which it rounds to f32: where `i h / p` is whole, its nearest pixel may be the one before.
-//! It is in 2 % of the sizes below 400, such as from 26 to 22 pixels, but for no whole factor below 41.
+//! multiplies `i` by `h / p`, which it rounds to f32: where `i h / p` is whole, its nearest pixel may be the one
+//! before. It is in 2 % of the sizes below 400, such as from 26 to 22 pixels, but for no whole factor below 41.
 
 mod cpu;
 #[cfg(feature = "cuda")]

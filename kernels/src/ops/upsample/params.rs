@@ -31,8 +31,8 @@ pub struct UpsampleParams {
 #[error("{0}")]
 pub struct SizeError(String);
 
-/// Where an output pixel comes from, in one direction: `1 - weight` of the pixel `index`, `weight` of the next one, which
-/// after the last one is the last one.
+/// Where an output pixel comes from, in one direction: `1 - weight` of the pixel `index`, `weight` of the next one,
+/// which after the last one is the last one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Source {
     pub(super) index: usize,
