@@ -84,12 +84,13 @@ pub use kernels::collective::{self, Distributed, Part};
 pub use kernels::conv2d::{Algo, Conv2dParams};
 pub use kernels::loss::Loss;
 pub use kernels::simd::Isa;
+pub use kernels::upsample::Upsampling;
 pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 #[cfg(feature = "cuda")]
 pub use kernels::{Cuda, CudaError};
 pub use mode::{Phase, Statistics};
 pub use ops::{
-    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, NormConvAct,
+    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, GroupNorm, NormConvAct,
     NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};

@@ -49,6 +49,13 @@ impl Shape {
         Shape { dims, rank: (self.rank - 1).max(1) }
     }
 
+    /// The same with another innermost dimension.
+    pub(crate) fn with_channels(&self, channels: usize) -> Shape {
+        let mut dims = self.dims;
+        dims[self.rank - 1] = channels;
+        Shape { dims, rank: self.rank }
+    }
+
     /// Whether no size is 0, and the elements can be counted and addressed as f64.
     pub(crate) fn is_valid(&self) -> bool {
         let len = self.dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));

@@ -10,6 +10,7 @@ use crate::loss::Loss;
 use crate::memory::{HostMemory, OutOfMemory, Span};
 use crate::pass::{Access, Context};
 use crate::passes::Call;
+use crate::upsample::{UpsampleParams, Upsampling};
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,7 +50,7 @@ faults! {
     InputGradientOverwrites => "input-gradient-overwrites",
     /// The same, only in the weight gradient of convolutions.
     WeightGradientOverwrites => "weight-gradient-overwrites",
-    /// The same, only in the backward pass of batch normalization.
+    /// The same, only in the backward passes of normalizations.
     NormGradientOverwrites => "norm-gradient-overwrites",
     /// The same, only in the backward passes of activations.
     ActivationGradientOverwrites => "activation-gradient-overwrites",
@@ -63,7 +64,9 @@ faults! {
     ScaledBiasGradient => "scaled-bias-gradient",
     /// Batch normalization does not update its running statistics.
     StaleRunningStatistic => "stale-running-statistic",
-    /// Batch normalization is differentiated as if its statistics were constants.
+    /// The input gradient of group normalization is that of one without scale.
+    GroupScaleForgotten => "group-scale-forgotten",
+    /// A normalization is differentiated as if its statistics were constants.
     StatisticsAreConstants => "statistics-are-constants",
     /// The slope of PReLU gets a gradient from elements above 0, too.
     SlopeGradientIgnoresSigns => "slope-gradient-ignores-signs",
@@ -73,6 +76,12 @@ faults! {
     GeluDerivativeApproximate => "gelu-derivative-approximate",
     /// The gradient of padding is cut off at the top and left, not at the bottom and right.
     PadCutsOffTheWrongSide => "pad-cuts-off-the-wrong-side",
+    /// Some channels of a tensor are taken from, or put to, its first ones.
+    ChannelOffsetForgotten => "channel-offset-forgotten",
+    /// The gradient of a bilinear upsampling misses what is taken from the last row for want of a next one.
+    UpsampleForgetsTheEdge => "upsample-forgets-the-edge",
+    /// The gradient of an upsampling to other sizes is that of the nearest pixels, or of a bilinear one.
+    UpsampleOfTheOtherKind => "upsample-of-the-other-kind",
     /// The gradient of a loss is not divided by the number of elements.
     LossGradientNotAveraged => "loss-gradient-not-averaged",
     /// The gradient of binary cross-entropy forgets the target.
@@ -118,13 +127,34 @@ impl Fault {
             ),
             Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),
             Fault::WeightGradientOverwrites => matches!(call, Call::Conv2dGradWeight(_)),
-            Fault::NormGradientOverwrites => matches!(call, Call::BatchNormBackward(_)),
+            Fault::NormGradientOverwrites => {
+                matches!(call, Call::BatchNormBackward(_) | Call::GroupNormBackward(_))
+            }
             Fault::ActivationGradientOverwrites => {
                 matches!(call, Call::ActivationBackward(_) | Call::PreluBackward(_) | Call::RreluBackward(_))
             }
             Fault::ScaleOverwrites => matches!(call, Call::Scale(_)),
             _ => false,
         }
+    }
+
+    /// The call that this fault makes in place of another one.
+    fn instead_of(self, call: &Call) -> Option<Call> {
+        let mut other = call.clone();
+        match (self, &mut other) {
+            (Fault::StaleRunningStatistic, Call::BatchNormForward(o)) => o.params.momentum = 0.0,
+            (Fault::StaleRunningStatistic, Call::BatchNormFold(o)) => o.params.momentum = 0.0,
+            (Fault::ChannelOffsetForgotten, Call::ConcatSlice(o)) => o.params.begin = 0,
+            (Fault::ChannelOffsetForgotten, Call::ConcatEmbed(o)) => o.params.begin = 0,
+            (Fault::UpsampleOfTheOtherKind, Call::UpsampleBackward(o)) => {
+                o.params.upsampling = match o.params.upsampling {
+                    Upsampling::Nearest => Upsampling::Bilinear,
+                    Upsampling::Bilinear => Upsampling::Nearest,
+                };
+            }
+            _ => return None,
+        }
+        Some(other)
     }
 }
 
@@ -255,16 +285,6 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
             (Fault::ScaledBiasGradient, Call::EpilogueBackward(o)) => {
                 self.distorted(memory, call, cx, o.db, |_, db| halve(db));
             }
-            (Fault::StaleRunningStatistic, Call::BatchNormForward(o)) => {
-                let mut stale = *o;
-                stale.params.momentum = 0.0;
-                self.inner.run(memory, &stale.into(), cx);
-            }
-            (Fault::StaleRunningStatistic, Call::BatchNormFold(o)) => {
-                let mut stale = *o;
-                stale.params.momentum = 0.0;
-                self.inner.run(memory, &stale.into(), cx);
-            }
             (Fault::StatisticsAreConstants, Call::BatchNormBackward(o)) => {
                 let dy = values(memory, o.dy);
                 self.distorted(memory, call, cx, o.dx, |memory, dx| {
@@ -272,6 +292,19 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                     let channel = |i: usize| i % o.params.channels;
                     dx.iter_mut().enumerate().for_each(|(i, dx)| *dx = dy[i] * gamma[channel(i)] * rstd[channel(i)]);
                 });
+            }
+            (Fault::StatisticsAreConstants, Call::GroupNormBackward(o)) => {
+                let (p, dy) = (o.params, values(memory, o.dy));
+                self.distorted(memory, call, cx, o.dx, |memory, dx| {
+                    let [gamma, rstd] = [o.gamma, o.rstd].map(|span| values(memory, span));
+                    for (i, dx) in dx.iter_mut().enumerate() {
+                        let (image, c) = (i / (p.rows * p.channels), i % p.channels);
+                        *dx = dy[i] * gamma[c] * rstd[image * p.groups + c * p.groups / p.channels];
+                    }
+                });
+            }
+            (Fault::GroupScaleForgotten, Call::GroupNormBackward(o)) => {
+                self.with_operand(memory, call, cx, o.gamma, &vec![1.0; o.gamma.len]);
             }
             (Fault::SlopeGradientIgnoresSigns, Call::PreluBackward(o)) => {
                 let dy = values(memory, o.dy);
@@ -302,6 +335,10 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                     }
                 });
             }
+            (Fault::UpsampleForgetsTheEdge, Call::UpsampleBackward(o)) => {
+                let dy = without_edge(&o.params, &values(memory, o.dy));
+                self.with_operand(memory, call, cx, o.dy, &dy);
+            }
             (Fault::LossGradientNotAveraged, Call::LossBackward(o)) => {
                 let elements = o.target.len as f64;
                 self.distorted(memory, call, cx, o.dprediction, |_, dx| dx.iter_mut().for_each(|dx| *dx *= elements));
@@ -321,7 +358,7 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                 // The operands of the two directions lie elsewhere.
                 self.inner.run(memory, call, Context { key: cx.key.fold_in(o.x.offset as u64), ..cx });
             }
-            _ => self.inner.run(memory, call, cx),
+            _ => self.inner.run(memory, self.fault.instead_of(call).as_ref().unwrap_or(call), cx),
         }
     }
 }
@@ -343,6 +380,13 @@ fn without_last_tile(p: &Conv2dParams, images: &[f64]) -> Vec<f64> {
     let (first_row, first_column) = ((p.p - 1) / 4 * 4, (p.q - 1) / 4 * 4);
     let in_tile = |i: usize| i / (p.q * p.k) % p.p >= first_row && i / p.k % p.q >= first_column;
     images.iter().enumerate().map(|(i, &x)| if in_tile(i) { 0.0 } else { x }).collect()
+}
+
+/// Images `[n,p,q,c]` with zeros where the row that they come from lies below the middle of the last one.
+fn without_edge(p: &UpsampleParams, images: &[f64]) -> Vec<f64> {
+    let [[h, _], [rows, columns]] = [p.input, p.output];
+    let is_below = |row: usize| (2 * row + 1) * h > (2 * h - 1) * rows;
+    images.iter().enumerate().map(|(i, &x)| if is_below(i / (columns * p.c) % rows) { 0.0 } else { x }).collect()
 }
 
 /// A weight `[r,s,c,k]` as it looks to code that takes it for `[r,s,k,c]`.

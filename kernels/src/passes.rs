@@ -86,6 +86,8 @@ passes! {
             BatchNormBackward(Backward), BatchNormBatchStats(BatchStats), BatchNormFold(Fold),
             BatchNormGradients(Gradients)
         }
+        /// group normalization: forward, backward
+        group_norm { GroupNormForward(Forward), GroupNormApply(Apply), GroupNormBackward(Backward) }
         /// what follows a convolution in a fused layer: forward, backward
         epilogue { EpilogueForward(Forward), EpilogueBackward(Backward) }
         /// GELU, sigmoid, ReLU and others: forward, backward
@@ -104,8 +106,12 @@ passes! {
         sum { SumForward(Forward), SumBackward(Backward) }
         /// zeros at the bottom and right, and cutting them off
         pad { PadForward(Forward), PadBackward(Backward) }
+        /// channels one after another; some channels: copied, and put among zeros
+        concat { Concat(Concat), ConcatSlice(Slice), ConcatEmbed(Embed) }
         /// max and average pooling: forward, backward
         pool2d { Pool2dForward(Forward), Pool2dBackward(Backward) }
+        /// images of another size: nearest pixels and bilinear, forward, backward
+        upsample { UpsampleForward(Forward), UpsampleBackward(Backward) }
         /// L1 and mean squared error: forward, backward
         loss { LossForward(Forward), LossBackward(Backward) }
         /// softmax cross-entropy: forward, backward

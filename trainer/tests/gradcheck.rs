@@ -121,12 +121,17 @@ fn every_injected_fault_is_found_on_every_path() {
                 convolutions.map(|op| (op, "grad_weight")).to_vec()
             }
             Fault::InputGradientOverwrites => vec![("conv2d", "grad_input"), ("linear", "grad_input")],
-            Fault::NormGradientOverwrites | Fault::StatisticsAreConstants => vec![("batch_norm", "grad_input")],
+            Fault::NormGradientOverwrites | Fault::StatisticsAreConstants => {
+                vec![("batch_norm", "grad_input"), ("group_norm", "grad_input")]
+            }
+            Fault::GroupScaleForgotten => vec![("group_norm", "grad_input")],
             Fault::ActivationGradientOverwrites => vec![("relu", "grad_input"), ("prelu", "grad_input")],
             Fault::SlopeGradientIgnoresSigns => vec![("prelu", "grad_slope")],
             Fault::SlopesDrawnAgain => vec![("rrelu", "grad_input")],
             Fault::GeluDerivativeApproximate => vec![("gelu", "grad_input")],
             Fault::PadCutsOffTheWrongSide => vec![("pad", "grad_input")],
+            Fault::ChannelOffsetForgotten => vec![("concat", "grad_b"), ("slice_channels", "grad_input")],
+            Fault::UpsampleForgetsTheEdge | Fault::UpsampleOfTheOtherKind => vec![("upsample", "grad_input")],
             Fault::LossGradientNotAveraged => vec![("mse_loss", "grad_prediction")],
             // Only finite differences, in f64, find so little.
             Fault::WeightGradientSlightlyOff => Vec::new(),

@@ -18,11 +18,12 @@ use std::sync::Arc;
 /// parameters, and give the plans of both to one session.
 ///
 /// Methods that record an operation: [`conv2d`](Graph::conv2d), [`conv_transpose2d`](Graph::conv_transpose2d),
-/// [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm), [`activation`](Graph::activation),
-/// [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add), [`pad`](Graph::pad),
-/// [`max_pool2d`](Graph::max_pool2d), [`avg_pool2d`](Graph::avg_pool2d), [`loss`](Graph::loss),
-/// [`softmax_cross_entropy`](Graph::softmax_cross_entropy), [`reshape`](Graph::reshape), [`flatten`](Graph::flatten),
-/// and [`custom`](Graph::custom) for operations of your own.
+/// [`linear`](Graph::linear), [`batch_norm`](Graph::batch_norm), [`group_norm`](Graph::group_norm),
+/// [`activation`](Graph::activation), [`prelu`](Graph::prelu), [`rrelu`](Graph::rrelu), [`add`](Graph::add),
+/// [`pad`](Graph::pad), [`concat`](Graph::concat), [`slice_channels`](Graph::slice_channels),
+/// [`max_pool2d`](Graph::max_pool2d), [`avg_pool2d`](Graph::avg_pool2d), [`upsample`](Graph::upsample),
+/// [`loss`](Graph::loss), [`softmax_cross_entropy`](Graph::softmax_cross_entropy), [`reshape`](Graph::reshape),
+/// [`flatten`](Graph::flatten), and [`custom`](Graph::custom) for operations of your own.
 #[derive(Clone, Debug)]
 pub struct Graph {
     id: GraphId,

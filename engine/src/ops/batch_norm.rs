@@ -71,21 +71,13 @@ impl Operation for BatchNorm {
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
         let x = arguments.shape(0);
         for (i, argument) in ARGUMENTS.into_iter().enumerate().skip(1) {
-            let hinted = |error| layout::hint_of_channels(error, x, arguments.shape(i));
-            arguments.expect(i, argument, [x.channels()].into()).map_err(hinted)?;
-            if arguments.list[..i].iter().any(|other| other.id == arguments.list[i].id) {
-                let got = format!("`{}`, which is another argument too", arguments.list[i].name);
-                return Err(arguments.wrong(argument, "a node of its own", got));
-            }
+            expect_channels(arguments, i, argument)?;
             if i >= 3 && arguments.list[i].kind != "state" {
                 let got = format!("the {} `{}`", arguments.list[i].kind, arguments.list[i].name);
                 return Err(arguments.wrong(argument, "a state, as it is updated", got));
             }
         }
-        // Written so that NaN is refused.
-        if !(self.eps > 0.0 && self.eps.is_finite()) {
-            return Err(arguments.wrong_params(format!("eps must be above 0, not {}", self.eps)));
-        }
+        expect_eps(arguments, self.eps)?;
         if !(0.0..=1.0).contains(&self.momentum) {
             return Err(arguments.wrong_params(format!("momentum must be from 0 to 1, not {}", self.momentum)));
         }
@@ -212,6 +204,27 @@ impl Cases for BatchNorm {
         };
         let params = BatchNorm { eps: 1e-5 + random.number(1.0).max(0.0), momentum: random.number(1.0).abs() };
         vec![case("random", x, params)]
+    }
+}
+
+/// An error unless argument `i` is `[C]`, for the channels of argument 0, and no argument before.
+pub(super) fn expect_channels(arguments: &Arguments<'_>, i: usize, argument: &'static str) -> Result<()> {
+    let x = arguments.shape(0);
+    let hinted = |error| layout::hint_of_channels(error, x, arguments.shape(i));
+    arguments.expect(i, argument, [x.channels()].into()).map_err(hinted)?;
+    if arguments.list[..i].iter().any(|other| other.id == arguments.list[i].id) {
+        let got = format!("`{}`, which is another argument too", arguments.list[i].name);
+        return Err(arguments.wrong(argument, "a node of its own", got));
+    }
+    Ok(())
+}
+
+/// An error unless `eps` can keep a variance from 0.
+pub(super) fn expect_eps(arguments: &Arguments<'_>, eps: f64) -> Result<()> {
+    // NaN is not above 0.
+    match eps > 0.0 && eps.is_finite() {
+        true => Ok(()),
+        false => Err(arguments.wrong_params(format!("eps must be above 0, not {eps}"))),
     }
 }
 

@@ -8,6 +8,7 @@ mod activation;
 mod add;
 mod batch_norm;
 pub(crate) mod case;
+mod concat;
 mod conv2d;
 mod conv_passes;
 mod conv_transpose2d;
@@ -16,6 +17,7 @@ mod cross_entropy;
 mod custom;
 mod draws;
 mod dropout;
+mod group_norm;
 mod layout;
 mod loss;
 mod mul;
@@ -28,6 +30,7 @@ mod reshape;
 mod rrelu;
 mod scale;
 mod sum;
+mod upsample;
 
 pub use batch_norm::{BatchNorm, BatchNormNodes};
 pub use conv_transpose2d::ConvTranspose2d;
@@ -35,6 +38,7 @@ pub use conv2d::Conv2d;
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;
 pub use custom::{CustomOp, View};
+pub use group_norm::GroupNorm;
 pub use norm_conv_act::{NormConvAct, NormConvActNodes};
 pub use pool2d::Pool2d;
 pub use reshape::flattened_linear_weight;
@@ -68,6 +72,7 @@ operations!(
     Conv2d,
     ConvTranspose2d,
     BatchNorm,
+    GroupNorm,
     norm_conv_act::NormConvActOp,
     kernels::activation::Activation,
     prelu::Prelu,
@@ -78,7 +83,10 @@ operations!(
     mul::Mul,
     sum::Total,
     pad::Pad,
+    concat::Concat,
+    concat::SliceChannels,
     pool2d::PoolOp,
+    upsample::Upsample,
     reshape::Reshape,
     kernels::loss::Loss,
     cross_entropy::CrossEntropy,

@@ -49,6 +49,11 @@ pub(crate) fn network(batch: usize) -> Network {
     let y = g.add(stem, y, 1.0).unwrap();
     let y = g.add(y, gate, -0.5).unwrap();
     let y = g.add(y, stem, 0.25).unwrap();
+    let y = g.concat(&[gate, y]).unwrap();
+    let y = g.slice_channels(y, 3..7).unwrap();
+    let [gamma, beta] = ["weight", "bias"]
+        .map(|name| g.parameter(&format!("groups.{name}"), [4], Init::Uniform { bound: 1.0 }).unwrap());
+    let y = g.group_norm(y, gamma, beta, GroupNorm { groups: 2, eps: 1e-3 }).unwrap();
 
     let down = g.parameter("down.weight", [3, 3, 4, 3], Init::kaiming_uniform(36)).unwrap();
     let y = g.conv2d(y, down, None, Conv2d { stride: [2, 2], padding: [1, 1], groups: 1 }).unwrap();
@@ -61,6 +66,7 @@ pub(crate) fn network(batch: usize) -> Network {
     let bias = g.parameter("up.bias", [1], Init::kaiming_uniform(9)).unwrap();
     let params = ConvTranspose2d { stride: [2, 2], padding: [1, 1], ..ConvTranspose2d::default() };
     let y = g.conv_transpose2d(y, up, Some(bias), params).unwrap();
+    let y = g.upsample(y, [6, 4], Upsampling::Bilinear).unwrap();
     let y = g.pad(y, 6, 6).unwrap();
     let output = g.activation(y, Activation::Sigmoid).unwrap();
     g.set_name(output, "output");

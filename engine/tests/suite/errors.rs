@@ -122,6 +122,38 @@ fn layouts_of_pytorch() {
 }
 
 #[test]
+fn concat_and_slice_channels() {
+    refused(
+        "concat `concat_3`: argument `values` is `v` [2, 3], expected the dimensions of `x` [2, 5, 6, 4] but for the last",
+        |l| l.graph.concat(&[l.x, l.v]),
+    );
+    refused("concat `concat_3`: there must be at least one value", |l| l.graph.concat(&[]));
+    for (channels, text) in [(2..5, "2..5"), (1..1, "1..1"), (4..9, "4..9")] {
+        let message =
+            format!("slice_channels `slice_channels_3`: channels {text} must be some of 0..4, as x is [2, 5, 6, 4]");
+        refused(&message, |l| l.graph.slice_channels(l.x, channels));
+    }
+}
+
+#[test]
+fn upsample() {
+    use Upsampling::{Bilinear, Nearest};
+    refused("upsample `upsample_3`: the height must be at least 1, not 5 and 0", |l| {
+        l.graph.upsample(l.x, [0, 3], Nearest)
+    });
+    refused("upsample `upsample_3`: argument `x` is `v` [2, 3], expected [N, H, W, C]", |l| {
+        l.graph.upsample(l.v, [4, 3], Bilinear)
+    });
+    for by in [0, usize::MAX] {
+        let Leaves { mut graph, x, .. } = leaves();
+        assert!(matches!(graph.upsample_by(x, by, Nearest), Err(Error::Params { .. })), "{by}");
+    }
+    let Leaves { mut graph, x, .. } = leaves();
+    let error = graph.upsample(x, [1 << 30, 1 << 31], Nearest).unwrap_err();
+    assert!(matches!(error, Error::Size { .. }), "{error}");
+}
+
+#[test]
 fn linear() {
     refused_with_w("linear `linear_4`: argument `x` is `x` [2, 5, 6, 4], expected [N, C]", [4, 5], |g, x, w| {
         g.linear(x, w, None)
@@ -189,6 +221,36 @@ fn batch_norm() {
         "batch_norm `batch_norm_7`: momentum must be from 0 to 1, not 1.5",
         norm(|_, _| {}, BatchNorm { momentum: 1.5, ..default }),
     );
+}
+
+#[test]
+fn group_norm() {
+    let norm = |groups, eps, same: bool| {
+        move |l: &mut Leaves| {
+            let q = if same { l.p } else { l.graph.parameter("q", [4], Init::Zeros)? };
+            l.graph.group_norm(l.x, l.p, q, GroupNorm { groups, eps })
+        }
+    };
+    for (message, groups, eps) in [
+        ("3 groups must divide the channels, 4", 3, 1e-5),
+        ("0 groups must divide the channels, 4", 0, 1e-5),
+        ("eps must be above 0, not 0", 2, 0.0),
+        ("eps must be above 0, not NaN", 2, f64::NAN),
+    ] {
+        refused(&format!("group_norm `group_norm_4`: {message}"), norm(groups, eps, false));
+    }
+    refused(
+        "group_norm `group_norm_3`: argument `beta` is `p`, which is another argument too, expected a node of its own",
+        norm(2, 1e-5, true),
+    );
+    refused("group_norm `group_norm_4`: argument `gamma` is `w` [3], expected [4]", |l| {
+        let w = l.graph.parameter("w", [3], Init::Ones)?;
+        l.graph.group_norm(l.x, w, l.p, GroupNorm::groups(2))
+    });
+    refused("group_norm `group_norm_4`: argument `x` is `w` [3], expected [N, .., C]", |l| {
+        let w = l.graph.parameter("w", [3], Init::Ones)?;
+        l.graph.group_norm(w, l.p, l.v, GroupNorm::groups(1))
+    });
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) struct Choice {
 }
 
 pub(crate) fn choices() -> impl Strategy<Value = Vec<Choice>> {
-    let choice = (0u8..10, 0usize..1000, 0usize..1000, 0usize..1000);
+    let choice = (0u8..14, 0usize..1000, 0usize..1000, 0usize..1000);
     prop::collection::vec(choice.prop_map(|(op, a, b, how)| Choice { op, a, b, how }), 1..14)
 }
 
@@ -117,6 +117,19 @@ impl Builder {
             }
             9 => graph.rrelu(x),
             6 => graph.pad(x, h + how % 2, w + how / 2 % 2),
+            10 => {
+                let is_beside = |value: &NodeId| graph.shape(*value).dims()[..3] == graph.shape(x).dims()[..3];
+                let beside: Vec<NodeId> = self.values.iter().copied().filter(is_beside).collect();
+                // Now and then more than a pass takes
+                let other = beside[b % beside.len()];
+                graph.concat(&[x, other].repeat(if how % 8 == 0 { 5 } else { 1 }))
+            }
+            11 => graph.slice_channels(x, b % c..c - how % (c - b % c)),
+            12 => graph.upsample(x, [small, 1 + how % 5], [Upsampling::Nearest, Upsampling::Bilinear][how % 2]),
+            13 => {
+                let [gamma, beta] = ["gamma", "beta"].map(|kind| graph.parameter(&name(kind), [c], init).unwrap());
+                graph.group_norm(x, gamma, beta, GroupNorm { groups, eps: 0.1 })
+            }
             _ => {
                 let weight = *self.weights.get(b % self.weights.len().max(1))?;
                 graph.conv2d(x, weight, None, Conv2d::default())

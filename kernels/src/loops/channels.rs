@@ -1,6 +1,6 @@
 //! Passes that compute every element in the same way, with coefficients per channel.
 
-use super::Columns;
+use super::{Columns, Images};
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use crate::{Cpu, Write};
@@ -18,6 +18,18 @@ pub(crate) trait Channelwise<const N: usize, const K: usize>: Sync {
     fn eval<S: Simd>(&self, s: S, inputs: [S::F32; N], coefficients: [S::F32; K]) -> S::F32;
 }
 
+impl<const N: usize, const K: usize, F: Channelwise<N, K>> Channelwise<N, K> for &F {
+    #[inline(always)]
+    fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; K]) {
+        F::coefficients(self, channels, out);
+    }
+
+    #[inline(always)]
+    fn eval<S: Simd>(&self, s: S, inputs: [S::F32; N], coefficients: [S::F32; K]) -> S::F32 {
+        F::eval(self, s, inputs, coefficients)
+    }
+}
+
 /// `out (+)= f(inputs, coefficients of the channel)` for every element of `[rows, channels]` operands. An input that is
 /// `None` is the old value of `out`.
 pub(crate) fn map_channels<const N: usize, const K: usize, F: Channelwise<N, K>>(
@@ -28,19 +40,31 @@ pub(crate) fn map_channels<const N: usize, const K: usize, F: Channelwise<N, K>>
     out: &mut [f32],
     write: Write,
 ) {
-    assert_eq!(out.len(), columns.len());
-    assert!(inputs.iter().flatten().all(|input| input.len() == columns.len()), "operands of unequal length");
+    map_images(cpu, Images { count: 1, columns }, |_| f, inputs, out, write);
+}
+
+/// As [`map_channels`], for `[images, rows, channels]` operands, with a function for each image.
+pub(crate) fn map_images<const N: usize, const K: usize, F: Channelwise<N, K>>(
+    cpu: &Cpu,
+    images: Images,
+    f: impl Fn(usize) -> F + Sync,
+    inputs: [Option<&[f32]>; N],
+    out: &mut [f32],
+    write: Write,
+) {
+    assert_eq!(out.len(), images.len());
+    assert!(inputs.iter().flatten().all(|input| input.len() == images.len()), "operands of unequal length");
     let shared = SharedSlice::new(out);
-    cpu.pool.for_each(columns.tasks(), |task| {
-        let range = columns.task(task);
-        // SAFETY: tasks do not overlap.
+    images.for_each_part(&cpu.pool, |part| {
+        let range = part.values;
+        // SAFETY: parts do not overlap.
         let out = unsafe { shared.slice(range.start, range.len()) };
         let inputs = inputs.map(|input| input.map(|x| &x[range.clone()]));
-        cpu.isa.dispatch(Strip { f, columns, inputs, out, write });
+        cpu.isa.dispatch(Strip { f: &f(part.image), columns: images.columns, inputs, out, write });
     });
 }
 
-/// One task of [`map_channels`].
+/// One part of [`map_images`].
 struct Strip<'a, F, const N: usize, const K: usize> {
     f: &'a F,
     columns: Columns,

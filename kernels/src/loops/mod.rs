@@ -1,25 +1,29 @@
 //! The loops that passes share: tasks, vectors and tails.
 //!
 //! A pass gives a function of one vector per operand, and a loop runs it over the operands: [`map`] over flat ones,
-//! [`map_channels`] over rows with coefficients per channel, [`map_drawn`] with a random number for each element. [`total`] adds up all elements, [`column_sums`] rows, and [`map_rows`] does all of
-//! this at once. A lane's result depends only on that lane's inputs, so it is the same anywhere in a vector, a tail or
-//! a task.
+//! [`map_channels`] over rows with coefficients per channel, [`map_drawn`] with a random number for each element.
+//! [`total`] adds up all elements, [`column_sums`] rows, and [`map_rows`] does all of this at once. [`for_rows`] gives a
+//! pass the rows of a task. A lane's result depends only on that lane's inputs, so it is the same anywhere in a vector,
+//! a tail or a task.
 
 mod channels;
 mod drawn;
 mod flat;
 mod rows;
 mod sums;
+mod tasks;
 mod total;
 
-pub(crate) use channels::{Channelwise, TILE, map_channels};
+pub(crate) use channels::{Channelwise, TILE, map_channels, map_images};
 pub(crate) use drawn::{Drawn, map_drawn};
 pub(crate) use flat::{Lanewise, map};
 pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
+pub(crate) use tasks::for_rows;
 pub(crate) use total::{total, total_workspace_len};
 
 use crate::Cpu;
+use crate::parallel::Pool;
 use std::ops::Range;
 
 /// Elements of a task: 64 KiB per operand, so that all operands of a task fit in the second-level cache, and running a
@@ -81,5 +85,49 @@ impl Columns {
     /// The rows of a task.
     pub(crate) fn task_rows(&self, task: usize) -> usize {
         self.task(task).len() / self.channels
+    }
+}
+
+/// Images, each of rows that are cut as its [`Columns`] say. A task has several small images, or a part of a large one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Images {
+    /// Number of images.
+    pub(crate) count: usize,
+    /// The rows of each.
+    pub(crate) columns: Columns,
+}
+
+/// A part of an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) image: usize,
+    /// Number of the part among those of all images, in their order.
+    pub(crate) number: usize,
+    /// Its values, among those of all images: whole rows.
+    pub(crate) values: Range<usize>,
+}
+
+impl Images {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.count * self.columns.len()
+    }
+
+    /// Number of parts.
+    pub(crate) fn parts(&self) -> usize {
+        self.count * self.columns.tasks()
+    }
+
+    /// Calls `f` for every part, in tasks.
+    pub(crate) fn for_each_part(&self, pool: &Pool, f: impl Fn(Part) + Sync) {
+        // Images of which a task has several have one part.
+        let parts_per_task = (TASK_LEN / self.columns.len()).max(1);
+        pool.for_each(self.parts().div_ceil(parts_per_task), |task| {
+            for number in (task * parts_per_task..self.parts()).take(parts_per_task) {
+                let (image, part) = (number / self.columns.tasks(), number % self.columns.tasks());
+                let (first, values) = (image * self.columns.len(), self.columns.task(part));
+                f(Part { image, number, values: first + values.start..first + values.end });
+            }
+        });
     }
 }

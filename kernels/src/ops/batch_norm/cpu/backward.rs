@@ -2,7 +2,7 @@
 
 use super::sums::BLOCK;
 use crate::host::{Cpu, as_f64};
-use crate::loops::{Channelwise, Columns, GROUP, Terms, column_sums, map_channels};
+use crate::loops::{Channelwise, Columns, GROUP, Images, Terms, column_sums, map_channels};
 use crate::ops::batch_norm::params::BatchNormParams;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
@@ -17,27 +17,47 @@ pub(crate) fn backward_sums<'a>(
     [mean, rstd]: [&[f32]; 2],
     workspace: &'a mut [f32],
 ) -> [&'a [f64]; 2] {
-    let columns = Columns::new(cpu, p.rows, p.channels);
+    let images = Images { count: 1, columns: Columns::new(cpu, p.rows, p.channels) };
     let channels = p.channels;
-    let sums = &mut as_f64(workspace)[..columns.tasks() * 2 * channels];
-    let shared = SharedSlice::new(sums);
-    cpu.pool.for_each(columns.tasks(), |task| {
-        // SAFETY: every task has its own part.
-        let sums = unsafe { shared.slice(task * 2 * channels, 2 * channels) };
-        let (dgamma, dbeta) = sums.split_at_mut(channels);
-        let range = columns.task(task);
-        cpu.isa.dispatch(Task { columns, x: &x[range.clone()], dy: &dy[range], mean, dgamma, dbeta });
-    });
-    let (total, others) = sums.split_at_mut(2 * channels);
-    for part in others.chunks_exact(2 * channels) {
-        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-    }
+    let total = add_parts(channels, gradient_sums(cpu, images, [x, dy], mean, workspace));
     let (dgamma, dbeta) = total.split_at_mut(channels);
     dgamma.iter_mut().zip(rstd).for_each(|(dgamma, rstd)| *dgamma *= f64::from(*rstd));
     [dgamma, dbeta]
 }
 
-/// The sums of one task: `sum dy (x - mean)`, which is yet to be multiplied by `rstd`, and `sum dy`.
+/// For each part: one after another, `sum dy (x - mean)`, which is yet to be multiplied by `rstd`, and `sum dy` of the
+/// channels. They lie in the workspace. `mean` is `[images, groups]`; a group is as many channels, one after another.
+pub(crate) fn gradient_sums<'a>(
+    cpu: &Cpu,
+    images: Images,
+    [x, dy]: [&[f32]; 2],
+    mean: &[f32],
+    workspace: &'a mut [f32],
+) -> &'a mut [f64] {
+    let (channels, groups) = (images.columns.channels, mean.len() / images.count);
+    let sums = &mut as_f64(workspace)[..images.parts() * 2 * channels];
+    let shared = SharedSlice::new(sums);
+    images.for_each_part(&cpu.pool, |part| {
+        // SAFETY: every part has its own sums.
+        let sums = unsafe { shared.slice(part.number * 2 * channels, 2 * channels) };
+        let (dgamma, dbeta) = sums.split_at_mut(channels);
+        let (x, dy) = (&x[part.values.clone()], &dy[part.values]);
+        let mean = &mean[part.image * groups..][..groups];
+        cpu.isa.dispatch(Task { columns: images.columns, x, dy, mean, dgamma, dbeta });
+    });
+    sums
+}
+
+/// Adds the [`gradient_sums`] of the parts of an image to those of the first one, which it returns.
+pub(crate) fn add_parts(channels: usize, sums: &mut [f64]) -> &mut [f64] {
+    let (total, others) = sums.split_at_mut(2 * channels);
+    for part in others.chunks_exact(2 * channels) {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+    total
+}
+
+/// One part of [`gradient_sums`].
 struct Task<'a> {
     columns: Columns,
     x: &'a [f32],
@@ -54,14 +74,14 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(self, s: S) {
         let Task { columns, x, dy, mean, dgamma, dbeta } = self;
         let (channels, width) = (columns.channels, columns.width());
-        let rows = x.len() / width;
+        let (rows, of_group) = (x.len() / width, channels / mean.len());
         dgamma.fill(0.0);
         dbeta.fill(0.0);
         for left in (0..width).step_by(GROUP) {
             let group = GROUP.min(width - left);
             let mut centers = [0.0; GROUP];
             for (column, center) in centers.iter_mut().enumerate().take(group) {
-                *center = mean[(left + column) % channels];
+                *center = mean[(left + column) % channels / of_group];
             }
             let (mut group_products, mut group_sums) = ([0.0; GROUP], [0.0; GROUP]);
             for first in (0..rows).step_by(BLOCK) {
@@ -83,7 +103,7 @@ impl Kernel for Task<'_> {
         let start = rows * width;
         for (x, dy) in x[start..].chunks_exact(channels).zip(dy[start..].chunks_exact(channels)) {
             for c in 0..channels {
-                dgamma[c] += f64::from(dy[c]) * f64::from(x[c] - mean[c]);
+                dgamma[c] += f64::from(dy[c]) * f64::from(x[c] - mean[c / of_group]);
                 dbeta[c] += f64::from(dy[c]);
             }
         }
@@ -139,31 +159,28 @@ pub(crate) fn backward_input(
     dy: Option<&[f32]>,
     (dx, write): (&mut [f32], Write),
 ) {
-    let f = InputGradient { m: p.rows as f64, gamma, mean, rstd, dgamma, dbeta };
+    let m = p.rows as f64;
+    let f = InputGradient(|channels: Range<usize>, [means, scale, offset, slope]: [&mut [f32]; 4]| {
+        for (i, c) in channels.enumerate() {
+            let rstd = f64::from(rstd[c]);
+            let factor = f64::from(gamma[c]) * rstd;
+            means[i] = mean[c];
+            scale[i] = factor as f32;
+            offset[i] = (factor * dbeta[c] / m) as f32;
+            slope[i] = (factor * rstd * dgamma[c] / m) as f32;
+        }
+    });
     map_channels(cpu, Columns::new(cpu, p.rows, p.channels), &f, [Some(x), dy], dx, write);
 }
 
-/// `dx = scale dy - offset - (x - mean) slope`
-struct InputGradient<'a> {
-    m: f64,
-    gamma: &'a [f32],
-    mean: &'a [f32],
-    rstd: &'a [f32],
-    dgamma: &'a [f64],
-    dbeta: &'a [f64],
-}
+/// `dx = scale dy - offset - (x - mean) slope`, with a function that writes mean, scale, offset and slope of some
+/// channels.
+pub(crate) struct InputGradient<F>(pub(crate) F);
 
-impl Channelwise<2, 4> for InputGradient<'_> {
+impl<F: Fn(Range<usize>, [&mut [f32]; 4]) + Sync> Channelwise<2, 4> for InputGradient<F> {
     #[inline(always)]
-    fn coefficients(&self, channels: Range<usize>, [mean, scale, offset, slope]: [&mut [f32]; 4]) {
-        for (i, c) in channels.enumerate() {
-            let rstd = f64::from(self.rstd[c]);
-            let factor = f64::from(self.gamma[c]) * rstd;
-            mean[i] = self.mean[c];
-            scale[i] = factor as f32;
-            offset[i] = (factor * self.dbeta[c] / self.m) as f32;
-            slope[i] = (factor * rstd * self.dgamma[c] / self.m) as f32;
-        }
+    fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; 4]) {
+        (self.0)(channels, out);
     }
 
     #[inline(always)]

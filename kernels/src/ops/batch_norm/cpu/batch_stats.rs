@@ -20,7 +20,7 @@
 
 use super::sums::BLOCK;
 use crate::host::{Cpu, as_f64};
-use crate::loops::{Columns, GROUP, Terms, column_sums};
+use crate::loops::{Columns, GROUP, Images, Terms, column_sums};
 use crate::ops::batch_norm::params::BatchNormParams;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
@@ -34,7 +34,7 @@ pub(crate) fn batch_stats(
     workspace: &mut [f32],
 ) {
     let columns = Columns::new(cpu, p.rows, p.channels);
-    finish_batch_stats(columns, all_tasks(cpu, columns, x, workspace), [mean, var]);
+    finish_batch_stats(columns, moments(cpu, Images { count: 1, columns }, x, workspace), [mean, var]);
 }
 
 /// What the forward pass makes of the batch statistics, each `[channels]`.
@@ -52,7 +52,7 @@ pub(crate) struct ForwardStats<'a> {
 /// `mean` and `rstd` of `x`, and the running statistics.
 pub(crate) fn forward_stats(cpu: &Cpu, p: &BatchNormParams, x: &[f32], out: ForwardStats<'_>, workspace: &mut [f32]) {
     let columns = Columns::new(cpu, p.rows, p.channels);
-    let [mean, m2] = merge_tasks(columns, all_tasks(cpu, columns, x, workspace));
+    let [mean, m2] = merge_parts(columns, moments(cpu, Images { count: 1, columns }, x, workspace));
     for c in 0..p.channels {
         let var = m2[c] / p.rows as f64;
         out.mean[c] = mean[c] as f32;
@@ -78,32 +78,32 @@ pub(crate) fn update_running(p: &BatchNormParams, mean: f64, var: f64, running_m
     }
 }
 
-/// Runs all tasks over `x`. Returns what they leave in the workspace: one after another, the means of the channels and
-/// their `m2`.
-fn all_tasks<'a>(cpu: &Cpu, columns: Columns, x: &[f32], workspace: &'a mut [f32]) -> &'a mut [f64] {
-    let channels = columns.channels;
-    let parts = &mut as_f64(workspace)[..columns.tasks() * 2 * channels];
-    let shared = SharedSlice::new(parts);
-    cpu.pool.for_each(columns.tasks(), |task| {
-        // SAFETY: every task has its own part.
-        let part = unsafe { shared.slice(task * 2 * channels, 2 * channels) };
-        let (mean, m2) = part.split_at_mut(channels);
-        cpu.isa.dispatch(Task { columns, x: &x[columns.task(task)], mean, m2 });
+/// The moments of every part of `x`, which lie in the workspace: one after another, the means of the channels and their
+/// `m2`.
+pub(crate) fn moments<'a>(cpu: &Cpu, images: Images, x: &[f32], workspace: &'a mut [f32]) -> &'a mut [f64] {
+    let len = 2 * images.columns.channels;
+    let moments = &mut as_f64(workspace)[..images.parts() * len];
+    let shared = SharedSlice::new(moments);
+    images.for_each_part(&cpu.pool, |part| {
+        // SAFETY: every part has its own moments.
+        let moments = unsafe { shared.slice(part.number * len, len) };
+        let (mean, m2) = moments.split_at_mut(len / 2);
+        cpu.isa.dispatch(Task { columns: images.columns, x: &x[part.values], mean, m2 });
     });
-    parts
+    moments
 }
 
-/// Mean, and variance with divisor `rows`, from the means and `m2` of all tasks.
+/// Mean, and variance with divisor `rows`, from the moments of all parts.
 pub(crate) fn finish_batch_stats(columns: Columns, parts: &mut [f64], [mean, var]: [&mut [f32]; 2]) {
-    let [means, m2] = merge_tasks(columns, parts);
+    let [means, m2] = merge_parts(columns, parts);
     for c in 0..columns.channels {
         mean[c] = means[c] as f32;
         var[c] = (m2[c] / columns.rows as f64) as f32;
     }
 }
 
-/// Merges the means and `m2` of all tasks, in their order. Returns `[mean, m2]`.
-fn merge_tasks(columns: Columns, parts: &mut [f64]) -> [&mut [f64]; 2] {
+/// Merges the moments of all parts of an image, in their order. Returns `[mean, m2]`.
+pub(crate) fn merge_parts(columns: Columns, parts: &mut [f64]) -> [&mut [f64]; 2] {
     let channels = columns.channels;
     let (total, others) = parts.split_at_mut(2 * channels);
     let (mean, m2) = total.split_at_mut(channels);

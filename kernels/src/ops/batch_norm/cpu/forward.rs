@@ -15,12 +15,13 @@ pub(crate) fn apply(
     [gamma, beta, mean, rstd]: [&[f32]; 4],
     y: &mut [f32],
 ) {
-    let scale = |channels: Range<usize>, out: &mut [f32]| {
-        for ((out, gamma), rstd) in out.iter_mut().zip(&gamma[channels.clone()]).zip(&rstd[channels]) {
-            *out = gamma * rstd;
+    let f = Normalize(|channels: Range<usize>, [means, scale, betas]: [&mut [f32]; 3]| {
+        means.copy_from_slice(&mean[channels.clone()]);
+        betas.copy_from_slice(&beta[channels.clone()]);
+        for ((scale, gamma), rstd) in scale.iter_mut().zip(&gamma[channels.clone()]).zip(&rstd[channels]) {
+            *scale = gamma * rstd;
         }
-    };
-    let f = Normalize { mean, beta, scale };
+    });
     map_channels(cpu, Columns::new(cpu, p.rows, p.channels), &f, [x], y, Write::Set);
 }
 
@@ -32,30 +33,24 @@ pub(crate) fn inference(
     [gamma, beta, mean, var]: [&[f32]; 4],
     y: &mut [f32],
 ) {
-    let scale = |channels: Range<usize>, out: &mut [f32]| {
-        for ((out, gamma), var) in out.iter_mut().zip(&gamma[channels.clone()]).zip(&var[channels]) {
-            *out = (f64::from(*gamma) / (f64::from(*var) + p.eps).sqrt()) as f32;
+    let f = Normalize(|channels: Range<usize>, [means, scale, betas]: [&mut [f32]; 3]| {
+        means.copy_from_slice(&mean[channels.clone()]);
+        betas.copy_from_slice(&beta[channels.clone()]);
+        for ((scale, gamma), var) in scale.iter_mut().zip(&gamma[channels.clone()]).zip(&var[channels]) {
+            *scale = (f64::from(*gamma) / (f64::from(*var) + p.eps).sqrt()) as f32;
         }
-    };
-    let f = Normalize { mean, beta, scale };
+    });
     map_channels(cpu, Columns::new(cpu, p.rows, p.channels), &f, [x], y, Write::Set);
 }
 
-/// `(x - mean) scale + beta`. This is precise where `mean` is much larger than the deviation; `x scale + offset` is
-/// not.
-struct Normalize<'a, F> {
-    mean: &'a [f32],
-    beta: &'a [f32],
-    /// Writes the scales of some channels.
-    scale: F,
-}
+/// `(x - mean) scale + beta`, with a function that writes mean, scale and beta of some channels. This is precise where
+/// `mean` is much larger than the deviation; `x scale + offset` is not.
+pub(crate) struct Normalize<F>(pub(crate) F);
 
-impl<F: Fn(Range<usize>, &mut [f32]) + Sync> Channelwise<1, 3> for Normalize<'_, F> {
+impl<F: Fn(Range<usize>, [&mut [f32]; 3]) + Sync> Channelwise<1, 3> for Normalize<F> {
     #[inline(always)]
-    fn coefficients(&self, channels: Range<usize>, [mean, scale, beta]: [&mut [f32]; 3]) {
-        mean.copy_from_slice(&self.mean[channels.clone()]);
-        beta.copy_from_slice(&self.beta[channels.clone()]);
-        (self.scale)(channels, scale);
+    fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; 3]) {
+        (self.0)(channels, out);
     }
 
     #[inline(always)]
