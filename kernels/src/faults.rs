@@ -105,6 +105,8 @@ impl Fault {
                     | Call::BatchNormFold(_)
                     | Call::AdamWStep(_)
                     | Call::AdamWCheck(_)
+                    | Call::SgdStep(_)
+                    | Call::SgdCheck(_)
                     | Call::FindNonFinite(_)
             ),
             Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),

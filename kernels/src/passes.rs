@@ -106,6 +106,8 @@ passes! {
         cross_entropy { CrossEntropyForward(Forward), CrossEntropyBackward(Backward) }
         /// one optimizer step over flat arrays, and whether it would leave a value that is not finite
         adamw { AdamWStep(Step), AdamWCheck(Check) }
+        /// the same for gradient descent with momentum
+        sgd { SgdStep(Step), SgdCheck(Check) }
         /// whether any value is NaN or infinite, and undoing a step if so
         finite { FindNonFinite(Find), CopyIf(CopyIf) }
         /// one value everywhere

@@ -2,18 +2,20 @@
 //!
 //! A pass gives a function of one vector per operand, and a loop runs it over the operands: [`map`] over flat ones,
 //! [`map_channels`] over rows with coefficients per channel. [`column_sums`] adds up rows, and [`map_rows`] does all of
-//! this at once. A lane's result depends only on that lane's inputs, so it is the same anywhere in a vector, a tail or
-//! a task.
+//! this at once. [`update`] takes a step of an optimizer. A lane's result depends only on that lane's inputs, so it is
+//! the same anywhere in a vector, a tail or a task.
 
 mod channels;
 mod flat;
 mod rows;
 mod sums;
+mod update;
 
 pub(crate) use channels::{Channelwise, TILE, map_channels};
 pub(crate) use flat::{Lanewise, map};
 pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
+pub(crate) use update::{Update, finite_or, stays_finite, update};
 
 use crate::Cpu;
 use std::ops::Range;

@@ -17,3 +17,4 @@ pub mod pool2d;
 pub mod prelu;
 mod prelude;
 pub mod rrelu;
+pub mod sgd;
