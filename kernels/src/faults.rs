@@ -107,6 +107,9 @@ impl Fault {
                     | Call::AdamWCheck(_)
                     | Call::SgdStep(_)
                     | Call::SgdCheck(_)
+                    | Call::ClipNormClip(_)
+                    | Call::EmaStep(_)
+                    | Call::EmaSwap(_)
                     | Call::FindNonFinite(_)
             ),
             Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),
