@@ -230,8 +230,10 @@ pub enum Error {
     #[error("no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first")]
     NoGradients,
     /// A constant of the optimizer is out of its range.
-    #[error("AdamW: `{argument}` is {value}, expected {expected}")]
+    #[error("{of}: `{argument}` is {value}, expected {expected}")]
     Optimizer {
+        /// What it is a constant of: `AdamW`.
+        of: &'static str,
         /// Name of the constant: `beta1`.
         argument: &'static str,
         /// What it is.

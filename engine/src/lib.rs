@@ -20,10 +20,10 @@
 //! session.initialize(0);
 //! session.write_input(training, x, &[1.0, 2.0, 3.0, 4.0])?;
 //! session.write_input(training, target, &[3.0, 6.0, 9.0, 12.0])?;
-//! let adamw = AdamW { weight_decay: 0.0, ..AdamW::default() };
+//! let step = Step::new(AdamW { weight_decay: 0.0, ..AdamW::default() }, 0.1);
 //! for _ in 0..200 {
 //!     session.run(training)?;
-//!     session.adamw(&adamw, 0.1)?;
+//!     session.update(&step)?;
 //! }
 //! assert!(session.loss(training)? < 1e-3);
 //! assert!((session.tensor("w")?[0] - 3.0).abs() < 0.01);
@@ -93,6 +93,6 @@ pub use ops::{
     NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};
-pub use session::{AdamW, NonFinite, Schedule, ScheduleKind, Session, StepTime};
+pub use session::{AdamW, NonFinite, Optimizer, Schedule, ScheduleKind, Session, Sgd, Step, StepTime};
 pub use shape::Shape;
 pub use units::mib;

@@ -6,7 +6,7 @@ use kernels::{Region, Span};
 pub(crate) const PARAMETERS: Region = Region(0);
 /// Gradients of the loss with respect to the parameters.
 pub(crate) const GRADIENTS: Region = Region(1);
-/// First moments of AdamW, `m`.
+/// First moments of AdamW, `m`, or the momentum buffer of SGD.
 pub(crate) const FIRST_MOMENTS: Region = Region(2);
 /// Second moments of AdamW, `v`.
 pub(crate) const SECOND_MOMENTS: Region = Region(3);

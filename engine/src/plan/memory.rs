@@ -10,7 +10,7 @@ pub struct MemoryReport {
     pub parameters: usize,
     /// Their gradients.
     pub gradients: usize,
-    /// Optimizer state: AdamW's `m` and `v`.
+    /// Optimizer state: two values for each parameter.
     pub optimizer_state: usize,
     /// States, and their copy.
     pub state: usize,

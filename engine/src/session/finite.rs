@@ -1,9 +1,8 @@
 //! Finds the first pass that computes NaN or infinity.
 
-use super::{NonFinite, Session};
+use super::{NonFinite, Session, Step};
 use crate::regions::{QUERY, STATES};
 use crate::{PlanId, Result};
-use kernels::adamw::AdamWParams;
 use kernels::finite::Find;
 use kernels::{Access, Backend, Context, Element, Span};
 
@@ -47,7 +46,7 @@ impl<B: Backend> Session<B> {
         }
         self.restore_states();
         Ok(match (found, self.failed_step) {
-            (None, Some(params)) => self.find_updated(params),
+            (None, Some((step, number))) => self.find_updated(&step, number),
             (found, _) => found,
         })
     }
@@ -66,13 +65,13 @@ impl<B: Backend> Session<B> {
 
     /// The first parameter that an optimizer step with the gradients of the last run would leave with such a value, in
     /// itself or in its optimizer state.
-    fn find_updated(&mut self, params: AdamWParams) -> Option<NonFinite> {
+    fn find_updated(&mut self, step: &Step, number: u64) -> Option<NonFinite> {
         for i in 0..self.tensors.len() {
             if !self.tensors[i].trained {
                 continue;
             }
             self.backend.fill(&mut self.memory, QUERY, 0.0);
-            self.check_step(params, self.layout.spans[i], QUERY);
+            self.check_step(step, number, self.layout.spans[i], QUERY);
             if is_raised(&*self.backend, &self.memory) {
                 return Some(NonFinite::Updated { name: self.tensors[i].name.clone() });
             }

@@ -7,9 +7,10 @@ mod ready;
 mod schedule;
 mod step;
 mod tensors;
+mod update;
 
 pub use non_finite::NonFinite;
-pub use optimizer::AdamW;
+pub use optimizer::{AdamW, Optimizer, Sgd, Step};
 pub use schedule::{Schedule, ScheduleKind};
 
 use crate::graph::{Op, TensorInfo};
@@ -18,7 +19,6 @@ use crate::mode::{Mode, Phase};
 use crate::plan::{Layout, MemoryReport, Plan, Purpose};
 use crate::regions::{ARENA, WORKSPACE, flags_len};
 use crate::{Error, Result};
-use kernels::adamw::AdamWParams;
 use kernels::collective::{Alone, Collective};
 use kernels::random::Key;
 use kernels::{Backend, Element, Span};
@@ -63,10 +63,10 @@ pub struct Session<B: Backend> {
     layout: Layout,
     optimizer_step: u64,
     training_runs: u64,
-    /// The optimizer steps of the training steps that have been started and not finished.
-    steps_ahead: Vec<AdamWParams>,
-    /// The optimizer step of the training step that failed last, until another is finished.
-    failed_step: Option<AdamWParams>,
+    /// The training steps that have been started and not finished, and the numbers of their optimizer steps.
+    steps_ahead: Vec<(Step, u64)>,
+    /// The training step that failed last, until another is finished.
+    failed_step: Option<(Step, u64)>,
     /// The host's copy of the flags' region.
     flags: Vec<B::Element>,
     /// The seed of the last initialization, from which training plans draw random numbers.

@@ -1,20 +1,16 @@
 //! Training steps, which the host may start before it knows the results of earlier ones.
 
-use super::{AdamW, Session};
+use super::{Session, Step};
 use crate::plan::Purpose;
-use crate::regions::{
-    FAILED, FIRST_MOMENTS, FLAGS, GRADIENTS, KEPT_STATES, PARAMETERS, SECOND_MOMENTS, STATES, STEP_RESULTS,
-};
+use crate::regions::{FAILED, FLAGS, KEPT_STATES, PARAMETERS, STATES, STEP_RESULTS};
 use crate::{Error, PlanId, Result};
-use kernels::adamw::{self, AdamWParams};
 use kernels::add::Scale;
 use kernels::finite::{CopyIf, Find};
 use kernels::{Backend, Context, Element, Region, Span, Write};
 
 impl<B: Backend> Session<B> {
-    /// Starts a training step: a run of the plan, and an optimizer step with learning rate `lr`. Up to [`STEPS_AHEAD`]
-    /// steps can be started before [`finish_steps`](Self::finish_steps) returns their results, so that a GPU computes
-    /// without a break.
+    /// Starts a training step: a run of the plan, and an optimizer step. Up to [`STEPS_AHEAD`] steps can be started
+    /// before [`finish_steps`](Self::finish_steps) returns their results, so that a GPU computes without a break.
     ///
     /// If the loss or a gradient is NaN or infinite, or a parameter, optimizer state or state would become so, the step
     /// fails: it and the steps started after it change no parameter, optimizer state or state. After `finish_steps` the
@@ -24,13 +20,13 @@ impl<B: Backend> Session<B> {
     /// As [`run`](Self::run); also if the plan is not a training plan, or too many steps have been started.
     ///
     /// [`STEPS_AHEAD`]: Backend::STEPS_AHEAD
-    pub fn start_step(&mut self, plan: PlanId, params: &AdamW, lr: f64) -> Result<()> {
+    pub fn start_step(&mut self, plan: PlanId, step: &Step) -> Result<()> {
         let ready = self.ready(plan)?;
         let loss = match ready.plan.purpose {
             Purpose::Training { loss, .. } => self.place_of_node(plan, loss).expect("the loss is computed"),
             _ => return Err(Error::NotTraining { plan }),
         };
-        params.check(lr)?;
+        step.check()?;
         if self.steps_ahead.len() == B::STEPS_AHEAD {
             return Err(Error::TooManySteps { limit: B::STEPS_AHEAD });
         }
@@ -42,16 +38,16 @@ impl<B: Backend> Session<B> {
         for values in [loss, Span::new(STATES, 0, self.layout.states)] {
             self.backend.run(&mut self.memory, &Find { values, flag: FAILED }.into(), Context::NONE);
         }
-        let params = self.next_step(params, lr);
-        self.check_step(params, Span::new(PARAMETERS, 0, self.layout.parameters), FAILED);
-        self.optimize(params, FAILED);
+        let number = self.optimizer_step + 1;
+        self.check_step(step, number, Span::new(PARAMETERS, 0, self.layout.parameters), FAILED);
+        self.optimize(step, FAILED);
         let [from, to] = [KEPT_STATES, STATES].map(|region| Span::new(region, 0, self.layout.states));
         self.backend.run(&mut self.memory, &CopyIf { flag: FAILED, from, to }.into(), Context::NONE);
         let [failed, loss_of_step] =
             [STEP_RESULTS, STEP_RESULTS + B::STEPS_AHEAD].map(|of| Span::new(FLAGS, of + self.steps_ahead.len(), 1));
         self.copy(FAILED, failed);
         self.copy(loss, loss_of_step);
-        self.steps_ahead.push(params);
+        self.steps_ahead.push((*step, number));
         Ok(())
     }
 
@@ -78,14 +74,6 @@ impl<B: Backend> Session<B> {
         }
         self.steps_ahead.clear();
         first_failed.is_none()
-    }
-
-    /// Raises a flag if the next optimizer step would leave a value that is not finite in `of`, a part of the region of
-    /// parameters, or in the optimizer state of this part.
-    pub(super) fn check_step(&mut self, params: AdamWParams, of: Span, flag: Span) {
-        let [param, grad, m, v] =
-            [PARAMETERS, GRADIENTS, FIRST_MOMENTS, SECOND_MOMENTS].map(|region| Span { region, ..of });
-        self.backend.run(&mut self.memory, &adamw::Check { params, param, grad, m, v, flag }.into(), Context::NONE);
     }
 
     /// Keeps a copy of every state.

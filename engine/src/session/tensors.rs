@@ -1,12 +1,11 @@
-//! Parameters, states, gradients and optimizer state of a session, and the optimizer's step.
+//! Parameters, states, gradients and optimizer state of a session.
 
+use super::Session;
 use super::ready::check_len;
-use super::{AdamW, Session};
 use crate::graph::TensorInfo;
-use crate::regions::{FIRST_MOMENTS, GRADIENTS, PARAMETERS, SECOND_MOMENTS};
+use crate::regions::{FIRST_MOMENTS, GRADIENTS, SECOND_MOMENTS};
 use crate::{Error, Result};
-use kernels::adamw::{self, AdamWParams};
-use kernels::{Backend, Context, Element, Region, Span};
+use kernels::{Backend, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
     /// Gives every parameter and state its initial values, from its [`Init`](crate::Init) and the seed, and sets the
@@ -59,7 +58,7 @@ impl<B: Backend> Session<B> {
         Ok(self.fetch(self.find_parameter(name, GRADIENTS)?.1))
     }
 
-    /// Optimizer state of a parameter: the first and second moments of AdamW.
+    /// Optimizer state of a parameter: the first and second moments of AdamW, or the momentum buffer of SGD and zeros.
     ///
     /// # Errors
     /// If there is no parameter of this name.
@@ -68,7 +67,7 @@ impl<B: Backend> Session<B> {
         Ok([self.fetch(first?.1), self.fetch(second?.1)])
     }
 
-    /// Sets the optimizer state of a parameter: the first and second moments of AdamW.
+    /// Sets the optimizer state of a parameter, as [`optimizer_state`](Self::optimizer_state) returns it.
     ///
     /// # Errors
     /// If there is no parameter of this name, or it has another number of elements.
@@ -110,40 +109,6 @@ impl<B: Backend> Session<B> {
     /// optimizer does not take one step a run.
     pub fn set_training_runs(&mut self, runs: u64) {
         self.training_runs = runs;
-    }
-
-    /// Takes an optimizer step with the gradients of the last run: one pass over all parameters, which allocates
-    /// nothing.
-    ///
-    /// Parameters on which the loss does not depend have gradient 0, so weight decay still shrinks them.
-    ///
-    /// # Errors
-    /// If no plan with gradients has run since the last optimizer step, or a constant is out of its range.
-    pub fn adamw(&mut self, params: &AdamW, lr: f64) -> Result<()> {
-        params.check(lr)?;
-        if !self.has_gradients {
-            return Err(Error::NoGradients);
-        }
-        let params = self.next_step(params, lr);
-        self.optimize(params, Span::EMPTY);
-        Ok(())
-    }
-
-    /// The constants of the next optimizer step.
-    pub(super) fn next_step(&self, params: &AdamW, lr: f64) -> AdamWParams {
-        let AdamW { beta1, beta2, eps, weight_decay } = *params;
-        AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step + 1 }
-    }
-
-    /// Takes the next optimizer step, unless the flag is raised.
-    pub(super) fn optimize(&mut self, params: AdamWParams, unless: Span) {
-        self.optimizer_step += 1;
-        self.has_gradients = false;
-        let all = |region| Span::new(region, 0, self.layout.parameters);
-        let [param, grad] = [PARAMETERS, GRADIENTS].map(all);
-        let [m, v] = [FIRST_MOMENTS, SECOND_MOMENTS].map(all);
-        let step = adamw::Step { params, param, grad, m, v, unless };
-        self.backend.run(&mut self.memory, &step.into(), Context::NONE);
     }
 
     fn fetch(&self, place: Span) -> Vec<B::Element> {

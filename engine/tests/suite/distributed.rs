@@ -29,7 +29,7 @@ fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outc
             let _ = session.write_input(PlanId(0), input, &own);
         }
         session.run(PlanId(0)).unwrap();
-        session.adamw(&AdamW::default(), 1e-2).unwrap();
+        session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
         let f64s = |values: Vec<B::Element>| values.into_iter().map(Element::to_f64);
         let trained = || session.tensors().iter().filter(|tensor| tensor.trained);
         let gradients = trained().flat_map(|tensor| f64s(session.gradient(&tensor.name).unwrap())).collect();
@@ -231,7 +231,7 @@ fn a_rank_with_nan_does_not_leave_the_others_waiting() {
         let value = if part.rank == 1 { f64::NAN } else { 0.5 };
         session.write_input(PlanId(0), x, &[value; 60]).unwrap();
         session.write_input(PlanId(0), target, &[0.5; 30]).unwrap();
-        session.start_step(PlanId(0), &AdamW::default(), 1e-2).unwrap();
+        session.start_step(PlanId(0), &Step::new(AdamW::default(), 1e-2)).unwrap();
         let mut losses = Vec::new();
         assert!(!session.finish_steps(&mut losses) && losses[0].is_nan());
         session.find_non_finite(PlanId(0)).unwrap()

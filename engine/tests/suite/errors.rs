@@ -374,7 +374,7 @@ fn stale_gradients_and_constants_out_of_range_are_refused() {
     let (train, infer) = (PlanId(0), PlanId(1));
     let adamw = AdamW::default();
     let stale = "no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first";
-    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.update(&Step::new(adamw, 1e-3)).unwrap_err().to_string(), stale);
     assert_eq!(session.loss(train).unwrap_err().to_string(), "plan 0 has not run yet");
     assert!(matches!(session.loss(PlanId(2)), Err(Error::UnknownPlan { plan: 2, len: 2 })));
     assert!(matches!(session.loss(infer), Err(Error::NotScalar { .. })));
@@ -397,19 +397,29 @@ fn stale_gradients_and_constants_out_of_range_are_refused() {
             "AdamW: `weight_decay` is NaN, expected at least 0 and finite",
         ),
     ] {
-        assert_eq!(session.adamw(&params, lr).unwrap_err().to_string(), message);
-        assert_eq!(session.start_step(train, &params, lr).unwrap_err().to_string(), message);
+        assert_eq!(session.update(&Step::new(params, lr)).unwrap_err().to_string(), message);
+        assert_eq!(session.start_step(train, &Step::new(params, lr)).unwrap_err().to_string(), message);
+    }
+    let sgd = Sgd::default();
+    for (params, lr, message) in [
+        (sgd, f64::INFINITY, "SGD: `lr` is inf, expected at least 0 and finite"),
+        (Sgd { momentum: 1.0, ..sgd }, 0.1, "SGD: `momentum` is 1, expected at least 0 and below 1"),
+        (Sgd { nesterov: true, ..sgd }, 0.1, "SGD: `momentum` is 0, expected above 0 and below 1 with Nesterov"),
+        (Sgd { weight_decay: -1.0, ..sgd }, 0.1, "SGD: `weight_decay` is -1, expected at least 0 and finite"),
+    ] {
+        assert_eq!(session.update(&Step::new(params, lr)).unwrap_err().to_string(), message);
+        assert_eq!(session.start_step(train, &Step::new(params, lr)).unwrap_err().to_string(), message);
     }
     assert_eq!((session.tensor("up.bias").unwrap(), session.optimizer_step()), (before, 0));
     // An inference run between leaves the gradients as they are.
-    session.adamw(&adamw, 1e-3).unwrap();
+    session.update(&Step::new(adamw, 1e-3)).unwrap();
     session.run(infer).unwrap();
-    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.update(&Step::new(adamw, 1e-3)).unwrap_err().to_string(), stale);
     assert_eq!(session.optimizer_step(), 1);
     // Parameters that begin anew have no gradients yet.
     session.run(train).unwrap();
     session.initialize(1);
-    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.update(&Step::new(adamw, 1e-3)).unwrap_err().to_string(), stale);
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn train(network: &Network, options: &PlanOptions) -> (Vec<f64>, Vec<f64>) {
     for _ in 0..3 {
         session.run(PLAN).unwrap();
         losses.push(session.loss(PLAN).unwrap());
-        session.adamw(&AdamW::default(), 1e-2).unwrap();
+        session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
     }
     (losses, everything(&session))
 }
@@ -155,7 +155,7 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
         write_inputs(&mut session, plan, network);
     }
     session.run(PlanId(0)).unwrap();
-    session.adamw(&AdamW::default(), 1e-2).unwrap();
+    session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
     let loss = session.loss(PlanId(0)).unwrap();
     // With seed 0, the first run of training draws what inference does.
     session.set_training_runs(0);
@@ -198,7 +198,7 @@ fn adamw_follows_its_equations() {
     let params = AdamW { beta1: 0.5, beta2: 0.75, eps: 1e-30, weight_decay: 0.1 };
     let mut step = |lr: f64| {
         session.run(PLAN).unwrap();
-        session.adamw(&params, lr).unwrap();
+        session.update(&Step::new(params, lr)).unwrap();
         let [m, v] = session.optimizer_state("x").unwrap();
         (session.loss(PLAN).unwrap(), session.tensor("x").unwrap()[0], m[0], v[0], session.optimizer_step())
     };
@@ -214,7 +214,7 @@ fn adamw_follows_its_equations() {
     session.set_optimizer_step(41);
     assert_eq!(session.optimizer_state("x").unwrap(), [vec![0.25], vec![0.5]]);
     session.run(PLAN).unwrap();
-    session.adamw(&params, 0.0).unwrap();
+    session.update(&Step::new(params, 0.0)).unwrap();
     assert_eq!(session.optimizer_step(), 42);
     session.initialize(0);
     assert_eq!(session.optimizer_state("x").unwrap(), [vec![0.0], vec![0.0]]);
@@ -379,7 +379,7 @@ fn random_slopes_do_not_depend_on_an_optimizer() {
         session.initialize(7);
         session.run(PLAN).unwrap();
         if step {
-            session.adamw(&AdamW::default(), 0.0).unwrap();
+            session.update(&Step::new(AdamW::default(), 0.0)).unwrap();
         }
         session.run(PLAN).unwrap();
         let mut values = vec![0.0; 300];

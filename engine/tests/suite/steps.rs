@@ -5,7 +5,18 @@ use super::device::Device;
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
-const ADAMW: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
+
+/// A step with this learning rate.
+fn adamw(lr: f64) -> Step {
+    Step::new(AdamW::default(), lr)
+}
+
+fn sgd(lr: f64) -> Step {
+    Step::new(Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 }, lr)
+}
+
+/// Steps of all kinds, by their learning rate.
+const KINDS: [fn(f64) -> Step; 2] = [adamw, sgd];
 
 fn session(network: &Network) -> Session<Device> {
     let training = Plan::training(&network.graph, network.loss).unwrap();
@@ -30,12 +41,12 @@ fn lr(step: u64) -> f64 {
 }
 
 /// The session and the losses after `steps` steps, one at a time.
-fn one_by_one(network: &Network, steps: u64) -> (Session<Device>, Vec<f64>) {
+fn one_by_one(network: &Network, kind: fn(f64) -> Step, steps: u64) -> (Session<Device>, Vec<f64>) {
     let mut session = session(network);
     let losses = (0..steps).map(|step| {
         write(&mut session, network, step, false);
         session.run(PLAN).unwrap();
-        session.adamw(&ADAMW, lr(step)).unwrap();
+        session.update(&kind(lr(step))).unwrap();
         session.loss(PLAN).unwrap()
     });
     let losses = losses.collect();
@@ -45,13 +56,13 @@ fn one_by_one(network: &Network, steps: u64) -> (Session<Device>, Vec<f64>) {
 #[test]
 fn steps_that_are_started_ahead_come_to_the_same() {
     let network = network(1);
-    let (want, want_losses) = one_by_one(&network, 6);
-    for ahead in 1..=3 {
+    for (kind, ahead) in KINDS.into_iter().flat_map(|kind| (1..=3).map(move |ahead| (kind, ahead))) {
+        let (want, want_losses) = one_by_one(&network, kind, 6);
         let mut session = session(&network);
         let (mut all, mut losses) = (Vec::new(), Vec::new());
         for step in 0..6 {
             write(&mut session, &network, step, false);
-            session.start_step(PLAN, &ADAMW, lr(step)).unwrap();
+            session.start_step(PLAN, &kind(lr(step))).unwrap();
             if (step + 1) % ahead == 0 {
                 assert!(session.finish_steps(&mut losses));
                 assert_eq!(losses.len() as u64, ahead);
@@ -70,12 +81,12 @@ fn steps_that_are_started_ahead_come_to_the_same() {
 #[test]
 fn a_step_that_fails_and_those_after_it_change_nothing() {
     let network = network(1);
-    for failing in 0..3 {
-        let (mut want, want_losses) = one_by_one(&network, failing);
+    for (kind, failing) in KINDS.into_iter().flat_map(|kind| (0..3).map(move |failing| (kind, failing))) {
+        let (mut want, want_losses) = one_by_one(&network, kind, failing);
         let mut session = session(&network);
         for step in 0..3 {
             write(&mut session, &network, step, step == failing);
-            session.start_step(PLAN, &ADAMW, lr(step)).unwrap();
+            session.start_step(PLAN, &kind(lr(step))).unwrap();
         }
         let mut losses = Vec::new();
         assert!(!session.finish_steps(&mut losses));
@@ -90,7 +101,7 @@ fn a_step_that_fails_and_those_after_it_change_nothing() {
         assert_eq!(snapshot(&session), snapshot(&want));
         for session in [&mut session, &mut want] {
             write(session, &network, 7, false);
-            session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+            session.start_step(PLAN, &kind(1e-2)).unwrap();
             assert!(session.finish_steps(&mut losses));
         }
         assert_eq!(snapshot(&session), snapshot(&want), "the step after");
@@ -103,7 +114,7 @@ fn steps_from_before_a_new_beginning_are_forgotten() {
     let mut session = session(&network);
     for is_bad in [true, false] {
         write(&mut session, &network, 0, is_bad);
-        session.start_step(PLAN, &ADAMW, lr(0)).unwrap();
+        session.start_step(PLAN, &adamw(lr(0))).unwrap();
     }
     session.initialize(1);
     let mut losses = Vec::new();
@@ -111,9 +122,9 @@ fn steps_from_before_a_new_beginning_are_forgotten() {
     assert_eq!(session.optimizer_step(), 0);
     // Their results are not mistaken for those of later steps.
     write(&mut session, &network, 0, false);
-    session.start_step(PLAN, &ADAMW, lr(0)).unwrap();
+    session.start_step(PLAN, &adamw(lr(0))).unwrap();
     assert!(session.finish_steps(&mut losses));
-    let (want, want_losses) = one_by_one(&network, 1);
+    let (want, want_losses) = one_by_one(&network, adamw, 1);
     assert_eq!(losses, want_losses);
     assert_eq!(snapshot(&session), snapshot(&want));
 }
@@ -133,7 +144,7 @@ fn a_gradient_alone_can_fail_a_step() {
     session.write_input(PLAN, x, &[1e300]).unwrap();
     session.write_input(PLAN, target, &[1.0]).unwrap();
     let mut losses = Vec::new();
-    session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    session.start_step(PLAN, &adamw(1e-2)).unwrap();
     assert!(!session.finish_steps(&mut losses));
     assert_eq!(losses, [1.0]);
     assert_eq!(session.tensor("w").unwrap(), [0.0]);
@@ -155,13 +166,36 @@ fn one_weight(x: f32, w: f32) -> (Session<Cpu>, NodeId) {
     (session, node)
 }
 
+/// The momentum buffer, or the weight, would be more than f32 holds.
+#[test]
+fn a_step_of_sgd_that_would_leave_infinity_is_not_taken() {
+    for (x, w, lr, buffer) in [(1e38, 1.0, 1e-2, 3e38), (100.0, 1.0, 1e37, 0.0), (1e20, 1.0, 1e20, 0.0)] {
+        let (mut session, node) = one_weight(x, w);
+        let step = |lr: f64| Step::new(Sgd { momentum: 0.9, ..Sgd::default() }, lr);
+        session.set_optimizer_state("w", [&[buffer], &[0.0]]).unwrap();
+        let mut losses = Vec::new();
+        session.start_step(PLAN, &step(lr)).unwrap();
+        assert!(!session.finish_steps(&mut losses), "{x} {w}");
+        assert!(losses[0].is_finite());
+        assert_eq!(session.tensor("w").unwrap(), [w]);
+        assert_eq!(session.optimizer_state("w").unwrap(), [[buffer], [0.0]]);
+        let updated = NonFinite::Updated { name: "w".to_owned() };
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(updated));
+        session.set_tensor("w", &[1.0]).unwrap();
+        session.write_input(PLAN, node, &[1.0]).unwrap();
+        session.start_step(PLAN, &step(1e-2)).unwrap();
+        assert!(session.finish_steps(&mut losses));
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), None);
+    }
+}
+
 /// Loss and gradient are finite, but the optimizer's second moment, or the weight, would not be.
 #[test]
 fn an_optimizer_step_that_would_leave_infinity_is_not_taken() {
     for (x, w, lr) in [(1e25, 1.0, 1e-2), (1.0, -3e38, 1e38)] {
         let (mut session, node) = one_weight(x, w);
         let mut losses = Vec::new();
-        session.start_step(PLAN, &ADAMW, lr).unwrap();
+        session.start_step(PLAN, &adamw(lr)).unwrap();
         assert!(!session.finish_steps(&mut losses), "{x} {w}");
         assert!(losses[0].is_finite());
         assert_eq!(session.tensor("w").unwrap(), [w]);
@@ -172,7 +206,7 @@ fn an_optimizer_step_that_would_leave_infinity_is_not_taken() {
         // With other numbers it goes on.
         session.set_tensor("w", &[1.0]).unwrap();
         session.write_input(PLAN, node, &[1.0]).unwrap();
-        session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+        session.start_step(PLAN, &adamw(1e-2)).unwrap();
         assert!(session.finish_steps(&mut losses));
         assert_eq!(session.find_non_finite(PLAN).unwrap(), None);
     }
@@ -196,7 +230,7 @@ fn a_running_statistic_that_would_become_infinite_fails_the_step() {
     session.write_input(PLAN, target, &[0.0, 0.0]).unwrap();
     let mut losses = Vec::new();
     session.write_input(PLAN, x, &[1e25, -1e25]).unwrap();
-    session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    session.start_step(PLAN, &adamw(1e-2)).unwrap();
     assert!(!session.finish_steps(&mut losses));
     assert!(losses[0].is_finite(), "{losses:?}");
     assert_eq!(session.tensor("running_mean").unwrap(), [0.0]);
@@ -204,7 +238,7 @@ fn a_running_statistic_that_would_become_infinite_fails_the_step() {
     let updated = NonFinite::Updated { name: "running_var".to_owned() };
     assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(updated));
     session.write_input(PLAN, x, &[1.0, -1.0]).unwrap();
-    session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+    session.start_step(PLAN, &adamw(1e-2)).unwrap();
     assert!(session.finish_steps(&mut losses));
 }
 
@@ -213,18 +247,18 @@ fn what_cannot_be_started_is_refused_and_changes_nothing() {
     let network = network(1);
     let mut session = session(&network);
     let before = snapshot(&session);
-    let error = session.start_step(PLAN, &ADAMW, 1e-2).unwrap_err();
+    let error = session.start_step(PLAN, &adamw(1e-2)).unwrap_err();
     assert_eq!(error.to_string(), "input `x` of plan 0 has not been written");
-    let error = session.start_step(PlanId(1), &ADAMW, 1e-2).unwrap_err();
+    let error = session.start_step(PlanId(1), &adamw(1e-2)).unwrap_err();
     assert_eq!(error.to_string(), "plan 1 takes no training steps, as it is not made by `Plan::training`");
-    assert!(session.start_step(PlanId(2), &ADAMW, 1e-2).is_err());
+    assert!(session.start_step(PlanId(2), &adamw(1e-2)).is_err());
     assert_eq!(snapshot(&session), before);
 
     write(&mut session, &network, 0, false);
     for _ in 0..3 {
-        session.start_step(PLAN, &ADAMW, 1e-2).unwrap();
+        session.start_step(PLAN, &adamw(1e-2)).unwrap();
     }
-    let error = session.start_step(PLAN, &ADAMW, 1e-2).unwrap_err();
+    let error = session.start_step(PLAN, &adamw(1e-2)).unwrap_err();
     assert_eq!(error.to_string(), "3 training steps have been started, the most there can be: finish them first");
     assert!(session.finish_steps(&mut Vec::new()));
     assert_eq!(session.optimizer_step(), 3);

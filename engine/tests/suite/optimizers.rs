@@ -1,0 +1,226 @@
+//! Ten steps of PyTorch's optimizers, replayed. `optimizers.py` beside this file prints the numbers.
+
+use crate::common::numbers;
+use engine::*;
+use kernels::simd::Isa;
+
+const PLAN: PlanId = PlanId(0);
+
+/// What PyTorch computed in f64: the loss of each step, and two of the three parameters at the end.
+struct Trace {
+    losses: [f64; 10],
+    b1: [f64; 4],
+    w2: [f64; 8],
+}
+
+const PLAIN: Trace = Trace {
+    losses: [
+        0.4090320051970918,
+        0.31240206993871833,
+        0.26099161486530004,
+        0.23003366627427974,
+        0.20936581147414737,
+        0.19435952504762738,
+        0.1827346492161252,
+        0.17328868317111892,
+        0.16534474918493114,
+        0.15849656592227146,
+    ],
+    b1: [0.8839372186007034, 0.46163307882849597, 0.21867976151689572, -0.2416526814164001],
+    w2: [
+        0.6999108902382007,
+        -0.3963148226762592,
+        -0.6863911344909925,
+        -0.3745020642646793,
+        -0.15110737944404554,
+        0.7806187749357214,
+        -0.032104842973614996,
+        -0.2533761307789648,
+    ],
+};
+
+const DECAY: Trace = Trace {
+    losses: [
+        0.4090320051970918,
+        0.30695081638076327,
+        0.2539389641275128,
+        0.22232734617631533,
+        0.20129215296253927,
+        0.18606390450005814,
+        0.17433473778502737,
+        0.16489127693205927,
+        0.15704418180924754,
+        0.15037262898085313,
+    ],
+    b1: [0.8078464547782224, 0.4064312811338539, 0.18240300435185122, -0.21786980517126497],
+    w2: [
+        0.6441284027624603,
+        -0.35809201097943627,
+        -0.6259762033338692,
+        -0.33959510110715146,
+        -0.13208815102465837,
+        0.7088135980950209,
+        -0.033647193362473723,
+        -0.22859290289573791,
+    ],
+};
+
+const MOMENTUM: Trace = Trace {
+    losses: [
+        0.4090320051970918,
+        0.31240206993871833,
+        0.2190161437576199,
+        0.18520748903594572,
+        0.18645902744208187,
+        0.1780374267981339,
+        0.14646367672104194,
+        0.10917598341538959,
+        0.0869731543946248,
+        0.08563102243287929,
+    ],
+    b1: [0.9564897613168175, 0.2055996908029466, 0.5610931118310619, -0.06684782547868516],
+    w2: [
+        0.5916440131208484,
+        -0.48071154812108496,
+        -0.5070246741530031,
+        0.2606774079960413,
+        -0.3121202807199503,
+        0.05097754949768469,
+        0.049807258625936844,
+        -0.39807691874599027,
+    ],
+};
+
+const NESTEROV: Trace = Trace {
+    losses: [
+        0.4090320051970918,
+        0.24485631902932647,
+        0.1806001385282246,
+        0.15565298154136786,
+        0.13534018629720723,
+        0.11468146054739434,
+        0.09779589616161671,
+        0.08708244863380205,
+        0.08181810027855625,
+        0.07970696313820126,
+    ],
+    b1: [0.6709702759839977, -0.01633572991401246, 0.35079489148153475, -0.047495756893893924],
+    w2: [
+        0.46446263359023543,
+        -0.24818993333038,
+        -0.38756956224111366,
+        0.2899933048219725,
+        -0.11780211012172824,
+        -0.05505664011539276,
+        0.014051539973319673,
+        -0.332027898162863,
+    ],
+};
+
+/// A network of two layers, and its loss.
+fn network() -> Graph {
+    let mut graph = Graph::new();
+    let g = &mut graph;
+    let [x, target] = [("x", [5, 3]), ("target", [5, 2])].map(|(name, shape)| g.input(name, shape).unwrap());
+    let [w1, w2] = [("w1", [3, 4]), ("w2", [4, 2])].map(|(name, shape)| g.parameter(name, shape, Init::Zeros).unwrap());
+    let b1 = g.parameter("b1", [4], Init::Zeros).unwrap();
+    let y = g.linear(x, w1, Some(b1)).unwrap();
+    let y = g.activation(y, Activation::Tanh).unwrap();
+    let y = g.linear(y, w2, None).unwrap();
+    let loss = g.mse_loss(y, target).unwrap();
+    g.set_name(loss, "loss");
+    graph
+}
+
+fn elements<B: Backend>(values: &[f64]) -> Vec<B::Element> {
+    values.iter().map(|&x| B::Element::from_f64(x)).collect()
+}
+
+fn to_f64<E: Element>(values: Vec<E>) -> Vec<f64> {
+    values.into_iter().map(Element::to_f64).collect()
+}
+
+/// A session at the beginning of a trace.
+fn session<B: Backend>(backend: B, graph: &Graph) -> Session<B> {
+    let plan = Plan::training(graph, graph.node("loss").unwrap()).unwrap();
+    let mut session = Session::new(backend, vec![plan]).unwrap();
+    for (name, len, seed) in [("w1", 12, 3), ("b1", 4, 4), ("w2", 8, 5)] {
+        session.set_tensor(name, &elements::<B>(&numbers(len, seed))).unwrap();
+    }
+    for (name, len, seed) in [("x", 15, 1), ("target", 10, 2)] {
+        session.write_input(PLAN, graph.node(name).unwrap(), &elements::<B>(&numbers(len, seed))).unwrap();
+    }
+    session
+}
+
+/// Takes ten steps, and compares. `check` is called with the session after each.
+fn replay<B: Backend>(backend: B, graph: &Graph, step: &Step, want: &Trace, tolerance: f64) -> Session<B> {
+    let mut session = session(backend, graph);
+    let what = format!("{step:?} on {}", session.backend().name());
+    let mut losses = Vec::new();
+    for want in want.losses {
+        session.start_step(PLAN, step).unwrap();
+        assert!(session.finish_steps(&mut losses));
+        assert!((losses[0] - want).abs() <= tolerance, "{what}: loss {}, not {want}", losses[0]);
+    }
+    for (name, want) in [("b1", &want.b1[..]), ("w2", &want.w2)] {
+        assert_close(&format!("{what}: {name}"), &to_f64(session.tensor(name).unwrap()), want, tolerance);
+    }
+    session
+}
+
+fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
+    let is_close = got.len() == want.len() && got.iter().zip(want).all(|(got, want)| (got - want).abs() <= tolerance);
+    assert!(is_close, "{what} is {got:?}, not {want:?}");
+}
+
+/// A step in f32 rounds a value near 1 a few times; ten of them, each with ten values, come to less than this.
+const F32: f64 = 2e-6;
+const F64: f64 = 1e-14;
+
+fn replay_everywhere(graph: &Graph, step: &Step, want: &Trace) {
+    replay(Reference, graph, step, want, F64);
+    for isa in Isa::available() {
+        replay(Cpu::with_isa(isa, 1).unwrap(), graph, step, want, F32);
+    }
+}
+
+#[test]
+fn sgd_is_that_of_pytorch() {
+    let plain = Sgd::default();
+    let momentum = Sgd { momentum: 0.9, ..plain };
+    let nesterov = Sgd { nesterov: true, weight_decay: 0.05, ..momentum };
+    for (sgd, want) in
+        [(plain, PLAIN), (Sgd { weight_decay: 0.05, ..plain }, DECAY), (momentum, MOMENTUM), (nesterov, NESTEROV)]
+    {
+        replay_everywhere(&network(), &Step::new(sgd, 0.2), &want);
+    }
+}
+
+#[test]
+fn a_momentum_buffer_is_optimizer_state() {
+    let graph = network();
+    for momentum in [0.0, 0.9] {
+        let step = Step::new(Sgd { momentum, ..Sgd::default() }, 0.2);
+        let mut all = session(Reference, &graph);
+        (0..5).for_each(|_| {
+            all.run(PLAN).unwrap();
+            all.update(&step).unwrap();
+        });
+        let [buffer, zeros] = all.optimizer_state("b1").unwrap();
+        assert_eq!((buffer != [0.0; 4], zeros), (momentum > 0.0, vec![0.0; 4]));
+        // A session that goes on from it
+        let mut resumed = session(Reference, &graph);
+        for name in ["w1", "b1", "w2"] {
+            resumed.set_tensor(name, &all.tensor(name).unwrap()).unwrap();
+            let [buffer, zeros] = all.optimizer_state(name).unwrap();
+            resumed.set_optimizer_state(name, [&buffer, &zeros]).unwrap();
+        }
+        resumed.set_optimizer_step(5);
+        for session in [&mut all, &mut resumed] {
+            session.run(PLAN).unwrap();
+            session.update(&step).unwrap();
+        }
+        assert_eq!(all.tensor("w1").unwrap(), resumed.tensor("w1").unwrap());
+    }
+}
