@@ -111,7 +111,7 @@ pub enum Error {
     NoGradient {
         /// Name of the loss or output.
         node: String,
-        /// `parameter` or `parameter or input`.
+        /// `trained parameter` or `trained parameter or input`.
         kind: &'static str,
     },
     /// A node with respect to which the output has no gradient.
@@ -150,6 +150,12 @@ pub enum Error {
         /// `parameter` or `parameter or state`.
         kind: &'static str,
         /// The name asked for.
+        name: String,
+    },
+    /// A parameter whose group has a learning rate of 0.
+    #[error("`{name}` is frozen, as its group's `lr` is 0: it has no gradient and no optimizer state")]
+    Frozen {
+        /// Name of the parameter.
         name: String,
     },
     /// The caller can write only inputs that the plan reads.

@@ -76,7 +76,7 @@ mod units;
 
 pub use error::{Error, Result};
 pub use gradcheck::GradcheckOptions;
-pub use graph::{Graph, TensorInfo};
+pub use graph::{Graph, Group, TensorInfo};
 pub use ids::{NodeId, PlanId};
 pub use init::Init;
 pub use kernels::activation::Activation;

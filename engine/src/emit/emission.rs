@@ -15,7 +15,7 @@ use kernels::{Span, Write};
 pub(crate) struct NodeFacts {
     pub(crate) inputs: Vec<NodeId>,
     pub(crate) shape: Shape,
-    /// Where a parameter's gradient goes; none for all other nodes.
+    /// Where the gradient of a parameter that is trained goes; none for all other nodes.
     pub(crate) gradient_place: Option<Span>,
     /// Whether its operation takes the gradient of its output as separate terms (see [`fused`](super::fused)).
     pub(crate) takes_gradient_terms: bool,

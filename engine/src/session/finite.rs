@@ -1,6 +1,7 @@
 //! Finds the first pass that computes NaN or infinity.
 
 use super::{NonFinite, Session, Step};
+use crate::graph::TensorInfo;
 use crate::regions::{QUERY, STATES};
 use crate::{PlanId, Result};
 use kernels::finite::Find;
@@ -67,11 +68,9 @@ impl<B: Backend> Session<B> {
     /// itself or in its optimizer state.
     fn find_updated(&mut self, step: &Step, number: u64) -> Option<NonFinite> {
         for i in 0..self.tensors.len() {
-            if !self.tensors[i].trained {
-                continue;
-            }
+            let TensorInfo { trained: true, group: Some(group), .. } = self.tensors[i] else { continue };
             self.backend.fill(&mut self.memory, QUERY, 0.0);
-            self.check_step(step, number, self.layout.spans[i], QUERY);
+            self.check_step(step, number, (group, self.layout.spans[i]), QUERY);
             if is_raised(&*self.backend, &self.memory) {
                 return Some(NonFinite::Updated { name: self.tensors[i].name.clone() });
             }

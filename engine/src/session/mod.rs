@@ -110,11 +110,10 @@ impl<B: Backend> Session<B> {
         };
         let plans: Vec<Ready> = plans.into_iter().map(ready).collect();
         let workspace = plans.iter().map(Ready::workspace_len).max().unwrap_or(0);
-        let parameters = layout.parameters;
-        let states = layout.states;
+        let (parameters, trained, states) = (layout.parameters, layout.trained, layout.states);
         let flags = flags_len(B::STEPS_AHEAD);
         // In the order of the regions' numbers.
-        let lens = [parameters, parameters, parameters, parameters, states, inputs, arena, workspace, states, flags];
+        let lens = [parameters, trained, trained, trained, states, inputs, arena, workspace, states, flags];
         Ok(Session {
             memory: backend.allocate(&lens)?,
             backend: Arc::new(backend),
@@ -151,11 +150,11 @@ impl<B: Backend> Session<B> {
     /// The memory that is allocated.
     pub fn memory(&self) -> MemoryReport {
         let size = size_of::<B::Element>();
-        let parameters = self.layout.parameters * size;
+        let [parameters, trained] = [self.layout.parameters, self.layout.trained].map(|len| len * size);
         MemoryReport {
             parameters,
-            gradients: parameters,
-            optimizer_state: 2 * parameters,
+            gradients: trained,
+            optimizer_state: 2 * trained,
             state: 2 * self.layout.states * size,
             inputs: self.plans.iter().map(|ready| ready.plan.program.inputs_len * size).sum(),
             arena: self.arena.len * size,

@@ -1,5 +1,6 @@
 //! [`Optimizer`], and [`Step`]: how a step changes the parameters.
 
+use crate::graph::Group;
 use crate::{Error, Result};
 use kernels::adamw::{self, AdamWParams};
 use kernels::sgd::{self, SgdParams};
@@ -69,7 +70,7 @@ impl From<Sgd> for Optimizer {
 pub struct Step {
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// Learning rate of this step.
+    /// Learning rate of this step, which the [group](crate::Group) of a parameter multiplies.
     pub lr: f64,
 }
 
@@ -109,32 +110,34 @@ impl Step {
         }
     }
 
-    /// The pass that takes step `number`, from 1, unless the flag is raised. Operands are parameters, gradients, and
+    /// The pass that takes step `number`, from 1, for parameters of a group, unless the flag is raised. Operands are parameters, gradients, and
     /// first and second moments.
-    pub(super) fn pass(&self, number: u64, operands: [Span; 4], unless: Span) -> Call {
+    pub(super) fn pass(&self, number: u64, group: Group, operands: [Span; 4], unless: Span) -> Call {
         let [param, grad, first, second] = operands;
-        match self.params(number) {
+        match self.params(number, group) {
             Params::AdamW(params) => adamw::Step { params, param, grad, m: first, v: second, unless }.into(),
             Params::Sgd(params) => sgd::Step { params, param, grad, buffer: buffer(params, first), unless }.into(),
         }
     }
 
     /// The pass that raises the flag if step `number` would leave a value that is not finite.
-    pub(super) fn check_pass(&self, number: u64, operands: [Span; 4], flag: Span) -> Call {
+    pub(super) fn check_pass(&self, number: u64, group: Group, operands: [Span; 4], flag: Span) -> Call {
         let [param, grad, first, second] = operands;
-        match self.params(number) {
+        match self.params(number, group) {
             Params::AdamW(params) => adamw::Check { params, param, grad, m: first, v: second, flag }.into(),
             Params::Sgd(params) => sgd::Check { params, param, grad, buffer: buffer(params, first), flag }.into(),
         }
     }
 
-    fn params(&self, step: u64) -> Params {
-        let lr = self.lr;
+    fn params(&self, step: u64, group: Group) -> Params {
+        let lr = self.lr * group.lr;
         match self.optimizer {
             Optimizer::AdamW(AdamW { beta1, beta2, eps, weight_decay }) => {
+                let weight_decay = weight_decay * group.weight_decay;
                 Params::AdamW(AdamWParams { lr, beta1, beta2, eps, weight_decay, step })
             }
             Optimizer::Sgd(Sgd { momentum, nesterov, weight_decay }) => {
+                let weight_decay = weight_decay * group.weight_decay;
                 Params::Sgd(SgdParams { lr, momentum, nesterov, weight_decay })
             }
         }

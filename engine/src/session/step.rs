@@ -2,7 +2,7 @@
 
 use super::{Session, Step};
 use crate::plan::Purpose;
-use crate::regions::{FAILED, FLAGS, KEPT_STATES, PARAMETERS, STATES, STEP_RESULTS};
+use crate::regions::{FAILED, FLAGS, KEPT_STATES, STATES, STEP_RESULTS};
 use crate::{Error, PlanId, Result};
 use kernels::add::Scale;
 use kernels::finite::{CopyIf, Find};
@@ -39,7 +39,9 @@ impl<B: Backend> Session<B> {
             self.backend.run(&mut self.memory, &Find { values, flag: FAILED }.into(), Context::NONE);
         }
         let number = self.optimizer_step + 1;
-        self.check_step(step, number, Span::new(PARAMETERS, 0, self.layout.parameters), FAILED);
+        for i in 0..self.layout.groups.len() {
+            self.check_step(step, number, self.layout.groups[i], FAILED);
+        }
         self.optimize(step, FAILED);
         let [from, to] = [KEPT_STATES, STATES].map(|region| Span::new(region, 0, self.layout.states));
         self.backend.run(&mut self.memory, &CopyIf { flag: FAILED, from, to }.into(), Context::NONE);

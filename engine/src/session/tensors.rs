@@ -18,7 +18,7 @@ impl<B: Backend> Session<B> {
             self.backend.write(&mut self.memory, place, &values);
         }
         for region in [FIRST_MOMENTS, SECOND_MOMENTS] {
-            let all = Span::new(region, 0, self.layout.parameters);
+            let all = Span::new(region, 0, self.layout.trained);
             self.backend.fill(&mut self.memory, all, 0.0);
         }
         self.set_optimizer_step(0);
@@ -53,7 +53,7 @@ impl<B: Backend> Session<B> {
     /// Gradient of a parameter, from the last run of a plan with gradients.
     ///
     /// # Errors
-    /// If there is no parameter of this name.
+    /// If there is no parameter of this name, or it is frozen.
     pub fn gradient(&self, name: &str) -> Result<Vec<B::Element>> {
         Ok(self.fetch(self.find_parameter(name, GRADIENTS)?.1))
     }
@@ -61,7 +61,7 @@ impl<B: Backend> Session<B> {
     /// Optimizer state of a parameter: the first and second moments of AdamW, or the momentum buffer of SGD and zeros.
     ///
     /// # Errors
-    /// If there is no parameter of this name.
+    /// If there is no parameter of this name, or it is frozen.
     pub fn optimizer_state(&self, name: &str) -> Result<[Vec<B::Element>; 2]> {
         let [first, second] = [FIRST_MOMENTS, SECOND_MOMENTS].map(|region| self.find_parameter(name, region));
         Ok([self.fetch(first?.1), self.fetch(second?.1)])
@@ -70,7 +70,7 @@ impl<B: Backend> Session<B> {
     /// Sets the optimizer state of a parameter, as [`optimizer_state`](Self::optimizer_state) returns it.
     ///
     /// # Errors
-    /// If there is no parameter of this name, or it has another number of elements.
+    /// If there is no parameter of this name, it is frozen, or it has another number of elements.
     pub fn set_optimizer_state(&mut self, name: &str, moments: [&[B::Element]; 2]) -> Result<()> {
         for data in moments {
             check_len(name, self.find_parameter(name, FIRST_MOMENTS)?.0.shape, data.len())?;
@@ -124,10 +124,11 @@ impl<B: Backend> Session<B> {
         found.ok_or_else(|| Error::UnknownTensor { kind: "parameter or state", name: name.to_owned() })
     }
 
-    /// A parameter, and the place of its gradient or moment in this region.
+    /// A parameter that is trained, and the place of its gradient or moment in this region.
     fn find_parameter(&self, name: &str, region: Region) -> Result<(&TensorInfo, Span)> {
         match self.find(name) {
             Ok((tensor, place)) if tensor.trained => Ok((tensor, Span { region, ..place })),
+            Ok((TensorInfo { group: Some(_), .. }, _)) => Err(Error::Frozen { name: name.to_owned() }),
             _ => Err(Error::UnknownTensor { kind: "parameter", name: name.to_owned() }),
         }
     }

@@ -117,6 +117,58 @@ const NESTEROV: Trace = Trace {
     ],
 };
 
+const GROUPS: Trace = Trace {
+    losses: [
+        0.4090320051970918,
+        0.28295806637702325,
+        0.20751978532937007,
+        0.20957391204836803,
+        0.19793663403145792,
+        0.14941493243258872,
+        0.1070991184715159,
+        0.099424213265497,
+        0.11643582548708635,
+        0.13018943197732308,
+    ],
+    b1: [1.2200471833776463, 0.1416818898389363, 0.7948707449942718, -0.024316159410724084],
+    w2: [
+        0.3434998155452121,
+        -0.2914768793852745,
+        -0.3362446437082959,
+        0.49534611504892484,
+        -0.22783431967391882,
+        -0.13778102131734032,
+        0.047260344297707334,
+        -0.22671606641302539,
+    ],
+};
+
+const FROZEN: Trace = Trace {
+    losses: [
+        0.4090320051970918,
+        0.3143211425072543,
+        0.24648776440077863,
+        0.20673405140068163,
+        0.1923057096125682,
+        0.19338838505847425,
+        0.1952907598729526,
+        0.18928242415172053,
+        0.17532741957593484,
+        0.1573205976974196,
+    ],
+    b1: [1.2301824433958912, 0.48256876094088313, 0.3244903727335198, -0.3543910333020116],
+    w2: [
+        0.6820338687693666,
+        -0.314680585052277,
+        -0.5914310815531041,
+        -0.2178109492068097,
+        -0.029099843412038473,
+        0.4615059598599894,
+        -0.12793908589756783,
+        -0.4094216728736917,
+    ],
+};
+
 /// A network of two layers, and its loss.
 fn network() -> Graph {
     let mut graph = Graph::new();
@@ -223,4 +275,32 @@ fn a_momentum_buffer_is_optimizer_state() {
         }
         assert_eq!(all.tensor("w1").unwrap(), resumed.tensor("w1").unwrap());
     }
+}
+
+/// The network with a group for some parameters.
+fn grouped(groups: &[(&str, Group)]) -> Graph {
+    let mut graph = network();
+    for (name, group) in groups {
+        graph.set_group(graph.node(name).unwrap(), *group).unwrap();
+    }
+    graph
+}
+
+#[test]
+fn groups_have_factors_of_their_own_as_in_pytorch() {
+    let graph = grouped(&[("b1", Group { lr: 2.0, weight_decay: 0.0 }), ("w1", Group { lr: 0.5, weight_decay: 1.0 })]);
+    let sgd = Sgd { momentum: 0.9, weight_decay: 0.05, ..Sgd::default() };
+    replay_everywhere(&graph, &Step::new(sgd, 0.2), &GROUPS);
+}
+
+#[test]
+fn a_frozen_parameter_keeps_its_bits_as_in_pytorch() {
+    let graph = grouped(&[("w1", Group::FROZEN)]);
+    let step = Step::new(AdamW::default(), 0.05);
+    replay_everywhere(&graph, &step, &FROZEN);
+    let session = replay(Reference, &graph, &step, &FROZEN, F64);
+    assert_eq!(session.tensor("w1").unwrap(), numbers(12, 3));
+    let memory = session.memory();
+    // In elements, each parameter rounded up to 16
+    assert_eq!([memory.parameters, memory.gradients, memory.optimizer_state], [48, 32, 64].map(|len| 8 * len));
 }

@@ -14,7 +14,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
         if (i < len) {
             const float old = average[i];
             float next = fmaf(share, param[i] - old, old);
-            // The distance of two large values may overflow where their average does not (0 times an infinity is not 0).
+            // The distance of large values may overflow where their average does not (0 times an infinity is not 0).
             if (next * 0.0f != 0.0f) {
                 next = fmaf(share, param[i], (1.0f - share) * old);
             }
