@@ -235,6 +235,29 @@ pub enum Error {
     /// An optimizer step without gradients.
     #[error("no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first")]
     NoGradients,
+    /// Gradients have been accumulated, and something else was asked for.
+    #[error(
+        "the gradients of {runs} micro-batches have been accumulated: use them first, with `start_accumulated_step` or \
+         `update`"
+    )]
+    Accumulated {
+        /// How many.
+        runs: u64,
+    },
+    /// Something that a session keeps only if it is asked to.
+    #[error("the session keeps no {what}: make it with `SessionOptions {{ {option}: true, .. }}`")]
+    NotAllocated {
+        /// What is missing.
+        what: &'static str,
+        /// The option.
+        option: &'static str,
+    },
+    /// The averages are in the place of the parameters.
+    #[error("averages are in the place of the parameters: call `swap_averages` again before a training step")]
+    Swapped,
+    /// The norm of gradients that no step has taken.
+    #[error("no step with a `clip_norm` has been taken, so there is no norm of its gradients")]
+    NoNorm,
     /// A constant of the optimizer is out of its range.
     #[error("{of}: `{argument}` is {value}, expected {expected}")]
     Optimizer {

@@ -36,7 +36,9 @@
 //! 2. A [`Plan`] says how: the forward and backward passes in order, and the place of every value in memory.
 //! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters, and runs the plans.
 //!    [`Session::start_step`] runs a plan and the optimizer: a step that fails changes nothing, and a GPU can be given
-//!    several steps in advance.
+//!    several steps in advance. A [`Step`] names the optimizer, [`AdamW`] or [`Sgd`], and may clip gradients and
+//!    average parameters; a [`Group`] has factors for some of the parameters; [`Session::accumulate`] makes one step of
+//!    several micro-batches.
 //!
 //! # In a project of your own
 //!
@@ -93,6 +95,6 @@ pub use ops::{
     NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};
-pub use session::{AdamW, NonFinite, Optimizer, Schedule, ScheduleKind, Session, Sgd, Step, StepTime};
+pub use session::{AdamW, NonFinite, Optimizer, Schedule, ScheduleKind, Session, SessionOptions, Sgd, Step, StepTime};
 pub use shape::Shape;
 pub use units::mib;

@@ -3,7 +3,8 @@
 use super::arena::align;
 use crate::graph::{Graph, Group, TensorInfo};
 use crate::ids::NodeId;
-use crate::regions::{PARAMETERS, STATES};
+use crate::regions::{NORM, PARAMETERS, STATES};
+use kernels::clip_norm::Norm;
 use kernels::{Region, Span};
 
 /// Where the parameters and states of a graph lie. Each begins at a cache line; the elements between them stay 0.
@@ -44,6 +45,11 @@ impl Layout {
         let parameters = place(PARAMETERS, trained, &|tensor| tensor.group.is_some() && !tensor.trained);
         let states = place(STATES, 0, &|tensor| tensor.group.is_none());
         Layout { spans, groups, trained, parameters, states }
+    }
+
+    /// The pass that takes the norm of all gradients in a region.
+    pub(crate) fn norm(&self, gradients: Region) -> Norm {
+        Norm { x: Span::new(gradients, 0, self.trained), norm: NORM }
     }
 
     /// Where a parameter or state lies.

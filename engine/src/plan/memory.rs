@@ -6,9 +6,9 @@ use std::fmt;
 /// What a session that runs one plan allocates, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryReport {
-    /// Parameters.
+    /// Parameters, and their averages if a session keeps them.
     pub parameters: usize,
-    /// Their gradients.
+    /// Their gradients, and the sums of those of micro-batches if a session accumulates.
     pub gradients: usize,
     /// Optimizer state: two values for each parameter.
     pub optimizer_state: usize,

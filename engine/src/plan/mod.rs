@@ -20,6 +20,7 @@ use crate::emit::{Action, Program, Step, VALUE};
 use crate::graph::{Graph, Op};
 use crate::ids::NodeId;
 use crate::mode::{Phase, Statistics};
+use crate::regions::GRADIENTS;
 use crate::{Error, Result};
 use kernels::collective::Part;
 use kernels::{Backend, Span};
@@ -209,6 +210,7 @@ impl Plan {
         let [parameters, trained] = [self.layout.parameters, self.layout.trained].map(|len| len * size);
         let steps = self.program.steps.iter();
         let workspace = steps.map(|step| step.action.clone().prepare(backend)).max().unwrap_or(0);
+        let workspace = workspace.max(backend.prepare(&mut self.layout.norm(GRADIENTS).into()));
         MemoryReport {
             parameters,
             gradients: trained,

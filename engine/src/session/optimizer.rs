@@ -65,6 +65,7 @@ impl From<Sgd> for Optimizer {
 /// use engine::{Sgd, Step};
 ///
 /// let step = Step::new(Sgd { momentum: 0.9, ..Sgd::default() }, 0.1);
+/// let clipped = Step { clip_norm: Some(1.0), ..step };
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
@@ -72,6 +73,13 @@ pub struct Step {
     pub optimizer: Optimizer,
     /// Learning rate of this step, which the [group](crate::Group) of a parameter multiplies.
     pub lr: f64,
+    /// Largest norm of all gradients together: larger ones are scaled down to it, as by PyTorch's `clip_grad_norm_`.
+    /// May be infinite: then [`Session::gradient_norm`](crate::Session::gradient_norm) is all that it is for.
+    pub clip_norm: Option<f64>,
+    /// Weight of the old value in the exponential moving average of the parameters, such as 0.999:
+    /// `average = decay average + (1 - decay) parameter` after the optimizer's step. The session must keep
+    /// [averages](crate::SessionOptions::average).
+    pub average: Option<f64>,
 }
 
 /// A range of constants, and what a message says was expected.
@@ -80,18 +88,24 @@ type Range = (fn(f64) -> bool, &'static str);
 const AMOUNT: Range = (|x| x >= 0.0 && x.is_finite(), "at least 0 and finite");
 const SHARE: Range = (|x| (0.0..1.0).contains(&x), "at least 0 and below 1");
 const ABOVE_0: Range = (|x| x > 0.0 && x < 1.0, "above 0 and below 1 with Nesterov");
+const POSITIVE: Range = (|x| x > 0.0, "above 0");
 // Otherwise a parameter without gradient would change by 0 / 0.
 const DIVISOR: Range = (|x| x as f32 > 0.0 && x.is_finite(), "above 0 in 32 bits, and finite");
 
 impl Step {
     /// A step with nothing but the optimizer.
     pub fn new(optimizer: impl Into<Optimizer>, lr: f64) -> Step {
-        Step { optimizer: optimizer.into(), lr }
+        Step { optimizer: optimizer.into(), lr, clip_norm: None, average: None }
     }
 
     /// # Errors
     /// If a constant is out of its range: parameters would become NaN.
     pub(super) fn check(&self) -> Result<()> {
+        let clip_norm = self.clip_norm.map(|max_norm| ("clip_norm", max_norm, POSITIVE));
+        let average = self.average.map(|decay| ("average", decay, SHARE));
+        for constant in [clip_norm, average].into_iter().flatten() {
+            check("step", &[constant])?;
+        }
         match self.optimizer {
             Optimizer::AdamW(AdamW { beta1, beta2, eps, weight_decay }) => check(
                 "AdamW",
@@ -110,8 +124,8 @@ impl Step {
         }
     }
 
-    /// The pass that takes step `number`, from 1, for parameters of a group, unless the flag is raised. Operands are parameters, gradients, and
-    /// first and second moments.
+    /// The pass that takes step `number`, from 1, for parameters of a group, unless the flag is raised. Operands are
+    /// parameters, gradients, and first and second moments.
     pub(super) fn pass(&self, number: u64, group: Group, operands: [Span; 4], unless: Span) -> Call {
         let [param, grad, first, second] = operands;
         match self.params(number, group) {

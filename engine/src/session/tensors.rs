@@ -3,14 +3,15 @@
 use super::Session;
 use super::ready::check_len;
 use crate::graph::TensorInfo;
-use crate::regions::{FIRST_MOMENTS, GRADIENTS, SECOND_MOMENTS};
+use crate::regions::{AVERAGES, FIRST_MOMENTS, GRADIENTS, PARAMETERS, SECOND_MOMENTS};
 use crate::{Error, Result};
 use kernels::{Backend, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
     /// Gives every parameter and state its initial values, from its [`Init`](crate::Init) and the seed, and sets the
-    /// optimizer's state and step to 0. The seed is also that of [random slopes](crate::Graph::rrelu); without this
-    /// call it is 0. [`finish_steps`](Self::finish_steps) will not report training steps started before.
+    /// optimizer's state and step to 0; averages become the parameters. The seed is also that of [random
+    /// slopes](crate::Graph::rrelu); without this call it is 0. [`finish_steps`](Self::finish_steps) will not report
+    /// training steps started before.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);
@@ -21,8 +22,11 @@ impl<B: Backend> Session<B> {
             let all = Span::new(region, 0, self.layout.trained);
             self.backend.fill(&mut self.memory, all, 0.0);
         }
+        if self.options.average {
+            self.copy(self.trained(PARAMETERS), self.trained(AVERAGES));
+        }
         self.set_optimizer_step(0);
-        self.has_gradients = false;
+        (self.has_gradients, self.has_norm, self.is_swapped) = (false, false, false);
         self.seed = seed;
     }
 
@@ -39,18 +43,47 @@ impl<B: Backend> Session<B> {
         Ok(self.fetch(self.find(name)?.1))
     }
 
-    /// Sets the elements of a parameter or state.
+    /// Sets the elements of a parameter or state. The average of the parameter, if the session keeps one, becomes the
+    /// same.
     ///
     /// # Errors
     /// If there is none of this name, or it has another number of elements.
     pub fn set_tensor(&mut self, name: &str, data: &[B::Element]) -> Result<()> {
         let (tensor, place) = self.find(name)?;
         check_len(name, tensor.shape, data.len())?;
+        let has_average = tensor.trained && self.options.average;
+        self.backend.write(&mut self.memory, place, data);
+        if has_average {
+            self.backend.write(&mut self.memory, Span { region: AVERAGES, ..place }, data);
+        }
+        Ok(())
+    }
+
+    /// Average of a parameter: what steps with [`Step::average`](crate::Step::average) have left.
+    ///
+    /// # Errors
+    /// If the session keeps no [averages](crate::SessionOptions::average), there is no parameter of this name, or it is
+    /// frozen.
+    pub fn average(&self, name: &str) -> Result<Vec<B::Element>> {
+        self.check_average()?;
+        Ok(self.fetch(self.find_parameter(name, AVERAGES)?.1))
+    }
+
+    /// Sets the average of a parameter. [`set_tensor`](Self::set_tensor) sets it, too, so a checkpoint's averages are
+    /// set after its parameters.
+    ///
+    /// # Errors
+    /// As [`average`](Self::average); also if the parameter has another number of elements.
+    pub fn set_average(&mut self, name: &str, data: &[B::Element]) -> Result<()> {
+        self.check_average()?;
+        let (tensor, place) = self.find_parameter(name, AVERAGES)?;
+        check_len(name, tensor.shape, data.len())?;
         self.backend.write(&mut self.memory, place, data);
         Ok(())
     }
 
-    /// Gradient of a parameter, from the last run of a plan with gradients.
+    /// Gradient of a parameter, from the last run of a plan with gradients. A step with a
+    /// [`clip_norm`](crate::Step::clip_norm) may have scaled it down since.
     ///
     /// # Errors
     /// If there is no parameter of this name, or it is frozen.
@@ -96,6 +129,7 @@ impl<B: Backend> Session<B> {
         self.optimizer_step = step;
         self.training_runs = step;
         self.steps_ahead.clear();
+        self.accumulated = 0;
         self.failed_step = None;
     }
 

@@ -2,7 +2,9 @@
 
 use super::common::{Network, network, numbers, snapshot};
 use super::device::Device;
+use engine::collective::Alone;
 use engine::*;
+use std::sync::Arc;
 
 const PLAN: PlanId = PlanId(0);
 
@@ -15,13 +17,19 @@ fn sgd(lr: f64) -> Step {
     Step::new(Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 }, lr)
 }
 
+/// Norms of the gradients are on both sides of the largest.
+fn clipped(lr: f64) -> Step {
+    Step { clip_norm: Some(0.05), average: Some(0.75), ..adamw(lr) }
+}
+
 /// Steps of all kinds, by their learning rate.
-const KINDS: [fn(f64) -> Step; 2] = [adamw, sgd];
+const KINDS: [fn(f64) -> Step; 3] = [adamw, sgd, clipped];
 
 fn session(network: &Network) -> Session<Device> {
     let training = Plan::training(&network.graph, network.loss).unwrap();
     let inference = Plan::inference(&network.graph, &[network.output], Statistics::Running).unwrap();
-    let mut session = Session::new(Device, vec![training, inference]).unwrap();
+    let options = SessionOptions { accumulate: true, average: true };
+    let mut session = Session::with_options(Device, Arc::new(Alone), vec![training, inference], options).unwrap();
     session.initialize(1);
     session
 }
@@ -106,6 +114,99 @@ fn a_step_that_fails_and_those_after_it_change_nothing() {
         }
         assert_eq!(snapshot(&session), snapshot(&want), "the step after");
     }
+}
+
+/// Starts a step of two micro-batches, of which the second fails if `is_bad`.
+fn start_accumulated(session: &mut Session<Device>, network: &Network, kind: fn(f64) -> Step, step: u64, is_bad: bool) {
+    for half in 0..2 {
+        write(session, network, 2 * step + half, is_bad && half == 1);
+        session.accumulate(PLAN, if half == 0 { 0.75 } else { 0.25 }).unwrap();
+    }
+    session.start_accumulated_step(&kind(lr(step))).unwrap();
+}
+
+/// As above, for steps of two micro-batches: what the first one did to the states is undone, too.
+#[test]
+fn an_accumulated_step_that_fails_and_those_after_it_change_nothing() {
+    let network = network(1);
+    for (kind, failing) in KINDS.into_iter().flat_map(|kind| (0..3).map(move |failing| (kind, failing))) {
+        let (mut want, mut session) = (session(&network), session(&network));
+        let (mut want_losses, mut losses) = (Vec::new(), Vec::new());
+        for step in 0..failing {
+            start_accumulated(&mut want, &network, kind, step, false);
+            assert!(want.finish_steps(&mut losses));
+            want_losses.extend_from_slice(&losses);
+        }
+        for step in 0..3 {
+            start_accumulated(&mut session, &network, kind, step, step == failing);
+        }
+        // A micro-batch of a step that has not been started is dropped.
+        write(&mut session, &network, 9, false);
+        session.accumulate(PLAN, 0.5).unwrap();
+        assert!(!session.finish_steps(&mut losses));
+        let (failed, taken) = losses.split_last().unwrap();
+        assert_eq!(taken, want_losses);
+        assert!(failed.is_nan());
+        assert_eq!((session.optimizer_step(), session.training_runs()), (failing, 2 * failing));
+        assert_eq!(snapshot(&session), snapshot(&want), "step {failing} failed");
+        assert_eq!(session.find_non_finite(PLAN).unwrap(), None, "the last inputs are fine");
+        for session in [&mut session, &mut want] {
+            start_accumulated(session, &network, kind, 7, false);
+            assert!(session.finish_steps(&mut losses));
+        }
+        assert_eq!(snapshot(&session), snapshot(&want), "the step after");
+    }
+}
+
+/// The loss of a step is the weighted sum of those of its micro-batches, which draw random numbers of their own.
+#[test]
+fn a_step_has_the_weighted_loss_of_its_micro_batches() {
+    let network = network(1);
+    let (mut session, mut plain) = (session(&network), session(&network));
+    let mut want = 0.0;
+    for (half, weight) in [(0, 0.75), (1, 0.25)] {
+        write(&mut plain, &network, half, false);
+        plain.run(PLAN).unwrap();
+        want += weight * plain.loss(PLAN).unwrap();
+    }
+    start_accumulated(&mut session, &network, adamw, 0, false);
+    let mut losses = Vec::new();
+    assert!(session.finish_steps(&mut losses));
+    assert_eq!((losses, session.training_runs()), (vec![want], 2));
+}
+
+/// A gradient of 1e25, whose square f32 does not hold, is clipped.
+#[test]
+fn clipping_saves_a_step_whose_gradients_are_large() {
+    let (mut session, _) = one_weight(1e25, 1.0);
+    let step = Step { clip_norm: Some(1.0), ..adamw(1e-2) };
+    session.start_step(PLAN, &step).unwrap();
+    assert!(session.finish_steps(&mut Vec::new()));
+    assert_eq!(session.gradient_norm().unwrap(), f64::from(1e25f32));
+    assert!((session.tensor("w").unwrap()[0] - 0.9899).abs() < 1e-4);
+}
+
+/// Two gradients of 3e38, which have a norm of 4.2e38.
+#[test]
+fn a_norm_that_is_infinite_fails_the_step() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 2]).unwrap();
+    let target = graph.input("target", [1, 1]).unwrap();
+    let w = graph.parameter("w", [2, 1], Init::Constant(1e-38)).unwrap();
+    let y = graph.linear(x, w, None).unwrap();
+    let loss = graph.l1_loss(y, target).unwrap();
+    let mut session = Session::new(Cpu::new(1).unwrap(), vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    session.initialize(0);
+    session.write_input(PLAN, x, &[3e38; 2]).unwrap();
+    session.write_input(PLAN, target, &[0.0]).unwrap();
+    let (step, mut losses) = (Step { clip_norm: Some(1.0), ..sgd(1e-2) }, Vec::new());
+    session.start_step(PLAN, &step).unwrap();
+    assert!(!session.finish_steps(&mut losses) && losses[0].is_finite());
+    assert_eq!(session.tensor("w").unwrap(), [1e-38; 2]);
+    assert_eq!(session.find_non_finite(PLAN).unwrap(), Some(NonFinite::Norm));
+    session.write_input(PLAN, x, &[2e38; 2]).unwrap();
+    session.start_step(PLAN, &step).unwrap();
+    assert!(session.finish_steps(&mut losses));
 }
 
 #[test]

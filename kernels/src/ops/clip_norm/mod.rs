@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The squares neither overflow nor underflow on the way to a norm that f32 holds. A value that is NaN makes the norm
-//! NaN, and then all values; an infinite one makes the norm infinite. Aliasing: all operands are disjoint.
-//! Source: PyTorch's `clip_grad_norm_`.
+//! NaN, and an infinite one makes it infinite. Aliasing: all operands are disjoint.
+//! Source: PyTorch's `clip_grad_norm_`. A norm that is NaN leaves the values as they are, of which one is NaN; PyTorch
+//! makes all of them NaN.
 
 mod cpu;
 #[cfg(feature = "cuda")]

@@ -10,8 +10,8 @@ pub(super) fn norm(x: &[f64]) -> f64 {
     largest * x.iter().map(|x| (x / largest).powi(2)).sum::<f64>().sqrt()
 }
 
-/// What the values are multiplied by; NaN if the norm is.
+/// What the values are multiplied by; 1 if the norm is NaN.
 pub(super) fn factor(max_norm: f64, norm: f64) -> f64 {
     let factor = max_norm / (norm + 1e-6);
-    if factor > 1.0 { 1.0 } else { factor }
+    if factor < 1.0 { factor } else { 1.0 }
 }

@@ -35,7 +35,7 @@ proptest! {
     #![proptest_config(cases(12))]
     /// Values from the smallest to the largest, next to each other.
     #[test]
-    fn the_norm_of_values_of_all_sizes_equals_the_reference(len in 1usize..20_000, exponents in 0i32..=110, at in -126i32..=0) {
+    fn the_norm_of_any_values_equals_the_reference(len in 1usize..20_000, exponents in 0i32..=110, at in -126i32..=0) {
         if is_tested(len) {
             let scaled = |(i, x): (usize, f32)| x * 2f32.powi(at + (i as i32 * 37) % (exponents + 1));
             check_norm(normal(1, len).into_iter().enumerate().map(scaled).collect());
@@ -116,9 +116,9 @@ fn the_reference_is_pytorch() {
 }
 
 #[test]
-fn a_norm_that_is_not_a_number_is_passed_on() {
+fn a_norm_that_is_not_a_number_leaves_the_values() {
     let operands = [Operand::In(vec![f32::NAN]), Operand::InOut(vec![1.0; 5])];
-    let want = |result: &[Vec<f64>]| result[1].iter().all(|x| x.is_nan());
+    let want = |result: &[Vec<f64>]| result[1] == [1.0; 5];
     assert!(want(&run(&Reference, &clip(1.0), &operands)));
     assert!(paths().all(|path| want(&path.run(&clip(1.0), &operands))));
 }

@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) norm_total(u32 partials, con
 extern "C" __global__ void __launch_bounds__(BLOCK)
     norm_clip(u32 len, float max_norm, const float *__restrict__ norm, float *__restrict__ x) {
     const float ratio = max_norm / (*norm + 1e-6f);
-    const float factor = ratio > 1.0f ? 1.0f : ratio; // NaN stays
+    const float factor = ratio < 1.0f ? ratio : 1.0f; // 1 if the norm is NaN
     const u32 first = blockIdx.x * BLOCK * PER_THREAD + threadIdx.x;
 #pragma unroll
     for (u32 k = 0; k < PER_THREAD; ++k) {
