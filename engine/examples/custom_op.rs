@@ -113,7 +113,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             if step % 400 == 0 {
                 println!("step {step:>4}  loss {:.5}", session.loss(training)?);
             }
-            session.adamw(&AdamW { weight_decay: 0.0, ..AdamW::default() }, schedule.lr(step))?;
+            session.update(&Step::new(AdamW { weight_decay: 0.0, ..AdamW::default() }, schedule.lr(step)))?;
         }
         session.run(training)
     })?;

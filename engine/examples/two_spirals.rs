@@ -50,7 +50,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             if step % 250 == 0 {
                 println!("step {step:>4}  lr {lr:.4}  loss {:.5}", session.loss(training)?);
             }
-            session.adamw(&AdamW::default(), lr)?;
+            session.update(&Step::new(AdamW::default(), lr))?;
         }
         session.run(training)
     })?;

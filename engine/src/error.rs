@@ -111,7 +111,7 @@ pub enum Error {
     NoGradient {
         /// Name of the loss or output.
         node: String,
-        /// `parameter` or `parameter or input`.
+        /// `trained parameter` or `trained parameter or input`.
         kind: &'static str,
     },
     /// A node with respect to which the output has no gradient.
@@ -150,6 +150,12 @@ pub enum Error {
         /// `parameter` or `parameter or state`.
         kind: &'static str,
         /// The name asked for.
+        name: String,
+    },
+    /// A parameter whose group has a learning rate of 0.
+    #[error("`{name}` is frozen, as its group's `lr` is 0: it has no gradient and no optimizer state")]
+    Frozen {
+        /// Name of the parameter.
         name: String,
     },
     /// The caller can write only inputs that the plan reads.
@@ -229,9 +235,34 @@ pub enum Error {
     /// An optimizer step without gradients.
     #[error("no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first")]
     NoGradients,
+    /// Gradients have been accumulated, and something else was asked for.
+    #[error(
+        "the gradients of {runs} micro-batches have been accumulated: use them first, with `start_accumulated_step` or \
+         `update`"
+    )]
+    Accumulated {
+        /// How many.
+        runs: u64,
+    },
+    /// Something that a session keeps only if it is asked to.
+    #[error("the session keeps no {what}: make it with `SessionOptions {{ {option}: true, .. }}`")]
+    NotAllocated {
+        /// What is missing.
+        what: &'static str,
+        /// The option.
+        option: &'static str,
+    },
+    /// The averages are in the place of the parameters.
+    #[error("averages are in the place of the parameters: call `swap_averages` again before a training step")]
+    Swapped,
+    /// The norm of gradients that no step has taken.
+    #[error("no step with a `clip_norm` has been taken, so there is no norm of its gradients")]
+    NoNorm,
     /// A constant of the optimizer is out of its range.
-    #[error("AdamW: `{argument}` is {value}, expected {expected}")]
+    #[error("{of}: `{argument}` is {value}, expected {expected}")]
     Optimizer {
+        /// What it is a constant of: `AdamW`.
+        of: &'static str,
         /// Name of the constant: `beta1`.
         argument: &'static str,
         /// What it is.

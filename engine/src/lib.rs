@@ -20,10 +20,10 @@
 //! session.initialize(0);
 //! session.write_input(training, x, &[1.0, 2.0, 3.0, 4.0])?;
 //! session.write_input(training, target, &[3.0, 6.0, 9.0, 12.0])?;
-//! let adamw = AdamW { weight_decay: 0.0, ..AdamW::default() };
+//! let step = Step::new(AdamW { weight_decay: 0.0, ..AdamW::default() }, 0.1);
 //! for _ in 0..200 {
 //!     session.run(training)?;
-//!     session.adamw(&adamw, 0.1)?;
+//!     session.update(&step)?;
 //! }
 //! assert!(session.loss(training)? < 1e-3);
 //! assert!((session.tensor("w")?[0] - 3.0).abs() < 0.01);
@@ -36,7 +36,9 @@
 //! 2. A [`Plan`] says how: the forward and backward passes in order, and the place of every value in memory.
 //! 3. A [`Session`] owns a [`Backend`], the memory, and plans that share parameters, and runs the plans.
 //!    [`Session::start_step`] runs a plan and the optimizer: a step that fails changes nothing, and a GPU can be given
-//!    several steps in advance.
+//!    several steps in advance. A [`Step`] names the optimizer, [`AdamW`] or [`Sgd`], and may clip gradients and
+//!    average parameters; a [`Group`] has factors for some of the parameters; [`Session::accumulate`] makes one step of
+//!    several micro-batches.
 //!
 //! # In a project of your own
 //!
@@ -76,7 +78,7 @@ mod units;
 
 pub use error::{Error, Result};
 pub use gradcheck::GradcheckOptions;
-pub use graph::{Graph, TensorInfo};
+pub use graph::{Graph, Group, TensorInfo};
 pub use ids::{NodeId, PlanId};
 pub use init::Init;
 pub use kernels::activation::Activation;
@@ -94,6 +96,6 @@ pub use ops::{
     NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};
-pub use session::{AdamW, NonFinite, Schedule, ScheduleKind, Session, StepTime};
+pub use session::{AdamW, NonFinite, Optimizer, Schedule, ScheduleKind, Session, SessionOptions, Sgd, Step, StepTime};
 pub use shape::Shape;
 pub use units::mib;

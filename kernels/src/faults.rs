@@ -123,6 +123,11 @@ impl Fault {
                     | Call::BatchNormFold(_)
                     | Call::AdamWStep(_)
                     | Call::AdamWCheck(_)
+                    | Call::SgdStep(_)
+                    | Call::SgdCheck(_)
+                    | Call::ClipNormClip(_)
+                    | Call::EmaStep(_)
+                    | Call::EmaSwap(_)
                     | Call::FindNonFinite(_)
             ),
             Fault::InputGradientOverwrites => matches!(call, Call::Conv2dGradInput(_)),

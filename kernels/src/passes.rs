@@ -118,6 +118,12 @@ passes! {
         cross_entropy { CrossEntropyForward(Forward), CrossEntropyBackward(Backward) }
         /// one optimizer step over flat arrays, and whether it would leave a value that is not finite
         adamw { AdamWStep(Step), AdamWCheck(Check) }
+        /// the same for gradient descent with momentum
+        sgd { SgdStep(Step), SgdCheck(Check) }
+        /// the norm of a gradient, and its reduction to a largest norm
+        clip_norm { ClipNormNorm(Norm), ClipNormClip(Clip) }
+        /// exponential moving average, and exchanging it with what it averages
+        ema { EmaStep(Step), EmaSwap(Swap) }
         /// whether any value is NaN or infinite, and undoing a step if so
         finite { FindNonFinite(Find), CopyIf(CopyIf) }
         /// one value everywhere

@@ -1,6 +1,6 @@
 //! A network with its loss, ready to be planned, and its data.
 
-use engine::{AdamW, Backend, Element, Graph, NodeId, PlanId, Session};
+use engine::{AdamW, Backend, Element, Graph, NodeId, PlanId, Session, Step};
 use model::{ResConv, ResConvConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -72,7 +72,7 @@ impl Fixture {
 /// If the plan has no inputs yet.
 pub fn training_step<B: Backend>(session: &mut Session<B>, plan: PlanId) -> f64 {
     session.run(plan).unwrap();
-    session.adamw(&AdamW::default(), 3e-4).unwrap();
+    session.update(&Step::new(AdamW::default(), 3e-4)).unwrap();
     session.loss(plan).unwrap()
 }
 

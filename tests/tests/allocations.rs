@@ -1,7 +1,7 @@
 //! A training step allocates no memory. This is a program without the test harness, as the allocator counts for all
 //! threads.
 
-use engine::{AdamW, Cpu, Plan, PlanId, Session, Statistics};
+use engine::{AdamW, Cpu, Plan, PlanId, Session, Statistics, Step};
 use kernels::simd::Isa;
 use model::ResConvConfig;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -35,7 +35,7 @@ fn main() {
                     let region = Region::new(ALLOCATOR);
                     for _ in 0..number {
                         session.write_input(training, fixture.image, &images).unwrap();
-                        session.start_step(training, &AdamW::default(), 3e-4).unwrap();
+                        session.start_step(training, &Step::new(AdamW::default(), 3e-4)).unwrap();
                         assert!(session.finish_steps(&mut losses) && losses[0].is_finite());
                         session.run(evaluation).unwrap();
                         assert!(session.loss(evaluation).unwrap().is_finite());

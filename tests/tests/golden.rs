@@ -21,7 +21,8 @@
 
 use cuda_emulator::Order;
 use engine::{
-    AdamW, Backend, Cpu, Plan, PlanId, PlanOptions, Reference, Schedule, ScheduleKind, Session, Statistics, TensorInfo,
+    AdamW, Backend, Cpu, Plan, PlanId, PlanOptions, Reference, Schedule, ScheduleKind, Session, Statistics, Step,
+    TensorInfo,
 };
 use kernels::conv2d::{Algo, Tile};
 use kernels::simd::Isa;
@@ -84,7 +85,7 @@ fn replay<B: Backend>(backend: B, golden: &Golden) -> Trace {
             gradients = trained.iter().map(|tensor| to_f64(&session.gradient(&tensor.name).unwrap())).collect();
         }
         let lr = schedule.lr(step);
-        session.adamw(&adamw, lr).unwrap();
+        session.update(&Step::new(adamw, lr)).unwrap();
         let correction = 1.0 - adamw.beta2.powf((step + 1) as f64);
         let root = |v: &f64| (v / correction).sqrt();
         let second_moment = |tensor: &&TensorInfo| to_f64(&session.optimizer_state(&tensor.name).unwrap()[1]);

@@ -2,7 +2,7 @@
 //! depend on timing.
 
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
-use engine::{AdamW, Cuda, Plan, PlanId, Session};
+use engine::{AdamW, Cuda, Plan, PlanId, Session, Step};
 use model::ResConvConfig;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn train(cuda: Cuda, ahead: u64, mut started: impl FnMut(u64)) -> (Vec<u64>, Vec
     let (mut losses, mut all) = (Vec::new(), Vec::new());
     for step in 0..STEPS {
         fixture.write_inputs(&mut session, PLAN, step);
-        session.start_step(PLAN, &AdamW::default(), 1e-3).unwrap();
+        session.start_step(PLAN, &Step::new(AdamW::default(), 1e-3)).unwrap();
         started(step);
         if (step + 1) % ahead == 0 || step + 1 == STEPS {
             assert!(session.finish_steps(&mut losses));

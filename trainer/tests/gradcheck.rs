@@ -133,6 +133,10 @@ fn every_injected_fault_is_found_on_every_path() {
             Fault::ChannelOffsetForgotten => vec![("concat", "grad_b"), ("slice_channels", "grad_input")],
             Fault::UpsampleForgetsTheEdge | Fault::UpsampleOfTheOtherKind => vec![("upsample", "grad_input")],
             Fault::LossGradientNotAveraged => vec![("mse_loss", "grad_prediction")],
+            Fault::BceForgetsTheTarget => vec![("bce_with_logits", "grad_logits")],
+            Fault::CrossEntropyNextClass => vec![("softmax_cross_entropy", "grad_logits")],
+            Fault::PoolGradientShifted => vec![("max_pool2d", "grad_input"), ("avg_pool2d", "grad_input")],
+            Fault::DroppedAgain => vec![("dropout", "grad_input")],
             // Only finite differences, in f64, find so little.
             Fault::WeightGradientSlightlyOff => Vec::new(),
             Fault::ScaleOverwrites => vec![("add", "grad_a")],

@@ -9,7 +9,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, Session, Statistics};
+use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, Session, Statistics, Step};
 use model::{ResConv, ResConvConfig};
 use std::time::Instant;
 
@@ -93,7 +93,7 @@ fn main() -> Result<()> {
             session.run(PlanId(0))?;
             if !a.inference {
                 losses.push(session.loss(PlanId(0))?);
-                session.adamw(&AdamW::default(), 3e-4)?;
+                session.update(&Step::new(AdamW::default(), 3e-4))?;
             }
             if step > 0 {
                 let elapsed = start.elapsed();

@@ -17,7 +17,7 @@ pub(crate) struct NodeFacts {
     pub(crate) shape: Shape,
     /// Whether it is an input or computed from one, so that it differs between the parts of a batch.
     pub(crate) depends_on_inputs: bool,
-    /// Where a parameter's gradient goes; none for all other nodes.
+    /// Where the gradient of a parameter that is trained goes; none for all other nodes.
     pub(crate) gradient_place: Option<Span>,
     /// Whether its operation takes the gradient of its output as separate terms (see [`fused`](super::fused)).
     pub(crate) takes_gradient_terms: bool,

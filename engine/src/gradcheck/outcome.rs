@@ -5,7 +5,7 @@ use super::values::Values;
 use crate::ids::{NodeId, PlanId};
 use crate::plan::Plan;
 use crate::session::Session;
-use crate::{Graph, Result};
+use crate::{Error, Graph, Result};
 use kernels::{Backend, Element};
 
 /// The results of a gradient plan.
@@ -55,7 +55,10 @@ impl<B: Backend> Runs<B> {
         let (mut gradients, mut states) = (Vec::new(), Vec::new());
         for leaf in &values.leaves {
             let (gradient, state) = match leaf.kind() {
-                "parameter" => (Some(self.session.gradient(&leaf.name)?), None),
+                "parameter" => match self.session.gradient(&leaf.name) {
+                    Err(Error::Frozen { .. }) => (None, None),
+                    gradient => (Some(gradient?), None),
+                },
                 "state" => (None, Some(self.session.tensor(&leaf.name)?)),
                 _ => {
                     let mut gradient = vec![B::Element::from_f64(0.0); leaf.values.len()];

@@ -79,7 +79,8 @@ fn draw(graph: &Graph, node: NodeId, seed: u64) -> Vec<f64> {
     let Some(tensor) = graph.tensors().iter().find(|tensor| tensor.node == node) else {
         return uniform(seed, stream, 0.0, 1.0, len);
     };
-    let around = |center| if tensor.trained { uniform(seed, stream, center, 0.5, len) } else { vec![center; len] };
+    let is_state = tensor.group.is_none();
+    let around = |center| if !is_state { uniform(seed, stream, center, 0.5, len) } else { vec![center; len] };
     match tensor.init {
         Init::Zeros => around(0.0),
         Init::Ones => around(1.0),

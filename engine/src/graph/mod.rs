@@ -1,8 +1,10 @@
 //! [`Graph`]: what to compute.
 
+mod group;
 mod node;
 mod operation;
 
+pub use group::Group;
 pub use node::TensorInfo;
 pub(crate) use node::{Node, Op};
 pub(crate) use operation::{Argument, Arguments, Operation};
@@ -67,6 +69,25 @@ impl Graph {
         self.tensor(Op::State, name, shape.into(), init)
     }
 
+    /// Puts a parameter into a group: factors of the learning rate and weight decay of a [`Step`](crate::Step). Without
+    /// this call they are 1. Plans made before do not change.
+    ///
+    /// # Errors
+    /// If the node is not a parameter of this graph, or a factor is negative or not finite.
+    pub fn set_group(&mut self, parameter: NodeId, group: Group) -> Result<()> {
+        self.check(parameter)?;
+        let Node { op, name, .. } = self.get(parameter);
+        let is_parameter = matches!(op, Op::Parameter);
+        let problem = if is_parameter { group.problem() } else { Some("only parameters have a group".to_owned()) };
+        if let Some(message) = problem {
+            return Err(Error::Params { op: op.kind(), node: name.clone(), message });
+        }
+        let i = self.tensor_index(parameter);
+        self.tensors[i].group = Some(group);
+        self.tensors[i].trained = !group.is_frozen();
+        Ok(())
+    }
+
     /// Names the result of an operation, for messages, the printed plan and profiles. By default the name is the
     /// operation and the node's index: `conv2d_12`. Inputs, parameters and states keep the name that they were recorded
     /// with.
@@ -119,6 +140,11 @@ impl Graph {
     pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         let id = self.id;
         (0..self.nodes.len()).map(move |index| NodeId::new(id, index))
+    }
+
+    /// Index in [`tensors`](Self::tensors) of a parameter or state.
+    pub(crate) fn tensor_index(&self, node: NodeId) -> usize {
+        self.tensors.binary_search_by_key(&node, |tensor| tensor.node).expect("every parameter and state is listed")
     }
 
     /// # Panics
@@ -178,7 +204,8 @@ impl Graph {
             return Err(Error::Params { op: op.kind(), node: name.to_owned(), message });
         }
         let node = self.leaf(op, name, shape)?;
-        self.tensors.push(TensorInfo { name: name.to_owned(), shape, trained, init, node });
+        let group = trained.then(Group::default);
+        self.tensors.push(TensorInfo { name: name.to_owned(), shape, trained, group, init, node });
         Ok(node)
     }
 

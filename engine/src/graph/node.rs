@@ -1,5 +1,6 @@
 //! Nodes of a graph.
 
+use super::group::Group;
 use super::operation::Operation;
 use crate::ids::NodeId;
 use crate::{Init, Shape};
@@ -60,8 +61,10 @@ pub struct TensorInfo {
     pub name: String,
     /// Its shape.
     pub shape: Shape,
-    /// Whether the optimizer changes it: true for parameters, false for states.
+    /// Whether the optimizer changes it: true for parameters, false for states and for parameters that are frozen.
     pub trained: bool,
+    /// The group of a parameter; none for a state.
+    pub group: Option<Group>,
     /// Its initial values.
     pub init: Init,
     /// Its node in the graph.
@@ -71,14 +74,23 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// Whether both are the same tensor, possibly of two graphs.
     pub(crate) fn matches(&self, other: &TensorInfo) -> bool {
-        self.name == other.name && self.shape == other.shape && self.trained == other.trained && self.init == other.init
+        // The other fields, without the node.
+        let of = |info: &TensorInfo| TensorInfo { node: self.node, ..info.clone() };
+        of(self) == of(other)
     }
 }
 
-/// ``parameter `x` [3, 3] (Ones)``
+/// ``parameter `x` [3, 3] (Ones)``, and the factors of the group if they are not 1
 impl fmt::Display for TensorInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.trained { "parameter" } else { "state" };
-        write!(f, "{kind} `{}` {} ({:?})", self.name, self.shape, self.init)
+        let kind = if self.group.is_some() { "parameter" } else { "state" };
+        write!(f, "{kind} `{}` {} ({:?})", self.name, self.shape, self.init)?;
+        match self.group {
+            Some(group) if group.is_frozen() => write!(f, ", frozen"),
+            Some(Group { lr, weight_decay }) if (lr, weight_decay) != (1.0, 1.0) => {
+                write!(f, ", lr times {lr}, weight decay times {weight_decay}")
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -8,9 +8,9 @@ use crate::ids::NodeId;
 use crate::mode::{Mode, Phase};
 use crate::regions::GRADIENTS;
 use crate::{Error, Result};
+use kernels::Span;
 use kernels::collective::RankStep;
 use kernels::fill::Fill;
-use kernels::{Region, Span};
 
 /// Emits the passes of a plan.
 ///
@@ -47,13 +47,14 @@ pub(crate) fn build(graph: &Graph, layout: &Layout, purpose: &Purpose, keep: &[N
 fn facts(graph: &Graph, layout: &Layout, id: NodeId, before: &[NodeFacts]) -> NodeFacts {
     let Node { op, inputs, shape, .. } = graph.get(id);
     let is = |question: fn(&dyn Operation) -> bool| op.operation().is_some_and(question);
-    let in_region = |region: Region| Span { region, ..layout.place(graph, id) };
+    let is_trained = || graph.tensors()[graph.tensor_index(id)].trained;
     NodeFacts {
         inputs: inputs.clone(),
         shape: *shape,
         depends_on_inputs: matches!(op, Op::Input)
             || inputs.iter().any(|input| before[input.index()].depends_on_inputs),
-        gradient_place: matches!(op, Op::Parameter).then(|| in_region(GRADIENTS)),
+        gradient_place: (matches!(op, Op::Parameter) && is_trained())
+            .then(|| Span { region: GRADIENTS, ..layout.place(graph, id) }),
         takes_gradient_terms: is(|op| op.takes_gradient_terms()),
         reads_batch_stats: is(|op| op.reads_batch_stats()),
     }
@@ -107,13 +108,13 @@ impl Builder<'_> {
         for id in reached_ids() {
             let node = graph.get(id);
             self.emission.wants[id.index()] = match &node.op {
-                Op::Parameter => true,
+                Op::Parameter => self.emission.nodes[id.index()].gradient_place.is_some(),
                 Op::Input => wrt_inputs,
                 Op::State | Op::Computed(_) => node.inputs.iter().any(|input| self.emission.wants[input.index()]),
             };
         }
         if !self.emission.wants[output.index()] {
-            let kind = if wrt_inputs { "parameter or input" } else { "parameter" };
+            let kind = if wrt_inputs { "trained parameter or input" } else { "trained parameter" };
             return Err(Error::NoGradient { node: name.to_owned(), kind });
         }
         self.emission.phase = Phase::Backward;
@@ -171,7 +172,7 @@ impl Builder<'_> {
                     let gradient = self.emission.gradient(id);
                     self.emission.program.keep(gradient);
                 }
-                Op::Parameter if !has_gradient => {
+                Op::Parameter if !has_gradient && self.emission.nodes[id.index()].gradient_place.is_some() => {
                     // Another plan may have written there.
                     let out = self.emission.parameter_gradient(id);
                     self.emission.step(id, Fill { value: 0.0, out });
@@ -187,7 +188,7 @@ impl Builder<'_> {
         let Some(part) = self.emission.part else { return };
         let x = self.emission.program.of_node[loss.index()].expect("the loss is computed");
         self.emission.step_over_ranks(loss, RankStep::Sum { weight: part.share(), x });
-        let all = Span::new(GRADIENTS, 0, self.layout.parameters);
+        let all = Span::new(GRADIENTS, 0, self.layout.trained);
         let x = self.emission.program.fixed([all.len].into(), all);
         self.emission.step_over_ranks(loss, RankStep::Sum { weight: 1.0, x });
     }

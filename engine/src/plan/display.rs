@@ -32,11 +32,12 @@ impl fmt::Display for Plan {
             writeln!(f)?;
         }
         let f32s = |len: usize| mib(len * size_of::<f32>());
-        writeln!(
-            f,
-            "parameters {:.2} MiB, as much for gradients, twice for the optimizer",
-            f32s(self.layout.parameters)
-        )?;
+        let (parameters, trained) = (f32s(self.layout.parameters), f32s(self.layout.trained));
+        write!(f, "parameters {parameters:.2} MiB, ")?;
+        if trained != parameters {
+            write!(f, "{trained:.2} MiB of them trained: ")?;
+        }
+        writeln!(f, "as much for gradients, twice for the optimizer")?;
         writeln!(f, "states {:.2} MiB, inputs {:.2} MiB", f32s(self.layout.states), f32s(self.program.inputs_len))?;
         let (arena, peak) = (f32s(self.placement.arena), f32s(self.arena_peak()));
         write!(f, "arena {arena:.2} MiB; {peak:.2} MiB of it in use at the peak")

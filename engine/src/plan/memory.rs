@@ -6,11 +6,11 @@ use std::fmt;
 /// What a session that runs one plan allocates, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryReport {
-    /// Parameters.
+    /// Parameters, and their averages if a session keeps them.
     pub parameters: usize,
-    /// Their gradients.
+    /// Their gradients, and the sums of those of micro-batches if a session accumulates.
     pub gradients: usize,
-    /// Optimizer state: AdamW's `m` and `v`.
+    /// Optimizer state: two values for each parameter.
     pub optimizer_state: usize,
     /// States, and their copy.
     pub state: usize,

@@ -20,6 +20,7 @@ use crate::emit::{Action, Program, Step, VALUE};
 use crate::graph::{Graph, Op};
 use crate::ids::NodeId;
 use crate::mode::{Phase, Statistics};
+use crate::regions::GRADIENTS;
 use crate::{Error, Result};
 use kernels::collective::Part;
 use kernels::{Backend, Span};
@@ -32,7 +33,7 @@ use place::Placement;
 ///
 /// - The first contribution to a gradient is set and later ones are added, so nothing is zeroed first.
 /// - The gradients of parameters go to a region of their own, with the layout of the parameters. A parameter that the
-///   loss does not depend on has gradient 0.
+///   loss does not depend on has gradient 0, and one that is [frozen](crate::Group) has none.
 /// - The arguments of [`Graph::add`] share the gradient of the sum, without a copy, where possible.
 /// - A value's memory is free for others after the last step that reads it. Element-wise steps write in place where
 ///   they can.
@@ -53,7 +54,7 @@ impl Plan {
     /// uses the statistics of the batch, and updates the running ones.
     ///
     /// # Errors
-    /// If the loss is not of the graph, has more than one element or depends on no parameter.
+    /// If the loss is not of the graph, has more than one element or depends on no parameter that is trained.
     pub fn training(graph: &Graph, loss: NodeId) -> Result<Plan> {
         Plan::training_with(graph, loss, &PlanOptions::default())
     }
@@ -206,13 +207,14 @@ impl Plan {
     /// inputs; arena and workspace are as large as the largest plan needs.
     pub fn memory<B: Backend>(&self, backend: &B) -> MemoryReport {
         let size = size_of::<B::Element>();
-        let parameters = self.layout.parameters * size;
+        let [parameters, trained] = [self.layout.parameters, self.layout.trained].map(|len| len * size);
         let steps = self.program.steps.iter();
         let workspace = steps.map(|step| step.action.clone().prepare(backend)).max().unwrap_or(0);
+        let workspace = workspace.max(backend.prepare(&mut self.layout.norm(GRADIENTS).into()));
         MemoryReport {
             parameters,
-            gradients: parameters,
-            optimizer_state: 2 * parameters,
+            gradients: trained,
+            optimizer_state: 2 * trained,
             state: 2 * self.layout.states * size,
             inputs: self.program.inputs_len * size,
             arena: self.placement.arena * size,

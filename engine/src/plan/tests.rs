@@ -1,7 +1,7 @@
 //! What plans contain: passes, what these set, add to and overwrite, and how much memory they take.
 
 use super::place::{self, Lifetime};
-use super::{Plan, PlanOptions};
+use super::{Layout, Plan, PlanOptions};
 use crate::emit::Action;
 use crate::regions::{ARENA, GRADIENTS};
 use crate::*;
@@ -367,4 +367,61 @@ fn what_does_not_fit_is_computed_again() {
     assert!(convolutions.memory(&Reference).total() <= full.total() - full.arena * 9 / 16);
     let Err(Error::MemoryLimit { limit: 1, needed }) = plan.within(&Reference, 1) else { panic!("no byte is enough") };
     assert!(needed < full.total() - full.arena / 2 && plan.within(&Reference, needed).is_ok());
+}
+
+/// Two layers, and the nodes of their weights and biases.
+fn two_layers() -> (Graph, NodeId, [NodeId; 4]) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 3]).unwrap();
+    let [w1, w2] =
+        [("w1", [3, 20]), ("w2", [20, 5])].map(|(name, shape)| graph.parameter(name, shape, Init::Ones).unwrap());
+    let [b1, b2] = [("b1", 20), ("b2", 5)].map(|(name, len)| graph.parameter(name, [len], Init::Ones).unwrap());
+    let y = graph.linear(x, w1, Some(b1)).unwrap();
+    let y = graph.activation(y, Activation::Tanh).unwrap();
+    let y = graph.linear(y, w2, Some(b2)).unwrap();
+    let target = graph.input("target", [2, 5]).unwrap();
+    let loss = graph.mse_loss(y, target).unwrap();
+    (graph, loss, [w1, w2, b1, b2])
+}
+
+#[test]
+fn the_parameters_of_a_group_lie_next_to_each_other_and_frozen_ones_last() {
+    let (mut graph, _, nodes) = two_layers();
+    let offsets = |graph: &Graph| {
+        let layout = Layout::of(graph);
+        (nodes.map(|node| layout.place(graph, node).offset), [layout.trained, layout.parameters], layout.groups)
+    };
+    // Lengths are rounded up to 16.
+    let all = Span::new(crate::regions::PARAMETERS, 0, 224);
+    assert_eq!(offsets(&graph), ([0, 64, 176, 208], [224; 2], vec![(Group::default(), all)]));
+    let [w1, w2, b1, b2] = nodes;
+    let no_decay = Group { weight_decay: 0.0, ..Group::default() };
+    for bias in [b1, b2] {
+        graph.set_group(bias, no_decay).unwrap();
+    }
+    graph.set_group(w1, Group::FROZEN).unwrap();
+    let groups = vec![(Group::default(), Span { len: 112, ..all }), (no_decay, Span { offset: 112, len: 48, ..all })];
+    assert_eq!(offsets(&graph), ([160, 0, 112, 144], [160, 224], groups));
+    // Two groups that are frozen are one.
+    graph.set_group(w2, Group { lr: 0.0, weight_decay: 3.0 }).unwrap();
+    let groups = vec![(no_decay, Span { len: 48, ..all })];
+    assert_eq!(offsets(&graph), ([48, 112, 0, 32], [48, 224], groups));
+}
+
+#[test]
+fn frozen_parameters_have_no_passes() {
+    let (mut graph, loss, [w1, w2, b1, _]) = two_layers();
+    let mut backward = |frozen: &[NodeId]| {
+        frozen.iter().for_each(|&node| graph.set_group(node, Group::FROZEN).unwrap());
+        let plan = Plan::training(&graph, loss).unwrap();
+        let steps = plan.program.steps.iter().filter(|step| step.phase == Phase::Backward);
+        steps.map(|step| step.action.name()).collect::<Vec<_>>()
+    };
+    let seed = ["fill", "loss.backward"];
+    let second = ["conv2d.grad_bias", "conv2d.grad_weight"];
+    let between = ["conv2d.grad_input", "activation.backward"];
+    assert_eq!(backward(&[]), [seed, second, between, second].concat());
+    assert_eq!(backward(&[w2]), [&seed[..], &second[..1], &between, &second].concat());
+    // Nothing needs the gradient of the first layer's output.
+    assert_eq!(backward(&[w1, b1]), [&seed[..], &second[..1]].concat());
 }

@@ -1,9 +1,9 @@
 //! Finds the first pass that computes NaN or infinity.
 
-use super::{NonFinite, Session};
-use crate::regions::{QUERY, STATES};
+use super::{NonFinite, Session, Step};
+use crate::graph::TensorInfo;
+use crate::regions::{GRADIENTS, QUERY, STATES};
 use crate::{PlanId, Result};
-use kernels::adamw::AdamWParams;
 use kernels::finite::Find;
 use kernels::{Access, Backend, Context, Element, Span};
 
@@ -11,14 +11,18 @@ impl<B: Backend> Session<B> {
     /// Runs a plan again, step by step, and returns where the first NaN or infinity came from; none if there is no such
     /// value. Inputs, parameters and states must be those of the run in question, as they are after a [training
     /// step](Self::start_step) that failed. They do not change. Takes about twice the time of a run. After a training
-    /// step that failed, the optimizer's step is looked at too.
+    /// step that failed, the optimizer's step is looked at too, unless its gradients were
+    /// [accumulated](Self::accumulate).
     ///
     /// With several ranks, each looks only at what it computes itself, and runs all steps because the others wait for
     /// it.
     ///
     /// # Errors
-    /// As [`run`](Session::run).
+    /// As [`run`](Session::run); also if there are [accumulated](Self::accumulate) gradients that no step has used, or
+    /// averages are in the place of the parameters.
     pub fn find_non_finite(&mut self, plan: PlanId) -> Result<Option<NonFinite>> {
+        self.check_nothing_accumulated()?;
+        self.check_swapped()?;
         self.begin(plan)?;
         self.keep_states();
         let mut found = self.find_given(plan).map(|name| NonFinite::Given { name });
@@ -47,7 +51,7 @@ impl<B: Backend> Session<B> {
         }
         self.restore_states();
         Ok(match (found, self.failed_step) {
-            (None, Some(params)) => self.find_updated(params),
+            (None, Some(failed)) => self.find_updated(&failed.step, failed.number),
             (found, _) => found,
         })
     }
@@ -66,13 +70,18 @@ impl<B: Backend> Session<B> {
 
     /// The first parameter that an optimizer step with the gradients of the last run would leave with such a value, in
     /// itself or in its optimizer state.
-    fn find_updated(&mut self, params: AdamWParams) -> Option<NonFinite> {
-        for i in 0..self.tensors.len() {
-            if !self.tensors[i].trained {
-                continue;
-            }
+    fn find_updated(&mut self, step: &Step, number: u64) -> Option<NonFinite> {
+        if let Some(max_norm) = step.clip_norm {
             self.backend.fill(&mut self.memory, QUERY, 0.0);
-            self.check_step(params, self.layout.spans[i], QUERY);
+            self.clip(max_norm, GRADIENTS, QUERY);
+            if is_raised(&*self.backend, &self.memory) {
+                return Some(NonFinite::Norm);
+            }
+        }
+        for i in 0..self.tensors.len() {
+            let TensorInfo { trained: true, group: Some(group), .. } = self.tensors[i] else { continue };
+            self.backend.fill(&mut self.memory, QUERY, 0.0);
+            self.check_update(step, number, (group, self.layout.spans[i]), GRADIENTS, QUERY);
             if is_raised(&*self.backend, &self.memory) {
                 return Some(NonFinite::Updated { name: self.tensors[i].name.clone() });
             }

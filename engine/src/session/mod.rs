@@ -3,28 +3,31 @@
 mod finite;
 mod non_finite;
 mod optimizer;
+mod options;
 mod ready;
 mod schedule;
 mod step;
 mod tensors;
+mod update;
 
 pub use non_finite::NonFinite;
-pub use optimizer::AdamW;
+pub use optimizer::{AdamW, Optimizer, Sgd, Step};
+pub use options::SessionOptions;
 pub use schedule::{Schedule, ScheduleKind};
 
 use crate::graph::{Op, TensorInfo};
 use crate::ids::{NodeId, PlanId};
 use crate::mode::{Mode, Phase};
 use crate::plan::{Layout, MemoryReport, Plan, Purpose};
-use crate::regions::{ARENA, WORKSPACE, flags_len};
+use crate::regions::{ARENA, GRADIENTS, WORKSPACE, flags_len};
 use crate::{Error, Result};
-use kernels::adamw::AdamWParams;
 use kernels::collective::{Alone, Collective};
 use kernels::random::Key;
 use kernels::{Backend, Element, Span};
 use ready::{Ready, check_len, check_plan};
 use std::sync::Arc;
 use std::time::Instant;
+use step::Started;
 
 /// Time and work of one step of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,10 +66,17 @@ pub struct Session<B: Backend> {
     layout: Layout,
     optimizer_step: u64,
     training_runs: u64,
-    /// The optimizer steps of the training steps that have been started and not finished.
-    steps_ahead: Vec<AdamWParams>,
-    /// The optimizer step of the training step that failed last, until another is finished.
-    failed_step: Option<AdamWParams>,
+    options: SessionOptions,
+    /// The training steps that have been started and not finished.
+    steps_ahead: Vec<Started>,
+    /// The training step that failed last, until another is finished.
+    failed_step: Option<Started>,
+    /// Runs whose gradients have been accumulated, and not used.
+    accumulated: u64,
+    /// Whether the averages are in the place of the parameters.
+    is_swapped: bool,
+    /// Whether a step has taken the norm of its gradients.
+    has_norm: bool,
     /// The host's copy of the flags' region.
     flags: Vec<B::Element>,
     /// The seed of the last initialization, from which training plans draw random numbers.
@@ -87,7 +97,7 @@ impl<B: Backend> Session<B> {
     /// If there is no plan, their parameters and states differ, one has a custom operation that the backend cannot run,
     /// or the memory cannot be allocated.
     pub fn new(backend: B, plans: Vec<Plan>) -> Result<Session<B>> {
-        Session::distributed(backend, Arc::new(Alone), plans)
+        Session::with_options(backend, Arc::new(Alone), plans, SessionOptions::default())
     }
 
     /// As [`new`](Session::new), for one of several ranks. They run the plans of [`Plan::training_part`] in lockstep; a
@@ -96,6 +106,19 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// As [`new`](Session::new); also if a plan is for another rank.
     pub fn distributed(backend: B, ranks: Arc<dyn Collective<B>>, plans: Vec<Plan>) -> Result<Session<B>> {
+        Session::with_options(backend, ranks, plans, SessionOptions::default())
+    }
+
+    /// As [`distributed`](Session::distributed), with options. One rank is [`Alone`].
+    ///
+    /// # Errors
+    /// As [`distributed`](Session::distributed).
+    pub fn with_options(
+        backend: B,
+        ranks: Arc<dyn Collective<B>>,
+        plans: Vec<Plan>,
+        options: SessionOptions,
+    ) -> Result<Session<B>> {
         let first = plans.first().ok_or(Error::NoPlans)?;
         for (i, plan) in plans.iter().enumerate() {
             check_plan(&backend, i, plan, first, [ranks.rank(), ranks.ranks()])?;
@@ -110,11 +133,13 @@ impl<B: Backend> Session<B> {
         };
         let plans: Vec<Ready> = plans.into_iter().map(ready).collect();
         let workspace = plans.iter().map(Ready::workspace_len).max().unwrap_or(0);
-        let parameters = layout.parameters;
-        let states = layout.states;
+        let workspace = workspace.max(backend.prepare(&mut layout.norm(GRADIENTS).into()));
+        let (parameters, trained, states) = (layout.parameters, layout.trained, layout.states);
         let flags = flags_len(B::STEPS_AHEAD);
         // In the order of the regions' numbers.
-        let lens = [parameters, parameters, parameters, parameters, states, inputs, arena, workspace, states, flags];
+        let [averages, sums] = [options.average, options.accumulate].map(|is_kept| if is_kept { trained } else { 0 });
+        let lens =
+            [parameters, trained, trained, trained, states, inputs, arena, workspace, states, flags, averages, sums];
         Ok(Session {
             memory: backend.allocate(&lens)?,
             backend: Arc::new(backend),
@@ -125,7 +150,11 @@ impl<B: Backend> Session<B> {
             optimizer_step: 0,
             training_runs: 0,
             steps_ahead: Vec::with_capacity(B::STEPS_AHEAD),
+            options,
             failed_step: None,
+            accumulated: 0,
+            is_swapped: false,
+            has_norm: false,
             flags: vec![B::Element::from_f64(0.0); flags],
             seed: 0,
             has_gradients: false,
@@ -151,11 +180,13 @@ impl<B: Backend> Session<B> {
     /// The memory that is allocated.
     pub fn memory(&self) -> MemoryReport {
         let size = size_of::<B::Element>();
-        let parameters = self.layout.parameters * size;
+        let [parameters, trained] = [self.layout.parameters, self.layout.trained].map(|len| len * size);
+        let [averages, sums] =
+            [self.options.average, self.options.accumulate].map(|is_kept| if is_kept { trained } else { 0 });
         MemoryReport {
-            parameters,
-            gradients: parameters,
-            optimizer_state: 2 * parameters,
+            parameters: parameters + averages,
+            gradients: trained + sums,
+            optimizer_state: 2 * trained,
             state: 2 * self.layout.states * size,
             inputs: self.plans.iter().map(|ready| ready.plan.program.inputs_len * size).sum(),
             arena: self.arena.len * size,

@@ -22,6 +22,8 @@ pub enum NonFinite {
         /// Phase of the step.
         phase: Phase,
     },
+    /// The norm of the gradients, which are finite, is more than a number holds.
+    Norm,
     /// A state or parameter would have become so: a running statistic in a pass whose other results are finite, a
     /// parameter or its optimizer state in the optimizer's step.
     Updated {
@@ -37,6 +39,7 @@ impl fmt::Display for NonFinite {
             NonFinite::Computed { step, op, node, phase } => {
                 write!(f, "in {op} of node `{node}` ({phase}, step {step} of the plan)")
             }
+            NonFinite::Norm => write!(f, "in the norm of the gradients"),
             NonFinite::Updated { name } => write!(f, "in the update of `{name}`"),
         }
     }

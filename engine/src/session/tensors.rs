@@ -1,17 +1,17 @@
-//! Parameters, states, gradients and optimizer state of a session, and the optimizer's step.
+//! Parameters, states, gradients and optimizer state of a session.
 
+use super::Session;
 use super::ready::check_len;
-use super::{AdamW, Session};
 use crate::graph::TensorInfo;
-use crate::regions::{FIRST_MOMENTS, GRADIENTS, PARAMETERS, SECOND_MOMENTS};
+use crate::regions::{AVERAGES, FIRST_MOMENTS, GRADIENTS, PARAMETERS, SECOND_MOMENTS};
 use crate::{Error, Result};
-use kernels::adamw::{self, AdamWParams};
-use kernels::{Backend, Context, Element, Region, Span};
+use kernels::{Backend, Element, Region, Span};
 
 impl<B: Backend> Session<B> {
     /// Gives every parameter and state its initial values, from its [`Init`](crate::Init) and the seed, and sets the
-    /// optimizer's state and step to 0. The seed is also that of [random slopes](crate::Graph::rrelu); without this
-    /// call it is 0. [`finish_steps`](Self::finish_steps) will not report training steps started before.
+    /// optimizer's state and step to 0; averages become the parameters. The seed is also that of [random
+    /// slopes](crate::Graph::rrelu); without this call it is 0. [`finish_steps`](Self::finish_steps) will not report
+    /// training steps started before.
     pub fn initialize(&mut self, seed: u64) {
         for (stream, (tensor, &place)) in self.tensors.iter().zip(&self.layout.spans).enumerate() {
             let values = tensor.init.values(place.len, seed, stream as u64);
@@ -19,11 +19,14 @@ impl<B: Backend> Session<B> {
             self.backend.write(&mut self.memory, place, &values);
         }
         for region in [FIRST_MOMENTS, SECOND_MOMENTS] {
-            let all = Span::new(region, 0, self.layout.parameters);
+            let all = Span::new(region, 0, self.layout.trained);
             self.backend.fill(&mut self.memory, all, 0.0);
         }
+        if self.options.average {
+            self.copy(self.trained(PARAMETERS), self.trained(AVERAGES));
+        }
         self.set_optimizer_step(0);
-        self.has_gradients = false;
+        (self.has_gradients, self.has_norm, self.is_swapped) = (false, false, false);
         self.seed = seed;
     }
 
@@ -40,38 +43,67 @@ impl<B: Backend> Session<B> {
         Ok(self.fetch(self.find(name)?.1))
     }
 
-    /// Sets the elements of a parameter or state.
+    /// Sets the elements of a parameter or state. The average of the parameter, if the session keeps one, becomes the
+    /// same.
     ///
     /// # Errors
     /// If there is none of this name, or it has another number of elements.
     pub fn set_tensor(&mut self, name: &str, data: &[B::Element]) -> Result<()> {
         let (tensor, place) = self.find(name)?;
         check_len(name, tensor.shape, data.len())?;
+        let has_average = tensor.trained && self.options.average;
+        self.backend.write(&mut self.memory, place, data);
+        if has_average {
+            self.backend.write(&mut self.memory, Span { region: AVERAGES, ..place }, data);
+        }
+        Ok(())
+    }
+
+    /// Average of a parameter: what steps with [`Step::average`](crate::Step::average) have left.
+    ///
+    /// # Errors
+    /// If the session keeps no [averages](crate::SessionOptions::average), there is no parameter of this name, or it is
+    /// frozen.
+    pub fn average(&self, name: &str) -> Result<Vec<B::Element>> {
+        self.check_average()?;
+        Ok(self.fetch(self.find_parameter(name, AVERAGES)?.1))
+    }
+
+    /// Sets the average of a parameter. [`set_tensor`](Self::set_tensor) sets it, too, so a checkpoint's averages are
+    /// set after its parameters.
+    ///
+    /// # Errors
+    /// As [`average`](Self::average); also if the parameter has another number of elements.
+    pub fn set_average(&mut self, name: &str, data: &[B::Element]) -> Result<()> {
+        self.check_average()?;
+        let (tensor, place) = self.find_parameter(name, AVERAGES)?;
+        check_len(name, tensor.shape, data.len())?;
         self.backend.write(&mut self.memory, place, data);
         Ok(())
     }
 
-    /// Gradient of a parameter, from the last run of a plan with gradients.
+    /// Gradient of a parameter, from the last run of a plan with gradients. A step with a
+    /// [`clip_norm`](crate::Step::clip_norm) may have scaled it down since.
     ///
     /// # Errors
-    /// If there is no parameter of this name.
+    /// If there is no parameter of this name, or it is frozen.
     pub fn gradient(&self, name: &str) -> Result<Vec<B::Element>> {
         Ok(self.fetch(self.find_parameter(name, GRADIENTS)?.1))
     }
 
-    /// Optimizer state of a parameter: the first and second moments of AdamW.
+    /// Optimizer state of a parameter: the first and second moments of AdamW, or the momentum buffer of SGD and zeros.
     ///
     /// # Errors
-    /// If there is no parameter of this name.
+    /// If there is no parameter of this name, or it is frozen.
     pub fn optimizer_state(&self, name: &str) -> Result<[Vec<B::Element>; 2]> {
         let [first, second] = [FIRST_MOMENTS, SECOND_MOMENTS].map(|region| self.find_parameter(name, region));
         Ok([self.fetch(first?.1), self.fetch(second?.1)])
     }
 
-    /// Sets the optimizer state of a parameter: the first and second moments of AdamW.
+    /// Sets the optimizer state of a parameter, as [`optimizer_state`](Self::optimizer_state) returns it.
     ///
     /// # Errors
-    /// If there is no parameter of this name, or it has another number of elements.
+    /// If there is no parameter of this name, it is frozen, or it has another number of elements.
     pub fn set_optimizer_state(&mut self, name: &str, moments: [&[B::Element]; 2]) -> Result<()> {
         for data in moments {
             check_len(name, self.find_parameter(name, FIRST_MOMENTS)?.0.shape, data.len())?;
@@ -97,6 +129,7 @@ impl<B: Backend> Session<B> {
         self.optimizer_step = step;
         self.training_runs = step;
         self.steps_ahead.clear();
+        self.accumulated = 0;
         self.failed_step = None;
     }
 
@@ -112,40 +145,6 @@ impl<B: Backend> Session<B> {
         self.training_runs = runs;
     }
 
-    /// Takes an optimizer step with the gradients of the last run: one pass over all parameters, which allocates
-    /// nothing.
-    ///
-    /// Parameters on which the loss does not depend have gradient 0, so weight decay still shrinks them.
-    ///
-    /// # Errors
-    /// If no plan with gradients has run since the last optimizer step, or a constant is out of its range.
-    pub fn adamw(&mut self, params: &AdamW, lr: f64) -> Result<()> {
-        params.check(lr)?;
-        if !self.has_gradients {
-            return Err(Error::NoGradients);
-        }
-        let params = self.next_step(params, lr);
-        self.optimize(params, Span::EMPTY);
-        Ok(())
-    }
-
-    /// The constants of the next optimizer step.
-    pub(super) fn next_step(&self, params: &AdamW, lr: f64) -> AdamWParams {
-        let AdamW { beta1, beta2, eps, weight_decay } = *params;
-        AdamWParams { lr, beta1, beta2, eps, weight_decay, step: self.optimizer_step + 1 }
-    }
-
-    /// Takes the next optimizer step, unless the flag is raised.
-    pub(super) fn optimize(&mut self, params: AdamWParams, unless: Span) {
-        self.optimizer_step += 1;
-        self.has_gradients = false;
-        let all = |region| Span::new(region, 0, self.layout.parameters);
-        let [param, grad] = [PARAMETERS, GRADIENTS].map(all);
-        let [m, v] = [FIRST_MOMENTS, SECOND_MOMENTS].map(all);
-        let step = adamw::Step { params, param, grad, m, v, unless };
-        self.backend.run(&mut self.memory, &step.into(), Context::NONE);
-    }
-
     fn fetch(&self, place: Span) -> Vec<B::Element> {
         let mut data = vec![B::Element::from_f64(0.0); place.len];
         self.backend.read(&self.memory, place, &mut data);
@@ -159,10 +158,11 @@ impl<B: Backend> Session<B> {
         found.ok_or_else(|| Error::UnknownTensor { kind: "parameter or state", name: name.to_owned() })
     }
 
-    /// A parameter, and the place of its gradient or moment in this region.
+    /// A parameter that is trained, and the place of its gradient or moment in this region.
     fn find_parameter(&self, name: &str, region: Region) -> Result<(&TensorInfo, Span)> {
         match self.find(name) {
             Ok((tensor, place)) if tensor.trained => Ok((tensor, Span { region, ..place })),
+            Ok((TensorInfo { group: Some(_), .. }, _)) => Err(Error::Frozen { name: name.to_owned() }),
             _ => Err(Error::UnknownTensor { kind: "parameter", name: name.to_owned() }),
         }
     }

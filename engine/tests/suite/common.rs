@@ -88,12 +88,13 @@ pub(crate) fn numbers(len: usize, seed: u64) -> Vec<f64> {
     (0..len).map(|_| next() as f64 / (1u64 << 52) as f64 - 1.0).collect()
 }
 
-/// Every tensor by its name, and the optimizer state of those that are trained.
+/// Every tensor by its name, and the optimizer state and average of those that are trained.
 pub(crate) fn snapshot<B: Backend>(session: &Session<B>) -> Vec<(String, Vec<Vec<B::Element>>)> {
     let of = |tensor: &TensorInfo| {
         let mut values = vec![session.tensor(&tensor.name).unwrap()];
         if tensor.trained {
             values.extend(session.optimizer_state(&tensor.name).unwrap());
+            values.extend(session.average(&tensor.name));
         }
         (tensor.name.clone(), values)
     };

@@ -145,7 +145,7 @@ fn it_trains() {
     let before = session.loss(training).unwrap();
     for _ in 0..300 {
         session.run(training).unwrap();
-        session.adamw(&AdamW { weight_decay: 0.0, ..AdamW::default() }, 0.1).unwrap();
+        session.update(&Step::new(AdamW { weight_decay: 0.0, ..AdamW::default() }, 0.1)).unwrap();
     }
     assert!(session.loss(training).unwrap() < before / 20.0, "from {before} to {}", session.loss(training).unwrap());
 }

@@ -13,8 +13,9 @@ type Memory = HostMemory<f64>;
 pub(crate) const WORKSPACE_LEN: usize = 4;
 
 fn needs_workspace(call: &Call) -> bool {
-    let op = call.pass().name().split('.').next();
-    op.is_some_and(|op| ["conv2d", "batch_norm", "epilogue", "loss"].contains(&op))
+    let name = call.pass().name();
+    let op = name.split('.').next();
+    name == "clip_norm.norm" || op.is_some_and(|op| ["conv2d", "batch_norm", "epilogue", "loss"].contains(&op))
 }
 
 impl Backend for Device {

@@ -2,7 +2,7 @@
 
 use crate::common::{network, norm_nodes, numbers};
 use crate::random_graphs::{Builder, choices, config};
-use engine::collective::{Staged, Threads};
+use engine::collective::{Alone, Staged, Threads};
 use engine::*;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -20,16 +20,9 @@ type Outcome = Vec<(f64, Vec<f64>, Vec<f64>)>;
 fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outcome {
     session.initialize(3);
     let step = |step: usize| {
-        for input in ["x", "p", "target"].into_iter().filter_map(|name| graph.node(name)) {
-            let image = graph.shape(input).len() / part.images().len();
-            let all = numbers(image * part.batch, (step * 100 + input.index()) as u64);
-            let own = &all[part.images().start * image..part.images().end * image];
-            let own: Vec<B::Element> = own.iter().map(|&x| B::Element::from_f64(x)).collect();
-            // A random graph may not read every input.
-            let _ = session.write_input(PlanId(0), input, &own);
-        }
+        write(&mut session, graph, part, step);
         session.run(PlanId(0)).unwrap();
-        session.adamw(&AdamW::default(), 1e-2).unwrap();
+        session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
         let f64s = |values: Vec<B::Element>| values.into_iter().map(Element::to_f64);
         let trained = || session.tensors().iter().filter(|tensor| tensor.trained);
         let gradients = trained().flat_map(|tensor| f64s(session.gradient(&tensor.name).unwrap())).collect();
@@ -37,6 +30,18 @@ fn train<B: Backend>(mut session: Session<B>, graph: &Graph, part: Part) -> Outc
         (session.loss(PlanId(0)).unwrap(), gradients, tensors)
     };
     (0..STEPS).map(step).collect()
+}
+
+/// Writes this rank's part of a batch.
+fn write<B: Backend>(session: &mut Session<B>, graph: &Graph, part: Part, batch: usize) {
+    for input in ["x", "p", "target"].into_iter().filter_map(|name| graph.node(name)) {
+        let image = graph.shape(input).len() / part.images().len();
+        let all = numbers(image * part.batch, (batch * 100 + input.index()) as u64);
+        let own = &all[part.images().start * image..part.images().end * image];
+        let own: Vec<B::Element> = own.iter().map(|&x| B::Element::from_f64(x)).collect();
+        // A random graph may not read every input.
+        let _ = session.write_input(PlanId(0), input, &own);
+    }
 }
 
 fn alone<B: Backend>(backend: B, record: Record<'_>, batch: usize) -> Outcome {
@@ -254,7 +259,7 @@ fn a_rank_with_nan_does_not_leave_the_others_waiting() {
         let value = if part.rank == 1 { f64::NAN } else { 0.5 };
         session.write_input(PlanId(0), x, &[value; 60]).unwrap();
         session.write_input(PlanId(0), target, &[0.5; 30]).unwrap();
-        session.start_step(PlanId(0), &AdamW::default(), 1e-2).unwrap();
+        session.start_step(PlanId(0), &Step::new(AdamW::default(), 1e-2)).unwrap();
         let mut losses = Vec::new();
         assert!(!session.finish_steps(&mut losses) && losses[0].is_nan());
         session.find_non_finite(PlanId(0)).unwrap()
@@ -293,4 +298,40 @@ proptest! {
         let options = PlanOptions { poison: true, ..PlanOptions::default() };
         compare(&context, &alone(Reference, &record, batch), &together(&Reference, &record, ranks, batch, &options), 1e-9);
     }
+}
+
+/// The outcome of steps of two micro-batches each, whose gradients are clipped, with averages in place of parameters.
+fn accumulate(mut session: Session<Reference>, graph: &Graph, part: Part) -> Outcome {
+    session.initialize(3);
+    let step = Step { clip_norm: Some(0.05), average: Some(0.5), ..Step::new(Sgd::default(), 1e-2) };
+    let mut losses = Vec::new();
+    let outcome = (0..STEPS).map(|i| {
+        for (micro, weight) in [(2 * i, 0.75), (2 * i + 1, 0.25)] {
+            write(&mut session, graph, part, micro);
+            session.accumulate(PlanId(0), weight).unwrap();
+        }
+        session.start_accumulated_step(&step).unwrap();
+        assert!(session.finish_steps(&mut losses));
+        let parameters = || graph.tensors().iter().filter(|tensor| tensor.trained);
+        let averages = parameters().flat_map(|tensor| session.average(&tensor.name).unwrap()).collect();
+        (losses[0], vec![session.gradient_norm().unwrap()], averages)
+    });
+    outcome.collect()
+}
+
+#[test]
+fn ranks_accumulate_clip_and_average_as_one_does() {
+    let options = SessionOptions { accumulate: true, average: true };
+    let (graph, loss) = fused(6);
+    let plan = Plan::training(&graph, loss).unwrap();
+    let session = Session::with_options(Reference, Arc::new(Alone), vec![plan], options).unwrap();
+    let one = accumulate(session, &graph, Part { rank: 0, ranks: 1, batch: 6 });
+    let ranks = Threads::run(3, |communicator| {
+        let part = Part { rank: communicator.rank(), ranks: 3, batch: 6 };
+        let (graph, loss) = fused(2);
+        let plan = Plan::training_part(&graph, loss, part, &PlanOptions::default()).unwrap();
+        let staged = Arc::new(Staged::new(communicator));
+        accumulate(Session::with_options(Reference, staged, vec![plan], options).unwrap(), &graph, part)
+    });
+    compare("micro-batches", &one, &ranks, 1e-9);
 }

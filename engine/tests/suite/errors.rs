@@ -304,7 +304,7 @@ fn plans() {
     refused(Plan::inference(&graph, &[], Statistics::Running), "an inference plan needs at least one output");
     refused(
         Plan::gradients(&graph, x, false, &PlanOptions::default()),
-        "`x` depends on no parameter, so it has no gradient",
+        "`x` depends on no trained parameter, so it has no gradient",
     );
     let foreign = network(1).loss;
     let small = leaves();
@@ -436,7 +436,7 @@ fn stale_gradients_and_constants_out_of_range_are_refused() {
     let (train, infer) = (PlanId(0), PlanId(1));
     let adamw = AdamW::default();
     let stale = "no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first";
-    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.update(&Step::new(adamw, 1e-3)).unwrap_err().to_string(), stale);
     assert_eq!(session.loss(train).unwrap_err().to_string(), "plan 0 has not run yet");
     assert!(matches!(session.loss(PlanId(2)), Err(Error::UnknownPlan { plan: 2, len: 2 })));
     assert!(matches!(session.loss(infer), Err(Error::NotScalar { .. })));
@@ -459,19 +459,29 @@ fn stale_gradients_and_constants_out_of_range_are_refused() {
             "AdamW: `weight_decay` is NaN, expected at least 0 and finite",
         ),
     ] {
-        assert_eq!(session.adamw(&params, lr).unwrap_err().to_string(), message);
-        assert_eq!(session.start_step(train, &params, lr).unwrap_err().to_string(), message);
+        assert_eq!(session.update(&Step::new(params, lr)).unwrap_err().to_string(), message);
+        assert_eq!(session.start_step(train, &Step::new(params, lr)).unwrap_err().to_string(), message);
+    }
+    let sgd = Sgd::default();
+    for (params, lr, message) in [
+        (sgd, f64::INFINITY, "SGD: `lr` is inf, expected at least 0 and finite"),
+        (Sgd { momentum: 1.0, ..sgd }, 0.1, "SGD: `momentum` is 1, expected at least 0 and below 1"),
+        (Sgd { nesterov: true, ..sgd }, 0.1, "SGD: `momentum` is 0, expected above 0 and below 1 with Nesterov"),
+        (Sgd { weight_decay: -1.0, ..sgd }, 0.1, "SGD: `weight_decay` is -1, expected at least 0 and finite"),
+    ] {
+        assert_eq!(session.update(&Step::new(params, lr)).unwrap_err().to_string(), message);
+        assert_eq!(session.start_step(train, &Step::new(params, lr)).unwrap_err().to_string(), message);
     }
     assert_eq!((session.tensor("up.bias").unwrap(), session.optimizer_step()), (before, 0));
     // An inference run between leaves the gradients as they are.
-    session.adamw(&adamw, 1e-3).unwrap();
+    session.update(&Step::new(adamw, 1e-3)).unwrap();
     session.run(infer).unwrap();
-    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.update(&Step::new(adamw, 1e-3)).unwrap_err().to_string(), stale);
     assert_eq!(session.optimizer_step(), 1);
     // Parameters that begin anew have no gradients yet.
     session.run(train).unwrap();
     session.initialize(1);
-    assert_eq!(session.adamw(&adamw, 1e-3).unwrap_err().to_string(), stale);
+    assert_eq!(session.update(&Step::new(adamw, 1e-3)).unwrap_err().to_string(), stale);
 }
 
 #[test]
@@ -481,4 +491,52 @@ fn too_large_a_network_is_out_of_memory() {
     let plan = Plan::inference(&graph, &[x], Statistics::Running).unwrap();
     let error = Session::new(Reference, vec![plan]).err().unwrap();
     assert!(error.to_string().starts_with("out of memory: could not allocate 1152921504606846976 bytes"), "{error}");
+}
+
+#[test]
+fn groups_that_make_no_sense_are_refused() {
+    let Network { mut graph, x, loss, .. } = network(1);
+    let bias = graph.node("up.bias").unwrap();
+    for (group, message) in [
+        (
+            Group { lr: -1.0, weight_decay: 1.0 },
+            "parameter `up.bias`: the group's `lr` is -1, expected at least 0 and finite",
+        ),
+        (
+            Group { lr: f64::NAN, weight_decay: 1.0 },
+            "parameter `up.bias`: the group's `lr` is NaN, expected at least 0 and finite",
+        ),
+        (
+            Group { lr: 1.0, weight_decay: f64::INFINITY },
+            "parameter `up.bias`: the group's `weight_decay` is inf, expected at least 0 and finite",
+        ),
+    ] {
+        assert_eq!(graph.set_group(bias, group).unwrap_err().to_string(), message);
+    }
+    let group = Group { lr: 0.1, weight_decay: 1.0 };
+    let message = graph.set_group(x, group).unwrap_err().to_string();
+    assert_eq!(message, "input `x`: only parameters have a group");
+    let mean = graph.node("stem.bn.running_mean").unwrap();
+    let message = graph.set_group(mean, group).unwrap_err().to_string();
+    assert_eq!(message, "state `stem.bn.running_mean`: only parameters have a group");
+    assert!(matches!(network(1).graph.set_group(bias, group), Err(Error::UnknownNode { .. })));
+
+    let plan = Plan::training(&graph, loss).unwrap();
+    for (group, shown) in [(group, ", lr times 0.1, weight decay times 1"), (Group::FROZEN, ", frozen")] {
+        graph.set_group(bias, group).unwrap();
+        let other = Plan::training(&graph, loss).unwrap();
+        let error = Session::new(Reference, vec![plan.clone(), other]).err().unwrap().to_string();
+        let (got, expected) = error.split_once(" where plan 0 has ").unwrap();
+        assert!(got.starts_with("plan 1 has parameter `up.bias` [1] (") && got.ends_with(shown), "{error}");
+        assert!(!expected.contains("lr times"), "{error}");
+    }
+    let mut session = Session::new(Reference, vec![Plan::training(&graph, loss).unwrap()]).unwrap();
+    let frozen = "`up.bias` is frozen, as its group's `lr` is 0: it has no gradient and no optimizer state";
+    assert_eq!(session.gradient("up.bias").unwrap_err().to_string(), frozen);
+    assert_eq!(session.optimizer_state("up.bias").unwrap_err().to_string(), frozen);
+    assert_eq!(session.set_optimizer_state("up.bias", [&[0.0], &[0.0]]).unwrap_err().to_string(), frozen);
+    let parameters: Vec<NodeId> = graph.tensors().iter().filter(|info| info.trained).map(|info| info.node).collect();
+    parameters.into_iter().for_each(|node| graph.set_group(node, Group::FROZEN).unwrap());
+    let message = Plan::training(&graph, loss).err().unwrap().to_string();
+    assert!(message.ends_with("depends on no trained parameter, so it has no gradient"), "{message}");
 }

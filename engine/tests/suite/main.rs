@@ -7,6 +7,7 @@ mod distributed;
 mod errors;
 mod finite;
 mod gradients;
+mod optimizers;
 mod random_graphs;
 mod sessions;
 mod steps;

@@ -41,7 +41,7 @@ fn train(network: &Network, options: &PlanOptions) -> (Vec<f64>, Vec<f64>) {
     for _ in 0..3 {
         session.run(PLAN).unwrap();
         losses.push(session.loss(PLAN).unwrap());
-        session.adamw(&AdamW::default(), 1e-2).unwrap();
+        session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
     }
     (losses, everything(&session))
 }
@@ -155,7 +155,7 @@ fn plans_of_different_batch_size_share_parameters_and_memory() {
         write_inputs(&mut session, plan, network);
     }
     session.run(PlanId(0)).unwrap();
-    session.adamw(&AdamW::default(), 1e-2).unwrap();
+    session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
     let loss = session.loss(PlanId(0)).unwrap();
     // With seed 0, the first run of training draws what inference does.
     session.set_training_runs(0);
@@ -198,7 +198,7 @@ fn adamw_follows_its_equations() {
     let params = AdamW { beta1: 0.5, beta2: 0.75, eps: 1e-30, weight_decay: 0.1 };
     let mut step = |lr: f64| {
         session.run(PLAN).unwrap();
-        session.adamw(&params, lr).unwrap();
+        session.update(&Step::new(params, lr)).unwrap();
         let [m, v] = session.optimizer_state("x").unwrap();
         (session.loss(PLAN).unwrap(), session.tensor("x").unwrap()[0], m[0], v[0], session.optimizer_step())
     };
@@ -214,7 +214,7 @@ fn adamw_follows_its_equations() {
     session.set_optimizer_step(41);
     assert_eq!(session.optimizer_state("x").unwrap(), [vec![0.25], vec![0.5]]);
     session.run(PLAN).unwrap();
-    session.adamw(&params, 0.0).unwrap();
+    session.update(&Step::new(params, 0.0)).unwrap();
     assert_eq!(session.optimizer_step(), 42);
     session.initialize(0);
     assert_eq!(session.optimizer_state("x").unwrap(), [vec![0.0], vec![0.0]]);
@@ -379,7 +379,7 @@ fn random_slopes_do_not_depend_on_an_optimizer() {
         session.initialize(7);
         session.run(PLAN).unwrap();
         if step {
-            session.adamw(&AdamW::default(), 0.0).unwrap();
+            session.update(&Step::new(AdamW::default(), 0.0)).unwrap();
         }
         session.run(PLAN).unwrap();
         let mut values = vec![0.0; 300];
@@ -457,4 +457,64 @@ fn a_session_can_be_entered_and_its_graph_asked() {
     assert_eq!(loss, session.loss(PLAN).unwrap());
     assert_eq!(session.backend().name(), "reference");
     assert_eq!(session.plan(PLAN).unwrap().len(), session.run_timed(PLAN).unwrap().len());
+}
+
+/// Whatever is frozen, the others have the gradients and take the steps that they would have without.
+#[test]
+fn frozen_parameters_change_no_bit_of_the_other_gradients() {
+    let free = network(2);
+    let run = |network: &Network| {
+        let plan = Plan::training(&network.graph, network.loss).unwrap();
+        let steps = plan.len();
+        let mut session = Session::new(Reference, vec![plan]).unwrap();
+        session.initialize(7);
+        write_inputs(&mut session, PLAN, network);
+        session.run(PLAN).unwrap();
+        (session, steps)
+    };
+    let (want, most_steps) = run(&free);
+    let parameters: Vec<TensorInfo> = free.graph.tensors().iter().filter(|tensor| tensor.trained).cloned().collect();
+    // Each alone, and all before each
+    let sets = (0..parameters.len()).flat_map(|i| [i..i + 1, 0..i]);
+    for set in sets {
+        let mut network = network(2);
+        for info in &parameters[set.clone()] {
+            let node = network.graph.node(&info.name).unwrap();
+            network.graph.set_group(node, Group::FROZEN).unwrap();
+        }
+        let (mut session, steps) = run(&network);
+        assert!(steps <= most_steps);
+        for (i, info) in parameters.iter().enumerate() {
+            match set.contains(&i) {
+                true => assert!(matches!(session.gradient(&info.name), Err(Error::Frozen { .. }))),
+                false => assert_eq!(
+                    bits(&session.gradient(&info.name).unwrap()),
+                    bits(&want.gradient(&info.name).unwrap()),
+                    "`{}` without {set:?}",
+                    info.name
+                ),
+            }
+        }
+        let before: Vec<Vec<f64>> = parameters.iter().map(|info| session.tensor(&info.name).unwrap()).collect();
+        session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
+        for (i, info) in parameters.iter().enumerate() {
+            let is_same = bits(&session.tensor(&info.name).unwrap()) == bits(&before[i]);
+            assert_eq!(is_same, set.contains(&i), "`{}` without {set:?}", info.name);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_a_network_with_frozen_parameters_are_checked() {
+    let mut network = network(2);
+    for name in ["stem.conv.weight", "block.bn.weight", "up.bias"] {
+        network.graph.set_group(network.graph.node(name).unwrap(), Group::FROZEN).unwrap();
+    }
+    let options = GradcheckOptions { samples: Some(4), ..GradcheckOptions::default() };
+    let report = gradcheck::check(&network.graph, network.loss, &options).unwrap();
+    assert!(report.passed(), "{report}");
+    assert!(
+        !report.to_string().contains("stem.conv.weight") && report.to_string().contains("stem.conv.bias"),
+        "{report}"
+    );
 }

@@ -3,8 +3,8 @@
 //! A pass gives a function of one vector per operand, and a loop runs it over the operands: [`map`] over flat ones,
 //! [`map_channels`] over rows with coefficients per channel, [`map_drawn`] with a random number for each element.
 //! [`total`] adds up all elements, [`column_sums`] rows, and [`map_rows`] does all of this at once. [`for_rows`] gives a
-//! pass the rows of a task. A lane's result depends only on that lane's inputs, so it is the same anywhere in a vector,
-//! a tail or a task.
+//! pass the rows of a task, and [`update`] takes a step of an optimizer. A lane's result depends only on that lane's
+//! inputs, so it is the same anywhere in a vector, a tail or a task.
 
 mod channels;
 mod drawn;
@@ -13,6 +13,7 @@ mod rows;
 mod sums;
 mod tasks;
 mod total;
+mod update;
 
 pub(crate) use channels::{Channelwise, TILE, map_channels, map_images};
 pub(crate) use drawn::{Drawn, map_drawn};
@@ -21,6 +22,7 @@ pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
 pub(crate) use tasks::for_rows;
 pub(crate) use total::{total, total_workspace_len};
+pub(crate) use update::{Update, finite_or, stays_finite, update};
 
 use crate::Cpu;
 use crate::parallel::Pool;

@@ -8,7 +8,7 @@ use crate::settings::{OnNan, ScheduleSetting, Settings};
 use crate::system::ranks::Ranks;
 use crate::system::stop::{self, Signal};
 use crate::tasks::TrainingBatches;
-use engine::{AdamW, Element, Schedule, ScheduleKind, Session};
+use engine::{AdamW, Element, Schedule, ScheduleKind, Session, Step};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -144,7 +144,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             let plan = self.plan();
             self.write_batch(session, &plan)?;
             let lr = self.schedule.lr(self.position.step);
-            session.start_step(plan.id, &self.optimizer, lr)?;
+            session.start_step(plan.id, &Step::new(self.optimizer, lr))?;
             self.position.step += 1;
             self.position.samples += plan.batch as u64;
             let Position { step, samples, .. } = self.position;

@@ -20,8 +20,10 @@ mod tests;
 
 pub use params::AdamWParams;
 
+use crate::loops::{stays_finite, update};
 use crate::ops::finite;
 use crate::ops::prelude::*;
+use params::Constants;
 
 /// One step, or none if a flag is up. All operands but the flag have the same length.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,7 @@ impl Pass for Step {
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, _: Context) {
         let ([grad, unless], [param, m, v]) = memory.views([self.grad, self.unless], [self.param, self.m, self.v]);
         if !finite::is_raised(unless) {
-            cpu::step(cpu, &self.params, param, grad, m, v);
+            update(cpu, Constants::new(&self.params), [param, m, v], grad);
         }
     }
 
@@ -120,8 +122,8 @@ impl Pass for Check {
     }
 
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, _: Context) {
-        let (state, [flag]) = memory.views([self.param, self.grad, self.m, self.v], [self.flag]);
-        if !cpu::stays_finite(cpu, &self.params, state) {
+        let ([param, grad, m, v], [flag]) = memory.views([self.param, self.grad, self.m, self.v], [self.flag]);
+        if !stays_finite(cpu, Constants::new(&self.params), [param, m, v], grad) {
             flag[0] = 1.0;
         }
     }

@@ -107,7 +107,7 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
         for _ in 0..runs {
             let mut run = session.run_timed(plan.id)?;
             let start = Instant::now();
-            session.adamw(&AdamW::default(), 1e-4)?;
+            session.update(&engine::Step::new(AdamW::default(), 1e-4))?;
             session.backend().synchronize();
             run.push(StepTime {
                 step: run.len(),
@@ -160,7 +160,7 @@ fn whole_steps<B: ImageBackend>(
         let start = Instant::now();
         for _ in 0..steps {
             plan.write(session, images, images)?;
-            session.start_step(plan.id, &AdamW::default(), 1e-4)?;
+            session.start_step(plan.id, &engine::Step::new(AdamW::default(), 1e-4))?;
         }
         // Steps whose loss is not finite take as long.
         let _ = session.finish_steps(&mut losses);
