@@ -2,6 +2,7 @@
 
 use crate::common::{Network, network, norm_nodes, numbers};
 use crate::device::{Device, WORKSPACE_LEN};
+use crate::distributed::fused;
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
@@ -462,21 +463,27 @@ fn a_session_can_be_entered_and_its_graph_asked() {
 /// Whatever is frozen, the others have the gradients that they would have without, and take their steps.
 #[test]
 fn frozen_parameters_change_no_bit_of_the_other_gradients() {
-    check_frozen(&Reference);
-    for isa in Isa::available() {
-        check_frozen(&Cpu::with_isa(isa, 2).unwrap());
+    let plain = || {
+        let Network { graph, loss, .. } = network(2);
+        (graph, loss)
+    };
+    for record in [&plain as &dyn Fn() -> (Graph, NodeId), &|| fused(2)] {
+        check_frozen(&Reference, record);
+        for isa in Isa::available() {
+            check_frozen(&Cpu::with_isa(isa, 2).unwrap(), record);
+        }
     }
 }
 
-fn check_frozen<B: Backend + Clone>(backend: &B) {
+fn check_frozen<B: Backend + Clone>(backend: &B, record: &dyn Fn() -> (Graph, NodeId)) {
     // A session after a run, and the steps of its plan
-    let run = |network: &Network| {
-        let plan = Plan::training(&network.graph, network.loss).unwrap();
+    let run = |graph: &Graph, loss: NodeId| {
+        let plan = Plan::training(graph, loss).unwrap();
         let steps = plan.len();
         let mut session = Session::new(backend.clone(), vec![plan]).unwrap();
         session.initialize(7);
-        for input in [network.x, network.target] {
-            let len = network.graph.shape(input).len();
+        for input in ["x", "target"].map(|name| graph.node(name).unwrap()) {
+            let len = graph.shape(input).len();
             let values: Vec<B::Element> = numbers(len, len as u64).into_iter().map(B::Element::from_f64).collect();
             session.write_input(PLAN, input, &values).unwrap();
         }
@@ -484,16 +491,16 @@ fn check_frozen<B: Backend + Clone>(backend: &B) {
         (session, steps)
     };
     let bits = |values: Vec<B::Element>| values.into_iter().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
-    let free = network(2);
-    let (want, most_steps) = run(&free);
-    let names: Vec<&str> = free.graph.tensors().iter().filter(|info| info.trained).map(|info| &*info.name).collect();
+    let (free, loss) = record();
+    let (want, most_steps) = run(&free, loss);
+    let names: Vec<&str> = free.tensors().iter().filter(|info| info.trained).map(|info| &*info.name).collect();
     // Each alone, and all before each
     for frozen in (0..names.len()).flat_map(|i| [i..i + 1, 0..i]) {
-        let mut network = network(2);
+        let (mut graph, loss) = record();
         for name in &names[frozen.clone()] {
-            network.graph.set_group(network.graph.node(name).unwrap(), Group::FROZEN).unwrap();
+            graph.set_group(graph.node(name).unwrap(), Group::FROZEN).unwrap();
         }
-        let (mut session, steps) = run(&network);
+        let (mut session, steps) = run(&graph, loss);
         assert!(steps <= most_steps);
         for (i, name) in names.iter().enumerate() {
             match (frozen.contains(&i), session.gradient(name)) {
