@@ -11,8 +11,11 @@ use kernels::activation::{self, Activation, Saved};
 use kernels::adamw::{self, AdamWParams};
 use kernels::add;
 use kernels::batch_norm::{self, BatchNormParams};
+use kernels::clip_norm::Norm;
+use kernels::ema;
 use kernels::loss::{self, Loss};
 use kernels::pad::{self, PadParams};
+use kernels::sgd::{self, SgdParams};
 use kernels::simd::Isa;
 use kernels::{Backend, Call, Context, Cpu, Region, Span, Write};
 use std::time::Instant;
@@ -157,5 +160,9 @@ fn cases() -> Vec<Case> {
 
     let params = AdamWParams { lr: 3e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 1000 };
     case("adamw", 7, adamw::Step { params, param: a, grad: b, m: c, v: d, unless: Span::EMPTY }.into());
+    let params = SgdParams { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
+    case("sgd", 5, sgd::Step { params, param: a, grad: b, buffer: c, unless: Span::EMPTY }.into());
+    case("clip_norm-norm", 1, Norm { x: a, norm: one }.into());
+    case("ema", 3, ema::Step { decay: 0.999, param: a, average: b, unless: Span::EMPTY }.into());
     cases
 }

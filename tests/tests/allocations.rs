@@ -1,11 +1,13 @@
 //! A training step allocates no memory. This is a program without the test harness, as the allocator counts for all
 //! threads.
 
-use engine::{AdamW, Cpu, Plan, PlanId, Session, Statistics, Step};
+use engine::collective::Alone;
+use engine::{AdamW, Cpu, Plan, PlanId, Session, SessionOptions, Sgd, Statistics, Step};
 use kernels::simd::Isa;
 use model::ResConvConfig;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use std::alloc::System;
+use std::sync::Arc;
 use tests::fixture::{Fixture, elements, initialize, uniform};
 
 #[global_allocator]
@@ -25,7 +27,9 @@ fn main() {
     let mut losses = Vec::new();
     for isa in Isa::available() {
         for threads in [1, 2] {
-            let mut session = Session::new(Cpu::with_isa(isa, threads).unwrap(), plans.to_vec()).unwrap();
+            let cpu = Cpu::with_isa(isa, threads).unwrap();
+            let options = SessionOptions { accumulate: true, average: true };
+            let mut session = Session::with_options(cpu, Arc::new(Alone), plans.to_vec(), options).unwrap();
             initialize(&mut session, 0);
             for plan in [training, evaluation] {
                 fixture.write_inputs(&mut session, plan, 0);
@@ -36,6 +40,11 @@ fn main() {
                     for _ in 0..number {
                         session.write_input(training, fixture.image, &images).unwrap();
                         session.start_step(training, &Step::new(AdamW::default(), 3e-4)).unwrap();
+                        assert!(session.finish_steps(&mut losses) && losses[0].is_finite());
+                        session.accumulate(training, 1.0).unwrap();
+                        let step = Step::new(Sgd { momentum: 0.9, ..Sgd::default() }, 1e-3);
+                        let step = Step { clip_norm: Some(0.1), average: Some(0.9), ..step };
+                        session.start_accumulated_step(&step).unwrap();
                         assert!(session.finish_steps(&mut losses) && losses[0].is_finite());
                         session.run(evaluation).unwrap();
                         assert!(session.loss(evaluation).unwrap().is_finite());

@@ -1,11 +1,13 @@
 //! The same seed gives the same bits, with any settings of threads and memory.
 
-use engine::{Cpu, Plan, PlanId, PlanOptions, Statistics};
+use engine::collective::Alone;
+use engine::{Cpu, Plan, PlanId, PlanOptions, SessionOptions, Sgd, Statistics, Step};
 use kernels::simd::Isa;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp, ResConvConfig};
+use std::sync::Arc;
 use tests::fixture::{Fixture, initialize, training_step};
 
-/// Bits of the losses, and of all parameters and running statistics at the end.
+/// Bits of the losses, and of all parameters, their averages and running statistics at the end.
 type Bits = (Vec<u64>, Vec<Vec<u32>>);
 
 const STEPS: u64 = 5;
@@ -16,7 +18,8 @@ fn train(backend: Cpu, fixture: &Fixture, options: &PlanOptions, seed: u64, eval
         Plan::training_with(&fixture.graph, fixture.loss, options).unwrap(),
         Plan::inference_with(&fixture.graph, &[fixture.loss], Statistics::Running, options).unwrap(),
     ];
-    let mut session = engine::Session::new(backend, plans).unwrap();
+    let options = SessionOptions { accumulate: true, average: true };
+    let mut session = engine::Session::with_options(backend, Arc::new(Alone), plans, options).unwrap();
     initialize(&mut session, seed);
     fixture.write_inputs(&mut session, evaluation, 100);
     let mut losses = Vec::new();
@@ -27,9 +30,17 @@ fn train(backend: Cpu, fixture: &Fixture, options: &PlanOptions, seed: u64, eval
             session.run(evaluation).unwrap();
         }
     }
-    let tensors: Vec<String> = session.tensors().iter().map(|tensor| tensor.name.clone()).collect();
-    let bits = |name: &String| session.tensor(name).unwrap().into_iter().map(f32::to_bits).collect();
-    (losses, tensors.iter().map(bits).collect())
+    // A step of everything else
+    session.accumulate(training, 0.75).unwrap();
+    let sgd = Step::new(Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 }, 1e-2);
+    session.start_accumulated_step(&Step { clip_norm: Some(0.1), average: Some(0.9), ..sgd }).unwrap();
+    let mut of_step = Vec::new();
+    assert!(session.finish_steps(&mut of_step));
+    losses.extend([of_step[0].to_bits(), session.gradient_norm().unwrap().to_bits()]);
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let of =
+        |name: &str| [Some(session.tensor(name).unwrap()), session.average(name).ok()].into_iter().flatten().map(bits);
+    (losses, session.tensors().iter().flat_map(|tensor| of(&tensor.name)).collect())
 }
 
 fn fixtures() -> [Fixture; 3] {

@@ -77,8 +77,8 @@ pub struct Step {
     /// May be infinite: then [`Session::gradient_norm`](crate::Session::gradient_norm) is all that it is for.
     pub clip_norm: Option<f64>,
     /// Weight of the old value in the exponential moving average of the parameters, such as 0.999:
-    /// `average = decay average + (1 - decay) parameter` after the optimizer's step. The session must keep
-    /// [averages](crate::SessionOptions::average).
+    /// `average = decay average + (1 - decay) parameter` after the optimizer's step. It begins as the
+    /// parameter. The session must keep [averages](crate::SessionOptions::average).
     pub average: Option<f64>,
 }
 

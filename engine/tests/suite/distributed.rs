@@ -92,7 +92,7 @@ fn compare(context: &str, one: &Outcome, ranks: &[Outcome], tolerance: f64) {
 
 /// Fused layers: a skip connection, batch statistics of an input and of a layer's output, an output that two
 /// normalizations read.
-fn fused(images: usize) -> (Graph, NodeId) {
+pub(crate) fn fused(images: usize) -> (Graph, NodeId) {
     let mut graph = Graph::new();
     let g = &mut graph;
     let x = g.input("x", [images, 6, 5, 2]).unwrap();

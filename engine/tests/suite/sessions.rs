@@ -2,6 +2,7 @@
 
 use crate::common::{Network, network, norm_nodes, numbers};
 use crate::device::{Device, WORKSPACE_LEN};
+use crate::distributed::fused;
 use engine::*;
 
 const PLAN: PlanId = PlanId(0);
@@ -459,47 +460,63 @@ fn a_session_can_be_entered_and_its_graph_asked() {
     assert_eq!(session.plan(PLAN).unwrap().len(), session.run_timed(PLAN).unwrap().len());
 }
 
-/// Whatever is frozen, the others have the gradients and take the steps that they would have without.
+/// Whatever is frozen, the others have the gradients that they would have without, and take their steps.
 #[test]
 fn frozen_parameters_change_no_bit_of_the_other_gradients() {
-    let free = network(2);
-    let run = |network: &Network| {
-        let plan = Plan::training(&network.graph, network.loss).unwrap();
+    let plain = || {
+        let Network { graph, loss, .. } = network(2);
+        (graph, loss)
+    };
+    for record in [&plain as &dyn Fn() -> (Graph, NodeId), &|| fused(2)] {
+        check_frozen(&Reference, record);
+        for isa in Isa::available() {
+            check_frozen(&Cpu::with_isa(isa, 2).unwrap(), record);
+        }
+    }
+}
+
+fn check_frozen<B: Backend + Clone>(backend: &B, record: &dyn Fn() -> (Graph, NodeId)) {
+    // A session after a run, and the steps of its plan
+    let run = |graph: &Graph, loss: NodeId| {
+        let plan = Plan::training(graph, loss).unwrap();
         let steps = plan.len();
-        let mut session = Session::new(Reference, vec![plan]).unwrap();
+        let mut session = Session::new(backend.clone(), vec![plan]).unwrap();
         session.initialize(7);
-        write_inputs(&mut session, PLAN, network);
+        for input in ["x", "target"].map(|name| graph.node(name).unwrap()) {
+            let len = graph.shape(input).len();
+            let values: Vec<B::Element> = numbers(len, len as u64).into_iter().map(B::Element::from_f64).collect();
+            session.write_input(PLAN, input, &values).unwrap();
+        }
         session.run(PLAN).unwrap();
         (session, steps)
     };
-    let (want, most_steps) = run(&free);
-    let parameters: Vec<TensorInfo> = free.graph.tensors().iter().filter(|tensor| tensor.trained).cloned().collect();
+    let bits = |values: Vec<B::Element>| values.into_iter().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
+    let (free, loss) = record();
+    let (want, most_steps) = run(&free, loss);
+    let names: Vec<&str> = free.tensors().iter().filter(|info| info.trained).map(|info| &*info.name).collect();
     // Each alone, and all before each
-    let sets = (0..parameters.len()).flat_map(|i| [i..i + 1, 0..i]);
-    for set in sets {
-        let mut network = network(2);
-        for info in &parameters[set.clone()] {
-            let node = network.graph.node(&info.name).unwrap();
-            network.graph.set_group(node, Group::FROZEN).unwrap();
+    for frozen in (0..names.len()).flat_map(|i| [i..i + 1, 0..i]) {
+        let (mut graph, loss) = record();
+        for name in &names[frozen.clone()] {
+            graph.set_group(graph.node(name).unwrap(), Group::FROZEN).unwrap();
         }
-        let (mut session, steps) = run(&network);
+        let (mut session, steps) = run(&graph, loss);
         assert!(steps <= most_steps);
-        for (i, info) in parameters.iter().enumerate() {
-            match set.contains(&i) {
-                true => assert!(matches!(session.gradient(&info.name), Err(Error::Frozen { .. }))),
-                false => assert_eq!(
-                    bits(&session.gradient(&info.name).unwrap()),
-                    bits(&want.gradient(&info.name).unwrap()),
-                    "`{}` without {set:?}",
-                    info.name
-                ),
+        for (i, name) in names.iter().enumerate() {
+            match (frozen.contains(&i), session.gradient(name)) {
+                (true, gradient) => assert!(matches!(gradient, Err(Error::Frozen { .. }))),
+                (false, gradient) => {
+                    let want = bits(want.gradient(name).unwrap());
+                    assert_eq!(bits(gradient.unwrap()), want, "`{name}` without {frozen:?} on {}", backend.name());
+                }
             }
         }
-        let before: Vec<Vec<f64>> = parameters.iter().map(|info| session.tensor(&info.name).unwrap()).collect();
+        let tensors =
+            |session: &Session<B>| names.iter().map(|name| bits(session.tensor(name).unwrap())).collect::<Vec<_>>();
+        let before = tensors(&session);
         session.update(&Step::new(AdamW::default(), 1e-2)).unwrap();
-        for (i, info) in parameters.iter().enumerate() {
-            let is_same = bits(&session.tensor(&info.name).unwrap()) == bits(&before[i]);
-            assert_eq!(is_same, set.contains(&i), "`{}` without {set:?}", info.name);
+        for (i, (before, after)) in before.iter().zip(tensors(&session)).enumerate() {
+            assert_eq!(*before == after, frozen.contains(&i), "`{}` without {frozen:?}", names[i]);
         }
     }
 }
