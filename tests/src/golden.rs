@@ -4,33 +4,68 @@ use engine::Shape;
 use model::{BottleneckActivation, Padding, ResConvConfig, pytorch};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::Path;
 
-/// One trace: the network, its data, and what PyTorch computed from it.
-pub struct Golden {
+/// What PyTorch computed in one training run.
+pub struct Trace {
     /// File name without its ending.
     pub name: &'static str,
-    /// The network.
-    pub config: ResConvConfig,
     /// Optimizer steps.
     pub steps: u64,
-    /// Shape of the input and the target, NHWC.
+    /// Shape of the input, NHWC.
     pub image: [usize; 4],
+    /// Arguments of the script.
+    arguments: HashMap<String, String>,
     tensors: HashMap<String, (Vec<usize>, Vec<f64>)>,
 }
 
+/// A trace of ResConv.
+pub struct Golden {
+    /// The network.
+    pub config: ResConvConfig,
+    trace: Trace,
+}
+
+impl Deref for Golden {
+    type Target = Trace;
+    fn deref(&self) -> &Trace {
+        &self.trace
+    }
+}
+
 impl Golden {
-    /// Every trace.
+    /// Every trace of ResConv.
     pub fn all() -> [Golden; 3] {
         ["resconv_l1", "resconv_l3", "resconv_l3_stride2_odd"].map(Golden::load)
     }
 
     fn load(name: &'static str) -> Golden {
+        let trace = Trace::load(name);
+        let number = |name: &str| trace.arguments[name].parse::<usize>().unwrap();
+        let bottleneck =
+            if number("bottleneck_act") == 1 { BottleneckActivation::Same } else { BottleneckActivation::None };
+        let config = ResConvConfig {
+            layers: number("layers"),
+            channels: number("channels").into(),
+            kernel_size: number("ks").into(),
+            stride: number("stride"),
+            padding: trace.arguments["pad"].parse().map_or(Padding::Auto, Padding::Fixed),
+            residual_weight: trace.arguments["residual_weight"].parse().unwrap(),
+            bottleneck_activation: bottleneck,
+            ..ResConvConfig::default()
+        };
+        Golden { config, trace }
+    }
+}
+
+impl Trace {
+    /// The trace in `golden/NAME.safetensors`.
+    pub fn load(name: &'static str) -> Trace {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{name}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let arguments = header.metadata().as_ref().unwrap();
-        let number = |name: &str| arguments[name].parse::<usize>().unwrap();
+        let arguments = header.metadata().clone().unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let tensors: HashMap<_, _> = file
             .iter()
@@ -50,22 +85,11 @@ impl Golden {
             })
             .collect();
         let [n, c, h, w] = tensors["input"].0[..] else { panic!("the input is not NCHW") };
-        let bottleneck =
-            if number("bottleneck_act") == 1 { BottleneckActivation::Same } else { BottleneckActivation::None };
-        let config = ResConvConfig {
-            layers: number("layers"),
-            channels: number("channels").into(),
-            kernel_size: number("ks").into(),
-            stride: number("stride"),
-            padding: arguments["pad"].parse().map_or(Padding::Auto, Padding::Fixed),
-            residual_weight: arguments["residual_weight"].parse().unwrap(),
-            bottleneck_activation: bottleneck,
-            ..ResConvConfig::default()
-        };
-        Golden { name, config, steps: number("steps") as u64, image: [n, h, w, c], tensors }
+        let steps = arguments["steps"].parse().unwrap();
+        Trace { name, steps, image: [n, h, w, c], arguments, tensors }
     }
 
-    /// Numbers without a layout: `loss0`, `losses`.
+    /// Numbers without a layout: `loss0`, `losses`, logits.
     pub fn numbers(&self, name: &str) -> &[f64] {
         &self.tensors[name].1
     }

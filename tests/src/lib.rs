@@ -5,3 +5,4 @@ pub mod compare;
 pub mod cuda;
 pub mod fixture;
 pub mod golden;
+pub mod networks;

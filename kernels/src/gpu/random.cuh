@@ -1,6 +1,5 @@
-// Random words of elements: random.rs has the algorithm.
+// Random words of elements: random.rs has the algorithm. Includes nothing: common.cuh comes first.
 #pragma once
-#include "../../../gpu/common.cuh"
 
 // Elements of a block of which two each share a call of the generator (`HALF` in random.rs).
 #define HALF 64

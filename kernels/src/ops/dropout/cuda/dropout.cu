@@ -1,4 +1,5 @@
 // Dropout. The input may be the output: neither is __restrict__.
+#include "../../../gpu/common.cuh"
 #include "../../../gpu/random.cuh"
 
 // y (+)= x times 0 where the element's word is below the threshold, times `scale` elsewhere: the forward pass, and with

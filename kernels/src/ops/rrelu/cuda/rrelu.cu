@@ -1,4 +1,5 @@
 // RReLU. The input may be the output, and the gradient of the output that of the input: neither is __restrict__.
+#include "../../../gpu/common.cuh"
 #include "../../../gpu/random.cuh"
 
 // (2^21 + floor(3495254 word / 2^32)) / 2^24, exactly
