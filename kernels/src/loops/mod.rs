@@ -15,7 +15,7 @@ pub(crate) use channels::{Channelwise, TILE, map_channels, map_images};
 pub(crate) use flat::{Lanewise, map};
 pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
-pub(crate) use tasks::for_rows;
+pub(crate) use tasks::{for_rows, for_rows_with_scratch};
 
 use crate::Cpu;
 use crate::parallel::Pool;
