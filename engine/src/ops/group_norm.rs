@@ -29,9 +29,9 @@ impl GroupNorm {
 }
 
 impl Graph {
-    /// Group normalization of `x [N, .., C]`, over all dimensions but the first, in groups of neighbouring channels, with
-    /// scale `gamma [C]` and offset `beta [C]`: [`kernels::group_norm`] has the equations. Training and inference are the
-    /// same.
+    /// Group normalization of `x [N, .., C]`, over all dimensions but the first, in groups of neighbouring channels,
+    /// with scale `gamma [C]` and offset `beta [C]`: [`kernels::group_norm`] has the equations. Training and inference
+    /// are the same.
     ///
     /// # Errors
     /// If `x` has one dimension, `gamma` and `beta` are not `[C]` and different nodes, or the groups do not divide the

@@ -70,10 +70,23 @@ impl Rows<'_> {
         for (from, to) in self.from.chunks(self.strides[0]).zip(self.to.chunks_mut(self.strides[1])) {
             let (from, to) = (&from[..len], &mut to[..len]);
             match self.write {
-                Write::Set => to.copy_from_slice(from),
+                Write::Set => copy_long(to, from),
                 Write::Add => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
             }
         }
+    }
+}
+
+/// Copies a row of 16 values at least, the last 16 maybe twice. Rows of a few cache lines are too short for what a
+/// general copy begins with.
+#[inline(always)]
+fn copy_long(to: &mut [f32], from: &[f32]) {
+    const CHUNK: usize = 16;
+    for (to, from) in to.chunks_exact_mut(CHUNK).zip(from.chunks_exact(CHUNK)) {
+        to.copy_from_slice(from);
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<CHUNK>(), from.last_chunk::<CHUNK>()) {
+        *to = *from;
     }
 }
 

@@ -6,7 +6,7 @@
 use super::params::GroupNormParams;
 use crate::host::{Cpu, f64_workspace_len};
 use crate::loops::{Columns, Images, map_images};
-use crate::ops::batch_norm::cpu::{InputGradient, Normalize, add_parts, gradient_sums, merge, merge_parts, moments};
+use crate::ops::batch_norm::cpu::{InputGradient, Normalize, add_up, gradient_sums, merge_parts, moments};
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
 use std::ops::Range;
@@ -39,14 +39,12 @@ pub(super) fn statistics(
         let [mean, rstd] = [mean, rstd].map(|all| unsafe { all.slice(image * p.groups, p.groups) });
         let [means, m2] = merge_parts(images.columns, parts);
         for g in 0..p.groups {
-            let first = g * p.of_group();
-            let (mut of_mean, mut of_m2) = ([means[first]], [m2[first]]);
-            for c in first + 1..first + p.of_group() {
-                let before = ((c - first) * p.rows) as f64;
-                merge(before, [&mut of_mean, &mut of_m2], p.rows as f64, [&means[c..=c], &m2[c..=c]]);
-            }
-            mean[g] = of_mean[0] as f32;
-            rstd[g] = (1.0 / (of_m2[0] / p.group_len() as f64 + p.eps).sqrt()) as f32;
+            // Of channels that have equally many values.
+            let channels = g * p.of_group()..(g + 1) * p.of_group();
+            let of_mean = means[channels.clone()].iter().sum::<f64>() / p.of_group() as f64;
+            let of_m2: f64 = channels.map(|c| m2[c] + p.rows as f64 * (means[c] - of_mean).powi(2)).sum();
+            mean[g] = of_mean as f32;
+            rstd[g] = (1.0 / (of_m2 / p.group_len() as f64 + p.eps).sqrt()) as f32;
         }
     });
 }
@@ -75,24 +73,13 @@ pub(super) fn apply(
 
 /// What the gradients are made of.
 pub(super) struct Sums<'a> {
-    /// First of each image, one after another, `sum dy xhat` and `sum dy` of the channels.
-    sums: &'a [f64],
-    images: usize,
-    channels: usize,
+    /// `sum dy xhat` of every channel.
+    pub(super) dgamma: &'a [f64],
+    /// `sum dy` of every channel.
+    pub(super) dbeta: &'a [f64],
     /// Of each image, one after another, what the groups subtract from the gradient of the input: a constant, and a
     /// factor of `x - mean`.
     subtracted: &'a [f32],
-}
-
-impl Sums<'_> {
-    /// `out (+)=` the sums over all images of `dy xhat` (which is 0) or `dy` (1), unless it is absent.
-    pub(super) fn put(&self, out: &mut [f32], which: usize, write: Write) {
-        for (c, out) in out.iter_mut().enumerate() {
-            let of_images = self.sums.chunks_exact(self.sums.len() / self.images);
-            let sum: f64 = of_images.map(|sums| sums[which * self.channels + c]).sum();
-            write.put(out, sum as f32);
-        }
-    }
 }
 
 /// Scratch of [`backward_sums`], in elements: two f64 a channel and part of an image, and two f32 a group and image.
@@ -110,14 +97,14 @@ pub(super) fn backward_sums<'a>(
 ) -> Sums<'a> {
     let (workspace, subtracted) = workspace.split_at_mut(statistics_workspace_len(cpu, p));
     let sums = gradient_sums(cpu, images(cpu, p), [x, dy], mean, workspace);
-    let parts_len = sums.len() / p.images;
+    let (len, parts_len) = (2 * p.channels, sums.len() / p.images);
     let (all_sums, all_subtracted) = (SharedSlice::new(sums), SharedSlice::new(subtracted));
     cpu.pool.for_each(p.images, |image| {
         // SAFETY: images do not overlap.
         let sums = unsafe { all_sums.slice(image * parts_len, parts_len) };
         // SAFETY: as above.
         let subtracted = unsafe { all_subtracted.slice(image * 2 * p.groups, 2 * p.groups) };
-        let (of_products, of_dy) = add_parts(p.channels, sums).split_at_mut(p.channels);
+        let (of_products, of_dy) = add_up(sums, len, len).split_at_mut(p.channels);
         let (constant, factor) = subtracted.split_at_mut(p.groups);
         for g in 0..p.groups {
             let rstd = f64::from(rstd[image * p.groups + g]);
@@ -132,7 +119,9 @@ pub(super) fn backward_sums<'a>(
             factor[g] = (share * rstd * products) as f32;
         }
     });
-    Sums { sums, images: p.images, channels: p.channels, subtracted }
+    // The first part of an image has the sums of all its parts.
+    let (dgamma, dbeta) = add_up(sums, len, parts_len).split_at(p.channels);
+    Sums { dgamma, dbeta, subtracted }
 }
 
 /// `dx (+)= rstd (gamma dy - 1/m sum gamma dy - xhat 1/m sum gamma dy xhat)`; `dy` is `None` if `dx` holds it.

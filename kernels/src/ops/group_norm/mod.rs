@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! m = rows channels / groups, the values of a group in an image
-//! mean[n,g] = 1/m sum x      var[n,g] = 1/m sum (x - mean)^2      rstd = 1 / sqrt(var + eps)      xhat = (x - mean) rstd
+//! mean[n,g] = 1/m sum x     var[n,g] = 1/m sum (x - mean)^2     rstd = 1 / sqrt(var + eps)     xhat = (x - mean) rstd
 //!
 //! Forward     y = gamma[c] xhat + beta[c]
 //! Apply       y = gamma[c] xhat + beta[c], with mean and rstd as they were
@@ -11,9 +11,9 @@
 //!             dx = rstd (gamma[c] dy - 1/m sum gamma dy - xhat 1/m sum gamma dy xhat)  over the group in the image
 //! ```
 //!
-//! [`Forward`] writes `mean` and `rstd`, `[n, groups]`, and [`Backward`] reads them. [`Apply`] computes `y` once more, as
-//! that of [batch normalization](crate::batch_norm) does. With one group it is a layer normalization of the image, with
-//! as many as channels an instance normalization.
+//! [`Forward`] writes `mean` and `rstd`, `[n, groups]`, and [`Backward`] reads them. [`Apply`] computes `y` once more,
+//! as that of [batch normalization](crate::batch_norm) does. With one group it is a layer normalization of the image,
+//! with as many as channels an instance normalization.
 //!
 //! Aliasing: `y` may be `x` itself. `dx` may be `dy` itself if it is set. All other operands are disjoint.
 //!
@@ -29,6 +29,7 @@ mod tests;
 
 pub use params::GroupNormParams;
 
+use crate::ops::batch_norm::cpu::put_sums;
 use crate::ops::prelude::*;
 
 /// Normalizes, and writes the statistics.
@@ -232,8 +233,8 @@ impl Pass for Backward {
         let workspace = scratch(workspace, self.cpu_workspace_len(cpu));
         let operands = [x, gamma, mean, rstd];
         let sums = cpu::backward_sums(cpu, &self.params, operands, dy.unwrap_or(dx), workspace);
-        sums.put(dgamma, 0, self.dgamma_write);
-        sums.put(dbeta, 1, self.dbeta_write);
+        put_sums(dgamma, sums.dgamma, self.dgamma_write);
+        put_sums(dbeta, sums.dbeta, self.dbeta_write);
         if !dx.is_empty() {
             cpu::backward_input(cpu, &self.params, operands, &sums, dy, (dx, self.dx_write));
         }

@@ -1,11 +1,11 @@
 //! SIMD implementation of the [module documentation](super)'s equations: lanes are channels.
 //!
-//! Both passes are weighted sums of some rows of some columns. Which, and with what weights, depends on the sizes
-//! alone: it is found once, before the tasks.
+//! Both passes are weighted sums of some rows, and then of some columns of the sum. Which, and with what weights,
+//! depends on the sizes alone: it is found once, before the tasks.
 
 use super::params::UpsampleParams;
 use crate::host::Cpu;
-use crate::loops::for_rows;
+use crate::loops::for_rows_with_scratch;
 use crate::pass::Write;
 use crate::simd::{Kernel, Simd};
 
@@ -28,10 +28,10 @@ impl Direction {
     }
 }
 
-/// Elements of scratch.
-pub(super) fn workspace_len(p: &UpsampleParams, direction: Direction) -> usize {
-    let [_, to] = direction.sizes(p);
-    (0..2).map(|axis| Taps::len(p, axis, to[axis])).sum()
+/// Elements of scratch: the taps, and a row of the image that is read for each thread.
+pub(super) fn workspace_len(cpu: &Cpu, p: &UpsampleParams, direction: Direction) -> usize {
+    let [from, to] = direction.sizes(p);
+    Taps::len(p, 0, to[0]) + Taps::len(p, 1, to[1]) + cpu.pool.threads() * from[1] * p.c
 }
 
 /// `to (+)=` the weighted sums of `from`
@@ -44,12 +44,13 @@ pub(super) fn resample(
     workspace: &mut [f32],
 ) {
     let [of_from, of_to] = direction.sizes(p);
-    let (rows, columns) = workspace.split_at_mut(Taps::len(p, 0, of_to[0]));
+    let (rows, workspace) = workspace.split_at_mut(Taps::len(p, 0, of_to[0]));
+    let (columns, sums) = workspace.split_at_mut(Taps::len(p, 1, of_to[1]));
     let (rows, columns) = (Taps::new(p, 0, direction, rows), Taps::new(p, 1, direction, columns));
     let [from_row, to_row] = [of_from, of_to].map(|size| size[1] * p.c);
     let work = to_row.max(from_row * of_from[0].div_ceil(of_to[0]));
-    for_rows(cpu, to, to_row, work, |task, to| {
-        cpu.isa.dispatch(Rows { rows, columns, c: p.c, from, size: of_from, to, first: task.start, write });
+    for_rows_with_scratch(cpu, to, to_row, work, sums, |task, to, sum| {
+        cpu.isa.dispatch(Rows { rows, columns, c: p.c, from, height: of_from[0], to, first: task.start, sum, write });
     });
 }
 
@@ -122,10 +123,12 @@ struct Rows<'a> {
     columns: Taps<'a>,
     c: usize,
     from: &'a [f32],
-    /// Height and width of the images in `from`.
-    size: [usize; 2],
+    /// Height of the images in `from`.
+    height: usize,
     to: &'a mut [f32],
     first: usize,
+    /// Scratch for a row of `from`.
+    sum: &'a mut [f32],
     write: Write,
 }
 
@@ -134,66 +137,60 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Rows { rows, columns, c, from, size: [height, width], to, first, write } = self;
-        let row_len = columns.pixels() * c;
-        for (row, to) in (first..).zip(to.chunks_exact_mut(row_len)) {
-            let (image, (first_row, row_weights)) = (row / rows.pixels(), rows.of(row % rows.pixels()));
-            let from = &from[(image * height + first_row) * width * c..][..row_weights.len() * width * c];
-            for (column, to) in to.chunks_exact_mut(c).enumerate() {
-                let (first_column, column_weights) = columns.of(column);
-                assert!(first_column + column_weights.len() <= width);
-                let pixel = Pixel { from: &from[..], at: first_column * c, stride: width * c, to, write };
-                // The compiler unrolls loops over arrays.
-                match (row_weights, column_weights) {
-                    (&[row], &[column]) => pixel.sum(s, &[row], &[column]),
-                    (&[r0, r1], &[c0, c1]) => pixel.sum(s, &[r0, r1], &[c0, c1]),
-                    _ => pixel.sum(s, row_weights, column_weights),
+        let Rows { rows, columns, c, from, height, to, first, sum, write } = self;
+        let row_len = sum.len();
+        for (row, to) in (first..).zip(to.chunks_exact_mut(columns.pixels() * c)) {
+            let (image, (first_row, weights)) = (row / rows.pixels(), rows.of(row % rows.pixels()));
+            let from = &from[(image * height + first_row) * row_len..][..weights.len() * row_len];
+            let row = match weights {
+                [1.0] => from,
+                _ => {
+                    weighted_sum(s, weights, from, sum, Write::Set);
+                    &*sum
                 }
+            };
+            for (column, to) in to.chunks_exact_mut(c).enumerate() {
+                let (first_column, weights) = columns.of(column);
+                weighted_sum(s, weights, &row[first_column * c..][..weights.len() * c], to, write);
             }
         }
     }
 }
 
-/// One pixel of the written image.
-struct Pixel<'a> {
-    /// Rows that are `stride` long.
-    from: &'a [f32],
-    /// Place of the first column in a row.
-    at: usize,
-    stride: usize,
-    to: &'a mut [f32],
-    write: Write,
+/// `to (+)=` the sum of as many pieces of `from` as there are weights, times these
+#[inline(always)]
+fn weighted_sum<S: Simd>(s: S, weights: &[f32], from: &[f32], to: &mut [f32], write: Write) {
+    // The compiler unrolls loops over arrays.
+    match *weights {
+        [a] => add_pieces(s, &[a], from, to, write),
+        [a, b] => add_pieces(s, &[a, b], from, to, write),
+        [a, b, c, d] => add_pieces(s, &[a, b, c, d], from, to, write),
+        _ => add_pieces(s, weights, from, to, write),
+    }
 }
 
-impl Pixel<'_> {
-    #[inline(always)]
-    fn sum<S: Simd>(self, s: S, rows: &[f32], columns: &[f32]) {
-        let Pixel { from, at, stride, to, write } = self;
-        let channels = to.len();
-        assert!(from.len() == rows.len() * stride && at + columns.len() * channels <= stride);
-        let mut c = 0;
-        while c < channels {
-            let count = S::LANES.min(channels - c);
-            let mut sum = s.splat(0.0);
-            for (row, of_row) in rows.iter().enumerate() {
-                let mut row_sum = s.splat(0.0);
-                for (column, of_column) in columns.iter().enumerate() {
-                    let place = row * stride + at + column * channels + c;
-                    // SAFETY: `count` channels from `c` on are inside every pixel, and pixels inside their rows.
-                    let x = unsafe { s.load_first(from.as_ptr().add(place), count) };
-                    row_sum = s.mul_add(s.splat(*of_column), x, row_sum);
-                }
-                sum = s.mul_add(s.splat(*of_row), row_sum, sum);
-            }
-            // SAFETY: `count` channels from `c` on are inside the pixel.
-            unsafe {
-                let out = to.as_mut_ptr().add(c);
-                if write == Write::Add {
-                    sum = s.add(s.load_first(out, count), sum);
-                }
-                s.store_first(out, sum, count);
-            }
-            c += count;
+/// As [`weighted_sum`].
+#[inline(always)]
+fn add_pieces<S: Simd>(s: S, weights: &[f32], from: &[f32], to: &mut [f32], write: Write) {
+    let len = to.len();
+    assert_eq!(from.len(), weights.len() * len);
+    let mut i = 0;
+    while i < len {
+        let count = S::LANES.min(len - i);
+        let mut sum = s.splat(0.0);
+        for (piece, weight) in weights.iter().enumerate() {
+            // SAFETY: `count` values at `i` are inside each piece.
+            let x = unsafe { s.load_first(from.as_ptr().add(piece * len + i), count) };
+            sum = s.mul_add(s.splat(*weight), x, sum);
         }
+        // SAFETY: `count` values at `i` are inside `to`.
+        unsafe {
+            let out = to.as_mut_ptr().add(i);
+            if write == Write::Add {
+                sum = s.add(s.load_first(out, count), sum);
+            }
+            s.store_first(out, sum, count);
+        }
+        i += count;
     }
 }

@@ -64,8 +64,8 @@ impl Pass for Forward {
         reference::forward(&self.params, x, y);
     }
 
-    fn cpu_workspace_len(&self, _: &Cpu) -> usize {
-        cpu::workspace_len(&self.params, Direction::Forward)
+    fn cpu_workspace_len(&self, cpu: &Cpu) -> usize {
+        cpu::workspace_len(cpu, &self.params, Direction::Forward)
     }
 
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {
@@ -117,8 +117,8 @@ impl Pass for Backward {
         reference::backward(&self.params, dy, dx, self.write);
     }
 
-    fn cpu_workspace_len(&self, _: &Cpu) -> usize {
-        cpu::workspace_len(&self.params, Direction::Backward)
+    fn cpu_workspace_len(&self, cpu: &Cpu) -> usize {
+        cpu::workspace_len(cpu, &self.params, Direction::Backward)
     }
 
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {

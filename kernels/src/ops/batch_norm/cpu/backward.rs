@@ -19,7 +19,7 @@ pub(crate) fn backward_sums<'a>(
 ) -> [&'a [f64]; 2] {
     let images = Images { count: 1, columns: Columns::new(cpu, p.rows, p.channels) };
     let channels = p.channels;
-    let total = add_parts(channels, gradient_sums(cpu, images, [x, dy], mean, workspace));
+    let total = add_up(gradient_sums(cpu, images, [x, dy], mean, workspace), 2 * channels, 2 * channels);
     let (dgamma, dbeta) = total.split_at_mut(channels);
     dgamma.iter_mut().zip(rstd).for_each(|(dgamma, rstd)| *dgamma *= f64::from(*rstd));
     [dgamma, dbeta]
@@ -48,11 +48,12 @@ pub(crate) fn gradient_sums<'a>(
     sums
 }
 
-/// Adds the [`gradient_sums`] of the parts of an image to those of the first one, which it returns.
-pub(crate) fn add_parts(channels: usize, sums: &mut [f64]) -> &mut [f64] {
-    let (total, others) = sums.split_at_mut(2 * channels);
-    for part in others.chunks_exact(2 * channels) {
-        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+/// Adds the first `len` of every `stride` sums to those of the first, which it returns.
+pub(crate) fn add_up(sums: &mut [f64], len: usize, stride: usize) -> &mut [f64] {
+    let (total, others) = sums.split_at_mut(stride);
+    let total = &mut total[..len];
+    for others in others.chunks_exact(stride) {
+        total.iter_mut().zip(others).for_each(|(total, other)| *total += other);
     }
     total
 }

@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     }
 }
 
-// sums[0][image][channel] = sum dy xhat, [1] = sum dy over the pixels of the image; a block has 32 channels side by side
+// sums[0][image][channel] = sum dy xhat, [1] = sum dy over the pixels of the image; a block has 32 channels
 extern "C" __global__ void __launch_bounds__(BLOCK)
     group_norm_sums(Groups p, const float *__restrict__ x, const float *__restrict__ mean, const float *__restrict__ rstd,
                     const float *__restrict__ dy, float *__restrict__ sums) {
