@@ -56,10 +56,50 @@
 //!
 //! Without the default feature `cuda` there is no backend for GPUs, and one dependency less.
 //!
+//! # Where is my PyTorch feature?
+//!
+//! | PyTorch | here |
+//! | --- | --- |
+//! | `nn.Conv2d`, with groups, depthwise | [`Graph::conv2d`] with a [`Conv2d`] |
+//! | `nn.ConvTranspose2d` | [`Graph::conv_transpose2d`] with a [`ConvTranspose2d`] |
+//! | `nn.Linear` | [`Graph::linear`] |
+//! | `nn.BatchNorm2d` | [`Graph::batch_norm`] |
+//! | `nn.GroupNorm`, `nn.InstanceNorm2d` | [`Graph::group_norm`]: for the latter with a group a channel |
+//! | `F.relu`, `F.gelu`, .. | [`Graph::activation`] with one of [`Activation`]; [`Graph::prelu`], [`Graph::rrelu`] |
+//! | `nn.Dropout` | [`Graph::dropout`] |
+//! | `F.max_pool2d`, `F.avg_pool2d` | [`Graph::max_pool2d`], [`Graph::avg_pool2d`] |
+//! | `F.adaptive_avg_pool2d(x, 1)` | [`Graph::global_avg_pool2d`] |
+//! | `F.interpolate(mode="nearest" or "bilinear")` | [`Graph::upsample`], [`Graph::upsample_by`] |
+//! | `torch.cat(.., dim=1)`, `x[:, a:b]` | [`Graph::concat`], [`Graph::slice_channels`] |
+//! | `x.flatten(1)`, `x.reshape(..)` | [`Graph::flatten`], [`Graph::reshape`]: views |
+//! | a `Linear` weight behind a `flatten` | [`flattened_linear_weight`] |
+//! | `F.pad` | [`Graph::pad`]: zeros at the bottom and right |
+//! | `a + w * b`, `a - b`, `a * b`, `w * a` | [`Graph::add`], [`Graph::sub`], [`Graph::mul`], [`Graph::scale`] |
+//! | `x.sum()`, `x.mean()` | [`Graph::sum`], [`Graph::mean`] |
+//! | `loss_1 + w * loss_2` | [`Graph::weighted_sum`] |
+//! | `F.l1_loss`, `F.mse_loss` | [`Graph::l1_loss`], [`Graph::mse_loss`] |
+//! | `F.cross_entropy`, with `label_smoothing`, `ignore_index` | [`Graph::softmax_cross_entropy`] |
+//! | `F.binary_cross_entropy_with_logits` | [`Graph::bce_with_logits`] |
+//! | `optim.AdamW`, `optim.SGD` | [`AdamW`], [`Sgd`] in a [`Step`] |
+//! | parameter groups, `requires_grad = False` | [`Graph::set_group`] with a [`Group`]; [`Group::FROZEN`] |
+//! | `clip_grad_norm_`, `swa_utils.AveragedModel` | [`Step::clip_norm`], [`Step::average`] |
+//! | `loss.backward()` several times before a step | [`Session::accumulate`] |
+//! | `CosineAnnealingLR`, warm-up | [`Schedule`] |
+//! | `nn.init.kaiming_uniform_` | [`Init::kaiming_uniform`] |
+//! | `autograd.gradcheck` | [`gradcheck`] |
+//! | `autograd.Function` | [`CustomOp`], on the CPU |
+//! | `DistributedDataParallel` | [`Plan::training_part`], [`Session::distributed`] |
+//! | `torch.cuda.CUDAGraph` | nothing to do: plans are replayed as graphs |
+//!
+//! Left out on purpose: shapes that change from step to step, broadcasting, other types than `f32` (and `f64` in
+//! [`Reference`]), eager execution, recurrent layers and attention, gradients of gradients. Batch normalization that
+//! trains with running statistics is not there yet.
+//!
 //! # More
 //!
 //! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your
-//! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
+//! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation;
+//! `trainer/examples` has a LeNet, a ResNet-20 and a U-Net on real images.
 #![forbid(unsafe_code)]
 
 mod emit;

@@ -202,6 +202,24 @@ impl<B: Backend<Memory = Memory<B>>> Faulty<B> {
         write(memory, out, &after);
     }
 
+    /// The operand of which the fault reads other values, and these.
+    fn wrong_operand(&self, memory: &Memory<B>, call: &Call) -> Option<(Span, Vec<f64>)> {
+        Some(match (self.fault, call) {
+            (Fault::MissedBoundaryTile, Call::Conv2dGradWeight(o)) => {
+                (o.dy, without_last_tile(&o.params, &values(memory, o.dy)))
+            }
+            (Fault::TransposedWeight, Call::Conv2dGradInput(o)) => (o.w, transposed(&o.params, &values(memory, o.w))),
+            (Fault::BceForgetsTheTarget, Call::LossBackward(o)) if o.loss == Loss::BceWithLogits => {
+                (o.target, vec![0.0; o.target.len])
+            }
+            (Fault::CrossEntropyNextClass, Call::CrossEntropyBackward(o)) => {
+                let next = |class: &f64| (class + 1.0) % o.params.classes as f64;
+                (o.targets, values(memory, o.targets).iter().map(next).collect())
+            }
+            _ => return None,
+        })
+    }
+
     /// Runs a call while one of its operands holds the values `of_call`, and restores the operand.
     fn with_operand(&self, memory: &mut Memory<B>, call: &Call, cx: Context, operand: Span, of_call: &[f64]) {
         let before = values(memory, operand);
@@ -263,17 +281,12 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                 }
             }
         }
+        if let Some((operand, values)) = self.wrong_operand(memory, call) {
+            return self.with_operand(memory, call, cx, operand, &values);
+        }
         match (self.fault, call) {
             (Fault::OffByOnePadding, Call::Conv2dGradInput(o)) => {
                 self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(o.params.w, o.params.c, dx));
-            }
-            (Fault::MissedBoundaryTile, Call::Conv2dGradWeight(o)) => {
-                let dy = without_last_tile(&o.params, &values(memory, o.dy));
-                self.with_operand(memory, call, cx, o.dy, &dy);
-            }
-            (Fault::TransposedWeight, Call::Conv2dGradInput(o)) => {
-                let w = transposed(&o.params, &values(memory, o.w));
-                self.with_operand(memory, call, cx, o.w, &w);
             }
             (Fault::WeightGradientNeverReset, Call::Conv2dGradWeight(o)) => {
                 let before = values(memory, o.dw);
@@ -347,14 +360,6 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
             (Fault::LossGradientNotAveraged, Call::LossBackward(o)) => {
                 let elements = o.target.len as f64;
                 self.distorted(memory, call, cx, o.dprediction, |_, dx| dx.iter_mut().for_each(|dx| *dx *= elements));
-            }
-            (Fault::BceForgetsTheTarget, Call::LossBackward(o)) if o.loss == Loss::BceWithLogits => {
-                self.with_operand(memory, call, cx, o.target, &vec![0.0; o.target.len]);
-            }
-            (Fault::CrossEntropyNextClass, Call::CrossEntropyBackward(o)) => {
-                let classes = o.params.classes as f64;
-                let next: Vec<f64> = values(memory, o.targets).iter().map(|class| (class + 1.0) % classes).collect();
-                self.with_operand(memory, call, cx, o.targets, &next);
             }
             (Fault::PoolGradientShifted, Call::Pool2dBackward(o)) => {
                 self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(o.params.input[1], o.params.c, dx));

@@ -1,13 +1,14 @@
-//! Training runs of a LeNet, a ResNet-20 and a U-Net in PyTorch, replayed: `golden/make_networks.py` says what they are.
+//! Training runs of a LeNet, a ResNet-20 and a U-Net in PyTorch, replayed: `golden/make_networks.py` says what they
+//! are.
 //!
 //! # Tolerances
 //! PyTorch computed in f64, as `Reference` does, which must agree to 1e-9.
 //!
 //! The f32 backends may differ by [`error`]`(n)`, 8 times what a sum of `n` terms loses by rounding, as in `golden.rs`:
 //! outputs and losses with the `n` products of the largest sum, gradients with the `n` pixels or rows that they are
-//! summed over, relative to the largest element of the tensor. A network whose layers divide by deviations of few pixels
-//! amplifies errors: [`Case::amplification`] is its factor. No value comes so close to a kink of ReLU or max pooling that
-//! an error of this size could send a gradient another way: the script makes sure of it.
+//! summed over, relative to the largest element of the tensor. A network whose layers divide by deviations of few
+//! pixels amplifies errors: [`Case::amplification`] is its factor. No value comes so close to a kink of ReLU or max
+//! pooling that an error of this size could send a gradient another way: the script makes sure of it.
 //!
 //! What is computed with trained weights, running statistics and the evaluation, may differ by four times as much.
 //!

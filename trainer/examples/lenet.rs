@@ -1,4 +1,4 @@
-//! A classifier: LeNet-5 (LeCun et al. 1998, with ReLU and max pooling) learns to tell the ten classes of Fashion-MNIST.
+//! A classifier: LeNet-5 (LeCun et al. 1998, with ReLU and max pooling) tells the ten classes of Fashion-MNIST.
 //!
 //! ```text
 //! cargo run --release -p resconv --example lenet            # 12 epochs, about a minute on two cores

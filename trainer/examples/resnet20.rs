@@ -1,5 +1,5 @@
-//! ResNet-20 (He et al. 2016, section 4.2) on Fashion-MNIST: batch normalization, identity and projection shortcuts, global
-//! average pooling, SGD with momentum, weight decay for weights alone, and images that are flipped at random.
+//! ResNet-20 (He et al. 2016, section 4.2) on Fashion-MNIST: batch normalization, identity and projection shortcuts,
+//! global average pooling, SGD with momentum, weight decay for weights alone, and images that are flipped at random.
 //!
 //! ```text
 //! cargo run --release -p resconv --example resnet20            # 15 epochs, about half an hour on two cores

@@ -1,13 +1,13 @@
-//! A small U-Net (Ronneberger et al. 2015) that removes noise from the images of Fashion-MNIST: pooling on the way down,
-//! upsampling and concatenated skip connections on the way up.
+//! A small U-Net (Ronneberger et al. 2015) that removes noise from the images of Fashion-MNIST: pooling on the way
+//! down, upsampling and concatenated skip connections on the way up.
 //!
 //! ```text
 //! cargo run --release -p resconv --example unet            # one epoch, some minutes on two cores
 //! cargo run --release -p resconv --example unet -- 0.02    # a fiftieth of an epoch
 //! ```
 //!
-//! The network predicts the noise, which is subtracted (Zhang et al. 2017, "DnCNN"). `lenet.rs` explains what a graph, a
-//! plan and a session are.
+//! The network predicts the noise, which is subtracted (Zhang et al. 2017, "DnCNN"). `lenet.rs` explains what a graph,
+//! a plan and a session are.
 
 use engine::*;
 use trainer::data::{self, Dataset, Sampler, Search};

@@ -46,7 +46,8 @@ impl Emitter<'_> {
         self.emission.facts(self.input_node(i)).shape
     }
 
-    /// Whether input `i` is an input of the graph or computed from one, so that it differs between the parts of a batch.
+    /// Whether input `i` is an input of the graph or computed from one, so that it differs between the parts of a
+    /// batch.
     pub(crate) fn depends_on_inputs(&self, i: usize) -> bool {
         self.emission.facts(self.input_node(i)).depends_on_inputs
     }

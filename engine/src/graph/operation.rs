@@ -27,8 +27,8 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     /// ([`Emitter::recomputable`]), in the order in which they are computed. Called only for plans with gradients.
     fn recompute(&self, _cx: &mut Emitter<'_>) {}
 
-    /// Whether the output has the values of the first argument, perhaps in another shape, so that both can be one value.
-    /// If the plan makes them two, the forward pass copies.
+    /// Whether the output has the values of the first argument, perhaps in another shape, so that both can be one
+    /// value. If the plan makes them two, the forward pass copies.
     fn is_view(&self, _mode: Mode) -> bool {
         false
     }

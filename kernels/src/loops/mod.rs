@@ -2,8 +2,8 @@
 //!
 //! A pass gives a function of one vector per operand, and a loop runs it over the operands: [`map`] over flat ones,
 //! [`map_channels`] over rows with coefficients per channel, [`map_drawn`] with a random number for each element.
-//! [`total`] adds up all elements, [`column_sums`] rows, and [`map_rows`] does all of this at once. [`for_rows`] gives a
-//! pass the rows of a task, and [`update`] takes a step of an optimizer. A lane's result depends only on that lane's
+//! [`total`] adds up all elements, [`column_sums`] rows, and [`map_rows`] does all of this at once. [`for_rows`] gives
+//! a pass the rows of a task, and [`update`] takes a step of an optimizer. A lane's result depends only on that lane's
 //! inputs, so it is the same anywhere in a vector, a tail or a task.
 
 mod channels;

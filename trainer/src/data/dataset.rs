@@ -31,6 +31,11 @@ impl Dataset {
         self.class_names.get(usize::from(class)).map_or_else(|| class.to_string(), |name| (*name).to_owned())
     }
 
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()

@@ -8,8 +8,8 @@
 //!
 //! Binary cross-entropy is `-t ln(sigmoid(p)) - (1 - t) ln(1 - sigmoid(p))`, written so that it is right for large
 //! logits, too. `dl` is the gradient of the loss itself, one element: 1 where the loss is what is minimised. Aliasing:
-//! all operands are disjoint. Conventions of PyTorch's `l1_loss`, `mse_loss` and `binary_cross_entropy_with_logits` with
-//! `reduction="mean"`.
+//! all operands are disjoint. Conventions of PyTorch's `l1_loss`, `mse_loss` and `binary_cross_entropy_with_logits`
+//! with `reduction="mean"`.
 
 mod cpu;
 #[cfg(feature = "cuda")]
