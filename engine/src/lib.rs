@@ -63,7 +63,7 @@
 //! | `nn.Conv2d`, with groups, depthwise | [`Graph::conv2d`] with a [`Conv2d`] |
 //! | `nn.ConvTranspose2d` | [`Graph::conv_transpose2d`] with a [`ConvTranspose2d`] |
 //! | `nn.Linear` | [`Graph::linear`] |
-//! | `nn.BatchNorm2d` | [`Graph::batch_norm`] |
+//! | `nn.BatchNorm2d` | [`Graph::batch_norm`]; [`Graph::frozen_batch_norm`] to train with constant statistics |
 //! | `nn.GroupNorm`, `nn.InstanceNorm2d` | [`Graph::group_norm`]: for the latter with a group a channel |
 //! | `F.relu`, `F.gelu`, .. | [`Graph::activation`] with one of [`Activation`]; [`Graph::prelu`], [`Graph::rrelu`] |
 //! | `nn.Dropout` | [`Graph::dropout`] |
@@ -92,8 +92,7 @@
 //! | `torch.cuda.CUDAGraph` | nothing to do: plans are replayed as graphs |
 //!
 //! Left out on purpose: shapes that change from step to step, broadcasting, other types than `f32` (and `f64` in
-//! [`Reference`]), eager execution, recurrent layers and attention, gradients of gradients. Batch normalization that
-//! trains with running statistics is not there yet.
+//! [`Reference`]), eager execution, recurrent layers and attention, gradients of gradients.
 //!
 //! # More
 //!

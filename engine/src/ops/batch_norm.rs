@@ -69,19 +69,7 @@ impl Operation for BatchNorm {
     }
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
-        let x = arguments.shape(0);
-        for (i, argument) in ARGUMENTS.into_iter().enumerate().skip(1) {
-            expect_channels(arguments, i, argument)?;
-            if i >= 3 && arguments.list[i].kind != "state" {
-                let got = format!("the {} `{}`", arguments.list[i].kind, arguments.list[i].name);
-                return Err(arguments.wrong(argument, "a state, as it is updated", got));
-            }
-        }
-        expect_eps(arguments, self.eps)?;
-        if !(0.0..=1.0).contains(&self.momentum) {
-            return Err(arguments.wrong_params(format!("momentum must be from 0 to 1, not {}", self.momentum)));
-        }
-        Ok(x)
+        check_nodes(self, arguments)
     }
 
     /// The running statistics.
@@ -175,6 +163,26 @@ impl Operation for BatchNorm {
             y,
         });
     }
+}
+
+/// The shape rule of both normalizations.
+///
+/// # Errors
+/// If an argument or a constant is not what it should be.
+pub(super) fn check_nodes(params: &BatchNorm, arguments: &Arguments<'_>) -> Result<Shape> {
+    let x = arguments.shape(0);
+    for (i, argument) in ARGUMENTS.into_iter().enumerate().skip(1) {
+        expect_channels(arguments, i, argument)?;
+        if i >= 3 && arguments.list[i].kind != "state" {
+            let got = format!("the {} `{}`", arguments.list[i].kind, arguments.list[i].name);
+            return Err(arguments.wrong(argument, "a state", got));
+        }
+    }
+    expect_eps(arguments, params.eps)?;
+    if !(0.0..=1.0).contains(&params.momentum) {
+        return Err(arguments.wrong_params(format!("momentum must be from 0 to 1, not {}", params.momentum)));
+    }
+    Ok(x)
 }
 
 impl Cases for BatchNorm {

@@ -17,6 +17,7 @@ mod cross_entropy;
 mod custom;
 mod draws;
 mod dropout;
+mod frozen_batch_norm;
 mod group_norm;
 mod layout;
 mod loss;
@@ -72,6 +73,7 @@ operations!(
     Conv2d,
     ConvTranspose2d,
     BatchNorm,
+    frozen_batch_norm::FrozenBatchNorm,
     GroupNorm,
     norm_conv_act::NormConvActOp,
     kernels::activation::Activation,

@@ -205,7 +205,7 @@ fn batch_norm() {
         norm(|nodes, l| nodes.gamma = l.v, default),
     );
     refused(
-        "batch_norm `batch_norm_7`: argument `running_var` is the parameter `p`, expected a state, as it is updated",
+        "batch_norm `batch_norm_7`: argument `running_var` is the parameter `p`, expected a state",
         norm(|nodes, l| nodes.running_var = l.p, default),
     );
     refused(
