@@ -11,13 +11,37 @@ use crate::simd::{Kernel, Simd};
 pub(super) fn concat(cpu: &Cpu, parts: [&[f32]; MAX_PARTS], channels: [usize; MAX_PARTS], y: &mut [f32]) {
     let width = channels.iter().sum();
     for_rows(cpu, y, width, width, |rows, y| {
-        let mut begin = 0;
-        for (part, len) in parts.into_iter().zip(channels).filter(|(_, len)| *len > 0) {
-            let from = &part[rows.start * len..rows.end * len];
-            cpu.isa.dispatch(Rows { from, to: &mut y[begin..], strides: [len, width], len, write: Write::Set });
-            begin += len;
-        }
+        cpu.isa.dispatch(Parts { parts, channels, first: rows.start, y });
     });
+}
+
+/// The rows from `first` on of a concatenation.
+struct Parts<'a> {
+    parts: [&'a [f32]; MAX_PARTS],
+    channels: [usize; MAX_PARTS],
+    first: usize,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Parts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        /// Values of so few rows that memory is written almost in order, though part by part.
+        const BLOCK: usize = 256;
+        let width: usize = self.channels.iter().sum();
+        let block_rows = (BLOCK / width).max(1);
+        for (block, y) in self.y.chunks_mut(block_rows * width).enumerate() {
+            let first = self.first + block * block_rows;
+            let (rows, mut begin) = (first..first + y.len() / width, 0);
+            for (part, len) in self.parts.into_iter().zip(self.channels).filter(|(_, len)| *len > 0) {
+                let from = &part[rows.start * len..rows.end * len];
+                Rows { from, to: &mut y[begin..], strides: [len, width], len, write: Write::Set }.run(s);
+                begin += len;
+            }
+        }
+    }
 }
 
 /// `y[r, c] (+)= x[r, begin + c]`
