@@ -38,7 +38,9 @@
 //!    [`Session::start_step`] runs a plan and the optimizer: a step that fails changes nothing, and a GPU can be given
 //!    several steps in advance. A [`Step`] names the optimizer, [`AdamW`] or [`Sgd`], and may clip gradients and
 //!    average parameters; a [`Group`] has factors for some of the parameters; [`Session::accumulate`] makes one step of
-//!    several micro-batches.
+//!    several micro-batches. [`Session::save_checkpoint`] writes a file, with PyTorch's layouts, from which
+//!    [`Session::load_checkpoint`] continues with the same bits; [`Session::save_weights`] and
+//!    [`Session::load_weights`] leave the optimizer out.
 //!
 //! # In a project of your own
 //!
@@ -71,6 +73,7 @@ mod init;
 mod mode;
 mod ops;
 mod plan;
+pub mod pytorch;
 mod regions;
 mod session;
 mod shape;
