@@ -223,7 +223,7 @@ pub enum Error {
         plan: PlanId,
     },
     /// A custom operation on a device. It runs only on backends whose memory is the host's.
-    #[error("{op} `{node}`: {backend} cannot run custom operations, expected a backend on the host such as cpu")]
+    #[error("{op} `{node}`: custom operations run on the host alone, expected `Cpu` or `Reference`, got {backend}")]
     NoCustom {
         /// The operation's own name.
         op: &'static str,

@@ -61,7 +61,8 @@
 //! # More
 //!
 //! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your
-//! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation.
+//! own, on the host alone. `engine/examples/two_spirals.rs` defines and trains a network,
+//! `engine/examples/custom_op.rs` an operation.
 #![forbid(unsafe_code)]
 
 mod emit;
@@ -95,8 +96,8 @@ pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 pub use kernels::{Cuda, CudaError};
 pub use mode::{Phase, Statistics};
 pub use ops::{
-    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, GroupNorm, NormConvAct,
-    NormConvActNodes, Pool2d, View, flattened_linear_weight,
+    BackwardInputs, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, GroupNorm,
+    NormConvAct, NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};
 pub use session::{AdamW, NonFinite, Optimizer, Schedule, ScheduleKind, Session, SessionOptions, Sgd, Step, StepTime};
