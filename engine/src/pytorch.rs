@@ -12,8 +12,8 @@
 //! tensor's shape says how it is permuted. PyTorch also keeps a scalar `num_batches_tracked` beside `running_mean`,
 //! which nothing here needs.
 //!
-//! The features of a flattened image have another order, too: [`flattened_linear_weight`](crate::flattened_linear_weight)
-//! is for the weight of a linear layer behind a flatten.
+//! The features of a flattened image have another order, too:
+//! [`flattened_linear_weight`](crate::flattened_linear_weight) is for the weight of a linear layer behind a flatten.
 
 /// PyTorch's shape of a weight, bias or statistics of shape `dims` in the engine.
 pub fn weight_shape(dims: &[usize]) -> Vec<usize> {

@@ -30,12 +30,12 @@ struct Slot {
 /// | tensor of a checkpoint | what it is |
 /// | --- | --- |
 /// | `NAME` | parameter or state, by its name |
-/// | `optimizer.exp_avg.NAME`, `optimizer.exp_avg_sq.NAME` | [optimizer state](Session::optimizer_state) of a trained parameter |
-/// | `average.NAME` | [average](Session::average) of a trained parameter, if the session keeps averages |
+/// | `optimizer.exp_avg.NAME` and `optimizer.exp_avg_sq.NAME` | [optimizer state](Session::optimizer_state) of it |
+/// | `average.NAME` | [average](Session::average) of it, if the session keeps averages |
 /// | `session.optimizer_step`, `session.training_runs`, `session.seed` | whole numbers, U64 |
 ///
-/// Weights have only the first row. The metadata entry `engine.checksum` is verified if it is there, so that a damaged
-/// file is found.
+/// Only trained parameters have the second and third row. Weights have only the first. The metadata entry
+/// `engine.checksum` is verified if it is there, so that a damaged file is found.
 ///
 /// A file is written whole or not at all; a file that was there before is replaced at the end. The same tensors give
 /// the same bytes.
@@ -84,8 +84,8 @@ impl<B: Backend> Session<B> {
         self.set_weights(&file, &bytes)
     }
 
-    /// Sets all that a [checkpoint](Self::save_checkpoint) has, from a file. Inputs are written as after
-    /// [`initialize`](Self::initialize), which need not be called. [`finish_steps`](Self::finish_steps) will not report
+    /// Sets all that a [checkpoint](Self::save_checkpoint) has, from a file. Inputs stay, and
+    /// [`initialize`](Self::initialize) need not be called. [`finish_steps`](Self::finish_steps) will not report
     /// training steps started before.
     ///
     /// # Errors
@@ -121,8 +121,9 @@ impl<B: Backend> Session<B> {
         }
         let mut tensors = self.tensors_at(slots.into_iter());
         let numbers = [self.optimizer_step, self.training_runs, self.seed];
-        tensors
-            .extend(NUMBERS.iter().zip(numbers).map(|(name, number)| ((*name).to_owned(), Tensor::of_number(number))));
+        for (name, number) in NUMBERS.into_iter().zip(numbers) {
+            tensors.insert(name.to_owned(), Tensor::of_number(number));
+        }
         encode("checkpoint", &tensors)
     }
 

@@ -303,6 +303,24 @@ fn a_state_dict_of_pytorch_of_any_floating_point_type_can_be_loaded() {
     }
 }
 
+/// As the documentation of `load_weights` says. `fc` reads images of 3 x 2 pixels and 3 channels.
+#[test]
+fn features_of_a_flattened_image_are_put_in_order() {
+    let mut weights = content(&trained(Reference).weights_to_bytes().unwrap());
+    // The weight is the number of its feature in PyTorch: (channel 3 + row) 2 + column.
+    let features = (0..3).flat_map(|_| (0..18).flat_map(|feature| f64::from(feature).to_le_bytes())).collect();
+    weights.get_mut("fc.weight").unwrap().2 = features;
+    let mut session = session(Reference, SessionOptions::default());
+    session.load_weights_from_bytes(&file(&weights)).unwrap();
+    let theirs = pytorch::weight_to_pytorch(&[18, 3], &session.tensor("fc.weight").unwrap());
+    session.set_tensor("fc.weight", &flattened_linear_weight(&theirs, [3, 2, 3], 3).unwrap()).unwrap();
+    let ours = session.tensor("fc.weight").unwrap();
+    for (row, column, channel) in [(0, 0, 1), (1, 1, 0), (2, 1, 2)] {
+        let feature = (row * 2 + column) * 3 + channel;
+        assert_eq!(ours[feature * 3..][..3], [((channel * 3 + row) * 2 + column) as f64; 3]);
+    }
+}
+
 #[test]
 fn a_checkpoint_in_the_middle_of_a_step_is_refused() {
     let mut session = trained(Reference);
