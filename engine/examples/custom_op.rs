@@ -27,47 +27,37 @@ impl CustomOp for Snake {
         }
     }
 
-    // `T` is f32 on the CPU and f64 on the reference backend. Arithmetic works on `T` itself; for other functions there
-    // are `to_f64` and `from_f64`.
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+    // `T` is f32 on the CPU and f64 on the reference backend; there are no other backends for custom operations. What
+    // this pass could leave for the backward pass, besides the output, would go to the auxiliary.
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], _: &mut [T]) {
         let (x, a) = (inputs[0].data, inputs[1].data);
         for (i, y) in output.iter_mut().enumerate() {
             let a = a[i % a.len()];
-            let sin = sine(a * x[i]);
+            let sin = (a * x[i]).sin();
             *y = x[i] + sin * sin / a;
         }
     }
 
     // dy/dx = 1 + sin(2 a x),  dy/da = (x sin(2 a x) - sin^2(a x) / a) / a
-    fn backward<T: Element>(
-        &self,
-        inputs: &[View<'_, T>],
-        _output: &[T],
-        dy: &[T],
-        gradients: &mut [Option<&mut [T]>],
-    ) {
-        let (x, a) = (inputs[0].data, inputs[1].data);
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
+        let (x, a, dy) = (of.inputs[0].data, of.inputs[1].data, of.dy);
         let [dx, da] = gradients else { unreachable!("as many as inputs") };
         if let Some(dx) = dx {
             for (i, dx) in dx.iter_mut().enumerate() {
                 let ax = a[i % a.len()] * x[i];
-                *dx = dy[i] * (T::from_f64(1.0) + sine(ax + ax));
+                *dx = dy[i] * (T::ONE + (ax + ax).sin());
             }
         }
         if let Some(da) = da {
-            da.fill(T::from_f64(0.0));
+            da.fill(T::ZERO);
             for (i, &x) in x.iter().enumerate() {
                 let channel = i % a.len();
                 let a = a[channel];
-                let (ax, sin) = (a * x, sine(a * x));
-                da[channel] = da[channel] + dy[i] * (x * sine(ax + ax) - sin * sin / a) / a;
+                let (ax, sin) = (a * x, (a * x).sin());
+                da[channel] += dy[i] * (x * (ax + ax).sin() - sin * sin / a) / a;
             }
         }
     }
-}
-
-fn sine<T: Element>(x: T) -> T {
-    T::from_f64(x.to_f64().sin())
 }
 
 const POINTS: usize = 128;

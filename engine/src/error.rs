@@ -223,7 +223,7 @@ pub enum Error {
         plan: PlanId,
     },
     /// A custom operation on a device. It runs only on backends whose memory is the host's.
-    #[error("{op} `{node}`: {backend} cannot run custom operations, expected a backend on the host such as cpu")]
+    #[error("{op} `{node}`: custom operations run on the host alone, expected `Cpu` or `Reference`, got {backend}")]
     NoCustom {
         /// The operation's own name.
         op: &'static str,
@@ -253,8 +253,24 @@ pub enum Error {
         option: &'static str,
     },
     /// The averages are in the place of the parameters.
-    #[error("averages are in the place of the parameters: call `swap_averages` again before a training step")]
+    #[error(
+        "averages are in the place of the parameters: call `swap_averages` again before a training step or a checkpoint"
+    )]
     Swapped,
+    /// Training steps have been started, and their results are not known.
+    #[error("{steps} training steps have been started: call `finish_steps` before a checkpoint")]
+    NotFinished {
+        /// How many.
+        steps: usize,
+    },
+    /// Weights or a checkpoint cannot be written, read or used.
+    #[error("{file}: {message}")]
+    File {
+        /// The file, or `weights` or `checkpoint` if they are bytes of the caller's.
+        file: String,
+        /// What is wrong with it, and what was expected.
+        message: String,
+    },
     /// The norm of gradients that no step has taken.
     #[error("no step with a `clip_norm` has been taken, so there is no norm of its gradients")]
     NoNorm,

@@ -38,7 +38,9 @@
 //!    [`Session::start_step`] runs a plan and the optimizer: a step that fails changes nothing, and a GPU can be given
 //!    several steps in advance. A [`Step`] names the optimizer, [`AdamW`] or [`Sgd`], and may clip gradients and
 //!    average parameters; a [`Group`] has factors for some of the parameters; [`Session::accumulate`] makes one step of
-//!    several micro-batches.
+//!    several micro-batches. [`Session::save_checkpoint`] writes a file, with PyTorch's layouts, from which
+//!    [`Session::load_checkpoint`] continues with the same bits; [`Session::save_weights`] and
+//!    [`Session::load_weights`] leave the optimizer out.
 //!
 //! # In a project of your own
 //!
@@ -86,6 +88,8 @@
 //! | `loss.backward()` several times before a step | [`Session::accumulate`] |
 //! | `CosineAnnealingLR`, warm-up | [`Schedule`] |
 //! | `nn.init.kaiming_uniform_` | [`Init::kaiming_uniform`] |
+//! | `save(model.state_dict())`, `load_state_dict` | [`Session::save_weights`], [`Session::load_weights`] |
+//! | a checkpoint with the optimizer | [`Session::save_checkpoint`], [`Session::load_checkpoint`] |
 //! | `autograd.gradcheck` | [`gradcheck`] |
 //! | `autograd.Function` | [`CustomOp`], on the CPU |
 //! | `DistributedDataParallel` | [`Plan::training_part`], [`Session::distributed`] |
@@ -97,8 +101,8 @@
 //! # More
 //!
 //! [`gradcheck`] compares the gradients of any graph with finite differences. [`CustomOp`] is for operations of your
-//! own. `engine/examples/two_spirals.rs` defines and trains a network, `engine/examples/custom_op.rs` an operation;
-//! `trainer/examples` has a LeNet, a ResNet-20 and a U-Net on real images.
+//! own, on the host alone. `engine/examples/two_spirals.rs` defines and trains a network,
+//! `engine/examples/custom_op.rs` an operation; `trainer/examples` has a LeNet, a ResNet-20 and a U-Net on real images.
 #![forbid(unsafe_code)]
 
 mod emit;
@@ -110,6 +114,7 @@ mod init;
 mod mode;
 mod ops;
 mod plan;
+pub mod pytorch;
 mod regions;
 mod session;
 mod shape;
@@ -131,8 +136,8 @@ pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
 pub use kernels::{Cuda, CudaError};
 pub use mode::{Phase, Statistics};
 pub use ops::{
-    BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, GroupNorm, NormConvAct,
-    NormConvActNodes, Pool2d, View, flattened_linear_weight,
+    BackwardInputs, BatchNorm, BatchNormNodes, Conv2d, ConvTranspose2d, Convolution, CrossEntropy, CustomOp, GroupNorm,
+    NormConvAct, NormConvActNodes, Pool2d, View, flattened_linear_weight,
 };
 pub use plan::{MemoryReport, Plan, PlanOptions};
 pub use session::{AdamW, NonFinite, Optimizer, Schedule, ScheduleKind, Session, SessionOptions, Sgd, Step, StepTime};

@@ -2,7 +2,7 @@
 //!
 //! [`ResConvConfig`] has all settings. [`ResConv`] is the network of a configuration: it records itself into a
 //! [`Graph`](engine::Graph), prints itself as PyTorch does, and computes its number of parameters and its receptive
-//! field. [`pytorch`] converts between PyTorch's layouts of weights and the engine's.
+//! field.
 //!
 //! ```
 //! use engine::Graph;
@@ -26,7 +26,6 @@ mod activation;
 mod config;
 mod error;
 mod layer;
-pub mod pytorch;
 mod resconv;
 mod text;
 

@@ -1,7 +1,7 @@
 //! The network against published numbers and against PyTorch; `data/README.md` says where both are from.
 
-use engine::{Graph, Init};
-use model::{Error, Padding, Ramp, ResConv, ResConvConfig, pytorch};
+use engine::{Graph, Init, pytorch};
+use model::{Error, Padding, Ramp, ResConv, ResConvConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

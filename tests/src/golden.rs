@@ -1,7 +1,7 @@
 //! The golden training traces in `tests/golden/`; the README there says what they hold.
 
-use engine::Shape;
-use model::{BottleneckActivation, Padding, ResConvConfig, pytorch};
+use engine::{Shape, pytorch};
+use model::{BottleneckActivation, Padding, ResConvConfig};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::ops::Deref;

@@ -7,14 +7,17 @@ use kernels::{Element, Span, Write, add};
 use std::fmt;
 use std::sync::Arc;
 
-/// Most inputs of a [`CustomOp`]: the backward pass also reads the output and its gradient.
-const MAX_INPUTS: usize = MAX_OPERANDS - 2;
+/// Most inputs of a [`CustomOp`]: the backward pass also reads the output, its gradient and the auxiliary.
+const MAX_INPUTS: usize = MAX_OPERANDS - 3;
 
 /// An operation of your own: a shape rule, a forward and a backward pass. [`Graph::custom`] records it.
 ///
 /// The passes are generic over the number type, so that one definition runs in f32 on [`Cpu`](crate::Cpu), and in f64
 /// on [`Reference`](crate::Reference), where [`gradcheck`](crate::gradcheck) compares its gradients with finite
-/// differences. They run on one thread, on backends whose memory is the host's.
+/// differences.
+///
+/// **They run on the host alone**, on `Cpu` and `Reference`, and on one thread: a [`Session`](crate::Session) on a GPU
+/// refuses plans that have a custom operation, with [`Error::NoCustom`].
 ///
 /// ```
 /// use engine::*;
@@ -35,19 +38,20 @@ const MAX_INPUTS: usize = MAX_OPERANDS - 2;
 ///         }
 ///     }
 ///
-///     fn forward<T: Element>(&self, inputs: &[View<'_, T>], y: &mut [T]) {
+///     fn forward<T: Element>(&self, inputs: &[View<'_, T>], y: &mut [T], _: &mut [T]) {
 ///         let (x, a) = (inputs[0].data, inputs[1].data[0]);
 ///         y.iter_mut().zip(x).for_each(|(y, x)| *y = a * *x);
 ///     }
 ///
-///     fn backward<T: Element>(&self, inputs: &[View<'_, T>], _y: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
-///         let (x, a) = (inputs[0].data, inputs[1].data[0]);
+///     fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
+///         let (x, a) = (of.inputs[0].data, of.inputs[1].data[0]);
 ///         let [dx, da] = gradients else { unreachable!("as many as inputs") };
 ///         if let Some(dx) = dx {
-///             dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = a * *dy);
+///             dx.iter_mut().zip(of.dy).for_each(|(dx, dy)| *dx = a * *dy);
 ///         }
 ///         if let Some(da) = da {
-///             da[0] = x.iter().zip(dy).fold(T::from_f64(0.0), |sum, (x, dy)| sum + *x * *dy);
+///             da[0] = T::ZERO;
+///             x.iter().zip(of.dy).for_each(|(x, dy)| da[0] += *x * *dy);
 ///         }
 ///     }
 /// }
@@ -76,15 +80,35 @@ pub trait CustomOp: fmt::Debug + Send + Sync + 'static {
     /// What was expected of the inputs, and what they are, if they do not fit. Recording fails with this message.
     fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String>;
 
-    /// Computes every element of the output. On entry they are unspecified.
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]);
+    /// Shape of the auxiliary: values that `forward` computes beside the output and `backward` reads, such as the sums
+    /// of a softmax. By default there are none.
+    fn auxiliary(&self, inputs: &[Shape]) -> Option<Shape> {
+        let _ = inputs;
+        None
+    }
+
+    /// Computes every element of the output and of the auxiliary, which is empty if there is none. On entry they are
+    /// unspecified.
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], auxiliary: &mut [T]);
 
     /// Computes every element of the wanted gradients. On entry they are unspecified. The `i`th gradient is that of the
-    /// `i`th input, or `None` if it is not wanted. `output` is what `forward` computed for these inputs, and `dy` is
-    /// its gradient.
+    /// `i`th input, or `None` if it is not wanted.
     ///
     /// The gradient is that of this use alone: if a value has several readers, the engine adds up their gradients.
-    fn backward<T: Element>(&self, inputs: &[View<'_, T>], output: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]);
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]);
+}
+
+/// What the backward pass of a [`CustomOp`] reads.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardInputs<'a, T> {
+    /// The inputs.
+    pub inputs: &'a [View<'a, T>],
+    /// The output that `forward` computed for these inputs.
+    pub output: &'a [T],
+    /// The auxiliary that `forward` computed, empty if there is none.
+    pub auxiliary: &'a [T],
+    /// Gradient of the output.
+    pub dy: &'a [T],
 }
 
 /// The elements of a value, with its shape; the innermost dimension is contiguous.
@@ -100,10 +124,11 @@ pub struct View<'a, T> {
 trait Erased: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String>;
-    fn forward_f32(&self, inputs: &[View<'_, f32>], output: &mut [f32]);
-    fn forward_f64(&self, inputs: &[View<'_, f64>], output: &mut [f64]);
-    fn backward_f32(&self, inputs: &[View<'_, f32>], output: &[f32], dy: &[f32], gradients: &mut [Option<&mut [f32]>]);
-    fn backward_f64(&self, inputs: &[View<'_, f64>], output: &[f64], dy: &[f64], gradients: &mut [Option<&mut [f64]>]);
+    fn auxiliary(&self, inputs: &[Shape]) -> Option<Shape>;
+    fn forward_f32(&self, inputs: &[View<'_, f32>], output: &mut [f32], auxiliary: &mut [f32]);
+    fn forward_f64(&self, inputs: &[View<'_, f64>], output: &mut [f64], auxiliary: &mut [f64]);
+    fn backward_f32(&self, of: BackwardInputs<'_, f32>, gradients: &mut [Option<&mut [f32]>]);
+    fn backward_f64(&self, of: BackwardInputs<'_, f64>, gradients: &mut [Option<&mut [f64]>]);
 }
 
 impl<O: CustomOp> Erased for O {
@@ -115,20 +140,24 @@ impl<O: CustomOp> Erased for O {
         CustomOp::shape(self, inputs)
     }
 
-    fn forward_f32(&self, inputs: &[View<'_, f32>], output: &mut [f32]) {
-        self.forward(inputs, output);
+    fn auxiliary(&self, inputs: &[Shape]) -> Option<Shape> {
+        CustomOp::auxiliary(self, inputs)
     }
 
-    fn forward_f64(&self, inputs: &[View<'_, f64>], output: &mut [f64]) {
-        self.forward(inputs, output);
+    fn forward_f32(&self, inputs: &[View<'_, f32>], output: &mut [f32], auxiliary: &mut [f32]) {
+        self.forward(inputs, output, auxiliary);
     }
 
-    fn backward_f32(&self, inputs: &[View<'_, f32>], output: &[f32], dy: &[f32], gradients: &mut [Option<&mut [f32]>]) {
-        self.backward(inputs, output, dy, gradients);
+    fn forward_f64(&self, inputs: &[View<'_, f64>], output: &mut [f64], auxiliary: &mut [f64]) {
+        self.forward(inputs, output, auxiliary);
     }
 
-    fn backward_f64(&self, inputs: &[View<'_, f64>], output: &[f64], dy: &[f64], gradients: &mut [Option<&mut [f64]>]) {
-        self.backward(inputs, output, dy, gradients);
+    fn backward_f32(&self, of: BackwardInputs<'_, f32>, gradients: &mut [Option<&mut [f32]>]) {
+        self.backward(of, gradients);
+    }
+
+    fn backward_f64(&self, of: BackwardInputs<'_, f64>, gradients: &mut [Option<&mut [f64]>]) {
+        self.backward(of, gradients);
     }
 }
 
@@ -156,11 +185,18 @@ const OUTPUT: usize = MAX_INPUTS;
 /// Index of the output's gradient.
 const DY: usize = MAX_INPUTS + 1;
 
+/// Index of the auxiliary.
+const AUXILIARY: usize = MAX_INPUTS + 2;
+
 impl CustomPass {
     /// The inputs with their shapes, followed by empty views.
     fn views<'a, T>(&self, reads: [&'a [T]; MAX_OPERANDS]) -> [View<'a, T>; MAX_INPUTS] {
         std::array::from_fn(|i| View { shape: self.shapes.get(i).copied().unwrap_or([1].into()), data: reads[i] })
     }
+}
+
+fn backward_inputs<'a, T>(inputs: &'a [View<'a, T>], reads: [&'a [T]; MAX_OPERANDS]) -> BackwardInputs<'a, T> {
+    BackwardInputs { inputs, output: reads[OUTPUT], auxiliary: reads[AUXILIARY], dy: reads[DY] }
 }
 
 /// The gradients that are wanted.
@@ -179,9 +215,13 @@ impl Function for CustomPass {
     fn run_f32(&self, reads: [&[f32]; MAX_OPERANDS], writes: [&mut [f32]; MAX_OPERANDS]) {
         let inputs = &self.views(reads)[..self.shapes.len()];
         match self.direction {
-            Direction::Forward => self.op.0.forward_f32(inputs, writes[0]),
+            Direction::Forward => {
+                let [output, auxiliary, ..] = writes;
+                self.op.0.forward_f32(inputs, output, auxiliary);
+            }
             Direction::Backward => {
-                self.op.0.backward_f32(inputs, reads[OUTPUT], reads[DY], &mut wanted(writes)[..inputs.len()]);
+                let of = backward_inputs(inputs, reads);
+                self.op.0.backward_f32(of, &mut wanted(writes)[..inputs.len()]);
             }
         }
     }
@@ -189,9 +229,13 @@ impl Function for CustomPass {
     fn run_f64(&self, reads: [&[f64]; MAX_OPERANDS], writes: [&mut [f64]; MAX_OPERANDS]) {
         let inputs = &self.views(reads)[..self.shapes.len()];
         match self.direction {
-            Direction::Forward => self.op.0.forward_f64(inputs, writes[0]),
+            Direction::Forward => {
+                let [output, auxiliary, ..] = writes;
+                self.op.0.forward_f64(inputs, output, auxiliary);
+            }
             Direction::Backward => {
-                self.op.0.backward_f64(inputs, reads[OUTPUT], reads[DY], &mut wanted(writes)[..inputs.len()]);
+                let of = backward_inputs(inputs, reads);
+                self.op.0.backward_f64(of, &mut wanted(writes)[..inputs.len()]);
             }
         }
     }
@@ -213,12 +257,22 @@ impl Graph {
 }
 
 impl Custom {
+    /// Shape of the auxiliary, if there is one.
+    fn auxiliary(&self, cx: &Emitter<'_>) -> Option<Shape> {
+        self.0.auxiliary(&shapes(cx))
+    }
+
     /// The call of a pass, with no operands yet.
     fn call(&self, cx: &Emitter<'_>, direction: Direction) -> custom::Custom {
-        let shapes = (0..cx.inputs()).map(|i| cx.shape(i)).collect();
+        let shapes = shapes(cx);
         let function = Arc::new(CustomPass { op: self.clone(), shapes, direction });
         custom::Custom { function, reads: [Span::EMPTY; MAX_OPERANDS], writes: [Span::EMPTY; MAX_OPERANDS] }
     }
+}
+
+/// Shapes of the inputs.
+fn shapes(cx: &Emitter<'_>) -> Vec<Shape> {
+    (0..cx.inputs()).map(|i| cx.shape(i)).collect()
 }
 
 impl Operation for Custom {
@@ -228,18 +282,25 @@ impl Operation for Custom {
 
     fn shape(&self, arguments: &Arguments<'_>) -> Result<Shape> {
         let shapes: Vec<Shape> = arguments.list.iter().map(|argument| argument.shape).collect();
-        self.0.shape(&shapes).map_err(|message| arguments.wrong_params(message))
+        let shape = self.0.shape(&shapes).map_err(|message| arguments.wrong_params(message))?;
+        match self.0.auxiliary(&shapes).filter(|shape| !shape.is_valid()) {
+            Some(wrong) => Err(arguments.wrong_params(format!("auxiliary {wrong} has no elements, or too many"))),
+            None => Ok(shape),
+        }
     }
 
     fn forward(&self, cx: &mut Emitter<'_>) {
         let mut call = self.call(cx, Direction::Forward);
         (0..cx.inputs()).for_each(|i| call.reads[i] = cx.input(i));
         call.writes[0] = cx.output();
+        if let Some(shape) = self.auxiliary(cx) {
+            call.writes[1] = cx.new_auxiliary(shape);
+        }
         cx.emit(call);
     }
 
-    /// Reads all inputs, the output and its gradient. It always sets gradients: what has to be added goes to a separate
-    /// value first, so that users need not tell the two apart.
+    /// Reads all inputs, the output, its gradient and the auxiliary. It always sets gradients: what has to be added
+    /// goes to a separate value first, so that users need not tell the two apart.
     fn backward(&self, cx: &mut Emitter<'_>) {
         let mut call = self.call(cx, Direction::Backward);
         let mut added = Vec::new();
@@ -255,6 +316,9 @@ impl Operation for Custom {
         }
         call.reads[OUTPUT] = cx.output();
         call.reads[DY] = cx.dy();
+        if self.auxiliary(cx).is_some() {
+            call.reads[AUXILIARY] = cx.auxiliary(0);
+        }
         cx.emit(call);
         for (x, y) in added {
             cx.emit(add::Scale { weight: 1.0, x, y, write: Write::Add });
@@ -298,25 +362,19 @@ impl CustomOp for Product {
         }
     }
 
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], _: &mut [T]) {
         let (a, b) = (inputs[0].data, inputs[1].data);
         output.iter_mut().enumerate().for_each(|(i, y)| *y = a[i] * b[i % b.len()]);
     }
 
-    fn backward<T: Element>(
-        &self,
-        inputs: &[View<'_, T>],
-        _output: &[T],
-        dy: &[T],
-        gradients: &mut [Option<&mut [T]>],
-    ) {
-        let (a, b) = (inputs[0].data, inputs[1].data);
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
+        let (a, b) = (of.inputs[0].data, of.inputs[1].data);
         if let Some(da) = &mut gradients[0] {
-            da.iter_mut().enumerate().for_each(|(i, da)| *da = dy[i] * b[i % b.len()]);
+            da.iter_mut().enumerate().for_each(|(i, da)| *da = of.dy[i] * b[i % b.len()]);
         }
         if let Some(db) = &mut gradients[1] {
-            db.fill(T::from_f64(0.0));
-            a.iter().zip(dy).enumerate().for_each(|(i, (a, dy))| db[i % b.len()] = db[i % b.len()] + *a * *dy);
+            db.fill(T::ZERO);
+            a.iter().zip(of.dy).enumerate().for_each(|(i, (a, dy))| db[i % b.len()] += *a * *dy);
         }
     }
 }

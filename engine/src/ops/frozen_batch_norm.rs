@@ -8,9 +8,9 @@ use kernels::batch_norm::{self, BatchNormParams};
 use kernels::fill::Fill;
 
 impl Graph {
-    /// Batch normalization of `x [.., C]` with the running statistics in every plan, also in training: that of a network
-    /// that is trained further with the statistics that it has ("frozen"), PyTorch's `BatchNorm2d` in evaluation mode.
-    /// The statistics are read alone, and have no gradients; `params.momentum` is not used.
+    /// Batch normalization of `x [.., C]` with the running statistics in every plan, also in training: that of a
+    /// network that is trained further with the statistics that it has, PyTorch's `BatchNorm2d` in evaluation mode. The
+    /// statistics are only read, and have no gradients; `params.momentum` is not used.
     ///
     /// # Errors
     /// As [`batch_norm`](Graph::batch_norm).

@@ -38,7 +38,7 @@ pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;
-pub use custom::{CustomOp, View};
+pub use custom::{BackwardInputs, CustomOp, View};
 pub use group_norm::GroupNorm;
 pub use norm_conv_act::{NormConvAct, NormConvActNodes};
 pub use pool2d::Pool2d;

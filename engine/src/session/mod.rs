@@ -1,5 +1,6 @@
 //! [`Session`]: memory, and plans that run in it.
 
+mod checkpoint;
 mod finite;
 mod non_finite;
 mod optimizer;
@@ -7,6 +8,7 @@ mod options;
 mod ready;
 mod schedule;
 mod step;
+mod tensor_file;
 mod tensors;
 mod update;
 

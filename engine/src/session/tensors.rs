@@ -145,7 +145,7 @@ impl<B: Backend> Session<B> {
         self.training_runs = runs;
     }
 
-    fn fetch(&self, place: Span) -> Vec<B::Element> {
+    pub(super) fn fetch(&self, place: Span) -> Vec<B::Element> {
         let mut data = vec![B::Element::from_f64(0.0); place.len];
         self.backend.read(&self.memory, place, &mut data);
         data

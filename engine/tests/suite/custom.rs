@@ -23,27 +23,79 @@ impl CustomOp for Softmax {
         }
     }
 
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], _: &mut [T]) {
         let View { shape, data } = inputs[0];
         for (x, y) in data.chunks_exact(shape.channels()).zip(output.chunks_exact_mut(shape.channels())) {
-            let exp: Vec<f64> = x.iter().map(|x| x.to_f64().exp()).collect();
-            let sum: f64 = exp.iter().sum();
-            y.iter_mut().zip(exp).for_each(|(y, exp)| *y = T::from_f64(exp / sum));
+            let mut sum = T::ZERO;
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = x.exp();
+                sum += *y;
+            }
+            y.iter_mut().for_each(|y| *y /= sum);
         }
     }
 
-    fn backward<T: Element>(&self, inputs: &[View<'_, T>], output: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
-        assert_eq!(gradients.len(), 1);
-        let channels = inputs[0].shape.channels();
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
+        assert!(gradients.len() == 1 && of.auxiliary.is_empty());
+        let channels = of.inputs[0].shape.channels();
         let Some(dx) = &mut gradients[0] else { return };
         for ((dx, y), dy) in
-            dx.chunks_exact_mut(channels).zip(output.chunks_exact(channels)).zip(dy.chunks_exact(channels))
+            dx.chunks_exact_mut(channels).zip(of.output.chunks_exact(channels)).zip(of.dy.chunks_exact(channels))
         {
-            let dot = y.iter().zip(dy).fold(T::from_f64(0.0), |sum, (y, dy)| sum + *y * *dy);
-            let dot = if self.wrong { T::from_f64(0.0) } else { dot };
+            let dot = if self.wrong { T::ZERO } else { dot(y, dy) };
             for i in 0..channels {
                 dx[i] = y[i] * (dy[i] - dot);
             }
+        }
+    }
+}
+
+fn dot<T: Element>(a: &[T], b: &[T]) -> T {
+    a.iter().zip(b).fold(T::ZERO, |sum, (a, b)| sum + *a * *b)
+}
+
+/// Every row divided by its norm, which is the auxiliary: `y = x / |x|`.
+#[derive(Debug)]
+struct Normalize {
+    /// The auxiliary's size.
+    rows: usize,
+    /// Whether the forward pass leaves out the auxiliary's last element.
+    wrong: bool,
+}
+
+impl CustomOp for Normalize {
+    fn name(&self) -> &'static str {
+        "normalize"
+    }
+
+    fn shape(&self, inputs: &[Shape]) -> std::result::Result<Shape, String> {
+        Ok(inputs[0])
+    }
+
+    fn auxiliary(&self, _: &[Shape]) -> Option<Shape> {
+        Some([self.rows].into())
+    }
+
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], auxiliary: &mut [T]) {
+        let View { shape, data } = inputs[0];
+        let rows = data.chunks_exact(shape.channels()).zip(output.chunks_exact_mut(shape.channels()));
+        for (i, (x, y)) in rows.enumerate() {
+            let norm = dot(x, x).sqrt();
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x / norm);
+            if !self.wrong || i + 1 < auxiliary.len() {
+                auxiliary[i] = norm;
+            }
+        }
+    }
+
+    // dx = (dy - y (y dy)) / |x|
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
+        let channels = of.inputs[0].shape.channels();
+        let Some(dx) = &mut gradients[0] else { return };
+        for (i, dx) in dx.chunks_exact_mut(channels).enumerate() {
+            let [y, dy] = [of.output, of.dy].map(|all| &all[i * channels..][..channels]);
+            let dot = dot(y, dy);
+            dx.iter_mut().zip(y).zip(dy).for_each(|((dx, y), dy)| *dx = (*dy - *y * dot) / of.auxiliary[i]);
         }
     }
 }
@@ -61,18 +113,18 @@ impl CustomOp for Difference {
         Ok(inputs[0])
     }
 
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], _: &mut [T]) {
         for (i, y) in output.iter_mut().enumerate() {
             *y = inputs[0].data[i] - inputs[1].data[i];
         }
     }
 
-    fn backward<T: Element>(&self, _: &[View<'_, T>], _: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
         if let Some(da) = &mut gradients[0] {
-            da.copy_from_slice(dy);
+            da.copy_from_slice(of.dy);
         }
         if let Some(db) = &mut gradients[1] {
-            db.iter_mut().zip(dy).for_each(|(db, dy)| *db = -*dy);
+            db.iter_mut().zip(of.dy).for_each(|(db, dy)| *db = -*dy);
         }
     }
 }
@@ -105,6 +157,47 @@ fn right_gradients_pass_and_wrong_ones_fail_on_every_backend() {
         let (graph, y) = network(Softmax { wrong: true });
         assert!(!check(&graph, y, &options).unwrap().passed());
     }
+}
+
+/// A network in which the auxiliaries of two operations are kept until the backward phase, and one is not wanted.
+fn normalized(wrong: bool) -> (Graph, NodeId) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [3, 4]).unwrap();
+    let w = graph.parameter("w", [4, 5], Init::kaiming_uniform(4)).unwrap();
+    let h = graph.linear(x, w, None).unwrap();
+    let y = graph.custom(Normalize { rows: 3, wrong: false }, &[h]).unwrap();
+    let y = graph.add(y, h, 0.5).unwrap();
+    let y = graph.custom(Normalize { rows: 3, wrong }, &[y]).unwrap();
+    (graph, y)
+}
+
+#[test]
+fn the_backward_pass_reads_what_the_forward_pass_left_in_the_auxiliary() {
+    for reuse in [true, false] {
+        let plan = PlanOptions { reuse, poison: true, ..PlanOptions::default() };
+        let options = GradcheckOptions { plan, ..GradcheckOptions::default() };
+        let (graph, y) = normalized(false);
+        let report = check(&graph, y, &options).unwrap();
+        assert!(report.passed() && report.rows.len() == 2, "{report}");
+        let report = check_backend(Cpu::new(1).unwrap(), &graph, y, &options).unwrap();
+        assert!(report.passed(), "{report}");
+        let (graph, y) = normalized(true);
+        assert!(!check(&graph, y, &options).unwrap().passed());
+    }
+}
+
+#[test]
+fn inference_computes_the_same_with_an_auxiliary() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1, 2]).unwrap();
+    let y = graph.custom(Normalize { rows: 1, wrong: false }, &[x]).unwrap();
+    let plan = Plan::inference(&graph, &[y], Statistics::Running).unwrap();
+    let mut session = Session::new(Reference, vec![plan]).unwrap();
+    session.write_input(PlanId(0), x, &[3.0, 4.0]).unwrap();
+    session.run(PlanId(0)).unwrap();
+    let mut values = [0.0; 2];
+    session.read(PlanId(0), y, &mut values).unwrap();
+    assert_eq!(values, [0.6, 0.8]);
 }
 
 #[test]
@@ -159,6 +252,8 @@ fn what_does_not_fit_is_an_error_that_says_why() {
     let error = graph.custom(Difference, &[]).unwrap_err().to_string();
     assert_eq!(error, "difference `difference_1`: a custom operation has 1 to 6 inputs, not 0");
     assert!(graph.custom(Difference, &[x; 7]).unwrap_err().to_string().ends_with("not 7"));
+    let error = graph.custom(Normalize { rows: 0, wrong: false }, &[x]).unwrap_err().to_string();
+    assert_eq!(error, "normalize `normalize_1`: auxiliary [0] has no elements, or too many");
     let mut other = Graph::new();
     let unknown = [other.input("a", [1]).unwrap(), other.input("b", [1]).unwrap()];
     assert!(matches!(graph.custom(Difference, &unknown), Err(Error::UnknownNode { index: 0 })));
@@ -170,7 +265,8 @@ fn a_backend_without_host_memory_refuses_it_when_the_session_is_made() {
     let plan = Plan::gradients(&graph, y, true, &PlanOptions::default()).unwrap();
     let error = Session::new(crate::device::Device, vec![plan]).err().unwrap();
     assert!(matches!(&error, Error::NoCustom { op: "difference", .. }), "{error}");
-    assert!(error.to_string().contains("`difference_4`"), "{error}");
+    let says = "`difference_4`: custom operations run on the host alone, expected `Cpu` or `Reference`, got ";
+    assert!(error.to_string().contains(says), "{error}");
 }
 
 #[test]

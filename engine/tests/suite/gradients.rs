@@ -248,13 +248,13 @@ impl CustomOp for Rectifier {
         Ok(inputs[0])
     }
 
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
-        output.iter_mut().zip(inputs[0].data).for_each(|(y, x)| *y = T::from_f64(x.to_f64().max(0.0)));
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], _: &mut [T]) {
+        output.iter_mut().zip(inputs[0].data).for_each(|(y, x)| *y = x.max(T::ZERO));
     }
 
-    fn backward<T: Element>(&self, inputs: &[View<'_, T>], _: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
         let Some(dx) = &mut gradients[0] else { return };
-        for ((dx, x), dy) in dx.iter_mut().zip(inputs[0].data).zip(dy) {
+        for ((dx, x), dy) in dx.iter_mut().zip(of.inputs[0].data).zip(of.dy) {
             let slope = match x.to_f64() {
                 0.0 => self.at_zero,
                 x if x > 0.0 => self.above,
@@ -301,13 +301,13 @@ impl CustomOp for Cube {
         Ok(inputs[0])
     }
 
-    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T]) {
+    fn forward<T: Element>(&self, inputs: &[View<'_, T>], output: &mut [T], _: &mut [T]) {
         output.iter_mut().zip(inputs[0].data).for_each(|(y, x)| *y = *x * *x * *x);
     }
 
-    fn backward<T: Element>(&self, inputs: &[View<'_, T>], _: &[T], dy: &[T], gradients: &mut [Option<&mut [T]>]) {
+    fn backward<T: Element>(&self, of: BackwardInputs<'_, T>, gradients: &mut [Option<&mut [T]>]) {
         let Some(dx) = &mut gradients[0] else { return };
-        for ((dx, x), dy) in dx.iter_mut().zip(inputs[0].data).zip(dy) {
+        for ((dx, x), dy) in dx.iter_mut().zip(of.inputs[0].data).zip(of.dy) {
             *dx = *dy * *x * *x * T::from_f64(3.0 + self.error);
         }
     }

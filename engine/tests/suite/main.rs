@@ -5,6 +5,7 @@ mod custom;
 mod device;
 mod distributed;
 mod errors;
+mod files;
 mod finite;
 mod gradients;
 mod optimizers;

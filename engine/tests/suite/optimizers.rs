@@ -426,7 +426,7 @@ fn a_network_runs_with_averages_in_the_place_of_its_parameters() {
     other.set_tensor("w2", &averaged[1]).unwrap();
     assert_eq!(loss_of_average, run(&mut other));
     assert_ne!(loss_of_average, loss);
-    let swapped = "averages are in the place of the parameters: call `swap_averages` again before a training step";
+    let swapped = "averages are in the place of the parameters: call `swap_averages` again before a training step or a checkpoint";
     for error in [
         session.start_step(PLAN, &clipped()),
         session.accumulate(PLAN, 1.0),

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Most operands of a pass that are read, and most that are written.
-pub const MAX_OPERANDS: usize = 8;
+pub const MAX_OPERANDS: usize = 9;
 
 /// What a custom pass computes. Operands come in the order of [`Custom`], [`MAX_OPERANDS`] of each kind; those that are
 /// absent are empty.

@@ -2,8 +2,7 @@
 
 use super::error::{CheckpointError, Problem};
 use super::file::{Checkpoint, Position, Tensor, Values};
-use engine::{Backend, Element, Session, TensorInfo};
-use model::pytorch;
+use engine::{Backend, Element, Session, TensorInfo, pytorch};
 use std::collections::BTreeMap;
 
 const FIRST_MOMENT: &str = "optimizer.exp_avg.";

@@ -1,4 +1,4 @@
-//! Conversion between the engine's layouts and PyTorch's, which exist only in checkpoints and in recorded data.
+//! Conversion between the engine's layouts and PyTorch's, which exist only in files.
 //!
 //! | tensor | engine | PyTorch |
 //! | --- | --- | --- |
@@ -11,6 +11,9 @@
 //! All weights follow one rule, whatever the layer: the last two dimensions change places and go to the front. So a
 //! tensor's shape says how it is permuted. PyTorch also keeps a scalar `num_batches_tracked` beside `running_mean`,
 //! which nothing here needs.
+//!
+//! The features of a flattened image have another order, too:
+//! [`flattened_linear_weight`](crate::flattened_linear_weight) is for the weight of a linear layer behind a flatten.
 
 /// PyTorch's shape of a weight, bias or statistics of shape `dims` in the engine.
 pub fn weight_shape(dims: &[usize]) -> Vec<usize> {
