@@ -1,6 +1,7 @@
 //! Properties of every parser of bytes from outside, for any bytes. The fuzz targets check them on inputs from
 //! libFuzzer, and the test `parsers` of the crate `trainer` on the seeds, whole and damaged.
 
+use engine::{Graph, Init, Plan, Reference, Session};
 use flate2::{Compression, write::GzEncoder};
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -63,6 +64,24 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
     }
     if let Some(run) = &checkpoint.run {
         let _ = SettingsSource::resumed(&run.settings).and_then(|source| resolve(&[source]));
+    }
+}
+
+/// Loads weights and a checkpoint into a session of the engine: what is refused changes nothing, and what is loaded can
+/// be saved and loaded again.
+pub(crate) fn tensors(bytes: &[u8]) {
+    let mut graph = Graph::new();
+    let [a, b] = ["a", "b"].map(|name| graph.parameter(name, [2, 3], Init::Ones).expect("a parameter"));
+    let loss = graph.mse_loss(a, b).expect("a loss");
+    let plan = Plan::training(&graph, loss).expect("a plan");
+    let mut session = Session::new(Reference, vec![plan]).expect("a session");
+    for load in [Session::load_weights_from_bytes, Session::load_checkpoint_from_bytes] {
+        let before = session.checkpoint_to_bytes().expect("writable");
+        let is_loaded = load(&mut session, bytes).is_ok();
+        let after = session.checkpoint_to_bytes().expect("writable");
+        assert!(is_loaded || after == before);
+        session.load_checkpoint_from_bytes(&after).expect("readable");
+        assert!(session.checkpoint_to_bytes().expect("writable") == after);
     }
 }
 

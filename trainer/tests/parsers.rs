@@ -12,13 +12,14 @@ use trainer::output::picture::read_gray;
 
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 6] = [
+const TARGETS: [(&str, Property); 7] = [
     ("checkpoint", properties::checkpoint),
     ("gzip", properties::gzip),
     ("idx", properties::idx),
     ("image", properties::image),
     ("settings", properties::settings),
     ("table", properties::table),
+    ("tensors", properties::tensors),
 ];
 
 /// Longest seed that is damaged at every byte. Longer ones are at some.

@@ -49,7 +49,7 @@ fn sum_rows<E: Element>(rows: &[E], out: &mut [E]) {
     let (first, others) = rows.split_at(out.len());
     out.copy_from_slice(first);
     for row in others.chunks_exact(out.len()) {
-        out.iter_mut().zip(row).for_each(|(sum, value)| *sum = *sum + *value);
+        out.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
     }
 }
 
@@ -94,7 +94,7 @@ impl<B: Backend> Collective<B> for Staged<B::Element> {
             backend.read(memory, x, &mut buffers.values);
             if weight != 1.0 {
                 let weight = B::Element::from_f64(weight);
-                buffers.values.iter_mut().for_each(|value| *value = *value * weight);
+                buffers.values.iter_mut().for_each(|value| *value *= weight);
             }
             sum(communicator, ranks, buffers);
             backend.write(memory, x, &buffers.values);
