@@ -26,26 +26,29 @@ struct Network {
     loss: NodeId,
 }
 
-/// Two convolutions, each with pooling, and three linear layers. Parameters are known by their names: graphs for other
-/// batch sizes have the same ones.
+/// Weight and bias of a layer. Parameters are known by their names: graphs for other batch sizes have the same ones.
+fn layer(graph: &mut Graph, name: &str, weight: impl Into<Shape>) -> Result<(NodeId, NodeId)> {
+    let shape = weight.into();
+    let init = Init::kaiming_uniform(shape.len() / shape.channels());
+    let weight = graph.parameter(&format!("{name}.weight"), shape, init)?;
+    Ok((weight, graph.parameter(&format!("{name}.bias"), [shape.channels()], init)?))
+}
+
+/// Two convolutions, each with pooling, and three linear layers.
 fn network(batch: usize) -> Result<Network> {
     let mut graph = Graph::new();
     let images = graph.input("images", [batch, 28, 28, 1])?;
     let classes = graph.input("classes", [batch])?;
     let mut x = images;
     for (name, [inputs, outputs], padding) in [("conv1", [1, 6], 2), ("conv2", [6, 16], 0)] {
-        let init = Init::kaiming_uniform(25 * inputs);
-        let weight = graph.parameter(&format!("{name}.weight"), [5, 5, inputs, outputs], init)?;
-        let bias = graph.parameter(&format!("{name}.bias"), [outputs], init)?;
+        let (weight, bias) = layer(&mut graph, name, [5, 5, inputs, outputs])?;
         x = graph.conv2d(x, weight, Some(bias), Conv2d { padding: [padding; 2], ..Conv2d::default() })?;
         x = graph.activation(x, Activation::Relu)?;
         x = graph.max_pool2d(x, Pool2d::square(2))?;
     }
     x = graph.flatten(x)?;
     for (name, [inputs, outputs]) in [("fc1", [400, 120]), ("fc2", [120, 84]), ("fc3", [84, 10])] {
-        let init = Init::kaiming_uniform(inputs);
-        let weight = graph.parameter(&format!("{name}.weight"), [inputs, outputs], init)?;
-        let bias = graph.parameter(&format!("{name}.bias"), [outputs], init)?;
+        let (weight, bias) = layer(&mut graph, name, [inputs, outputs])?;
         x = graph.linear(x, weight, Some(bias))?;
         x = if name == "fc3" { x } else { graph.activation(x, Activation::Relu)? };
     }
