@@ -1,7 +1,6 @@
 //! Passes that draw a random number for every element.
 
-use super::TASK_LEN;
-use crate::parallel::SharedSlice;
+use super::for_rows;
 use crate::random::{BLOCK, ElementWords};
 use crate::simd::{Kernel, MAX_LANES, Simd};
 use crate::{Cpu, Write};
@@ -26,14 +25,9 @@ pub(crate) fn map_drawn<const N: usize, F: Drawn<N>>(
 ) {
     let len = out.len();
     assert!(inputs.iter().flatten().all(|input| input.len() == len), "operands of unequal length");
-    let shared = SharedSlice::new(out);
-    cpu.pool.for_each(len.div_ceil(TASK_LEN), |task| {
-        let start = task * TASK_LEN;
-        let len = TASK_LEN.min(len - start);
-        // SAFETY: tasks do not overlap.
-        let out = unsafe { shared.slice(start, len) };
-        let inputs = inputs.map(|input| input.map(|values| &values[start..start + len]));
-        let words = ElementWords { first: words.first + start as u64, ..words };
+    for_rows(cpu, out, 1, 1, |elements, out| {
+        let inputs = inputs.map(|input| input.map(|values| &values[elements.clone()]));
+        let words = ElementWords { first: words.first + elements.start as u64, ..words };
         cpu.isa.dispatch(Task { f, words, inputs, out, write });
     });
 }
@@ -74,7 +68,7 @@ impl<const N: usize, F: Drawn<N>> Kernel for Task<'_, F, N> {
     fn run<S: Simd>(self, s: S) {
         const { assert!(S::LANES <= MAX_LANES) };
         let len = self.out.len();
-        let out = self.out.as_ptr().cast_mut();
+        let out = self.out.as_mut_ptr();
         let mut inputs = [out.cast_const(); N];
         for (pointer, input) in inputs.iter_mut().zip(self.inputs) {
             if let Some(input) = input {

@@ -1,7 +1,6 @@
 //! Passes that compute every element in the same way.
 
-use super::TASK_LEN;
-use crate::parallel::SharedSlice;
+use super::for_rows;
 use crate::simd::{Kernel, Pair, Simd};
 use crate::{Cpu, Write};
 
@@ -21,13 +20,9 @@ pub(crate) fn map<const N: usize, F: Lanewise<N>>(
 ) {
     let len = out.len();
     assert!(inputs.iter().flatten().all(|input| input.len() == len), "operands of unequal length");
-    let shared = SharedSlice::new(out);
-    cpu.pool.for_each(len.div_ceil(TASK_LEN), |task| {
-        let start = task * TASK_LEN;
-        let len = TASK_LEN.min(len - start);
-        // SAFETY: tasks do not overlap.
-        let out = unsafe { shared.slice(start, len) };
-        cpu.isa.dispatch(Flat { f, inputs: inputs.map(|input| input.map(|x| &x[start..start + len])), out, write });
+    for_rows(cpu, out, 1, 1, |elements, out| {
+        let inputs = inputs.map(|input| input.map(|x| &x[elements.clone()]));
+        cpu.isa.dispatch(Flat { f, inputs, out, write });
     });
 }
 

@@ -21,7 +21,7 @@ pub(crate) use flat::{Lanewise, map};
 pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
 pub(crate) use tasks::{for_rows, for_rows_with_scratch};
-pub(crate) use total::{total, total_workspace_len};
+pub(crate) use total::{sum_of_tasks, total, total_workspace_len};
 pub(crate) use update::{Update, finite_or, stays_finite, update};
 
 use crate::Cpu;

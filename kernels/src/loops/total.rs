@@ -5,6 +5,7 @@ use crate::Cpu;
 use crate::host::{as_f64, f64_workspace_len};
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, MAX_LANES, Simd};
+use std::ops::Range;
 
 /// The sum of `term(inputs)` over all elements. Each lane of a vector sums few terms in f32; these sums are added up in
 /// f64, in the order of the elements.
@@ -16,11 +17,22 @@ pub(crate) fn total<const N: usize, F: Lanewise<N>>(
 ) -> f64 {
     let len = inputs[0].len();
     assert!(inputs.iter().all(|input| input.len() == len), "operands of unequal length");
+    sum_of_tasks(cpu, len, workspace, |elements| {
+        cpu.isa.dispatch(Sum { term, inputs: inputs.map(|input| &input[elements.clone()]) })
+    })
+}
+
+/// The sum of what `f` gives for the elements of each task, in their order. Needs the scratch of [`total`].
+pub(crate) fn sum_of_tasks(
+    cpu: &Cpu,
+    len: usize,
+    workspace: &mut [f32],
+    f: impl Fn(Range<usize>) -> f64 + Sync,
+) -> f64 {
     let sums = &mut as_f64(workspace)[..len.div_ceil(TASK_LEN)];
     let shared = SharedSlice::new(sums);
     cpu.pool.for_each(len.div_ceil(TASK_LEN), |task| {
-        let elements = task * TASK_LEN..len.min((task + 1) * TASK_LEN);
-        let sum = cpu.isa.dispatch(Sum { term, inputs: inputs.map(|input| &input[elements.clone()]) });
+        let sum = f(task * TASK_LEN..len.min((task + 1) * TASK_LEN));
         // SAFETY: every task has its own element.
         unsafe { shared.slice(task, 1)[0] = sum };
     });

@@ -17,6 +17,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::loops::total_workspace_len;
 use crate::ops::add;
 use crate::ops::prelude::*;
 
@@ -53,7 +54,7 @@ impl Pass for Norm {
     }
 
     fn cpu_workspace_len(&self, _: &Cpu) -> usize {
-        cpu::norm_workspace_len(self.x.len)
+        total_workspace_len(self.x.len)
     }
 
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {

@@ -2,44 +2,34 @@
 
 use super::params::{PoolParams, Pooling};
 use crate::host::Cpu;
-use crate::loops::TASK_LEN;
-use crate::parallel::SharedSlice;
+use crate::loops::for_rows;
 use crate::pass::Write;
 use crate::simd::{Kernel, Simd};
 
 /// The pooled image. A task has some rows of the output.
 pub(super) fn forward(cpu: &Cpu, p: &PoolParams, x: &[f32], y: &mut [f32]) {
-    let (rows, row_len) = (p.n * p.output[0], p.output[1] * p.c);
-    if y.is_empty() {
-        return;
-    }
-    let rows_per_task = (TASK_LEN / row_len).max(1);
-    let shared = SharedSlice::new(y);
-    cpu.pool.for_each(rows.div_ceil(rows_per_task), |task| {
-        let start = task * rows_per_task;
-        for row in start..rows.min(start + rows_per_task) {
+    let row_len = p.output[1] * p.c;
+    for_rows(cpu, y, row_len, row_len, |rows, y| {
+        for (row, y) in rows.zip(y.chunks_exact_mut(row_len)) {
             let (n, row_of_image) = (row / p.output[0], row % p.output[0]);
             let x = &x[n * p.input_len()..][..p.input_len()];
-            // SAFETY: rows do not overlap, and belong to one task each.
-            let y = unsafe { shared.slice(row * row_len, row_len) };
             cpu.isa.dispatch(ForwardRow { p, x, y, row: row_of_image });
         }
     });
 }
 
-/// Its gradient. A task has an image, as windows may overlap.
+/// Its gradient. A task has whole images, as windows may overlap.
 pub(super) fn backward(cpu: &Cpu, p: &PoolParams, [x, dy]: [&[f32]; 2], dx: &mut [f32], write: Write) {
-    let shared = SharedSlice::new(dx);
-    cpu.pool.for_each(p.n, |n| {
-        // An average has no need of `x`.
-        let x = if x.is_empty() { x } else { &x[n * p.input_len()..][..p.input_len()] };
-        let dy = &dy[n * p.output_len()..][..p.output_len()];
-        // SAFETY: images do not overlap.
-        let dx = unsafe { shared.slice(n * p.input_len(), p.input_len()) };
-        if write == Write::Set {
-            dx.fill(0.0);
+    for_rows(cpu, dx, p.input_len(), p.input_len(), |images, dx| {
+        for (n, dx) in images.zip(dx.chunks_exact_mut(p.input_len())) {
+            // An average has no need of `x`.
+            let x = if x.is_empty() { x } else { &x[n * p.input_len()..][..p.input_len()] };
+            let dy = &dy[n * p.output_len()..][..p.output_len()];
+            if write == Write::Set {
+                dx.fill(0.0);
+            }
+            cpu.isa.dispatch(BackwardImage { p, x, dy, dx });
         }
-        cpu.isa.dispatch(BackwardImage { p, x, dy, dx });
     });
 }
 
