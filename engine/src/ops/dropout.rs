@@ -92,3 +92,70 @@ impl Cases for Dropout {
 fn case(x: Shape, p: f64) -> Case {
     Case::new(KIND, format!("{x} p {p:.2}"), &[("x", x)], move |graph, a| graph.dropout(a[0], p)).linear_in(&[&[0]])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cpu, Plan, PlanId, PlanOptions, Session};
+
+    const N: usize = 600;
+
+    /// Dropout twice and RReLU, all of -1: `[dropped, dropped, slopes]`.
+    fn graph() -> (Graph, [NodeId; 3], NodeId) {
+        let mut graph = Graph::new();
+        let x = graph.input("x", [1, N]).unwrap();
+        let nodes = [graph.dropout(x, 0.5), graph.dropout(x, 0.5), graph.rrelu(x)].map(|node| node.unwrap());
+        let sum = graph.weighted_sum(&nodes.map(|node| (node, 1.0))).unwrap();
+        (graph, nodes, sum)
+    }
+
+    /// The values of the three nodes in a run of a plan.
+    fn values(session: &mut Session<Cpu>, plan: PlanId, x: NodeId, nodes: [NodeId; 3]) -> [Vec<f32>; 3] {
+        session.write_input(plan, x, &[-1.0; N]).unwrap();
+        session.run(plan).unwrap();
+        nodes.map(|node| {
+            let mut values = vec![0.0; N];
+            session.read(plan, node, &mut values).unwrap();
+            values
+        })
+    }
+
+    /// How many elements of both are on the same side: nearly half of them, if neither says anything about the other.
+    fn agreeing(a: &[f32], b: &[f32], is_low: impl Fn(f32) -> bool) -> f64 {
+        a.iter().zip(b).filter(|(a, b)| (**a == 0.0) == is_low(**b)).count() as f64
+    }
+
+    #[test]
+    fn nodes_and_runs_drop_other_elements_and_rrelu_draws_other_numbers() {
+        let (graph, nodes, sum) = graph();
+        let options = PlanOptions { keep: nodes.into(), ..PlanOptions::default() };
+        let plan = Plan::gradients(&graph, sum, true, &options).unwrap();
+        let mut session = Session::new(Cpu::new(1).unwrap(), vec![plan]).unwrap();
+        session.write_cotangent(PlanId(0), &[1.0; N]).unwrap();
+        session.initialize(7);
+        let x = graph.node("x").unwrap();
+        let mut of_run = |run| {
+            session.set_training_runs(run);
+            values(&mut session, PlanId(0), x, nodes)
+        };
+        let [first, second] = [0, 1].map(&mut of_run);
+        assert_eq!(of_run(0), first);
+        let half = |count: f64| (count - N as f64 / 2.0).abs() < 4.0 * (N as f64 / 4.0).sqrt();
+        assert!(first[0].iter().all(|y| *y == 0.0 || *y == -2.0), "{:?}", first[0]);
+        assert!(half(agreeing(&first[0], &first[1], |y| y == 0.0)), "two nodes");
+        assert!(half(agreeing(&first[0], &second[0], |y| y == 0.0)), "two runs");
+        // The slopes of small words are small, and elements of small words are dropped.
+        assert!(half(agreeing(&first[0], &first[2], |y| -y < 11.0 / 48.0)), "RReLU");
+    }
+
+    #[test]
+    fn inference_is_the_identity_and_takes_no_step() {
+        let (graph, nodes, sum) = graph();
+        let x = graph.node("x").unwrap();
+        let plan = |outputs: &[NodeId]| Plan::inference(&graph, outputs, Statistics::Running).unwrap();
+        assert_eq!(plan(&nodes[..2]).len(), 0);
+        let mut session = Session::new(Cpu::new(1).unwrap(), vec![plan(&[&nodes[..], &[sum]].concat())]).unwrap();
+        let [first, second, _] = values(&mut session, PlanId(0), x, nodes);
+        assert_eq!([first, second], [[-1.0; N], [-1.0; N]]);
+    }
+}

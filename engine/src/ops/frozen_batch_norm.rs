@@ -117,3 +117,49 @@ fn case(x: Shape, variance: f64, eps: f64) -> Case {
         graph.frozen_batch_norm(a[0], nodes, BatchNorm { eps, ..BatchNorm::default() })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Plan, PlanId, PlanOptions, Reference, Session, Statistics};
+
+    /// In training it gives what an ordinary normalization gives in inference, with every constant, and leaves the
+    /// statistics as they are.
+    #[test]
+    fn training_is_the_inference_of_an_ordinary_normalization() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", [2, 3]).unwrap();
+        let mut tensor = |name: &str, value, is_state: bool| {
+            let init = Init::Constant(value);
+            if is_state { graph.state(name, [3], init) } else { graph.parameter(name, [3], init) }.unwrap()
+        };
+        let nodes = BatchNormNodes {
+            gamma: tensor("gamma", 3.0, false),
+            beta: tensor("beta", 0.5, false),
+            running_mean: tensor("running_mean", -1.0, true),
+            running_var: tensor("running_var", 4.0, true),
+        };
+        let params = BatchNorm { eps: 0.25, momentum: 0.5 };
+        let frozen = graph.frozen_batch_norm(x, nodes, params).unwrap();
+        let ordinary = graph.batch_norm(x, nodes, params).unwrap();
+        let options = PlanOptions { keep: vec![frozen], ..PlanOptions::default() };
+        let plans = vec![
+            Plan::gradients(&graph, frozen, true, &options).unwrap(),
+            Plan::inference(&graph, &[ordinary], Statistics::Running).unwrap(),
+        ];
+        let mut session = Session::new(Reference, plans).unwrap();
+        session.initialize(0);
+        session.write_cotangent(PlanId(0), &[1.0; 6]).unwrap();
+        let got = [(PlanId(0), frozen), (PlanId(1), ordinary)].map(|(plan, node)| {
+            session.write_input(plan, x, &[1.0, 2.0, 3.0, -4.0, 0.0, 7.5]).unwrap();
+            session.run(plan).unwrap();
+            let mut values = vec![0.0; 6];
+            session.read(plan, node, &mut values).unwrap();
+            values
+        });
+        assert_eq!(got[0], got[1]);
+        // gamma (x - mean) / sqrt(var + eps) + beta
+        assert!((got[0][0] - (3.0 * 2.0 / 4.25f64.sqrt() + 0.5)).abs() < 1e-12, "{got:?}");
+        assert_eq!(["running_mean", "running_var"].map(|name| session.tensor(name).unwrap()[0]), [-1.0, 4.0]);
+    }
+}
