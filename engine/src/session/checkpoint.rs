@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::tensor_file::{self, Tensor, Tensors};
-use crate::regions::{AVERAGES, FIRST_MOMENTS, PARAMETERS, SECOND_MOMENTS};
+use crate::regions::{AVERAGES, FIRST_MOMENTS, SECOND_MOMENTS};
 use crate::{Error, Result, Shape, TensorInfo};
 use kernels::{Backend, Element, Region, Span};
 use std::collections::{BTreeMap, HashSet};
@@ -156,9 +156,7 @@ impl<B: Backend> Session<B> {
         };
         let values = decode().map_err(|message| file_error(file, message))?;
         self.write_all(&values);
-        if self.options.average {
-            self.copy(self.trained(PARAMETERS), self.trained(AVERAGES));
-        }
+        self.begin_averages();
         Ok(())
     }
 
@@ -173,11 +171,9 @@ impl<B: Backend> Session<B> {
             self.check_no_others(&tensors, beside.chain(NUMBERS.map(str::to_owned)))?;
             Ok((values, numbers))
         };
-        let (values, [step, runs, seed]) = decode().map_err(|message| file_error(file, message))?;
+        let (values, numbers) = decode().map_err(|message| file_error(file, message))?;
         self.write_all(&values);
-        self.set_optimizer_step(step);
-        (self.training_runs, self.seed) = (runs, seed);
-        (self.has_gradients, self.has_norm, self.is_swapped) = (false, false, false);
+        self.continue_from(numbers);
         Ok(())
     }
 

@@ -22,12 +22,23 @@ impl<B: Backend> Session<B> {
             let all = Span::new(region, 0, self.layout.trained);
             self.backend.fill(&mut self.memory, all, 0.0);
         }
+        self.begin_averages();
+        self.continue_from([0, 0, seed]);
+    }
+
+    /// Makes the averages, if the session keeps them, the parameters.
+    pub(super) fn begin_averages(&mut self) {
         if self.options.average {
             self.copy(self.trained(PARAMETERS), self.trained(AVERAGES));
         }
-        self.set_optimizer_step(0);
+    }
+
+    /// Sets what a session counts, and forgets what it was about to do. Numbers are optimizer steps, training runs and
+    /// the seed.
+    pub(super) fn continue_from(&mut self, [step, runs, seed]: [u64; 3]) {
+        self.set_optimizer_step(step);
+        (self.training_runs, self.seed) = (runs, seed);
         (self.has_gradients, self.has_norm, self.is_swapped) = (false, false, false);
-        self.seed = seed;
     }
 
     /// Parameters and states in the order of recording. Their nodes are those of the first plan's graph.
