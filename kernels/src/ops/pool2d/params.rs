@@ -113,6 +113,14 @@ impl PoolParams {
         windows(0) * windows(1)
     }
 
+    /// Whether each pixel of the input is in exactly one window.
+    pub(super) fn is_tiling(&self) -> bool {
+        (0..2).all(|axis| {
+            let covered = self.window(axis, self.output[axis] - 1).end;
+            covered == self.input[axis] && (self.stride[axis] == self.kernel[axis] || self.output[axis] == 1)
+        })
+    }
+
     /// Elements of an image of the input.
     pub(super) fn input_len(&self) -> usize {
         self.input[0] * self.input[1] * self.c
