@@ -1,4 +1,5 @@
-//! SIMD implementation of the [module documentation](super)'s equations: lanes are rows.
+//! SIMD implementation of the [module documentation](super)'s equations. Lanes are rows if there are few classes, else
+//! classes.
 
 use super::params::{CrossEntropyParams, Target};
 use crate::host::{Cpu, as_f64, f64_workspace_len};
@@ -70,21 +71,16 @@ pub(super) fn backward(
 
 /// What the softmax of each of some rows needs: its largest logit, and the sum of the exponentials of all logits after
 /// that is subtracted.
-struct Softmax<S: Simd> {
-    largest: S::F32,
-    sum: S::F32,
+struct Softmax {
+    largest: [f32; MAX_LANES],
+    sum: [f32; MAX_LANES],
 }
 
-/// Logit `k` of each row, a lane a row. Lanes without a row are 0.
-#[inline(always)]
-fn column<S: Simd>(s: S, rows: &[f32], classes: usize, k: usize) -> S::F32 {
-    let mut values = [0.0; MAX_LANES];
-    for (value, row) in values.iter_mut().zip(rows.chunks_exact(classes)) {
-        *value = row[k];
-    }
-    // SAFETY: no vector has more than MAX_LANES elements.
-    unsafe { s.load(values.as_ptr()) }
-}
+/// Most classes of which lanes are rows. Of more classes, lanes are classes.
+const MAX_FEW: usize = 32;
+
+/// Values of some rows of few classes, a lane a row.
+type Columns = [[f32; MAX_LANES]; MAX_FEW];
 
 /// `exp(x - largest)`, where `x` is at most `largest`; NaN where either is.
 #[inline(always)]
@@ -94,19 +90,80 @@ fn exp_below<S: Simd>(s: S, x: S::F32, largest: S::F32) -> S::F32 {
     s.select(s.is_number(difference), exp, difference)
 }
 
-impl<S: Simd> Softmax<S> {
+/// The larger of both; `a` if `b` is NaN.
+#[inline(always)]
+fn larger<S: Simd>(s: S, a: S::F32, b: S::F32) -> S::F32 {
+    s.select(s.less(a, b), b, a)
+}
+
+/// The vector of a row's logits from `k` on. Lanes behind the row are negative infinity.
+#[inline(always)]
+fn logits_from<S: Simd>(s: S, row: &[f32], k: usize) -> S::F32 {
+    let row = &row[k..];
+    let mut rest = [f32::NEG_INFINITY; MAX_LANES];
+    let is_whole = row.len() >= S::LANES;
+    if !is_whole {
+        rest[..row.len()].copy_from_slice(row);
+    }
+    // SAFETY: the row has a whole vector; or the array, as no vector has more than MAX_LANES elements.
+    unsafe { s.load(if is_whole { row.as_ptr() } else { rest.as_ptr() }) }
+}
+
+impl Softmax {
+    /// That of at most `LANES` rows. If the classes are few, also writes the exponentials.
     #[inline(always)]
-    fn new(s: S, rows: &[f32], classes: usize) -> Softmax<S> {
-        let mut largest = column(s, rows, classes, 0);
-        for k in 1..classes {
-            let x = column(s, rows, classes, k);
-            largest = s.select(s.less(largest, x), x, largest);
+    fn new<S: Simd>(s: S, rows: &[f32], classes: usize, exps: &mut Columns) -> Softmax {
+        match classes <= MAX_FEW {
+            true => Softmax::of_few(s, rows, classes, exps),
+            false => Softmax::of_many(s, rows, classes),
         }
-        let mut sum = s.splat(0.0);
-        for k in 0..classes {
-            sum = s.add(sum, exp_below(s, column(s, rows, classes, k), largest));
+    }
+
+    #[inline(always)]
+    fn of_few<S: Simd>(s: S, rows: &[f32], classes: usize, exps: &mut Columns) -> Softmax {
+        let exps = &mut exps[..classes];
+        for (i, row) in rows.chunks_exact(classes).enumerate() {
+            exps.iter_mut().zip(row).for_each(|(column, &x)| column[i] = x);
         }
-        Softmax { largest, sum }
+        let mut softmax = Softmax { largest: exps[0], sum: [0.0; MAX_LANES] };
+        // SAFETY: no vector has more than MAX_LANES elements.
+        unsafe {
+            let mut largest = s.load(exps[0].as_ptr());
+            for column in exps.iter() {
+                largest = larger(s, largest, s.load(column.as_ptr()));
+            }
+            let mut sum = s.splat(0.0);
+            for column in exps.iter_mut() {
+                let exp = exp_below(s, s.load(column.as_ptr()), largest);
+                s.store(column.as_mut_ptr(), exp);
+                sum = s.add(sum, exp);
+            }
+            s.store(softmax.largest.as_mut_ptr(), largest);
+            s.store(softmax.sum.as_mut_ptr(), sum);
+        }
+        softmax
+    }
+
+    #[inline(always)]
+    fn of_many<S: Simd>(s: S, rows: &[f32], classes: usize) -> Softmax {
+        let mut softmax = Softmax { largest: [0.0; MAX_LANES], sum: [0.0; MAX_LANES] };
+        for (i, row) in rows.chunks_exact(classes).enumerate() {
+            let mut lanes = logits_from(s, row, 0);
+            for k in (S::LANES..classes).step_by(S::LANES) {
+                lanes = larger(s, lanes, logits_from(s, row, k));
+            }
+            let mut values = [0.0; MAX_LANES];
+            // SAFETY: no vector has more than MAX_LANES elements.
+            unsafe { s.store(values.as_mut_ptr(), lanes) };
+            let largest = values[..S::LANES].iter().fold(values[0], |a, &b| if a < b { b } else { a });
+            let mut sum = s.splat(0.0);
+            for k in (0..classes).step_by(S::LANES) {
+                // Behind the row it adds less than 1e-37 to a sum that is at least 1.
+                sum = s.add(sum, exp_below(s, logits_from(s, row, k), s.splat(largest)));
+            }
+            (softmax.largest[i], softmax.sum[i]) = (largest, s.sum(sum));
+        }
+        softmax
     }
 }
 
@@ -124,15 +181,9 @@ impl Kernel for Sum<'_> {
     fn run<S: Simd>(self, s: S) -> [f64; 2] {
         let Sum { p, logits, targets } = self;
         let (smoothing, classes) = (p.label_smoothing, p.classes);
-        let mut total = [0.0; 2];
+        let (mut total, mut exps) = ([0.0; 2], [[0.0; MAX_LANES]; MAX_FEW]);
         for (rows, targets) in logits.chunks(S::LANES * classes).zip(targets.chunks(S::LANES)) {
-            let softmax = Softmax::new(s, rows, classes);
-            let (mut largest, mut sum) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-            // SAFETY: no vector has more than MAX_LANES elements.
-            unsafe {
-                s.store(largest.as_mut_ptr(), softmax.largest);
-                s.store(sum.as_mut_ptr(), softmax.sum);
-            }
+            let Softmax { largest, sum } = Softmax::new(s, rows, classes, &mut exps);
             for (i, (row, &target)) in rows.chunks_exact(classes).zip(targets).enumerate() {
                 // -ln p[k]
                 let loss_of = |x: f32| f64::from(sum[i]).ln() - (f64::from(x) - f64::from(largest[i]));
@@ -171,29 +222,73 @@ impl Kernel for Gradient<'_> {
     fn run<S: Simd>(self, s: S) {
         let Gradient { p, logits, targets, scale, dlogits, write } = self;
         let classes = p.classes;
-        let spread = (p.label_smoothing / classes as f64) as f32;
-        let own = ((1.0 - p.label_smoothing) + p.label_smoothing / classes as f64) as f32;
+        let slopes = Slopes {
+            scale,
+            own: ((1.0 - p.label_smoothing) + p.label_smoothing / classes as f64) as f32,
+            other: (p.label_smoothing / classes as f64) as f32,
+        };
+        let mut exps = [[0.0; MAX_LANES]; MAX_FEW];
         let chunk = S::LANES * classes;
         let rows = logits.chunks(chunk).zip(dlogits.chunks_mut(chunk));
         for ((rows, dlogits), targets) in rows.zip(targets.chunks(S::LANES)) {
-            let softmax = Softmax::new(s, rows, classes);
-            let share = s.div(s.splat(1.0), softmax.sum);
-            let mut class_of = [Target::Wrong; MAX_LANES];
-            class_of.iter_mut().zip(targets).for_each(|(class, &target)| *class = p.target(f64::from(target)));
-            for k in 0..classes {
-                let x = column(s, rows, classes, k);
-                let mut probabilities = [0.0; MAX_LANES];
-                // SAFETY: no vector has more than MAX_LANES elements.
-                unsafe { s.store(probabilities.as_mut_ptr(), s.mul(exp_below(s, x, softmax.largest), share)) };
-                for (i, row) in dlogits.chunks_exact_mut(classes).enumerate() {
-                    let slope = match class_of[i] {
-                        Target::Ignored => 0.0,
-                        Target::Wrong => f32::NAN,
-                        Target::Class(class) if class == k => scale * (probabilities[i] - own),
-                        Target::Class(_) => scale * (probabilities[i] - spread),
-                    };
-                    write.put(&mut row[k], slope);
+            let softmax = Softmax::new(s, rows, classes, &mut exps);
+            let rows = rows.chunks_exact(classes).zip(dlogits.chunks_exact_mut(classes));
+            for (i, ((row, dlogits), &target)) in rows.zip(targets).enumerate() {
+                let share = 1.0 / softmax.sum[i];
+                match p.target(f64::from(target)) {
+                    Target::Ignored => dlogits.iter_mut().for_each(|d| write.put(d, 0.0)),
+                    Target::Wrong => dlogits.iter_mut().for_each(|d| write.put(d, f32::NAN)),
+                    Target::Class(class) if classes <= MAX_FEW => {
+                        for (k, (d, column)) in dlogits.iter_mut().zip(&exps).enumerate() {
+                            let target = if k == class { slopes.own } else { slopes.other };
+                            write.put(d, scale * (column[i] * share - target));
+                        }
+                    }
+                    Target::Class(class) => {
+                        let softmax = [softmax.largest[i], share];
+                        slopes.put(s, row, softmax, class, dlogits, write);
+                    }
                 }
+            }
+        }
+    }
+}
+
+/// What the slopes of a row are, `scale (softmax - q)`.
+struct Slopes {
+    scale: f32,
+    /// `q` of the row's class, and of the other classes.
+    own: f32,
+    other: f32,
+}
+
+impl Slopes {
+    /// Those of a row of many classes, whose softmax is `exp(x - largest) share`.
+    #[inline(always)]
+    fn put<S: Simd>(
+        &self,
+        s: S,
+        row: &[f32],
+        [largest, share]: [f32; 2],
+        class: usize,
+        dlogits: &mut [f32],
+        write: Write,
+    ) {
+        let [largest, share, scale] = [largest, share, self.scale].map(|x| s.splat(x));
+        for (first, dlogits) in (0..row.len()).step_by(S::LANES).zip(dlogits.chunks_mut(S::LANES)) {
+            let mut targets = [self.other; MAX_LANES];
+            if (first..first + S::LANES).contains(&class) {
+                targets[class - first] = self.own;
+            }
+            let softmax = s.mul(exp_below(s, logits_from(s, row, first), largest), share);
+            let count = dlogits.len();
+            // SAFETY: no vector has more than MAX_LANES elements; the slice has `count`.
+            unsafe {
+                let mut slope = s.mul(scale, s.sub(softmax, s.load(targets.as_ptr())));
+                if write == Write::Add {
+                    slope = s.add(s.load_first(dlogits.as_ptr(), count), slope);
+                }
+                s.store_first(dlogits.as_mut_ptr(), slope, count);
             }
         }
     }
