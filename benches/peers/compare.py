@@ -8,14 +8,14 @@ affects all of them. The first step of a process does not count. Times are media
 the peak resident memory, with PyTorch's libraries (about 700 MiB). It stops if the networks differ in their number of parameters.
 """
 import argparse
-import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from machine import describe, write_record
 
 PEERS = Path(__file__).resolve().parent
 ROOT = PEERS.parents[1]
@@ -105,29 +105,14 @@ def table(peers):
     return "\n".join(lines)
 
 
-def machine():
-    try:
-        names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown CPU"
-
-
 versions = {}
 peers = commands()
 measured = table(peers)
-commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True).stdout
-load = "/".join(f"{load:.1f}" for load in os.getloadavg())
-date = datetime.date.today().isoformat()
 heading = (
-    f"{date}, {machine()}, {args.threads} threads, commit {commit}{' with changes' if changed else ''}; "
+    f"{describe(ROOT)}, {args.threads} threads; "
     f"{args.channels} channels, {args.kernel_size}x{args.kernel_size}, {args.size}x{args.size}, batch {args.batch}; "
-    f"medians of {args.rounds * args.steps} steps; load at the end {load}.\n"
-    + "; ".join(f"{name}: {version}" for name, version in versions.items())
-    + "."
+    f"medians of {args.rounds * args.steps} steps.\n" + "; ".join(f"{name}: {version}" for name, version in versions.items()) + "."
 )
 print(f"{heading}\n\n{measured}")
 if args.record:
-    command = "python3 benches/peers/compare.py " + " ".join(sys.argv[1:])
-    args.record.write_text(f"# ResConv beside its peers, {date}\n\n{heading}\n\n```sh\n{command}\n```\n\n{measured}\n")
+    write_record(args.record, "ResConv beside its peers", heading, measured)

@@ -9,7 +9,6 @@ one of several calls; a ratio is PyTorch's time (of its faster layout) over ours
 PyTorch's threads wait passively (OMP_WAIT_POLICY). Otherwise any other load would multiply its times.
 """
 import argparse
-import datetime
 import json
 import os
 import statistics
@@ -30,6 +29,7 @@ args = parser.parse_args()
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import torch  # noqa: E402  (after the policy is set)
+from machine import describe, write_record  # noqa: E402
 
 torch.set_num_threads(args.threads)
 
@@ -113,23 +113,10 @@ def table():
     return "\n".join(lines)
 
 
-def machine():
-    try:
-        names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else "unknown CPU"
-
-
 measured = table()
-commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-load = "/".join(f"{load:.1f}" for load in os.getloadavg())
-date = datetime.date.today().isoformat()
 heading = (
-    f"{date}, {machine()}, {args.threads} threads, torch {torch.__version__}, commit {commit}; CPU milliseconds over threads, medians of "
-    f"{args.rounds} rounds; load at the end {load}."
+    f"{describe(ROOT)}, {args.threads} threads, torch {torch.__version__}; CPU milliseconds over threads, medians of {args.rounds} rounds."
 )
 print(f"{heading}\n\n{measured}")
 if args.record:
-    command = "python3 benches/peers/conv.py " + " ".join(sys.argv[1:])
-    args.record.write_text(f"# Convolutions beside PyTorch, {date}\n\n{heading}\n\n```sh\n{command}\n```\n\n{measured}\n")
+    write_record(args.record, "Convolutions beside PyTorch", heading, measured)

@@ -18,12 +18,12 @@ const EVALUATED: usize = 500;
 const TRAINING: PlanId = PlanId(0);
 const EVALUATION: PlanId = PlanId(1);
 
-struct Network {
-    graph: Graph,
-    images: NodeId,
-    classes: NodeId,
-    logits: NodeId,
-    loss: NodeId,
+pub(crate) struct Network {
+    pub(crate) graph: Graph,
+    pub(crate) images: NodeId,
+    pub(crate) classes: NodeId,
+    pub(crate) logits: NodeId,
+    pub(crate) loss: NodeId,
 }
 
 /// Weight and bias of a layer. Parameters are known by their names: graphs for other batch sizes have the same ones.
@@ -35,7 +35,7 @@ fn layer(graph: &mut Graph, name: &str, weight: impl Into<Shape>) -> Result<(Nod
 }
 
 /// Two convolutions, each with pooling, and three linear layers.
-fn network(batch: usize) -> Result<Network> {
+pub(crate) fn network(batch: usize) -> Result<Network> {
     let mut graph = Graph::new();
     let images = graph.input("images", [batch, 28, 28, 1])?;
     let classes = graph.input("classes", [batch])?;

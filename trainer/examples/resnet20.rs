@@ -18,12 +18,12 @@ const EVALUATION: PlanId = PlanId(1);
 /// Channels of the three stages, each of which has three blocks.
 const WIDTHS: [usize; 3] = [16, 32, 64];
 
-struct Network {
-    graph: Graph,
-    images: NodeId,
-    classes: NodeId,
-    logits: NodeId,
-    loss: NodeId,
+pub(crate) struct Network {
+    pub(crate) graph: Graph,
+    pub(crate) images: NodeId,
+    pub(crate) classes: NodeId,
+    pub(crate) logits: NodeId,
+    pub(crate) loss: NodeId,
 }
 
 /// Convolution without bias, and batch normalization. Weight decay is for weights: scales and offsets get none.
@@ -63,7 +63,7 @@ fn block(graph: &mut Graph, name: &str, x: NodeId, [inputs, outputs]: [usize; 2]
     graph.activation(sum, Activation::Relu)
 }
 
-fn network(batch: usize) -> Result<Network> {
+pub(crate) fn network(batch: usize) -> Result<Network> {
     let mut graph = Graph::new();
     let images = graph.input("images", [batch, 28, 28, 1])?;
     let classes = graph.input("classes", [batch])?;

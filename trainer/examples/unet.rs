@@ -21,12 +21,12 @@ const NOISE: f32 = 0.2;
 /// Channels at 28x28, 14x14 and 7x7 pixels.
 const WIDTHS: [usize; 3] = [16, 32, 64];
 
-struct Network {
-    graph: Graph,
-    noisy: NodeId,
-    clean: NodeId,
-    restored: NodeId,
-    loss: NodeId,
+pub(crate) struct Network {
+    pub(crate) graph: Graph,
+    pub(crate) noisy: NodeId,
+    pub(crate) clean: NodeId,
+    pub(crate) restored: NodeId,
+    pub(crate) loss: NodeId,
 }
 
 /// Two 3x3 convolutions with ReLU.
@@ -46,7 +46,7 @@ fn conv(graph: &mut Graph, name: &str, x: NodeId, inputs: usize, outputs: usize)
     graph.conv2d(x, weight, Some(bias), Conv2d { padding: [1, 1], ..Conv2d::default() })
 }
 
-fn network(batch: usize) -> Result<Network> {
+pub(crate) fn network(batch: usize) -> Result<Network> {
     let mut graph = Graph::new();
     let noisy = graph.input("noisy", [batch, 28, 28, 1])?;
     let clean = graph.input("clean", [batch, 28, 28, 1])?;

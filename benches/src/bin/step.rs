@@ -7,11 +7,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use benches::{measure, peak_rss_mib, print_profile};
 use clap::Parser;
 use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, Session, Statistics, Step};
 use model::{ResConv, ResConvConfig};
-use std::time::Instant;
 
 #[derive(Parser)]
 struct Arguments {
@@ -83,35 +83,24 @@ fn main() -> Result<()> {
         session.write_input(PlanId(0), target, &truth)?;
     }
     if a.profile {
-        return profile(&mut session);
+        return print_profile(&mut session);
     }
-    let (mut wall, mut cpu, mut serial, mut losses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    session.enter(|session| -> engine::Result<()> {
-        for step in 0..=a.steps {
-            let (start, cpu_start) = (Instant::now(), cpu_time::ProcessTime::now());
-            let in_tasks = session.backend().time_in_tasks();
-            session.run(PlanId(0))?;
-            if !a.inference {
-                losses.push(session.loss(PlanId(0))?);
-                session.update(&Step::new(AdamW::default(), 3e-4))?;
-            }
-            if step > 0 {
-                let elapsed = start.elapsed();
-                wall.push(elapsed.as_secs_f64() * 1e3);
-                serial.push((elapsed + in_tasks - session.backend().time_in_tasks()).as_secs_f64() * 1e3);
-                cpu.push(cpu_start.elapsed().as_secs_f64() * 1e3);
-            }
+    let times = measure(&mut session, a.steps, |session| {
+        session.run(PlanId(0))?;
+        if a.inference {
+            return Ok(None);
         }
-        Ok(())
+        session.update(&Step::new(AdamW::default(), 3e-4))?;
+        session.loss(PlanId(0)).map(Some)
     })?;
     let report = serde_json::json!({
         "backend": session.backend().name(),
         "threads": session.backend().threads(),
         "parameters": session.tensors().iter().filter(|tensor| tensor.trained).map(|tensor| tensor.shape.len()).sum::<usize>(),
-        "wall_ms": wall,
-        "cpu_ms": cpu,
-        "serial_ms": serial,
-        "losses": losses,
+        "wall_ms": times.wall_ms,
+        "cpu_ms": times.cpu_ms,
+        "serial_ms": times.serial_ms,
+        "losses": times.losses,
         "recomputed_steps": recomputed.0,
         "recomputed_flops": recomputed.1,
         "planned_mib": session.memory().total() as f64 / f64::from(1 << 20),
@@ -119,36 +108,4 @@ fn main() -> Result<()> {
     });
     println!("{report}");
     Ok(())
-}
-
-/// Prints the share of each kind of step in a training step, as medians of several runs.
-fn profile(session: &mut Session<Cpu>) -> Result<()> {
-    const RUNS: usize = 7;
-    let runs =
-        session.enter(|session| (0..RUNS).map(|_| session.run_timed(PlanId(0))).collect::<engine::Result<Vec<_>>>())?;
-    let mut kinds: Vec<(String, f64, usize)> = Vec::new();
-    for step in 0..runs[0].len() {
-        let mut seconds: Vec<f64> = runs.iter().map(|run| run[step].seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        let name = format!("{} {}", runs[0][step].op, runs[0][step].phase);
-        match kinds.iter_mut().find(|kind| kind.0 == name) {
-            Some(kind) => (kind.1, kind.2) = (kind.1 + seconds[RUNS / 2], kind.2 + 1),
-            None => kinds.push((name, seconds[RUNS / 2], 1)),
-        }
-    }
-    kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let total: f64 = kinds.iter().map(|kind| kind.1).sum();
-    for (name, seconds, count) in &kinds {
-        println!("{:>9.3} ms  {:>5.1} %  {count:>3} x  {name}", seconds * 1e3, seconds / total * 100.0);
-    }
-    println!("{:>9.3} ms", total * 1e3);
-    Ok(())
-}
-
-/// Peak resident memory of this process, as the kernel counts it (Linux).
-fn peak_rss_mib() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in /proc/self/status")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("no value of VmHWM")?.parse()?;
-    Ok(kib / 1024.0)
 }
