@@ -20,6 +20,9 @@ use std::ops::Range;
 /// Elements of the input of a strip: with the packed weights of a panel it stays in a second-level cache of 256 KiB.
 const STRIP_LEN: usize = 24 * 1024;
 
+/// Output pixels of a batch for which packing the weight takes longer than the products with it.
+const FEW_PIXELS: usize = 32;
+
 /// Output pixels of a row that multiply the same columns of taps, if most of the taps are outside the image.
 const SPARSE_PIXELS: usize = 8;
 
@@ -45,6 +48,8 @@ struct Correlation {
     out_channels: usize,
     /// Whether the kernel is so wide that most of its taps are outside the image.
     is_sparse: bool,
+    /// Whether the weight is read where it is.
+    is_unpacked: bool,
     /// Channels of a group.
     inputs: usize,
     outputs: usize,
@@ -82,6 +87,7 @@ impl Correlation {
             in_channels,
             out_channels,
             is_sparse: bounds[1].taps > dims[1].inputs,
+            is_unpacked: false,
             inputs: in_channels / p.groups,
             outputs,
             strips: [1; 2],
@@ -89,6 +95,11 @@ impl Correlation {
             strip_len: 0,
             weight_len: 0,
         };
+        let pixels = p.n * dims[0].outputs * dims[1].outputs;
+        plan.is_unpacked = direction == Direction::Forward
+            && pixels <= FEW_PIXELS
+            && !plan.is_narrow()
+            && outputs.is_multiple_of(plan.lanes);
         plan.strips = strips(&bounds, dims[0].inputs, STRIP_LEN, |input, _| input * plan.inputs);
         let wanted = wanted_tasks(p.flops());
         let missing = wanted.div_ceil((p.n * plan.strips[1]).max(1));
@@ -119,7 +130,7 @@ impl Correlation {
 
     /// Elements of the packed weights of the first `outputs` channels of a group.
     fn packed_len(&self, phase: &Phase, outputs: usize) -> usize {
-        phase.axes[0].taps * self.packed_row_len(phase, outputs)
+        if self.is_unpacked { 0 } else { phase.axes[0].taps * self.packed_row_len(phase, outputs) }
     }
 
     /// Elements of those of a row of taps.
@@ -166,8 +177,11 @@ impl Correlation {
         let (packed_bias, rest) = rest.split_at_mut(groups * self.bias_len());
         let scratch = &mut rest[..cpu.pool.threads() * self.strip_len];
         self.pack_bias(bias, packed_bias);
-        self.pack_weight(cpu, w, weight);
-        let (weight, plain_bias, bias) = (&*weight, bias, &*packed_bias);
+        if !self.is_unpacked {
+            self.pack_weight(cpu, w, weight);
+        }
+        let weight = if self.is_unpacked { w } else { weight };
+        let (plain_bias, bias) = (bias, &*packed_bias);
         assert_eq!(out.len(), self.p.n * self.dims[0].outputs * self.dims[1].outputs * self.out_channels);
         set_unreached(&cpu.pool, self.dims, self.out_channels, plain_bias, out, write);
         let out = SharedSlice::new(out);
@@ -219,6 +233,7 @@ impl Correlation {
 struct StripTask<'a> {
     plan: &'a Correlation,
     input: Mapped<&'a [f32]>,
+    /// Packed, or not if that is the plan.
     weight: &'a [f32],
     bias: &'a [f32],
     out: SharedSlice<'a, f32>,
@@ -274,7 +289,29 @@ impl LocatedStrip {
     }
 }
 
+/// The weights of a panel's channels.
+struct PanelWeight<'a> {
+    /// From the first on.
+    values: &'a [f32],
+    /// From an input channel of a tap to the next, and from a row of taps to the next.
+    step: usize,
+    row: usize,
+}
+
 impl StripTask<'_> {
+    fn weight_of(&self, group: usize, phase: &Phase, channels: Range<usize>) -> PanelWeight<'_> {
+        let plan = self.plan;
+        if plan.is_unpacked {
+            // The axes of a forward pass have all taps, in their order.
+            let (step, row) = (plan.p.k, plan.p.s * plan.inputs * plan.p.k);
+            return PanelWeight { values: &self.weight[group * plan.outputs + channels.start..], step, row };
+        }
+        let first = group * plan.weight_len + phase.weight + plan.packed_len(phase, channels.start);
+        let values = &self.weight[first..first + plan.packed_len(phase, channels.len())];
+        let step = if plan.is_narrow() { 1 } else { channels.len().next_multiple_of(plan.lanes) };
+        PanelWeight { values, step, row: plan.packed_row_len(phase, channels.len()) }
+    }
+
     /// One panel of channels for all pixels of one phase.
     ///
     /// # Safety
@@ -296,9 +333,7 @@ impl StripTask<'_> {
         let [row_axis, column_axis] = &phase.axes;
         let [height, width] = plan.dims.map(|dim| dim.inputs);
         let channels = plan.channels_of_panel(panel);
-        let weight = &self.weight[group * plan.weight_len + phase.weight + plan.packed_len(phase, channels.start)..];
-        let weight = &weight[..plan.packed_len(phase, channels.len())];
-        let weight_row = plan.packed_row_len(phase, channels.len());
+        let weight = self.weight_of(group, phase, channels.clone());
         let bias = &self.bias[group * plan.bias_len() + channels.start..];
         let bias = &bias[..channels.len().next_multiple_of(plan.lanes)];
         let pixels = if plan.is_sparse { SPARSE_PIXELS } else { columns.outputs.len() };
@@ -314,8 +349,7 @@ impl StripTask<'_> {
                 let column = column_axis.out_first + start * column_axis.out_step;
                 let pixel = (n * plan.dims[0].outputs + row) * plan.dims[1].outputs + column;
                 let out = pixel * plan.out_channels + group * plan.outputs + channels.start;
-                let first_weight = row_taps.start * weight_row
-                    + taps.start * plan.inputs * channels.len().next_multiple_of(plan.lanes);
+                let first_weight = row_taps.start * weight.row + taps.start * plan.inputs * weight.step;
                 // SAFETY: an axis has no outputs outside the output, whose length `Correlation::run` checked; the
                 // taps are those that meet the image; the caller promised the rest.
                 unsafe {
@@ -325,8 +359,9 @@ impl StripTask<'_> {
                         input_pixel: column_axis.in_step * strip.strip.pixel,
                         rows: row_taps.len(),
                         depth: taps.len() * plan.inputs,
-                        weight: weight.as_ptr().add(first_weight),
-                        weight_row,
+                        weight: weight.values.as_ptr().add(first_weight),
+                        weight_step: weight.step,
+                        weight_row: weight.row,
                         bias: bias.as_ptr(),
                         out: self.out.as_mut_ptr().add(out),
                         out_pixel: column_axis.out_step * plan.out_channels,

@@ -147,13 +147,28 @@ impl Plan {
         if self.image_strips() == 0 {
             sums.fill(0.0);
         }
+        if write == Write::Set && self.has_sums_of_weight() {
+            self.sum(cpu, x, dy, dw, scratch);
+        } else {
+            self.sum(cpu, x, dy, sums, scratch);
+            self.reduce(&cpu.pool, sums, dw, write);
+        }
+    }
+
+    /// Whether the sums are as the weight is: one share of them, with no lanes behind its channels.
+    fn has_sums_of_weight(&self) -> bool {
+        let is_padded = self.is_narrow() || !self.outputs.is_multiple_of(self.lanes);
+        self.strip_shares == 1 && self.p.groups == 1 && !is_padded && self.image_strips() > 0
+    }
+
+    /// The sums of all shares, one behind the other.
+    fn sum(&self, cpu: &Cpu, x: Mapped<&[f32]>, dy: Mapped<&[f32]>, sums: &mut [f32], scratch: &mut [f32]) {
         let shared = SharedSlice::new(sums);
         cpu.pool.for_each_with_scratch(self.strip_shares * self.weight_shares, scratch, |task, scratch| {
             let (strip_share, weight_share) = (task / self.weight_shares, task % self.weight_shares);
             let sums = shared.as_mut_ptr().wrapping_add(strip_share * self.sums_len());
             self.isa.dispatch(Task { plan: self, x, dy, sums, strip_share, weight_share, scratch });
         });
-        self.reduce(&cpu.pool, sums, dw, write);
     }
 
     /// `dw (+)= sum of the sums of all shares`, in their order.

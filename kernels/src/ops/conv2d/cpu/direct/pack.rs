@@ -29,12 +29,19 @@ pub(super) fn pack(axes: &[Axis; 2], layout: KernelLayout, outputs: usize, weigh
     for (row, column) in (0..axes[0].taps).flat_map(|r| (0..axes[1].taps).map(move |s| (r, s))) {
         let tap = axes[0].kernel_tap(row) * layout.kernel_columns + axes[1].kernel_tap(column);
         let (weight, packed) = (&weight[tap * layout.tap..], packed.next().expect("inputs of one tap"));
-        let whole = outputs / BLOCK * BLOCK;
-        for output in (0..whole).step_by(BLOCK) {
-            pack_block::<BLOCK>(layout, &weight[output * layout.output..], packed, [output, width]);
-        }
-        for output in whole..outputs {
-            pack_block::<1>(layout, &weight[output * layout.output..], packed, [output, width]);
+        if layout.input > 1 {
+            assert_eq!(layout.output, 1);
+            for (packed, weight) in packed.chunks_exact_mut(width).zip(weight.chunks(layout.input)) {
+                packed[..outputs].copy_from_slice(&weight[..outputs]);
+            }
+        } else {
+            let whole = outputs / SQUARE * SQUARE;
+            for output in (0..whole).step_by(SQUARE) {
+                transpose::<SQUARE>(layout, &weight[output * layout.output..], packed, [output, width]);
+            }
+            for output in whole..outputs {
+                transpose::<1>(layout, &weight[output * layout.output..], packed, [output, width]);
+            }
         }
         if outputs < width {
             packed.chunks_exact_mut(width).for_each(|packed| packed[outputs..].fill(0.0));
@@ -42,27 +49,27 @@ pub(super) fn pack(axes: &[Axis; 2], layout: KernelLayout, outputs: usize, weigh
     }
 }
 
-/// Output channels that are packed at a time.
-const BLOCK: usize = 8;
+/// Rows and columns that are transposed at a time: the compiler makes shuffles of vectors of them.
+const SQUARE: usize = 4;
 
-/// Packs `COUNT` output channels of a tap, the first of which `weight` begins with, to columns `output..` of `packed`,
-/// which has rows of `width`.
-fn pack_block<const COUNT: usize>(
+/// Packs `COUNT` output channels of a tap, in which input channels are contiguous. `weight` begins with the first of
+/// them, and they become columns `output..` of `packed`, which has rows of `width`.
+fn transpose<const COUNT: usize>(
     layout: KernelLayout,
     weight: &[f32],
     packed: &mut [f32],
     [output, width]: [usize; 2],
 ) {
-    let packed = packed.chunks_exact_mut(width).map(|packed| &mut packed[output..output + COUNT]);
-    if layout.input > 1 {
-        assert_eq!(layout.output, 1);
-        let rows = weight.chunks(layout.input).map(|weight| &weight[..COUNT]);
-        packed.zip(rows).for_each(|(packed, weight)| packed.copy_from_slice(weight));
-    } else {
-        let channels: [&[f32]; COUNT] = from_fn(|i| &weight[i * layout.output..][..layout.inputs]);
-        for (input, packed) in packed.enumerate() {
-            packed.copy_from_slice(&channels.map(|weight| weight[input]));
+    let channels: [&[f32]; COUNT] = from_fn(|i| &weight[i * layout.output..][..layout.inputs]);
+    let whole = layout.inputs / SQUARE * SQUARE;
+    for input in (0..whole).step_by(SQUARE) {
+        let rows = channels.map(|weight| <[f32; SQUARE]>::try_from(&weight[input..input + SQUARE]).expect("a row"));
+        for i in 0..SQUARE {
+            packed[(input + i) * width + output..][..COUNT].copy_from_slice(&rows.map(|row| row[i]));
         }
+    }
+    for input in whole..layout.inputs {
+        packed[input * width + output..][..COUNT].copy_from_slice(&channels.map(|weight| weight[input]));
     }
 }
 

@@ -43,8 +43,10 @@ pub(super) struct RowOperands {
     pub(super) rows: usize,
     /// Products of a row of taps: tap columns times input channels.
     pub(super) depth: usize,
-    /// Packed weights of the panel's channels, as [`super::pack`] writes them.
+    /// Weights of the panel's channels: packed as [`super::pack`] does it, or where they are.
     pub(super) weight: *const f32,
+    /// From those of an input channel of a tap to the next. Of narrow rows, it is 1.
+    pub(super) weight_step: usize,
     /// From those of a row of taps to the next.
     pub(super) weight_row: usize,
     /// Bias of the panel's channels, of whole vectors.
@@ -143,7 +145,7 @@ impl<const PIXELS: usize, const VECTORS: usize> Kernel for RegisterBlock<PIXELS,
                     let mut weight = o.weight.add(row * o.weight_row);
                     for i in 0..o.depth {
                         let w: [S::F32; VECTORS] = from_fn(|v| s.load(weight.add(v * S::LANES)));
-                        weight = weight.add(VECTORS * S::LANES);
+                        weight = weight.wrapping_add(o.weight_step);
                         for (pixel, sums) in sums.iter_mut().enumerate() {
                             let a = s.splat(*input.add(pixel * o.input_pixel + i));
                             for (sum, w) in sums.iter_mut().zip(&w) {

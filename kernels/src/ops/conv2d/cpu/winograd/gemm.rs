@@ -30,6 +30,15 @@ pub(super) struct Matrix<P> {
 /// Values in a cache line.
 const LINE: usize = 16;
 
+/// Products that the inner loop takes in one round. With two, AVX2 needs 5 to 8 % less time, as the loop's own
+/// instructions and the prefetches are fewer; the sums have the same order.
+const fn unroll(isa: Isa) -> usize {
+    match isa {
+        Isa::Portable | Isa::Avx2 => 2,
+        Isa::Avx512 => 1,
+    }
+}
+
 /// Values that are used soon after a product, brought into L2 while it runs: `step` values, a cache line at most, each
 /// time its inner loop goes round. (All at once before each product, the weight gradient takes 4 % longer, the other
 /// passes the same.)
@@ -66,7 +75,73 @@ impl Prefetch {
 
 /// How often the inner loop of [`multiply`] or [`accumulate`] goes round.
 pub(super) fn steps<S: Simd>(rows: usize, depth: usize, vectors: usize) -> usize {
-    rows.div_ceil(max_rows(S::ISA)) * depth * vectors.div_ceil(2)
+    rows.div_ceil(max_rows(S::ISA)) * rounds::<S>(depth) * vectors.div_ceil(2)
+}
+
+/// How often it goes round for a register block.
+fn rounds<S: Simd>(depth: usize) -> usize {
+    depth.div_ceil(unroll(S::ISA))
+}
+
+/// `acc[r][v] += left[r stride] right[v]`
+///
+/// # Safety
+/// `left` is valid for `ROWS` values, `stride` apart, and `right` for `VECS LANES`.
+#[inline(always)]
+unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
+    s: S,
+    acc: &mut [[S::F32; VECS]; ROWS],
+    left: *const f32,
+    stride: usize,
+    right: *const f32,
+) {
+    let mut b = [s.splat(0.0); VECS];
+    // SAFETY: the caller's duty.
+    unsafe {
+        for (v, b) in b.iter_mut().enumerate() {
+            *b = s.load(right.add(v * S::LANES));
+        }
+        for (r, acc) in acc.iter_mut().enumerate() {
+            let a = s.splat(*left.add(r * stride));
+            for (acc, b) in acc.iter_mut().zip(b) {
+                *acc = s.mul_add(a, b, *acc);
+            }
+        }
+    }
+}
+
+/// The [`product`]s of `depth` steps, from one to the next of which both operands move on by their `step`s.
+///
+/// # Safety
+/// As [`product`], for all steps.
+#[inline(always)]
+unsafe fn products<S: Simd, const ROWS: usize, const VECS: usize>(
+    s: S,
+    acc: &mut [[S::F32; VECS]; ROWS],
+    left: Matrix<*const f32>,
+    right: Matrix<*const f32>,
+    [left_step, depth]: [usize; 2],
+    prefetch: &mut [Prefetch; 2],
+) {
+    let (mut l, mut r) = (left.ptr, right.ptr);
+    let mut rest = depth;
+    while rest > 0 {
+        prefetch[0].step(s);
+        prefetch[1].step(s);
+        // SAFETY: the caller's duty.
+        unsafe {
+            if unroll(S::ISA) == 2 && rest > 1 {
+                product(s, acc, l, left.stride, r);
+                product(s, acc, l.add(left_step), left.stride, r.add(right.stride));
+                (l, r) = (l.wrapping_add(2 * left_step), r.wrapping_add(2 * right.stride));
+                rest -= 2;
+            } else {
+                product(s, acc, l, left.stride, r);
+                (l, r) = (l.wrapping_add(left_step), r.wrapping_add(right.stride));
+                rest -= 1;
+            }
+        }
+    }
 }
 
 /// `out[t][k] = sum_{o,c} left[t][offsets[o] + c] right[o depth + c][k]`, with `right` packed by [`packed_offset`] and
@@ -91,7 +166,7 @@ pub(super) unsafe fn multiply<S: Simd>(
         // Register blocks of equal height: 14 rows are 5 + 5 + 4, not 6 + 6 + 2, so none is too low to hide the
         // latency.
         let end = rows * (block + 1) / blocks;
-        let prefetch = prefetch.map(|p| p.after(block * offsets.len() * depth * vectors.div_ceil(2)));
+        let prefetch = prefetch.map(|p| p.after(block * offsets.len() * rounds::<S>(depth) * vectors.div_ceil(2)));
         // SAFETY: rows `row..end` are inside both matrices.
         let (left, out) = unsafe {
             (
@@ -116,8 +191,8 @@ pub(super) unsafe fn multiply<S: Simd>(
     }
 }
 
-/// `out[c][k] += sum_{u,t} left[u][t][c] right[u][t][k]`, with `vectors` vectors of `k`; the `u` of either side are
-/// `outer` apart.
+/// `out[c][k] += sum_{u,t} left[u][t][c] right[u][t][k]`, or `=` if it is to be `set`, with `vectors` vectors of `k`; the
+/// `u` of either side are `outer` apart.
 ///
 /// # Safety
 /// `left` is valid for `depth[0] x depth[1] x rows`, `right` for `depth[0] x depth[1] x vectors LANES`, `out` for
@@ -130,6 +205,7 @@ pub(super) unsafe fn accumulate<S: Simd>(
     right: Matrix<*const f32>,
     outer: [usize; 2],
     out: Matrix<*mut f32>,
+    set: bool,
     depth: [usize; 2],
     [rows, vectors]: [usize; 2],
     prefetch: [Prefetch; 2],
@@ -138,7 +214,7 @@ pub(super) unsafe fn accumulate<S: Simd>(
     let mut row = 0;
     for block in 0..blocks {
         let end = rows * (block + 1) / blocks;
-        let prefetch = prefetch.map(|p| p.after(block * depth[0] * depth[1] * vectors.div_ceil(2)));
+        let prefetch = prefetch.map(|p| p.after(block * depth[0] * rounds::<S>(depth[1]) * vectors.div_ceil(2)));
         // SAFETY: rows `row..end` are columns of `left` and rows of `out`.
         let (left, out) = unsafe {
             (Matrix { ptr: left.ptr.add(row), ..left }, Matrix { ptr: out.ptr.add(row * out.stride), ..out })
@@ -146,7 +222,7 @@ pub(super) unsafe fn accumulate<S: Simd>(
         macro_rules! block_of {
             ($($rows:literal)*) => {
                 match end - row {
-                    $($rows => s.outline(Accumulate::<$rows> { left, right, outer, out, depth, vectors, prefetch }),)*
+                    $($rows => s.outline(Accumulate::<$rows> { left, right, outer, out, set, depth, vectors, prefetch }),)*
                     _ => unreachable!(),
                 }
             };
@@ -193,26 +269,13 @@ impl<const ROWS: usize> Multiply<'_, ROWS> {
         unsafe {
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
             let mut right = self.right.add(packed_offset(vector, self.offsets.len() * self.depth, S::LANES));
-            let steps = vector / 2 * self.offsets.len() * self.depth;
-            let [mut first, mut second] = self.prefetch.map(|p| p.after(steps));
+            let steps = vector / 2 * self.offsets.len() * rounds::<S>(self.depth);
+            let mut prefetch = self.prefetch.map(|p| p.after(steps));
             for &offset in self.offsets {
-                let mut left = self.left.ptr.add(offset);
-                for _ in 0..self.depth {
-                    first.step(s);
-                    second.step(s);
-                    let mut b = [s.splat(0.0); VECS];
-                    for (v, b) in b.iter_mut().enumerate() {
-                        *b = s.load(right.add(v * S::LANES));
-                    }
-                    for (r, acc) in acc.iter_mut().enumerate() {
-                        let a = s.splat(*left.add(r * self.left.stride));
-                        for (acc, b) in acc.iter_mut().zip(b) {
-                            *acc = s.mul_add(a, b, *acc);
-                        }
-                    }
-                    right = right.add(VECS * S::LANES);
-                    left = left.add(1);
-                }
+                let left = Matrix { ptr: self.left.ptr.add(offset), ..self.left };
+                let operand = Matrix { ptr: right, stride: VECS * S::LANES };
+                products(s, &mut acc, left, operand, [1, self.depth], &mut prefetch);
+                right = right.add(self.depth * VECS * S::LANES);
             }
             for (r, acc) in acc.iter().enumerate() {
                 for (v, acc) in acc.iter().enumerate() {
@@ -246,6 +309,7 @@ struct Accumulate<const ROWS: usize> {
     right: Matrix<*const f32>,
     outer: [usize; 2],
     out: Matrix<*mut f32>,
+    set: bool,
     depth: [usize; 2],
     vectors: usize,
     prefetch: [Prefetch; 2],
@@ -260,32 +324,18 @@ impl<const ROWS: usize> Accumulate<ROWS> {
         unsafe {
             let out = self.out.ptr.add(vector * S::LANES);
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
-            let steps = vector / 2 * self.depth[0] * self.depth[1];
-            let [mut first, mut second] = self.prefetch.map(|p| p.after(steps));
+            let steps = vector / 2 * self.depth[0] * rounds::<S>(self.depth[1]);
+            let mut prefetch = self.prefetch.map(|p| p.after(steps));
             for row in 0..self.depth[0] {
-                let mut right = self.right.ptr.add(row * self.outer[1] + vector * S::LANES);
-                let mut left = self.left.ptr.add(row * self.outer[0]);
-                for _ in 0..self.depth[1] {
-                    first.step(s);
-                    second.step(s);
-                    let mut b = [s.splat(0.0); VECS];
-                    for (v, b) in b.iter_mut().enumerate() {
-                        *b = s.load(right.add(v * S::LANES));
-                    }
-                    for (r, acc) in acc.iter_mut().enumerate() {
-                        let a = s.splat(*left.add(r));
-                        for (acc, b) in acc.iter_mut().zip(b) {
-                            *acc = s.mul_add(a, b, *acc);
-                        }
-                    }
-                    right = right.add(self.right.stride);
-                    left = left.add(self.left.stride);
-                }
+                let right = self.right.ptr.add(row * self.outer[1] + vector * S::LANES);
+                let right = Matrix { ptr: right, ..self.right };
+                let left = Matrix { ptr: self.left.ptr.add(row * self.outer[0]), stride: 1 };
+                products(s, &mut acc, left, right, [self.left.stride, self.depth[1]], &mut prefetch);
             }
             for (r, acc) in acc.iter().enumerate() {
                 for (v, acc) in acc.iter().enumerate() {
                     let out = out.add(r * self.out.stride + v * S::LANES);
-                    s.store(out, s.add(s.load(out), *acc));
+                    s.store(out, if self.set { *acc } else { s.add(s.load(out), *acc) });
                 }
             }
         }

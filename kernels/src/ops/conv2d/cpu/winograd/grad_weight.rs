@@ -11,7 +11,7 @@ use crate::pass::Write;
 use crate::simd::{Kernel, Simd};
 use std::marker::PhantomData;
 
-/// Tiles that are summed before they are added to a share's accumulator.
+/// Tiles that are summed before they are added to a share's accumulator. The first of them are summed there.
 pub(super) const FLUSH_TILES: usize = 128;
 
 /// Weight gradient of a share of the blocks, in the frequency domain: `acc[i N + j][part][c][k]`, set.
@@ -35,9 +35,10 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         let parts = g.parts[0] * g.parts[1];
         let sum = &mut scratch.rest[..N * N * parts * sum_stride];
         assert_eq!(total.len(), sum.len());
-        sum.fill(0.0);
-        total.fill(0.0);
-        let mut summed = 0;
+        if blocks.is_empty() {
+            total.fill(0.0);
+        }
+        let (mut summed, mut is_first) = (0, true);
         let last = blocks.end;
         for index in blocks {
             let b = g.block(index);
@@ -78,7 +79,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                     let right = &scratch.out_tiles[j * z_stride..][..tiles * k];
                     for part in 0..parts {
                         let first = (part / g.parts[1] * in_cols + part % g.parts[1]) * c;
-                        let out = &mut sum[((i * N + j) * parts + part) * sum_stride..][..g.c * k];
+                        let out = if is_first { &mut *total } else { &mut *sum };
+                        let out = &mut out[((i * N + j) * parts + part) * sum_stride..][..g.c * k];
                         let left = Matrix { ptr: left[first..].as_ptr(), stride: c };
                         let right = Matrix { ptr: right.as_ptr(), stride: k };
                         let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
@@ -90,17 +92,18 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                         ];
                         // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with
                         // the last of the input tiles.
-                        unsafe { accumulate(s, left, right, outer, out, depth, [g.c, g.k_vectors], prefetch) };
+                        unsafe {
+                            accumulate(s, left, right, outer, out, summed == 0, depth, [g.c, g.k_vectors], prefetch)
+                        };
                     }
                 }
             }
             summed += tiles;
             if summed >= FLUSH_TILES || index + 1 == last {
-                summed = 0;
-                for (total, sum) in total.iter_mut().zip(&mut *sum) {
-                    *total += *sum;
-                    *sum = 0.0;
+                if !is_first {
+                    total.iter_mut().zip(&*sum).for_each(|(total, sum)| *total += *sum);
                 }
+                (summed, is_first) = (0, false);
             }
         }
     }
