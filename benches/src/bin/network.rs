@@ -1,6 +1,6 @@
-//! Times training steps of the networks of `trainer/examples` on synthetic images, and prints one JSON object: for every
-//! step the milliseconds of wall time and of CPU time; and the losses. `benches/peers/networks.py` runs it in turn with
-//! PyTorch.
+//! Times training steps of the networks of `trainer/examples` on synthetic images, and prints one JSON object: for
+//! every step the milliseconds of wall time and of CPU time; and the losses. `benches/peers/networks.py` runs it in
+//! turn with PyTorch.
 //!
 //! ```text
 //! cargo run --release -p benches --bin network -- resnet20 --batch 64

@@ -5,6 +5,7 @@ use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
 use super::register_block::{RowOperands, run_narrow_row, run_row};
 use super::strip::{Image, Strip};
 use crate::host::Cpu;
+use crate::loops::TASK_LEN;
 use crate::ops::conv2d::affine::Mapped;
 use crate::ops::conv2d::cpu::axis::{Axis, Dimension, Inputs, Segment};
 use crate::ops::conv2d::cpu::operands::Convolution;
@@ -210,11 +211,13 @@ impl Correlation {
         };
         let tap = p.c / p.groups * p.k;
         let layout = KernelLayout { kernel_columns: p.s, tap, input, output, inputs: self.inputs };
+        let panels = p.groups * self.panels();
+        // It takes longer to wake a thread than to pack as much.
+        let tasks = (packed.len() / (4 * TASK_LEN)).clamp(1, panels);
         let shared = SharedSlice::new(packed);
-        let panels = self.panels();
-        cpu.pool.for_each(p.groups * panels, |task| {
-            let (group, channels) = (task / panels, self.channels_of_panel(task % panels));
-            for phase in self.phases() {
+        cpu.pool.for_each(tasks, |task| {
+            for (panel, phase) in share(panels, tasks, task).flat_map(|i| self.phases().map(move |phase| (i, phase))) {
+                let (group, channels) = (panel / self.panels(), self.channels_of_panel(panel % self.panels()));
                 let start = group * self.weight_len + phase.weight + self.packed_len(&phase, channels.start);
                 let len = self.packed_len(&phase, channels.len());
                 // SAFETY: every panel of every phase and group has weights of its own.

@@ -9,6 +9,7 @@ use super::outer::{OuterOperands, run_rows, run_vectors};
 use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
 use super::strip::{Image, Strip};
 use crate::host::Cpu;
+use crate::loops::TASK_LEN;
 use crate::ops::conv2d::affine::Mapped;
 use crate::ops::conv2d::cpu::axis::{Axis, Dimension, Inputs, Segment};
 use crate::ops::conv2d::cpu::operands::WeightGradient;
@@ -51,6 +52,9 @@ struct Plan {
     outputs: usize,
     /// Strips of rows and of columns.
     strips: [usize; 2],
+    /// Images that a register block sums over, if none of their values have to be copied: those of so few pixels that
+    /// the sums' way to memory would cost more than the products.
+    images: usize,
     /// Shares of the strips, each with sums of its own.
     strip_shares: usize,
     /// Tasks that share the pieces of the weight.
@@ -75,6 +79,7 @@ impl Plan {
             inputs: p.c / p.groups,
             outputs,
             strips: [1; 2],
+            images: 1,
             strip_shares: 1,
             weight_shares: 1,
             x_len: 0,
@@ -82,6 +87,7 @@ impl Plan {
         };
         let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
         plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
+        plan.images = plan.images_in_place();
         let wanted = wanted_tasks(p.flops());
         plan.strip_shares = wanted.min(plan.image_strips()).min(MAX_SUMS_LEN / plan.sums_len()).max(1);
         plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());
@@ -91,6 +97,19 @@ impl Plan {
         plan.x_len = x_len.next_multiple_of(LINE);
         plan.dy_len = (rows * columns * dy_pixel).next_multiple_of(LINE);
         plan
+    }
+
+    /// How many images can be strips together where they are.
+    fn images_in_place(&self) -> usize {
+        let segments = [0, 1].map(|dim| self.axes[dim].segment(1, 0));
+        let [rows, columns] = self.inputs(&segments);
+        let is_inside = rows.is_inside(self.p.h) && columns.is_inside(self.p.w);
+        let is_whole = !self.is_narrow() && self.outputs.is_multiple_of(self.lanes);
+        if self.strips != [1; 2] || self.p.groups > 1 || !is_inside || !is_whole || self.image_strips() == 0 {
+            return 1;
+        }
+        let len = self.p.h * self.p.w * self.inputs + self.p.p * self.p.q * self.outputs;
+        (STRIP_LEN / len).max(1)
     }
 
     /// Whether the vectors are values of the input. Of a sparse kernel, only other vectors can leave out pixels.
@@ -173,13 +192,12 @@ impl Plan {
 
     /// `dw (+)= sum of the sums of all shares`, in their order.
     fn reduce(&self, pool: &Pool, sums: &[f32], dw: &mut [f32], write: Write) {
-        /// Rows of a task.
-        const ROWS: usize = 64;
         let (rows, k) = (self.p.r * self.depth(), self.p.k);
+        let tasks = (dw.len() * self.strip_shares / TASK_LEN).clamp(1, rows);
         let [tap_row, sums_row] = self.sums_strides();
         let shared = SharedSlice::new(dw);
-        pool.for_each(rows.div_ceil(ROWS), |task| {
-            for row in task * ROWS..rows.min((task + 1) * ROWS) {
+        pool.for_each(tasks, |task| {
+            for row in share(rows, tasks, task) {
                 // SAFETY: every task has its own rows.
                 let dw = unsafe { shared.slice(row * k, k) };
                 if write == Write::Set {
@@ -222,7 +240,9 @@ impl Kernel for Task<'_> {
         let p = &plan.p;
         let (x_scratch, dy_scratch) = self.scratch.split_at_mut(plan.x_len);
         let strips = share(plan.image_strips(), plan.strip_shares, self.strip_share);
-        for strip in strips.clone() {
+        let together = if self.x.is_plain() && self.dy.is_plain() { plan.images } else { 1 };
+        for strip in strips.clone().step_by(together) {
+            let images = together.min(strips.end - strip);
             let n = strip / (plan.strips[0] * plan.strips[1]);
             let index = [strip / plan.strips[1] % plan.strips[0], strip % plan.strips[1]];
             let segments = [0, 1].map(|dim| plan.axes[dim].segment(plan.strips[dim], index[dim]));
@@ -236,7 +256,7 @@ impl Kernel for Task<'_> {
                 for piece in share(plan.weight_pieces(), plan.weight_shares, self.weight_share) {
                     // SAFETY: `x` and `dy` are the strips of `segments`; no other task has this share's sums of this
                     // piece.
-                    unsafe { plan.run_piece(s, piece, x, dy, &segments, sums, strip > strips.start) };
+                    unsafe { plan.run_piece(s, piece, [x, dy], images, &segments, sums, strip > strips.start) };
                 }
             }
         }
@@ -244,9 +264,11 @@ impl Kernel for Task<'_> {
 }
 
 impl Plan {
-    /// The rows and columns of the input that a strip reads: no rows outside the image, but columns with zeros.
+    /// The rows and columns of the input that a strip reads: no rows outside the image, but columns with zeros. Of a
+    /// sparse kernel, taps that read these are left out.
     fn inputs(&self, segments: &[Segment; 2]) -> [Inputs; 2] {
-        [segments[0].inputs.cut(self.p.h), segments[1].inputs]
+        let columns = segments[1].inputs;
+        [segments[0].inputs.cut(self.p.h), if self.is_sparse { columns.cut(self.p.w) } else { columns }]
     }
 
     #[inline(always)]
@@ -275,19 +297,20 @@ impl Plan {
         }
     }
 
-    /// Adds up a piece of a group's weight over the pixels of a strip.
+    /// Adds up a piece of a group's weight over the pixels of a strip, and of those of the images behind it.
     ///
     /// # Safety
-    /// `x` and `dy` must hold the inputs and outputs of the segments, `x` a vector more if the outputs are few, and
-    /// `sums` a group's sums, of which no one else reads or writes this piece's.
+    /// `x` and `dy` must hold the inputs and outputs of the segments, `x` a vector more if the outputs are few, and of
+    /// more than one image, be where they are in the batch. `sums` are a group's sums, of which no one else reads or
+    /// writes this piece's.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     unsafe fn run_piece<S: Simd>(
         &self,
         s: S,
         piece: usize,
-        x: Strip,
-        dy: Strip,
+        [x, dy]: [Strip; 2],
+        images: usize,
         segments: &[Segment; 2],
         sums: *mut f32,
         add: bool,
@@ -308,9 +331,10 @@ impl Plan {
                 true => self.axes[1].outputs_inside(tap, columns.clone(), self.p.w),
                 false => columns.clone(),
             };
-            let (depth, pixels) = (taps * self.inputs, [inside.len(), columns_inside.len()]);
+            let (depth, pixels) = (taps * self.inputs, [images, inside.len(), columns_inside.len()]);
+            let [x_image, dy_image] = [self.p.h * self.p.w * self.p.c, self.p.p * self.p.q * self.p.k];
             let (mut x_pixel_0, mut dy_pixel_0) = (x.start, dy.start);
-            if pixels[0] * pixels[1] > 0 {
+            if pixels[1] * pixels[2] > 0 {
                 let row_in = self.axes[0].first_input(inside.start) + r as isize - first[0];
                 let column_in = self.axes[1].first_input(columns_inside.start) + tap as isize - first[1];
                 x_pixel_0 = x.at(row_in as usize, column_in as usize).start;
@@ -323,9 +347,11 @@ impl Plan {
                 if self.is_narrow() {
                     let operands = OuterOperands {
                         a: dy_pixel_0,
+                        a_image: dy_image,
                         a_row: dy.row,
                         a_pixel: dy.pixel,
                         b: x_pixel_0,
+                        b_image: x_image,
                         b_row: x_row,
                         b_pixel: x_pixel,
                         pixels,
@@ -337,9 +363,11 @@ impl Plan {
                 } else {
                     let operands = OuterOperands {
                         a: x_pixel_0,
+                        a_image: x_image,
                         a_row: x_row,
                         a_pixel: x_pixel,
                         b: dy_pixel_0.wrapping_add(vector * S::LANES),
+                        b_image: dy_image,
                         b_row: dy.row,
                         b_pixel: dy.pixel,
                         pixels,

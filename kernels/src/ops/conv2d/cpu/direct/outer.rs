@@ -24,18 +24,22 @@ use std::array::from_fn;
 pub(super) struct OuterOperands {
     /// The first row's value of the first pixel.
     pub(super) a: *const f32,
+    /// From an image to the next.
+    pub(super) a_image: usize,
     /// From a row of pixels to the next.
     pub(super) a_row: usize,
     /// From a pixel to the next.
     pub(super) a_pixel: usize,
     /// The vectors of the first pixel.
     pub(super) b: *const f32,
+    /// From an image to the next.
+    pub(super) b_image: usize,
     /// From a row of pixels to the next.
     pub(super) b_row: usize,
     /// From a pixel to the next.
     pub(super) b_pixel: usize,
-    /// Rows and columns of pixels.
-    pub(super) pixels: [usize; 2],
+    /// Images, and rows and columns of pixels of each.
+    pub(super) pixels: [usize; 3],
     /// The first row's sums.
     pub(super) sums: *mut f32,
     /// From a row's sums to the next.
@@ -155,9 +159,11 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for RegisterBlock<ROWS, VEC
         let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
         // SAFETY: the callers of `run_rows` and `run_vectors` promised that the operands are valid.
         unsafe {
-            for row in 0..o.pixels[0] {
-                let (mut a, mut b) = (o.a.add(row * o.a_row), o.b.add(row * o.b_row));
-                for _ in 0..o.pixels[1] {
+            let rows = (0..o.pixels[0]).flat_map(|image| (0..o.pixels[1]).map(move |row| (image, row)));
+            for (image, row) in rows {
+                let (mut a, mut b) =
+                    (o.a.add(image * o.a_image + row * o.a_row), o.b.add(image * o.b_image + row * o.b_row));
+                for _ in 0..o.pixels[2] {
                     let vectors: [S::F32; VECTORS] = from_fn(|v| s.load(b.add(v * S::LANES)));
                     for (i, sums) in sums.iter_mut().enumerate() {
                         let a = s.splat(*a.add(i));

@@ -191,8 +191,8 @@ pub(super) unsafe fn multiply<S: Simd>(
     }
 }
 
-/// `out[c][k] += sum_{u,t} left[u][t][c] right[u][t][k]`, or `=` if it is to be `set`, with `vectors` vectors of `k`; the
-/// `u` of either side are `outer` apart.
+/// `out[c][k] += sum_{u,t} left[u][t][c] right[u][t][k]`, or `=` if it is to be `set`, with `vectors` vectors of `k`;
+/// the `u` of either side are `outer` apart.
 ///
 /// # Safety
 /// `left` is valid for `depth[0] x depth[1] x rows`, `right` for `depth[0] x depth[1] x vectors LANES`, `out` for
