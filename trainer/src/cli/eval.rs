@@ -7,11 +7,12 @@ use trainer::apply::eval;
 use trainer::settings::show_default;
 use trainer::system::files::check_outputs;
 use trainer::system::terminal::print_result;
+use trainer::train::RunFolder;
 
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct EvalArgs {
-    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
+    /// Folder, checkpoint or weights of a run, a folder of runs, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
@@ -31,7 +32,21 @@ pub(super) struct EvalArgs {
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data } = args;
     check_outputs(errors_file.as_deref(), force)?;
-    let (checkpoint, settings) = open(&checkpoint, model.into_sources(batch, data)?)?;
+    let sources = model.into_sources(batch, data)?;
+    let runs = match checkpoint.is_dir() && errors_file.is_none() {
+        true => RunFolder::runs_in(&checkpoint)?,
+        false => Vec::new(),
+    };
+    if !runs.is_empty() && RunFolder::weights_of(&checkpoint).is_err() {
+        for run in runs {
+            print_result(&run.display().to_string())?;
+            let (checkpoint, settings) = open(&run, sources.clone())?;
+            let (validation, _) = eval::evaluate(&settings, &checkpoint)?;
+            print_result(&format!("{validation}\n"))?;
+        }
+        return Ok(());
+    }
+    let (checkpoint, settings) = open(&checkpoint, sources)?;
     let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
     print_result(&validation.to_string())?;
     if let Some(path) = errors_file {

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use trainer::output::onnx;
 use trainer::system::names::derived;
 use trainer::system::terminal::print_result;
+use trainer::train::RunFolder;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
+    /// Folder, checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     /// The ONNX file [default: the checkpoint's name with .onnx]
     #[arg(long, value_name = "FILE")]
@@ -28,6 +29,7 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let ExportArgs { checkpoint: path, out, example, force, model, data } = args;
+    let path = RunFolder::weights_of(&path)?;
     let (checkpoint, settings) = open(&path, model.into_sources(None, data)?)?;
     let out = out.unwrap_or_else(|| path.with_file_name(derived(path.file_stem().unwrap_or_default(), ".onnx")));
     onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;

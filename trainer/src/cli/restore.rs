@@ -9,7 +9,7 @@ use trainer::tasks::Half;
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// Checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
+    /// Folder, checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
     checkpoint: PathBuf,
     /// PNG or JPEG images
     #[arg(required = true, value_name = "IMAGE")]

@@ -94,9 +94,12 @@ pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
     let renew = || {
         report::renew(&out);
     };
-    let context = RunContext { on_validation: Some(&renew), sweep: None, ranks: ranks.clone() };
-    let summary = train(&settings, start, context).map_err(|error| args.blame(error))?;
-    renew();
+    let context = RunContext { on_results: Some(&renew), sweep: None, ranks: ranks.clone() };
+    let trained = train(&settings, start, context);
+    if trained.is_ok() || matches!(trained, Err(TrainError::Stopped(_) | TrainError::NotFinite(_))) {
+        renew();
+    }
+    let summary = trained.map_err(|error| args.blame(error))?;
     print_status(&format!("{summary}\n{:<28}{}", "written to", settings.out().display()));
     Ok(())
 }

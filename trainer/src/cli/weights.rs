@@ -7,6 +7,7 @@ use trainer::settings::{
     show_default,
 };
 use trainer::system::terminal::print_status;
+use trainer::train::RunFolder;
 use trainer::train::checkpoint::{Architecture, Checkpoint, Problem, Unknown};
 
 /// The network, and what computes it.
@@ -66,9 +67,10 @@ impl ModelArgs {
     }
 }
 
-/// Reads weights and the settings of their network. What was said wins over the file of weights, and that over the
-/// preset. If the file has no settings, all must be said that its tensors do not show.
+/// Reads weights, of a file or of a run's folder, and the settings of their network. What was said wins over the file
+/// of weights, and that over the preset. If the file has no settings, all must be said that its tensors do not show.
 pub(super) fn open(path: &Path, mut said: Vec<SettingsSource>) -> anyhow::Result<(Checkpoint, Settings)> {
+    let path = &RunFolder::weights_of(path)?;
     let checkpoint = Checkpoint::read_weights(path, &print_status)?;
     match &checkpoint.run {
         Some(run) => said.push(SettingsSource::trained(&run.settings)?),

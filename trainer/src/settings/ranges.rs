@@ -46,6 +46,9 @@ impl Settings {
         let minutes = run.checkpoint_minutes;
         finite("run", "checkpoint_minutes", minutes, minutes >= 0.0, "a finite number of 0 or more")?;
         finite("training", "lr", t.lr, t.lr > 0.0, "a finite number above 0")?;
+        if let Some(norm) = t.clip_grad_norm {
+            finite("training", "clip_grad_norm", norm, norm > 0.0, "a finite number above 0")?;
+        }
         finite("training", "weight_decay", t.weight_decay, t.weight_decay >= 0.0, "a finite number of 0 or more")
     }
 }

@@ -52,6 +52,9 @@ section! {
     lr: f64 = 3e-4, #[arg(long, allow_negative_numbers = true)];
     /// Decoupled weight decay of AdamW
     weight_decay: f64 = 0.01, #[arg(long, allow_negative_numbers = true)];
+    /// Largest norm of the gradient of all weights together: a larger one is scaled down to it [default: none]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clip_grad_norm: f64, #[arg(long, value_name = "NORM", allow_negative_numbers = true)];
     /// Learning rate over the run
     schedule: ScheduleSetting = ScheduleSetting::Cosine, #[arg(long, value_enum)];
     /// Training images over which the learning rate rises to its highest

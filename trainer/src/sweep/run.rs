@@ -98,7 +98,7 @@ fn run_one(
 ) -> Result<(), TrainError> {
     machine::reset_peak_resident_bytes();
     let start = RunFolder::new(&run.settings.out()).resume(&print_status)?.into();
-    let context = RunContext { on_validation: Some(report), sweep: Some(position), ..RunContext::default() };
+    let context = RunContext { on_results: Some(report), sweep: Some(position), ..RunContext::default() };
     let summary = train::train_with(&run.settings, start, data, context)?;
     print_status(&summary.to_string());
     Ok(())

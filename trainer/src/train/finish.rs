@@ -65,7 +65,8 @@ pub(super) fn write_results(
     Ok(summary)
 }
 
-fn draw_curve(folder: &RunFolder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
+/// Draws the loss curve of the rows of `metrics.csv`, and of the validations.
+pub(super) fn draw_curve(folder: &RunFolder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
     let training: Vec<(f64, f64)> = rows.iter().map(|[_, images, _, loss]| (*images, *loss)).collect();
     let validations = log::read::<4>(&folder.validation())?;
     let of = |column: usize| validations.iter().map(|row| (row[1], row[column])).collect::<Vec<_>>();

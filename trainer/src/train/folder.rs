@@ -1,6 +1,6 @@
 //! The folder of a run: its files, its lock, and what an earlier process left in it.
 
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, Problem};
 use crate::output::tensorboard::Events;
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
@@ -9,12 +9,16 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The file that a process locks while it writes to the folder. The file stays there; only the lock counts.
 const LOCK: &str = ".lock";
 
 /// The files of a run's report.
 const REPORT: [&str; 4] = ["curves.svg", "report.html", "table.csv", "table.md"];
+
+/// How often a lock is tried.
+const LOOKS: u32 = 5;
 
 const EARLIER: [&str; 2] = ["checkpoint-", ".safetensors"];
 
@@ -135,7 +139,15 @@ impl RunFolder {
         let path = self.path.join(LOCK);
         let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options().map_err(FileError::at("open", &path))?;
-        if is_locked(&file.try_lock()) {
+        // A process that only looks whether there is a lock has one for a moment.
+        let tried = (0..LOOKS).find(|_| {
+            let is_free = !is_locked(&file.try_lock());
+            if !is_free {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            is_free
+        });
+        if tried.is_none() {
             let mut text = String::new();
             let read = file.take(32).read_to_string(&mut text).is_ok();
             let process = Some(text.trim().to_owned()).filter(|id| read && id.parse::<u32>().is_ok());
@@ -144,6 +156,11 @@ impl RunFolder {
         // The number is for the message of another process; the lock works without it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Lock { _file: file })
+    }
+
+    /// Whether a process has the lock, or may have it, as on a file system without locks.
+    pub(crate) fn is_in_use(&self) -> bool {
+        File::open(self.path.join(LOCK)).is_ok_and(|file| file.try_lock_shared().is_err())
     }
 
     /// Begins a run in the folder: creates it, locks it, writes the run's settings and removes what an earlier run
@@ -254,6 +271,38 @@ impl RunFolder {
             files::remove(path)?;
         }
         Ok(())
+    }
+
+    /// The file of weights that a path stands for: itself, or of a run's folder, the trained network, or the newest
+    /// checkpoint if the run has not ended.
+    ///
+    /// # Errors
+    /// [`Problem::NoRun`] for a folder that has neither.
+    pub fn weights_of(path: &Path) -> Result<PathBuf, CheckpointError> {
+        if !path.is_dir() {
+            return Ok(path.to_owned());
+        }
+        match RunFolder::new(path).weights() {
+            Some(weights) => Ok(weights),
+            None => Err(Problem::NoRun { runs: RunFolder::runs_in(path)? }.of(path)),
+        }
+    }
+
+    /// The runs in a folder that have weights, by name.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn runs_in(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+        let folder = RunFolder::new(path);
+        let names = folder.names().map_err(FileError::at("look into", path))?;
+        let mut runs: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();
+        runs.retain(|run| run.is_dir() && RunFolder::new(run).weights().is_some());
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    fn weights(&self) -> Option<PathBuf> {
+        [self.model(), self.checkpoint()].into_iter().find(|path| path.is_file())
     }
 
     /// The folder.

@@ -11,7 +11,7 @@ use super::ranks::{check_backends, check_batches, send_run};
 use super::records::Records;
 use super::start::{Start, check_start, load_start};
 use super::step::Stepper;
-use super::training_loop::TrainingLoop;
+use super::training_loop::{Display, TrainingLoop};
 use crate::data::{self, FashionMnist};
 use crate::output::summary::Summary;
 use crate::settings::Settings;
@@ -28,8 +28,9 @@ use std::time::Instant;
 /// What a run belongs to. The default is a single run of this process alone.
 #[derive(Default)]
 pub struct RunContext<'a> {
-    /// Called after every validation, when the folder has its results.
-    pub on_validation: Option<&'a (dyn Fn() + Sync)>,
+    /// Called when the folder has new results to show: soon after the beginning, then every half a minute, and after
+    /// every validation.
+    pub on_results: Option<&'a (dyn Fn() + Sync)>,
     /// The sweep that the run belongs to, for the display of the progress.
     pub sweep: Option<SweepPosition>,
     /// The processes that compute it, of which this one leads. The others are in
@@ -118,7 +119,8 @@ fn train_on<B: ImageBackend>(
         records,
         flushed: Instant::now(),
         progress,
-        on_validation: context.on_validation,
+        on_results: context.on_results,
+        display: Display::default(),
         newest,
         saved: Instant::now(),
     };

@@ -67,7 +67,7 @@ pub(super) fn load_start<B: ImageBackend>(
     }
     let batches = match &settings.training.init {
         Some(path) => {
-            let weights = Checkpoint::read_weights(path, &print_status)?;
+            let weights = Checkpoint::read_weights(&RunFolder::weights_of(path)?, &print_status)?;
             let batches = checkpoint::load_weights(session, &weights)?;
             let trained = weights.run.as_ref().map(|run| run.settings.differences(settings, &["network"]));
             for Difference { key, had, now } in trained.transpose()?.unwrap_or_default() {

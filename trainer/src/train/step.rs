@@ -144,7 +144,8 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             let plan = self.plan();
             self.write_batch(session, &plan)?;
             let lr = self.schedule.lr(self.position.step);
-            session.start_step(plan.id, &Step::new(self.optimizer, lr))?;
+            let clip_norm = self.settings.training.clip_grad_norm;
+            session.start_step(plan.id, &Step { clip_norm, ..Step::new(self.optimizer, lr) })?;
             self.position.step += 1;
             self.position.samples += plan.batch as u64;
             let Position { step, samples, .. } = self.position;

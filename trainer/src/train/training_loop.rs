@@ -3,7 +3,9 @@
 use super::backend::ImageBackend;
 use super::checkpoint::Position;
 use super::error::{NotFinite, Stopped, TrainError};
+use super::finish::draw_curve;
 use super::folder::RunFolder;
+use super::log;
 use super::pace::Pace;
 use super::preview::Preview;
 use super::records::{LEARNING_RATE, Records, TRAINING_LOSS};
@@ -37,12 +39,36 @@ pub(super) struct TrainingLoop<'a, E> {
     /// When the rows of the steps were written to the disk.
     pub(super) flushed: Instant,
     pub(super) progress: Progress,
-    /// Called after every validation.
-    pub(super) on_validation: Option<&'a (dyn Fn() + Sync)>,
+    /// Called when there are new results to show.
+    pub(super) on_results: Option<&'a (dyn Fn() + Sync)>,
+    pub(super) display: Display,
     /// The newest checkpoint: its file and its step.
     pub(super) newest: Option<(PathBuf, u64)>,
     /// When this process wrote it, or began.
     pub(super) saved: Instant,
+}
+
+/// When picture, curve and report were renewed.
+#[derive(Default)]
+pub(super) struct Display {
+    /// The last time, and how long it took.
+    renewed: Option<(Instant, Duration)>,
+}
+
+impl Display {
+    /// So long after the beginning of the process there is something to see.
+    const FIRST: Duration = Duration::from_secs(2);
+    /// At least this long until the next time, and so many times what the last one took.
+    const EVERY: Duration = Duration::from_secs(30);
+    const COST: u32 = 250;
+
+    /// Whether it is time, in a process that began then.
+    fn is_due(&self, begun: Instant) -> bool {
+        match self.renewed {
+            None => begun.elapsed() >= Display::FIRST,
+            Some((last, took)) => last.elapsed() >= Display::EVERY.max(took * Display::COST),
+        }
+    }
 }
 
 impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
@@ -58,13 +84,14 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         let run = &settings.run;
         let mut pace = Pace::new(settings, self.validator.images());
         let mut results = Vec::new();
+        let begun = Instant::now();
         loop {
             let mut last = None;
             if self.stepper.reached(run.validate_every) {
                 self.stepper.check_ranks(session)?;
-                let begun = Instant::now();
+                let started = Instant::now();
                 if let Some(validation) = self.validate(session)? {
-                    pace.validated(begun.elapsed());
+                    pace.validated(started.elapsed());
                     last = self.stepper.is_done().then_some(validation);
                 }
             }
@@ -74,6 +101,9 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
                 (_, None) => {}
             }
             self.advance(session, &mut pace, &mut results)?;
+            if self.display.is_due(begun) {
+                self.renew_display(session)?;
+            }
             if self.stepper.reached(run.checkpoint_every) || self.is_checkpoint_due() {
                 self.save(session)?;
             }
@@ -179,8 +209,8 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
             self.records.best = Some(rounded);
             self.stepper.checkpoint(session, self.folder.best())?.write()?;
         }
-        self.preview.write(session, &self.folder.picture())?;
         self.validator.errors().write(&self.folder.errors())?;
+        self.renew_display(session)?;
         self.records.events.scalars(step, &[(RUNNING_LOSS, running as f32), (BATCH_LOSS, batch as f32)])?;
         let picture = files::read_bytes(&self.folder.picture(), MAX_PICTURE_BYTES)?;
         self.records.events.picture(step, RECONSTRUCTION, picture)?;
@@ -188,11 +218,21 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         self.progress.print_status(&format!(
             "validation after {samples} images: {running:.5} with running statistics, {batch:.5} with batch statistics"
         ));
-        self.records.metrics.flush()?;
-        if let Some(on_validation) = self.on_validation {
-            on_validation();
-        }
         Ok(Some(validation))
+    }
+
+    /// Draws the picture and the curve again, and has the report renewed. It changes nothing that is computed.
+    fn renew_display<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        let begun = Instant::now();
+        self.preview.write(session, &self.folder.picture())?;
+        self.records.metrics.flush()?;
+        let settings = self.stepper.settings;
+        draw_curve(self.folder, settings, &log::read(&self.folder.metrics())?)?;
+        if let Some(on_results) = self.on_results {
+            on_results();
+        }
+        self.display.renewed = Some((Instant::now(), begun.elapsed()));
+        Ok(())
     }
 
     /// Writes a checkpoint. The tables are written first, so that they have at least the checkpoint's rows.

@@ -130,7 +130,9 @@ fn checkpoints_that_do_not_fit_are_refused() {
         assert!(message.contains(&format!("/{file}: not a valid safetensors file: ")), "{message}");
     }
     assert!(place.fail(&["eval", "nowhere.safetensors"]).starts_with("could not open nowhere.safetensors: "));
-    assert!(place.fail(&["eval", "data"]).starts_with("could not read data: "));
+    let expected = "expected a file of weights or the folder of a run";
+    let message = place.fail(&["eval", "data"]);
+    assert_eq!(message, format!("data: a folder without model.safetensors and checkpoint.safetensors: {expected}"));
     assert_eq!(place.files("run"), [""; 0]);
 
     // A byte of a weight is damaged, in a file that is valid otherwise.

@@ -69,6 +69,33 @@ fn a_signal_ends_the_step_writes_a_checkpoint_and_tells_how_to_go_on() {
     }
 }
 
+/// Long before the first validation there is something to see, and the page says how far the run is.
+#[cfg(unix)]
+#[test]
+fn a_run_can_be_watched_from_its_beginning_and_says_when_it_was_interrupted() {
+    let place = Place::new();
+    let child = started(&place, &["--validate-every=0"]);
+    wait_until("no report", || place.path("run/report.html").exists());
+    for file in ["run/loss.png", "run/loss.svg", "run/reconstruction.png"] {
+        assert!(place.path(file).exists(), "{file}");
+    }
+    let page = place.read_text("run/report.html");
+    assert!(
+        page.contains("<p>It is running: ") && page.contains(" of 10,000,000 training images (0 %).</p>"),
+        "{page}"
+    );
+    assert!(page.contains("http-equiv=\"refresh\"") && page.contains("alt=\"Reconstructions: "));
+    assert!(!place.path("run/validation.csv").exists() || place.read_text("run/validation.csv").lines().count() == 1);
+    signal(&child, "INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    let page = place.read_text("run/report.html");
+    let told = format!(
+        "<p>It was interrupted after {} of 10,000,000 training images (0 %); go on with `resconv train --resume --out run`.",
+        indicatif::HumanCount(8 * step(&place))
+    );
+    assert!(page.contains(&told) && !page.contains("http-equiv=\"refresh\""), "{told}\n{page}");
+}
+
 #[cfg(unix)]
 fn hangups_are_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -186,6 +186,28 @@ fn a_run_begins_with_given_weights() {
 }
 
 #[test]
+fn gradients_are_clipped() {
+    let place = Place::new();
+    let weight = |norm: &str, out: &str| {
+        let common = ["--samples=24", "--lr=1e-2", "--weight-decay=0", "--schedule=constant"];
+        place.succeed(&train(&[&common[..], &[&format!("--out={out}"), norm]].concat()));
+        let tensors = Checkpoint::read(&place.path(&format!("{out}/model.safetensors"))).unwrap().tensors;
+        match &tensors["encoder.layer_1.conv.bias"].values {
+            Values::F32(values) => values.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // AdamW divides by the gradients' size, so only clipping below its eps of 1e-8 holds the weights.
+    let free = weight("--clip-grad-norm=1e9", "free");
+    assert_eq!(weight("--seed=0", "none"), free);
+    assert!(place.read_text("free/settings.toml").contains("clip_grad_norm = 1000000000.0"));
+    assert!(!place.read_text("none/settings.toml").contains("clip_grad_norm"));
+    let held = [weight("--clip-grad-norm=1e-14", "held"), weight("--clip-grad-norm=1e-15", "tight")];
+    let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest(&held[0], &held[1]) < 1e-6 && largest(&free, &held[0]) > 1e-2, "{free:?} {held:?}");
+}
+
+#[test]
 fn the_plan_is_printed_and_nothing_is_written() {
     let place = Place::new();
     let out = place.succeed(&train(&["--print-plan", "--out=run"]));

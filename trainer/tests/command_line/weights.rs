@@ -49,6 +49,35 @@ fn weights_know_their_network_as_the_checkpoint_does() {
 }
 
 #[test]
+fn a_folder_of_a_run_stands_for_its_weights() {
+    let place = trained();
+    let expected = eval(&place, "run/model.safetensors", &[]);
+    assert_eq!(eval(&place, "run", &[]), expected);
+    image::GrayImage::from_pixel(8, 8, image::Luma([99])).save(place.path("i.png")).unwrap();
+    place.succeed(&["restore", "run", "i.png", "--missing=left"]);
+    place.succeed(&["export", "run"]);
+    assert!(place.path("run/model.onnx").is_file());
+    place.succeed(&train(&["--preset=original", "--samples=8", "--out=next", "--init=run"]));
+
+    // While a run goes on, it has checkpoints alone.
+    std::fs::create_dir_all(place.path("runs/b")).unwrap();
+    std::fs::create_dir(place.path("runs/none")).unwrap();
+    std::fs::rename(place.path("run/checkpoint.safetensors"), place.path("runs/b/checkpoint.safetensors")).unwrap();
+    std::fs::rename(place.path("next"), place.path("runs/a")).unwrap();
+    assert_eq!(eval(&place, "runs/b", &[]), expected);
+    let both = format!("runs/a\n{}\nruns/b\n{expected}", eval(&place, "runs/a", &[]));
+    assert_eq!(eval(&place, "runs", &[]).trim_end(), both.trim_end());
+
+    let told = "a folder without model.safetensors and checkpoint.safetensors: expected a file of weights or the folder \
+                of a run, such as runs/a, runs/b";
+    for command in
+        [&["export", "runs"][..], &["restore", "runs", "i.png", "--missing=top"], &["eval", "runs", "--errors=e"]]
+    {
+        assert_eq!(place.fail(command), format!("runs: {told}"));
+    }
+}
+
+#[test]
 fn weights_without_settings_need_them_said() {
     let place = trained();
     let expected = eval(&place, "run/checkpoint.safetensors", &[]);

@@ -20,6 +20,9 @@ use toml::Table as Toml;
 /// A policy that the browser enforces: the page loads nothing from anywhere.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
+/// While a run goes on, the page loads itself again.
+const RELOAD: &str = "<meta http-equiv=\"refresh\" content=\"30\">\n";
+
 /// Training images after which the published losses were measured.
 const PUBLISHED_SAMPLES: u64 = 180_000;
 
@@ -37,8 +40,9 @@ pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Ch
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n{}<title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n\
          <header><h1>{title}</h1>\n{}</header>\n<main>\n",
+        if groups.runs().any(|(_, run)| run.status == Status::Running) { RELOAD } else { "" },
         root_style(),
         include_str!("page.css"),
         lead(groups, problems)
@@ -80,6 +84,37 @@ fn lead(groups: &Groups<'_>, problems: &[Problem]) -> String {
     } else {
         lines.push("<p class=\"lead\">There is no validation loss yet.</p>".to_owned());
     }
+    if let [(_, run)] = groups.runs().collect::<Vec<_>>()[..] {
+        lines.extend(state(run).map(|state| format!("<p>{}</p>", escape(&state))));
+    } else {
+        lines.extend(states(groups));
+    }
+    let failed = groups.runs().filter_map(|(group, run)| Some((group.label_of(run), run.error.as_ref()?)));
+    let told = failed.map(|(label, error)| format!("{label}: {error}")).chain(problems.iter().map(Problem::to_string));
+    let failed: Vec<String> = told.map(|line| format!("<li class=\"failed\">{}</li>", escape(&line))).collect();
+    if !failed.is_empty() {
+        lines.push(format!("<ul>{}</ul>", failed.concat()));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// What a single run is doing, unless it is done.
+fn state(run: &Run) -> Option<String> {
+    let (seen, all) = (run.samples(), run.settings.training.samples);
+    let percent = 100.0 * seen as f64 / all as f64;
+    let far = format!("{} of {} training images ({percent:.0} %)", HumanCount(seen), HumanCount(all));
+    match run.status {
+        Status::Done => None,
+        Status::Running => Some(format!("It is running: {far}.")),
+        Status::Stopped | Status::Failed | Status::Pending => {
+            let folder = run.folder.display();
+            Some(format!("It was interrupted after {far}; go on with `resconv train --resume --out {folder}`."))
+        }
+    }
+}
+
+/// How many of several runs are not done, and why.
+fn states(groups: &Groups<'_>) -> Option<String> {
     let count = groups.runs().count();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, run) in groups.runs() {
@@ -92,17 +127,8 @@ fn lead(groups: &Groups<'_>, problems: &[Problem]) -> String {
         };
         *states.entry(state).or_default() += 1;
     }
-    if !states.is_empty() {
-        let told: Vec<String> = states.iter().map(|(state, runs)| format!("{runs} {state}")).collect();
-        lines.push(format!("<p>Of {count} runs that have begun: {}.</p>", told.join(", ")));
-    }
-    let failed = groups.runs().filter_map(|(group, run)| Some((group.label_of(run), run.error.as_ref()?)));
-    let told = failed.map(|(label, error)| format!("{label}: {error}")).chain(problems.iter().map(Problem::to_string));
-    let failed: Vec<String> = told.map(|line| format!("<li class=\"failed\">{}</li>", escape(&line))).collect();
-    if !failed.is_empty() {
-        lines.push(format!("<ul>{}</ul>", failed.concat()));
-    }
-    lines.join("\n") + "\n"
+    let told: Vec<String> = states.iter().map(|(state, runs)| format!("{runs} {state}")).collect();
+    (!told.is_empty()).then(|| format!("<p>Of {count} runs that have begun: {}.</p>", told.join(", ")))
 }
 
 fn results(table: &Table, groups: &Groups<'_>) -> String {
@@ -169,7 +195,7 @@ fn figure(chart: &Chart, size: Size) -> String {
 fn compared(groups: &Groups<'_>, kind: &str, has: &dyn Fn(&Group<'_>, &Run) -> Option<String>) -> String {
     let runs: Vec<(String, String)> = groups
         .runs()
-        .filter(|(_, run)| run.validation().is_some())
+        .filter(|(_, run)| run.validation().is_some() || groups.all.len() == 1)
         .filter_map(|(group, run)| Some((group.label_of(run), has(group, run)?)))
         .collect();
     let Some(((best, content), rest)) = runs.split_first() else { return String::new() };

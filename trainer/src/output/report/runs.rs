@@ -9,7 +9,7 @@ use crate::system::files;
 use crate::train::{RunFolder, log};
 use model::ResConv;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest picture that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -18,6 +18,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) name: String,
+    pub(super) folder: PathBuf,
     pub(super) settings: Settings,
     pub(super) parameters: usize,
     pub(super) status: Status,
@@ -59,11 +60,13 @@ impl Run {
         let picture = folder.picture().exists().then(|| files::read_bytes(&folder.picture(), MAX_BYTES)).transpose();
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
         let parameters = ResConv::new(settings.network.clone()).map_or(0, |network| network.parameter_count());
+        let unfinished = if folder.is_in_use() { Status::Running } else { Status::Stopped };
         let run = Run {
             name,
+            folder: path.to_owned(),
             settings,
             parameters,
-            status: if is_done { Status::Done } else { Status::Running },
+            status: if is_done { Status::Done } else { unfinished },
             error: None,
             training: metrics.into_iter().map(|[_, samples, _, loss]| (samples, loss)).collect(),
             validations: validations.into_iter().map(|[_, a, b, c]| [a, b, c]).collect(),
@@ -90,6 +93,11 @@ impl Run {
     pub(super) fn of_sweep(folder: &Path, entry: &RunEntry) -> Result<Option<Run>, ReportError> {
         let run = Run::read(&folder.join(&entry.name))?;
         Ok(run.map(|run| Run { status: entry.status, error: entry.error.clone(), ..run }))
+    }
+
+    /// Images seen.
+    pub(super) fn samples(&self) -> u64 {
+        self.training.last().map_or(0, |(samples, _)| *samples as u64)
     }
 
     /// The last validation: images seen, and the losses with running and with batch statistics.

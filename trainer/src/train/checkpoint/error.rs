@@ -95,9 +95,25 @@ pub enum Problem {
         /// What is missing, of which its tensors show nothing.
         missing: Vec<Unknown>,
     },
+    /// It is a folder, but not that of a run.
+    #[error(
+        "a folder without model.safetensors and checkpoint.safetensors: expected a file of weights or the folder of a \
+         run{}",
+        runs_in(runs)
+    )]
+    NoRun {
+        /// The runs in it.
+        runs: Vec<PathBuf>,
+    },
     /// The tensors are not those of a residual encoder and decoder.
     #[error("not a network of this program: {0}")]
     Architecture(String),
+}
+
+/// Which runs there are in a folder that is not that of a run.
+fn runs_in(runs: &[PathBuf]) -> String {
+    let names: Vec<String> = runs.iter().map(|run| run.display().to_string()).collect();
+    if names.is_empty() { String::new() } else { format!(", such as {}", names.join(", ")) }
 }
 
 /// What to say about weights without settings.
