@@ -3,9 +3,27 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
+use clap::Args;
 use cpu_time::ProcessTime;
-use engine::{Cpu, PlanId, Session};
+use engine::{Backend, Cpu, PlanId, Session};
 use std::time::Instant;
+
+/// What is run, and for how long.
+#[derive(Args)]
+pub struct Timing {
+    /// Images of a step.
+    #[arg(long, default_value_t = 64)]
+    pub batch: usize,
+    /// Timed steps, after one that is not timed.
+    #[arg(long, default_value_t = 8)]
+    pub steps: usize,
+    /// 0 means one per core.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Prints where the time of one step goes instead.
+    #[arg(long)]
+    pub profile: bool,
+}
 
 /// What was measured of every timed step.
 #[derive(Default)]
@@ -18,6 +36,24 @@ pub struct Times {
     pub serial_ms: Vec<f64>,
     /// The losses of all steps, those that are not timed too.
     pub losses: Vec<f64>,
+}
+
+impl Times {
+    /// The times as a JSON object, with what the session is and needs.
+    pub fn report(&self, session: &Session<Cpu>) -> serde_json::Value {
+        let trained = session.tensors().iter().filter(|tensor| tensor.trained);
+        serde_json::json!({
+            "backend": session.backend().name(),
+            "threads": session.backend().threads(),
+            "parameters": trained.map(|tensor| tensor.shape.len()).sum::<usize>(),
+            "wall_ms": self.wall_ms,
+            "cpu_ms": self.cpu_ms,
+            "serial_ms": self.serial_ms,
+            "losses": self.losses,
+            "planned_mib": session.memory().total() as f64 / f64::from(1 << 20),
+            "peak_rss_mib": peak_rss_mib().ok(),
+        })
+    }
 }
 
 /// Times `steps` steps, after one that is not timed. A step returns its loss, if it has one.
@@ -76,10 +112,7 @@ pub fn print_profile(session: &mut Session<Cpu>) -> Result<()> {
 }
 
 /// Peak resident memory of this process in MiB, as the kernel counts it (Linux).
-///
-/// # Errors
-/// If it cannot be read, as on other systems.
-pub fn peak_rss_mib() -> Result<f64> {
+fn peak_rss_mib() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in /proc/self/status")?;
     let kib: f64 = line.split_whitespace().nth(1).context("no value of VmHWM")?.parse()?;

@@ -18,25 +18,16 @@ mod resnet20;
 mod unet;
 
 use anyhow::Result;
-use benches::{measure, peak_rss_mib, print_profile};
+use benches::{Timing, measure, print_profile};
 use clap::{Parser, ValueEnum};
-use engine::{AdamW, Backend, Cpu, Graph, NodeId, Plan, PlanId, Session, Sgd, Step};
+use engine::{AdamW, Cpu, Graph, NodeId, Plan, PlanId, Session, Sgd, Step};
 
 #[derive(Parser)]
 struct Arguments {
     #[arg(value_enum)]
     network: Network,
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
-    /// Timed steps, after one that is not timed.
-    #[arg(long, default_value_t = 8)]
-    steps: usize,
-    /// 0 means one per core.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Prints where the time of one step goes instead.
-    #[arg(long)]
-    profile: bool,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,33 +75,24 @@ impl Network {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let Recorded { graph, inputs: [images, target], loss, step } = arguments.network.record(arguments.batch)?;
-    let mut session = Session::new(Cpu::new(arguments.threads)?, vec![Plan::training(&graph, loss)?])?;
+    let Recorded { graph, inputs: [images, target], loss, step } = arguments.network.record(arguments.timing.batch)?;
+    let mut session = Session::new(Cpu::new(arguments.timing.threads)?, vec![Plan::training(&graph, loss)?])?;
     session.initialize(0);
     let wave = |len: usize, step: f32| -> Vec<f32> { (0..len).map(|i| 0.5 + 0.5 * (i as f32 * step).sin()).collect() };
     session.write_input(PlanId(0), images, &wave(graph.shape(images).len(), 0.7))?;
     let truth = match arguments.network {
         Network::Unet => wave(graph.shape(target).len(), 0.3),
-        Network::Lenet | Network::Resnet20 => (0..arguments.batch).map(|i| (i % 10) as f32).collect(),
+        Network::Lenet | Network::Resnet20 => (0..arguments.timing.batch).map(|i| (i % 10) as f32).collect(),
     };
     session.write_input(PlanId(0), target, &truth)?;
-    if arguments.profile {
+    if arguments.timing.profile {
         return print_profile(&mut session);
     }
-    let times = measure(&mut session, arguments.steps, |session| {
+    let times = measure(&mut session, arguments.timing.steps, |session| {
         session.run(PlanId(0))?;
         session.update(&step)?;
         session.loss(PlanId(0)).map(Some)
     })?;
-    let report = serde_json::json!({
-        "backend": session.backend().name(),
-        "threads": session.backend().threads(),
-        "parameters": session.tensors().iter().filter(|tensor| tensor.trained).map(|tensor| tensor.shape.len()).sum::<usize>(),
-        "wall_ms": times.wall_ms,
-        "cpu_ms": times.cpu_ms,
-        "losses": times.losses,
-        "peak_rss_mib": peak_rss_mib().ok(),
-    });
-    println!("{report}");
+    println!("{}", times.report(&session));
     Ok(())
 }

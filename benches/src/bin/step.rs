@@ -8,9 +8,9 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use benches::{measure, peak_rss_mib, print_profile};
+use benches::{Timing, measure, print_profile};
 use clap::Parser;
-use engine::{AdamW, Backend, Cpu, Graph, Plan, PlanId, Session, Statistics, Step};
+use engine::{AdamW, Cpu, Graph, Plan, PlanId, Session, Statistics, Step};
 use model::{ResConv, ResConvConfig};
 
 #[derive(Parser)]
@@ -25,14 +25,6 @@ struct Arguments {
     /// Height and width of the images.
     #[arg(long, default_value_t = 32)]
     size: usize,
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
-    /// Timed steps, after one that is not timed.
-    #[arg(long, default_value_t = 8)]
-    steps: usize,
-    /// 0 means one per core.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
     /// Times forward passes with running statistics.
     #[arg(long)]
     inference: bool,
@@ -42,9 +34,8 @@ struct Arguments {
     /// Records one node per operation instead of one per layer.
     #[arg(long)]
     unfused: bool,
-    /// Prints where the time of one step goes instead.
-    #[arg(long)]
-    profile: bool,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 fn main() -> Result<()> {
@@ -55,9 +46,9 @@ fn main() -> Result<()> {
         kernel_size: a.kernel_size.into(),
         ..ResConvConfig::default()
     };
-    let backend = Cpu::new(a.threads)?;
+    let backend = Cpu::new(a.timing.threads)?;
     let mut graph = Graph::new();
-    let shape = [a.batch, a.size, a.size, 1];
+    let shape = [a.timing.batch, a.size, a.size, 1];
     let x = graph.input("image", shape)?;
     let target = graph.input("target", shape)?;
     let network = ResConv::new(config)?;
@@ -82,10 +73,10 @@ fn main() -> Result<()> {
     if !a.inference {
         session.write_input(PlanId(0), target, &truth)?;
     }
-    if a.profile {
+    if a.timing.profile {
         return print_profile(&mut session);
     }
-    let times = measure(&mut session, a.steps, |session| {
+    let times = measure(&mut session, a.timing.steps, |session| {
         session.run(PlanId(0))?;
         if a.inference {
             return Ok(None);
@@ -93,19 +84,9 @@ fn main() -> Result<()> {
         session.update(&Step::new(AdamW::default(), 3e-4))?;
         session.loss(PlanId(0)).map(Some)
     })?;
-    let report = serde_json::json!({
-        "backend": session.backend().name(),
-        "threads": session.backend().threads(),
-        "parameters": session.tensors().iter().filter(|tensor| tensor.trained).map(|tensor| tensor.shape.len()).sum::<usize>(),
-        "wall_ms": times.wall_ms,
-        "cpu_ms": times.cpu_ms,
-        "serial_ms": times.serial_ms,
-        "losses": times.losses,
-        "recomputed_steps": recomputed.0,
-        "recomputed_flops": recomputed.1,
-        "planned_mib": session.memory().total() as f64 / f64::from(1 << 20),
-        "peak_rss_mib": peak_rss_mib().ok(),
-    });
+    let mut report = times.report(&session);
+    report["recomputed_steps"] = recomputed.0.into();
+    report["recomputed_flops"] = recomputed.1.into();
     println!("{report}");
     Ok(())
 }

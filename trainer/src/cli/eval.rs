@@ -8,6 +8,7 @@ use trainer::settings::show_default;
 use trainer::system::files::check_outputs;
 use trainer::system::terminal::print_result;
 use trainer::train::RunFolder;
+use trainer::train::checkpoint::{CheckpointError, Problem};
 
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
@@ -33,11 +34,11 @@ pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data } = args;
     check_outputs(errors_file.as_deref(), force)?;
     let sources = model.into_sources(batch, data)?;
-    let runs = match checkpoint.is_dir() && errors_file.is_none() {
-        true => RunFolder::runs_in(&checkpoint)?,
-        false => Vec::new(),
-    };
-    if !runs.is_empty() && RunFolder::weights_of(&checkpoint).is_err() {
+    if errors_file.is_none()
+        && let Err(CheckpointError::Content { problem: Problem::NoRun { runs }, .. }) =
+            RunFolder::weights_of(&checkpoint)
+        && !runs.is_empty()
+    {
         for run in runs {
             print_result(&run.display().to_string())?;
             let (checkpoint, settings) = open(&run, sources.clone())?;

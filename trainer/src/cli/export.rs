@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use trainer::output::onnx;
 use trainer::system::names::derived;
 use trainer::system::terminal::print_result;
-use trainer::train::RunFolder;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -29,9 +28,10 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let ExportArgs { checkpoint: path, out, example, force, model, data } = args;
-    let path = RunFolder::weights_of(&path)?;
     let (checkpoint, settings) = open(&path, model.into_sources(None, data)?)?;
-    let out = out.unwrap_or_else(|| path.with_file_name(derived(path.file_stem().unwrap_or_default(), ".onnx")));
+    let out = out.unwrap_or_else(|| {
+        checkpoint.path.with_file_name(derived(checkpoint.path.file_stem().unwrap_or_default(), ".onnx"))
+    });
     onnx::export(&settings, &checkpoint, &onnx::Request { out: out.clone(), example, overwrite: force })?;
     Ok(print_result(&out.display().to_string())?)
 }

@@ -289,10 +289,7 @@ impl RunFolder {
     }
 
     /// The runs in a folder that have weights, by name.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn runs_in(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    fn runs_in(path: &Path) -> Result<Vec<PathBuf>, FileError> {
         let folder = RunFolder::new(path);
         let names = folder.names().map_err(FileError::at("look into", path))?;
         let mut runs: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();

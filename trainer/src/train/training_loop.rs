@@ -101,8 +101,12 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
                 (_, None) => {}
             }
             self.advance(session, &mut pace, &mut results)?;
-            if self.display.is_due(begun) {
-                self.renew_display(session)?;
+            if self.display.is_due(begun)
+                && let Err(error) = self.renew_display(session)
+            {
+                // Nothing that is computed depends on it.
+                self.progress.print_status(&format!("picture, curve and report were not renewed: {error}"));
+                self.display.renewed = Some((Instant::now(), Duration::ZERO));
             }
             if self.stepper.reached(run.checkpoint_every) || self.is_checkpoint_due() {
                 self.save(session)?;

@@ -20,19 +20,20 @@ pub(super) fn forward(cpu: &Cpu, p: &PoolParams, x: &[f32], y: &mut [f32]) {
 
 /// Its gradient. A task has whole images, as windows may overlap.
 pub(super) fn backward(cpu: &Cpu, p: &PoolParams, [x, dy]: [&[f32]; 2], dx: &mut [f32], write: Write) {
+    let is_tiling = write == Write::Set && p.is_tiling();
     for_rows(cpu, dx, p.input_len(), p.input_len(), |images, dx| {
         for (n, dx) in images.zip(dx.chunks_exact_mut(p.input_len())) {
             // An average has no need of `x`.
             let x = if x.is_empty() { x } else { &x[n * p.input_len()..][..p.input_len()] };
             let dy = &dy[n * p.output_len()..][..p.output_len()];
-            if write == Write::Set && p.is_tiling() {
-                cpu.isa.dispatch(BackwardImage::<_, true> { p, x, dy, dx });
+            if is_tiling {
+                cpu.isa.dispatch(BackwardImage::<true> { p, x, dy, dx });
                 continue;
             }
             if write == Write::Set {
                 dx.fill(0.0);
             }
-            cpu.isa.dispatch(BackwardImage::<_, false> { p, x, dy, dx });
+            cpu.isa.dispatch(BackwardImage::<false> { p, x, dy, dx });
         }
     });
 }
@@ -74,14 +75,14 @@ impl Kernel for ForwardRows<'_> {
 }
 
 /// The gradient of an image. `TILING` if each of its pixels is in one window, which sets its gradient.
-struct BackwardImage<'a, D, const TILING: bool> {
+struct BackwardImage<'a, const TILING: bool> {
     p: &'a PoolParams,
     x: &'a [f32],
     dy: &'a [f32],
-    dx: D,
+    dx: &'a mut [f32],
 }
 
-impl<const TILING: bool> Kernel for BackwardImage<'_, &mut [f32], TILING> {
+impl<const TILING: bool> Kernel for BackwardImage<'_, TILING> {
     type Output = ();
 
     #[inline(always)]
