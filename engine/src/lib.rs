@@ -80,6 +80,8 @@
 //! | `x.sum()`, `x.mean()` | [`Graph::sum`], [`Graph::mean`] |
 //! | `loss_1 + w * loss_2` | [`Graph::weighted_sum`] |
 //! | `F.l1_loss`, `F.mse_loss` | [`Graph::l1_loss`], [`Graph::mse_loss`] |
+//! | `((p - t) ** 2 + 1e-6).sqrt().mean()` | [`Graph::charbonnier_loss`] |
+//! | `pytorch_msssim.ssim`, torchmetrics' SSIM | [`Graph::ssim`], with scikit-image's windows |
 //! | `F.cross_entropy`, with `label_smoothing`, `ignore_index` | [`Graph::softmax_cross_entropy`] |
 //! | `F.binary_cross_entropy_with_logits` | [`Graph::bce_with_logits`] |
 //! | `optim.AdamW`, `optim.SGD` | [`AdamW`], [`Sgd`] in a [`Step`] |

@@ -82,12 +82,18 @@ faults! {
     UpsampleForgetsTheEdge => "upsample-forgets-the-edge",
     /// The gradient of an upsampling to other sizes is that of the nearest pixels, or of a bilinear one.
     UpsampleOfTheOtherKind => "upsample-of-the-other-kind",
-    /// The gradient of a loss is not divided by the number of elements.
+    /// The gradient of a loss is not divided by the number of elements, or of windows.
     LossGradientNotAveraged => "loss-gradient-not-averaged",
+    /// The gradient of Charbonnier's loss is that of L1.
+    CharbonnierEpsilonForgotten => "charbonnier-epsilon-forgotten",
     /// The gradient of binary cross-entropy forgets the target.
     BceForgetsTheTarget => "bce-forgets-the-target",
     /// The gradient of softmax cross-entropy takes the next class for the right one.
     CrossEntropyNextClass => "cross-entropy-next-class",
+    /// The gradient of the structural similarity is that of the other image.
+    SsimOfTheOtherImage => "ssim-of-the-other-image",
+    /// The gradient of the structural similarity is shifted by one column, as if the windows were.
+    SsimWindowsShifted => "ssim-windows-shifted",
     /// The gradient of pooling is shifted by one column.
     PoolGradientShifted => "pool-gradient-shifted",
     /// The gradient of dropout drops other elements than the forward pass did.
@@ -143,6 +149,16 @@ impl Fault {
         }
     }
 
+    /// The gradient of images that this fault shifts by one column, their width and channels.
+    fn shifts(self, call: &Call) -> Option<(Span, usize, usize)> {
+        match (self, call) {
+            (Fault::OffByOnePadding, Call::Conv2dGradInput(o)) => Some((o.dx, o.params.w, o.params.c)),
+            (Fault::PoolGradientShifted, Call::Pool2dBackward(o)) => Some((o.dx, o.params.input[1], o.params.c)),
+            (Fault::SsimWindowsShifted, Call::SsimBackward(o)) => Some((o.dx, o.params.w, o.params.c)),
+            _ => None,
+        }
+    }
+
     /// The call that this fault makes in place of another one.
     fn instead_of(self, call: &Call) -> Option<Call> {
         let mut other = call.clone();
@@ -151,6 +167,10 @@ impl Fault {
             (Fault::StaleRunningStatistic, Call::BatchNormFold(o)) => o.params.momentum = 0.0,
             (Fault::ChannelOffsetForgotten, Call::ConcatSlice(o)) => o.params.begin = 0,
             (Fault::ChannelOffsetForgotten, Call::ConcatEmbed(o)) => o.params.begin = 0,
+            (Fault::CharbonnierEpsilonForgotten, Call::LossBackward(o)) if o.loss == Loss::Charbonnier => {
+                o.loss = Loss::L1;
+            }
+            (Fault::SsimOfTheOtherImage, Call::SsimBackward(o)) => std::mem::swap(&mut o.x, &mut o.y),
             (Fault::UpsampleOfTheOtherKind, Call::UpsampleBackward(o)) => {
                 o.params.upsampling = match o.params.upsampling {
                     Upsampling::Nearest => Upsampling::Bilinear,
@@ -284,10 +304,10 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         if let Some((operand, values)) = self.wrong_operand(memory, call) {
             return self.with_operand(memory, call, cx, operand, &values);
         }
+        if let Some((dx, w, c)) = self.fault.shifts(call) {
+            return self.distorted(memory, call, cx, dx, |_, dx| shift_columns(w, c, dx));
+        }
         match (self.fault, call) {
-            (Fault::OffByOnePadding, Call::Conv2dGradInput(o)) => {
-                self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(o.params.w, o.params.c, dx));
-            }
             (Fault::WeightGradientNeverReset, Call::Conv2dGradWeight(o)) => {
                 let before = values(memory, o.dw);
                 self.distorted(memory, call, cx, o.dw, |_, dw| {
@@ -361,8 +381,9 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
                 let elements = o.target.len as f64;
                 self.distorted(memory, call, cx, o.dprediction, |_, dx| dx.iter_mut().for_each(|dx| *dx *= elements));
             }
-            (Fault::PoolGradientShifted, Call::Pool2dBackward(o)) => {
-                self.distorted(memory, call, cx, o.dx, |_, dx| shift_columns(o.params.input[1], o.params.c, dx));
+            (Fault::LossGradientNotAveraged, Call::SsimBackward(o)) => {
+                let windows = o.params.windows() as f64;
+                self.distorted(memory, call, cx, o.dx, |_, dx| dx.iter_mut().for_each(|dx| *dx *= windows));
             }
             (Fault::DroppedAgain, Call::Dropout(o)) => {
                 // The operands of the two directions lie elsewhere.

@@ -112,8 +112,10 @@ passes! {
         pool2d { Pool2dForward(Forward), Pool2dBackward(Backward) }
         /// images of another size: nearest pixels and bilinear, forward, backward
         upsample { UpsampleForward(Forward), UpsampleBackward(Backward) }
-        /// L1 and mean squared error: forward, backward
+        /// L1, mean squared error, Charbonnier, binary cross-entropy: forward, backward
         loss { LossForward(Forward), LossBackward(Backward) }
+        /// structural similarity of images: forward, backward
+        ssim { SsimForward(Forward), SsimBackward(Backward) }
         /// softmax cross-entropy: forward, backward
         cross_entropy { CrossEntropyForward(Forward), CrossEntropyBackward(Backward) }
         /// one optimizer step over flat arrays, and whether it would leave a value that is not finite

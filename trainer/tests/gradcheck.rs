@@ -133,6 +133,8 @@ fn every_injected_fault_is_found_on_every_path() {
             Fault::ChannelOffsetForgotten => vec![("concat", "grad_b"), ("slice_channels", "grad_input")],
             Fault::UpsampleForgetsTheEdge | Fault::UpsampleOfTheOtherKind => vec![("upsample", "grad_input")],
             Fault::LossGradientNotAveraged => vec![("mse_loss", "grad_prediction")],
+            Fault::CharbonnierEpsilonForgotten => vec![("charbonnier_loss", "grad_prediction")],
+            Fault::SsimOfTheOtherImage | Fault::SsimWindowsShifted => vec![("ssim", "grad_input"), ("ssim", "grad_y")],
             Fault::BceForgetsTheTarget => vec![("bce_with_logits", "grad_logits")],
             Fault::CrossEntropyNextClass => vec![("softmax_cross_entropy", "grad_logits")],
             Fault::PoolGradientShifted => vec![("max_pool2d", "grad_input"), ("avg_pool2d", "grad_input")],

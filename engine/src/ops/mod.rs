@@ -30,6 +30,7 @@ mod prelude;
 mod reshape;
 mod rrelu;
 mod scale;
+mod ssim;
 mod sum;
 mod upsample;
 
@@ -91,6 +92,7 @@ operations!(
     upsample::Upsample,
     reshape::Reshape,
     kernels::loss::Loss,
+    ssim::Ssim,
     cross_entropy::CrossEntropy,
     custom::Custom,
 );

@@ -265,6 +265,10 @@ fn element_wise_operations() {
     refused("l1_loss `l1_loss_3`: argument `target` is `v` [2, 3], expected [2, 5, 6, 4]", |l| {
         l.graph.l1_loss(l.x, l.v)
     });
+    refused("ssim `ssim_3`: argument `x` is `v` [2, 3], expected [N, H, W, C]", |l| l.graph.ssim(l.v, l.v));
+    refused("ssim `ssim_3`: argument `y` is `v` [2, 3], expected [2, 5, 6, 4]", |l| l.graph.ssim(l.x, l.v));
+    let size = "images must have at least 7x7 pixels, which is the size of a window, not 5x6";
+    refused(&format!("ssim `ssim_3`: {size}"), |l| l.graph.ssim(l.x, l.x));
     refused("pad `pad_3`: argument `x` is `x` [2, 5, 6, 4], expected [N, H, W, C] with H <= 9 and W <= 5", |l| {
         l.graph.pad(l.x, 9, 5)
     });

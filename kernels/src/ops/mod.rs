@@ -24,5 +24,6 @@ pub mod prelu;
 mod prelude;
 pub mod rrelu;
 pub mod sgd;
+pub mod ssim;
 pub mod sum;
 pub mod upsample;

@@ -1,6 +1,6 @@
 //! SIMD implementation of the [module documentation](super)'s equations.
 
-use super::function::Loss;
+use super::function::{CHARBONNIER_EPSILON, Loss};
 use crate::host::Cpu;
 use crate::loops::{Lanewise, map, total};
 use crate::pass::Write;
@@ -13,6 +13,7 @@ pub(super) fn forward(cpu: &Cpu, loss: Loss, prediction: &[f32], target: &[f32],
     let sum = match loss {
         Loss::L1 => total(cpu, Absolute, inputs, workspace),
         Loss::Mse => total(cpu, Square, inputs, workspace),
+        Loss::Charbonnier => total(cpu, Root, inputs, workspace),
         Loss::BceWithLogits => total(cpu, BinaryCrossEntropy, inputs, workspace),
     };
     (sum / prediction.len() as f64) as f32
@@ -32,6 +33,7 @@ pub(super) fn backward(
     match loss {
         Loss::L1 => map(cpu, AbsoluteSlope(scale as f32), inputs, dprediction, write),
         Loss::Mse => map(cpu, SquareSlope((2.0 * scale) as f32), inputs, dprediction, write),
+        Loss::Charbonnier => map(cpu, RootSlope(scale as f32), inputs, dprediction, write),
         Loss::BceWithLogits => map(cpu, BinaryCrossEntropySlope(scale as f32), inputs, dprediction, write),
     }
 }
@@ -57,6 +59,23 @@ impl Lanewise<2> for Square {
         let error = s.sub(prediction, target);
         s.mul(error, error)
     }
+}
+
+/// What one element adds to the loss.
+#[derive(Clone, Copy)]
+struct Root;
+
+impl Lanewise<2> for Root {
+    #[inline(always)]
+    fn eval<S: Simd>(self, s: S, [prediction, target]: [S::F32; 2]) -> S::F32 {
+        root(s, s.sub(prediction, target))
+    }
+}
+
+/// `sqrt(error^2 + e^2)` of Charbonnier's loss.
+#[inline(always)]
+fn root<S: Simd>(s: S, error: S::F32) -> S::F32 {
+    s.sqrt(s.mul_add(error, error, s.splat((CHARBONNIER_EPSILON * CHARBONNIER_EPSILON) as f32)))
 }
 
 /// What one element adds to the loss.
@@ -100,6 +119,18 @@ impl Lanewise<2> for SquareSlope {
     #[inline(always)]
     fn eval<S: Simd>(self, s: S, [prediction, target]: [S::F32; 2]) -> S::F32 {
         s.mul(s.splat(self.0), s.sub(prediction, target))
+    }
+}
+
+/// `scale (prediction - target) / sqrt((prediction - target)^2 + e^2)`
+#[derive(Clone, Copy)]
+struct RootSlope(f32);
+
+impl Lanewise<2> for RootSlope {
+    #[inline(always)]
+    fn eval<S: Simd>(self, s: S, [prediction, target]: [S::F32; 2]) -> S::F32 {
+        let error = s.sub(prediction, target);
+        s.mul(s.splat(self.0), s.div(error, root(s, error)))
     }
 }
 

@@ -9,16 +9,31 @@ pub enum Loss {
     L1,
     /// Mean squared error.
     Mse,
+    /// Mean of `sqrt((p - t)^2 + e^2)`, with `e` = [`CHARBONNIER_EPSILON`]: absolute error with a slope that does not
+    /// jump.
+    Charbonnier,
     /// Binary cross-entropy between the sigmoid of the prediction, a logit, and the target, a probability.
     BceWithLogits,
 }
 
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+/// Errors much smaller than this count as squares in [`Loss::Charbonnier`], much larger ones as absolute values. The
+/// value is that of Lai et al., "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", 2017.
+pub const CHARBONNIER_EPSILON: f64 = 1e-3;
+
+impl Loss {
+    /// The name of the operation.
+    pub const fn name(self) -> &'static str {
+        match self {
             Loss::L1 => "l1_loss",
             Loss::Mse => "mse_loss",
+            Loss::Charbonnier => "charbonnier_loss",
             Loss::BceWithLogits => "bce_with_logits",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

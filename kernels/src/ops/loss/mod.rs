@@ -3,13 +3,16 @@
 //! ```text
 //! L1               l = 1/m sum |p - t|                                  dp = dl sign(p - t) / m        (0 where equal)
 //! MSE              l = 1/m sum (p - t)^2                                dp = dl 2 (p - t) / m
+//! Charbonnier      l = 1/m sum sqrt((p - t)^2 + e^2)                    dp = dl (p - t) / sqrt((p - t)^2 + e^2) / m
 //! BCE with logits  l = 1/m sum (max(p, 0) - p t + ln(1 + exp(-|p|)))    dp = dl (sigmoid(p) - t) / m
 //! ```
 //!
-//! Binary cross-entropy is `-t ln(sigmoid(p)) - (1 - t) ln(1 - sigmoid(p))`, written so that it is right for large
-//! logits, too. `dl` is the gradient of the loss itself, one element: 1 where the loss is what is minimised. Aliasing:
-//! all operands are disjoint. Conventions of PyTorch's `l1_loss`, `mse_loss` and `binary_cross_entropy_with_logits`
-//! with `reduction="mean"`.
+//! The loss of Charbonnier et al. ("Two deterministic half-quadratic regularization algorithms for computed imaging",
+//! 1994) has `e` = [`CHARBONNIER_EPSILON`]; in f32, it is infinite where the square of an error is. Binary
+//! cross-entropy is `-t ln(sigmoid(p)) - (1 - t) ln(1 - sigmoid(p))`, written so that it is right for large logits,
+//! too. `dl` is the gradient of the loss itself, one element: 1 where the loss is what is minimised. Aliasing: all
+//! operands are disjoint. Conventions of PyTorch's `l1_loss`, `mse_loss` and `binary_cross_entropy_with_logits` with
+//! `reduction="mean"`.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -19,7 +22,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use function::Loss;
+pub use function::{CHARBONNIER_EPSILON, Loss};
 
 use crate::loops::total_workspace_len;
 use crate::ops::prelude::*;
@@ -84,8 +87,8 @@ impl Pass for Forward {
     }
 }
 
-/// The gradient of [`Forward`] with respect to the prediction. Those of L1 and MSE with respect to the target are the
-/// same with both exchanged.
+/// The gradient of [`Forward`] with respect to the prediction. Those with respect to the target are the same with both
+/// exchanged, but for cross-entropy.
 #[derive(Clone, Copy, Debug)]
 pub struct Backward {
     /// The function.

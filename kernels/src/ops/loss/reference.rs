@@ -1,6 +1,6 @@
 //! The equations of the [module documentation](super).
 
-use super::function::Loss;
+use super::function::{CHARBONNIER_EPSILON, Loss};
 use crate::pass::Write;
 
 /// The loss.
@@ -9,6 +9,7 @@ pub(super) fn forward(loss: Loss, prediction: &[f64], target: &[f64]) -> f64 {
     let sum: f64 = match loss {
         Loss::L1 => pairs.map(|(p, t)| (p - t).abs()).sum(),
         Loss::Mse => pairs.map(|(p, t)| (p - t) * (p - t)).sum(),
+        Loss::Charbonnier => pairs.map(|(p, t)| root(p - t)).sum(),
         Loss::BceWithLogits => pairs.map(|(p, t)| positive_part(*p) - p * t + (-p.abs()).exp().ln_1p()).sum(),
     };
     sum / prediction.len() as f64
@@ -29,10 +30,16 @@ pub(super) fn backward(
             Loss::L1 if p == t => 0.0,
             Loss::L1 => (p - t).signum(),
             Loss::Mse => 2.0 * (p - t),
+            Loss::Charbonnier => (p - t) / root(p - t),
             Loss::BceWithLogits => 1.0 / (1.0 + (-p).exp()) - t,
         };
         write.put(out, scale * slope);
     }
+}
+
+/// What an error adds to Charbonnier's loss.
+fn root(error: f64) -> f64 {
+    (error * error + CHARBONNIER_EPSILON * CHARBONNIER_EPSILON).sqrt()
 }
 
 /// NaN where `x` is.

@@ -4,27 +4,36 @@
 // Elements that a thread of the first stage sums.
 #define LOSS_PER_THREAD 16
 
-// Numbers of `Loss`.
-#define L1 0
-#define MSE 1
+// Numbers of `Loss`, in the order of its declaration.
+enum Loss : u32 { L1, MSE, CHARBONNIER, BCE_WITH_LOGITS };
+
+// The square of `CHARBONNIER_EPSILON`
+#define SQUARED_EPSILON 1e-6f
 
 __device__ __forceinline__ float term(u32 loss, float prediction, float target) {
-    if (loss > MSE) {
+    if (loss == BCE_WITH_LOGITS) {
         // max keeps no NaN, but the product does
         return fmaf(-prediction, target, fmaxf(prediction, 0.0f)) + log1pf(expf(-fabsf(prediction)));
     }
     const float error = prediction - target;
-    return loss == L1 ? fabsf(error) : error * error;
+    switch (loss) {
+    case L1: return fabsf(error);
+    case MSE: return error * error;
+    default: return sqrtf(fmaf(error, error, SQUARED_EPSILON)); // CHARBONNIER
+    }
 }
 
 __device__ __forceinline__ float slope(u32 loss, float prediction, float target) {
-    if (loss > MSE) {
+    if (loss == BCE_WITH_LOGITS) {
         const float u = expf(-fabsf(prediction));
         return (prediction < 0.0f ? u : 1.0f) / (1.0f + u) - target;
     }
     const float error = prediction - target;
-    // 0 and NaN are their own sign
-    return loss == MSE ? 2.0f * error : error > 0.0f ? 1.0f : error < 0.0f ? -1.0f : error;
+    switch (loss) {
+    case L1: return error > 0.0f ? 1.0f : error < 0.0f ? -1.0f : error; // 0 and NaN are their own sign
+    case MSE: return 2.0f * error;
+    default: return error / sqrtf(fmaf(error, error, SQUARED_EPSILON)); // CHARBONNIER
+    }
 }
 
 // partial[block] = sum of the block's terms
@@ -33,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     __shared__ Wide shared[BLOCK / 32];
     const u32 first = blockIdx.x * BLOCK * LOSS_PER_THREAD + threadIdx.x;
     float sum = 0.0f;
-#pragma unroll
+#pragma unroll 4 // all 16 square roots at once would spill registers
     for (u32 k = 0; k < LOSS_PER_THREAD; ++k) {
         const u32 i = first + k * BLOCK;
         if (i < len) {
