@@ -31,6 +31,9 @@ pub struct ResConvConfig {
     pub in_channels: usize,
     /// Channels of the output image. Default 1.
     pub out_channels: usize,
+    /// What the layers compute. Default [`Prediction::Image`].
+    #[serde(with = "text")]
+    pub predict: Prediction,
     /// Weight of the encoder's outputs when they are added to the decoder's. Default 1.
     pub residual_weight: f64,
     /// Activation of every layer but the last one of the decoder, which has a sigmoid. Default GELU.
@@ -61,6 +64,7 @@ impl Default for ResConvConfig {
             groups: 1,
             in_channels: 1,
             out_channels: 1,
+            predict: Prediction::Image,
             residual_weight: 1.0,
             activation: Activation::Gelu.into(),
             bottleneck_activation: BottleneckActivation::Same,
@@ -115,6 +119,14 @@ impl ResConvConfig {
         if let Padding::Fixed(padding) = self.padding {
             expect("padding", padding <= MAX_EXTENT, || (format!("0 to {MAX_EXTENT}"), padding.to_string()))?;
         }
+        let is_possible = self.predict == Prediction::Image || self.in_channels == self.out_channels;
+        expect("predict", is_possible, || {
+            let Self { in_channels, out_channels, .. } = self;
+            (
+                "image, where input and output have different channels".to_owned(),
+                format!("residual with {in_channels} and {out_channels} channels"),
+            )
+        })?;
         expect("residual_weight", self.residual_weight.is_finite(), || {
             ("a finite number".to_owned(), self.residual_weight.to_string())
         })?;
@@ -150,6 +162,39 @@ fn expect(field: &'static str, holds: bool, message: impl FnOnce() -> (String, S
     }
     let (expected, got) = message();
     Err(Error::Config { field, expected, got })
+}
+
+/// What the layers of the network compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prediction {
+    /// `image`: the restored image, by a sigmoid at the end.
+    #[default]
+    Image,
+    /// `residual`: what is subtracted from the input, without an activation at the end. Zhang et al., "Beyond a
+    /// Gaussian denoiser" (DnCNN), 2017: easier to learn where the input is almost right.
+    Residual,
+}
+
+impl Prediction {
+    /// Every prediction.
+    pub const ALL: [Prediction; 2] = [Prediction::Image, Prediction::Residual];
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Prediction::Image => "image",
+            Prediction::Residual => "residual",
+        })
+    }
+}
+
+impl FromStr for Prediction {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Prediction> {
+        let found = Prediction::ALL.into_iter().find(|prediction| prediction.to_string() == text);
+        found.ok_or_else(|| Error::Syntax { expected: "`image` or `residual`", got: text.to_owned() })
+    }
 }
 
 /// A number for each layer, interpolated linearly from the first encoder layer to the last one.
@@ -400,7 +445,8 @@ mod tests {
             padding: Padding::Fixed(1),
             groups: 4,
             in_channels: 3,
-            out_channels: 2,
+            out_channels: 3,
+            predict: Prediction::Residual,
             residual_weight: 0.25,
             activation: Activation::LeakyRelu.into(),
             bottleneck_activation: BottleneckActivation::Other(LayerActivation::Prelu),

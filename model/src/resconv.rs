@@ -1,7 +1,7 @@
 //! The network: how layers and skip connections are put together.
 
 use crate::layer::{Layer, Place};
-use crate::{BatchNormPosition, Error, ResConvConfig, Result};
+use crate::{BatchNormPosition, Error, Prediction, ResConvConfig, Result};
 use engine::{Activation, Graph, NodeId};
 use std::fmt;
 
@@ -37,8 +37,8 @@ impl ResConv {
         &self.config
     }
 
-    /// Records the network on images `x[N,H,W,in_channels]`, and returns its output `[N,H,W,out_channels]`, between 0
-    /// and 1.
+    /// Records the network on images `x[N,H,W,in_channels]`, and returns its output `[N,H,W,out_channels]`: between 0
+    /// and 1 if it predicts the image, or `x` minus what its layers compute if that is the residual.
     ///
     /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as
     /// `encoder.layer_1.bn.running_mean`, and PyTorch's default initialization. A layer that has its batch norm before
@@ -82,6 +82,10 @@ impl ResConv {
             let size = Some(image_size(graph, mirrored));
             let skip = (i + 1 < self.decoder.len()).then_some((mirrored, self.config.residual_weight));
             y = record_layer(layer, graph, y, Place { size, skip, fused })?;
+        }
+        if self.config.predict == Prediction::Residual {
+            y = graph.sub(x, y)?;
+            graph.set_name(y, "restored");
         }
         Ok(y)
     }
@@ -172,7 +176,11 @@ fn decoder_layer(config: &ResConvConfig, i: usize) -> Layer {
         } else {
             config.batch_norm_decoder
         },
-        activation: Some(if last { Activation::Sigmoid.into() } else { config.activation }),
+        activation: match config.predict {
+            Prediction::Image if last => Some(Activation::Sigmoid.into()),
+            Prediction::Residual if last => None,
+            _ => Some(config.activation),
+        },
         ..mirrored
     }
 }

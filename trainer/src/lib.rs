@@ -10,6 +10,7 @@
 //! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`output`] | what is shown of runs, and what other programs read of them |
 //! | [`lab`] | whether every gradient is right, and where time and memory go |
+//! | [`measures`] | how close two images are |
 //! | [`published`] | what the study measured |
 //! | [`system`] | what the system offers: files, signals, the terminal, the machine, other processes |
 //!
@@ -19,6 +20,7 @@
 pub mod apply;
 pub mod data;
 pub mod lab;
+pub mod measures;
 pub mod output;
 pub mod published;
 pub mod settings;

@@ -1,10 +1,11 @@
 //! The published results that ours are compared with: CSV files whose columns are settings by their names, and three
 //! results.
 
-use crate::settings::Settings;
+use crate::data::{Fit, TEST_IMAGES};
+use crate::settings::{LossSetting, Settings};
 use crate::system::files::{self, FileError};
 use csv::{ReaderBuilder, StringRecord};
-use model::{Padding, ResConvConfig};
+use model::{Padding, Prediction, ResConvConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -119,17 +120,26 @@ pub struct Study {
 const LAYERS_TABLE: &str = include_str!("../published/layers-32.csv");
 
 impl Study {
-    /// The study's figures for the network of these settings. They are those of the preset `original`, but every
-    /// network with the same layers is compared with them.
+    /// The study's figures for the network of these settings, trained on Fashion-MNIST. They are those of the preset
+    /// `original`, but every network with the same layers is compared with them, if it learns the same and is validated
+    /// in the same way.
     pub fn of(settings: &Settings) -> Option<Study> {
-        let network = &settings.network;
+        let Settings { network, training, run, .. } = settings;
         let base = ResConvConfig::default();
         let same_layers = network.channels == base.channels
             && network.kernel_size == base.kernel_size
             && network.stride == base.stride
             && matches!(network.padding, Padding::Auto | Padding::Fixed(1))
             && network.groups == base.groups;
-        if !same_layers || settings.training.size != 32 {
+        let same_task = training.task.is_half_crop()
+            && training.size == 32
+            && training.fit.is_none_or(|fit| fit == Fit::Resize)
+            && !training.grey
+            && training.loss == LossSetting::L1
+            && network.predict == Prediction::Image
+            && [network.in_channels, network.out_channels] == [1, 1]
+            && run.validate_images.is_none_or(|images| images >= u64::from(TEST_IMAGES.dims[0]));
+        if !same_layers || !same_task {
             return None;
         }
         // The other columns of the table are the same in all its rows.
@@ -143,7 +153,7 @@ impl Study {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Preset;
+    use crate::settings::{Preset, TrainingSettings};
     use model::Ramp;
 
     #[test]
@@ -196,5 +206,18 @@ mod tests {
         assert_eq!(study(|s| s.network.channels = 16.into()), None);
         assert_eq!(study(|s| s.network.kernel_size = 5.into()), None);
         assert_eq!(study(|s| s.network.stride = 2), None);
+        assert_eq!(study(|s| s.network.predict = Prediction::Residual), None);
+        assert_eq!(study(|s| (s.network.in_channels, s.network.out_channels) = (3, 3)), None);
+        for task in ["half-crop,noise:0.1", "noise:0.1", "box", "blur:0"] {
+            let settings = Settings::default();
+            let training = TrainingSettings { task: task.parse().unwrap(), ..settings.training.clone() };
+            assert!(Study::of(&settings).is_some());
+            assert_eq!(Study::of(&Settings { training, ..settings }), None, "{task}");
+        }
+        assert_eq!(study(|s| s.training.loss = LossSetting::Mse), None);
+        assert_eq!(study(|s| s.training.grey = true), None);
+        assert_eq!(study(|s| s.training.fit = Some(Fit::Crop)), None);
+        assert_eq!(study(|s| s.run.validate_images = Some(500)), None);
+        assert!(study(|s| (s.training.fit, s.run.validate_images) = (Some(Fit::Resize), Some(10_000))).is_some());
     }
 }

@@ -12,8 +12,9 @@ use trainer::output::picture::read_gray;
 
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 7] = [
+const TARGETS: [(&str, Property); 8] = [
     ("checkpoint", properties::checkpoint),
+    ("cifar", properties::cifar),
     ("gzip", properties::gzip),
     ("idx", properties::idx),
     ("image", properties::image),
@@ -79,7 +80,7 @@ fn an_image_that_is_cut_off_is_refused_or_lacks_no_pixel() {
             assert!(cut.is_none() || !name.ends_with(".jpg"), "{name}, cut off at byte {at}, has no end");
         }
     }
-    assert!(whole_images >= 11, "{whole_images} seeds are images");
+    assert!(whole_images >= 21, "{whole_images} seeds are images");
 }
 
 #[test]

@@ -15,8 +15,8 @@ use clap::{Parser, Subcommand};
 use trainer::system::ranks::Ranks;
 use trainer::train::train_as_follower;
 
-/// Restores half-cropped images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST, validates
-/// it, uses it
+/// Restores images with a residual convolutional encoder/decoder: trains it on Fashion-MNIST or on your own images,
+/// validates it, uses it
 #[derive(Debug, Parser)]
 #[command(name = "resconv", version)]
 pub(crate) struct Cli {
@@ -24,16 +24,26 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-const SEVERAL_PROCESSES: &str = "\
+/// What the help of `train` ends with.
+fn after_train_help() -> String {
+    format!(
+        "\
 Several processes train one network with the same result, to rounding, if mpirun starts them:
   cargo build --release --features mpi
   mpirun -n 4 target/release/resconv train --threads 2
-It was tested on CPUs only. It has never run on GPUs, neither with sums by MPI nor by NCCL (--features nccl).";
+It was tested on CPUs only. It has never run on GPUs, neither with sums by MPI nor by NCCL (--features nccl).
+
+What is wrong with the images, for --task. Several follow each other: blur:1.5,noise:0.1.
+A number, but for FACTOR, may be a range, from which each image draws its own: noise:0..50/255
+{}",
+        trainer::tasks::kinds().trim_end()
+    )
+}
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network, and write its weights, its loss curve and its pictures to a folder
-    #[command(args_override_self = true, after_help = SEVERAL_PROCESSES)]
+    #[command(args_override_self = true, after_help = after_train_help())]
     Train(Box<train::TrainArgs>),
     /// Run a matrix of settings; repeat the command to go on with the runs that are not done
     Sweep(Box<sweep::SweepArgs>),
@@ -43,9 +53,9 @@ enum Command {
     Eval(Box<eval::EvalArgs>),
     /// Write a trained network as an ONNX file
     Export(Box<export::ExportArgs>),
-    /// Restore the missing half of images
+    /// Restore pictures with a trained network
     Restore(Box<restore::RestoreArgs>),
-    /// Show where the dataset is, check it against its published checksums, and fetch it if there is none
+    /// Show what a dataset holds; check Fashion-MNIST against its published checksums, and fetch it if there is none
     Data(data::DataArgs),
     /// Check the gradients of every operation, on every instruction set and with every algorithm
     Gradcheck(gradcheck::GradcheckArgs),

@@ -42,10 +42,10 @@ impl TrainArgs {
     /// Names the settings, and not `--data`, if the folder of the dataset is from there.
     fn blame(&self, error: TrainError) -> TrainError {
         match error {
-            TrainError::Data(DataError::NoDataset { found_by: FoundBy::Argument, path, missing })
+            TrainError::Data(DataError::NoDataset { found_by: FoundBy::Argument, path, problem })
                 if self.settings.run.data.is_none() =>
             {
-                DataError::NoDataset { found_by: FoundBy::Settings, path, missing }.into()
+                DataError::NoDataset { found_by: FoundBy::Settings, path, problem }.into()
             }
             error => error,
         }

@@ -3,22 +3,32 @@
 use super::fetch::FetchError;
 use super::idx::IdxError;
 use super::known::FoundBy;
+use super::picture_file::PictureError;
 use crate::system::files::FileError;
 use std::path::PathBuf;
 
 /// The dataset is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The folder that the user named does not hold the dataset.
-    #[error("{found_by}: {} {}{}", path.display(), no_dataset(missing), advice(*found_by))]
+    /// The folder that the user named does not hold the dataset, or not one that can be used.
+    #[error("{found_by}: {} {problem}{}", path.display(), advice(*found_by))]
     NoDataset {
         /// How the folder was named.
         found_by: FoundBy,
         /// The folder.
         path: PathBuf,
-        /// The files that it lacks; empty if it is not a folder that can be read.
-        missing: Vec<&'static str>,
+        /// What is wrong with it, as what follows its name.
+        problem: String,
     },
+    /// No folder was named, and this format is not looked for anywhere.
+    #[error("--data-format {format}: say by --data which folder has the images")]
+    NoFolder {
+        /// The format.
+        format: String,
+    },
+    /// The files have the names of those of Fashion-MNIST, which they are not.
+    #[error("{0}; if this is another dataset, say --data-format idx")]
+    OtherDataset(Box<DataError>),
     /// A file cannot be read, is damaged or is another file.
     #[error(transparent)]
     Idx(#[from] IdxError),
@@ -57,7 +67,10 @@ pub enum DataError {
     /// It is not on this machine, and cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The length of a file cannot be read.
+    /// A picture cannot be used.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A file or folder cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -71,12 +84,4 @@ fn in_cache(fetch: Option<&FetchError>) -> String {
         Some(reason) => format!("; it is in the cache folder, and could not be fetched again. {reason}"),
         None => "; remove this file to have it fetched again".to_owned(),
     }
-}
-
-fn no_dataset(missing: &[&str]) -> String {
-    if missing.is_empty() {
-        return "is not a folder that can be read".to_owned();
-    }
-    let names: Vec<String> = missing.iter().map(|name| format!("{name}[.gz]")).collect();
-    format!("does not hold Fashion-MNIST: {} not found there", names.join(", "))
 }

@@ -81,6 +81,12 @@ pub enum Problem {
         /// Number of items that the header gives.
         got: u32,
     },
+    /// The items have no elements, or are larger than any that are read.
+    #[error("holds items of {}, expected from 1 to {MAX_SIDE} a dimension and at most {} MiB in all", times(got), MAX_BYTES >> 20)]
+    Items {
+        /// The lengths of the dimensions of an item that the header gives.
+        got: Vec<u32>,
+    },
     /// The content ends too early.
     #[error("truncated: the content ends at byte {got} of {expected}")]
     Truncated {
@@ -101,44 +107,69 @@ fn times(dims: &[u32]) -> String {
     dims.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ")
 }
 
-fn magic(dims: &[u32]) -> [u8; 4] {
-    [0, 0, 8, dims.len() as u8]
+fn magic(rank: u8) -> [u8; 4] {
+    [0, 0, 8, rank]
 }
 
 fn header(dims: &[u32]) -> Vec<u8> {
-    magic(dims).into_iter().chain(dims.iter().flat_map(|dim| dim.to_be_bytes())).collect()
+    magic(dims.len() as u8).into_iter().chain(dims.iter().flat_map(|dim| dim.to_be_bytes())).collect()
 }
 
 /// Most items of a file whose number of items is not known: 784 MB of images of 28 x 28.
 const MAX_ITEMS: u32 = 1_000_000;
+
+/// Longest side of an item of a file whose dimensions are not known.
+const MAX_SIDE: u32 = 16_384;
+
+/// Most bytes of such a file.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// The dimensions that a file should have.
 #[derive(Clone, Copy, Debug)]
 pub enum Expected<'a> {
     /// These.
     Exactly(&'a [u32]),
-    /// These, except for the outermost, which may be anything up to a million.
-    Items(&'a [u32]),
+    /// This many. The outermost may be anything up to a million, the others anything reasonable.
+    Rank(u8),
 }
 
-impl<'a> Expected<'a> {
-    fn dims(self) -> &'a [u32] {
+impl Expected<'_> {
+    fn rank(self) -> u8 {
         match self {
-            Expected::Exactly(dims) | Expected::Items(dims) => dims,
+            Expected::Exactly(dims) => dims.len() as u8,
+            Expected::Rank(rank) => rank,
         }
     }
 
-    fn includes(self, found: &[u32]) -> bool {
+    /// Bytes of the elements, if they are known before the file is read.
+    fn bytes(self) -> u64 {
         match self {
-            Expected::Exactly(dims) => found == dims,
-            Expected::Items(dims) => found.len() == dims.len() && found[1..] == dims[1..],
+            Expected::Exactly(dims) => product(dims),
+            Expected::Rank(_) => 0,
         }
     }
 
-    /// Whether an array of these dimensions, which are [included](Self::includes), is too large to be read.
-    fn is_too_large(self, found: &[u32]) -> bool {
-        matches!(self, Expected::Items(_)) && found[0] > MAX_ITEMS
+    /// Checks the dimensions of a file, which are as many as they should be.
+    fn check(self, found: &[u32]) -> Result<(), Problem> {
+        match self {
+            Expected::Exactly(dims) if found == dims => Ok(()),
+            Expected::Exactly(dims) => Err(Problem::Dimensions { expected: dims.to_vec(), got: found.to_vec() }),
+            Expected::Rank(_) => {
+                let items = found.first().copied().unwrap_or(1);
+                let sides = found.get(1..).unwrap_or_default();
+                if items > MAX_ITEMS {
+                    return Err(Problem::TooLarge { got: items });
+                }
+                let is_right = sides.iter().all(|side| (1..=MAX_SIDE).contains(side)) && product(found) <= MAX_BYTES;
+                if is_right { Ok(()) } else { Err(Problem::Items { got: sides.to_vec() }) }
+            }
+        }
     }
+}
+
+/// Number of elements of an array of these dimensions.
+fn product(dims: &[u32]) -> u64 {
+    dims.iter().fold(1u64, |len, &dim| len.saturating_mul(dim.into()))
 }
 
 /// Reads the file `path`, which should hold an array of `expected` unsigned bytes. Its first bytes show whether it is
@@ -167,25 +198,19 @@ pub fn parse(source: impl Read, expected: Expected<'_>) -> Result<Idx, Problem> 
 }
 
 fn parse_content(source: impl Read, expected: Expected<'_>) -> Result<Idx, Problem> {
-    let dims = expected.dims();
-    let header_len = 4 + 4 * dims.len() as u64;
-    let data_len = |dims: &[u32]| dims.iter().fold(1u64, |len, &dim| len.saturating_mul(dim.into()));
-    let mut content = Content { source, position: 0, expected: data_len(dims).saturating_add(header_len) };
+    let rank = expected.rank();
+    let header_len = 4 + 4 * u64::from(rank);
+    let mut content = Content { source, position: 0, expected: expected.bytes().saturating_add(header_len) };
 
     let start = content.take(4)?;
-    if start != magic(dims) {
-        return Err(Problem::Magic { expected: magic(dims), got: [start[0], start[1], start[2], start[3]] });
+    if start != magic(rank) {
+        return Err(Problem::Magic { expected: magic(rank), got: [start[0], start[1], start[2], start[3]] });
     }
     let found = content.take(header_len - 4)?;
     let found: Vec<u32> = found.as_chunks().0.iter().map(|&bytes| u32::from_be_bytes(bytes)).collect();
-    if !expected.includes(&found) {
-        return Err(Problem::Dimensions { expected: dims.to_vec(), got: found });
-    }
-    if expected.is_too_large(&found) {
-        return Err(Problem::TooLarge { got: found[0] });
-    }
-    content.expected = data_len(&found).saturating_add(header_len);
-    let data = content.take(data_len(&found))?;
+    expected.check(&found)?;
+    content.expected = product(&found).saturating_add(header_len);
+    let data = content.take(product(&found))?;
     content.end()?;
     Ok(Idx { dims: found, data })
 }
@@ -281,11 +306,19 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_items_may_be_left_open() {
-        let any = Expected::Items(&[60_000, 3, 4]);
+    fn the_dimensions_may_be_left_open() {
+        let any = Expected::Rank(3);
         assert_eq!(parse(&small_file()[..], any).unwrap(), small());
-        let other = parse(&plain(&[2, 4, 3], &[0; 24])[..], any).unwrap_err().to_string();
-        assert_eq!(other, "holds an array of 2 x 4 x 3, expected 60000 x 3 x 4");
+        let other = Idx { dims: vec![2, 4, 3], ..small() };
+        assert_eq!(parse(&plain(&other.dims, &other.data)[..], any).unwrap(), other);
+        assert_eq!(parse(&plain(&[3], b"abc")[..], Expected::Rank(1)).unwrap().data, b"abc");
+        for [height, width] in [[0, 4], [3, 0], [16_385, 1]] {
+            let message = parse(&plain(&[2, height, width], &[0; 24])[..], any).unwrap_err().to_string();
+            let told = "expected from 1 to 16384 a dimension and at most 4096 MiB in all";
+            assert_eq!(message, format!("holds items of {height} x {width}, {told}"));
+        }
+        let huge = parse(&plain(&[900_000, 16_384, 16_384], &[0; 24])[..], any).unwrap_err().to_string();
+        assert!(huge.starts_with("holds items of 16384 x 16384, expected "), "{huge}");
         // A header may promise only so much, and what it promises is not reserved before it is there.
         let endless = parse(&plain(&[u32::MAX, 3, 4], &[0; 24])[..], any).unwrap_err().to_string();
         assert_eq!(endless, "holds 4294967295 items, expected at most 1000000");

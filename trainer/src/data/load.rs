@@ -36,8 +36,8 @@ pub fn load(search: &Search, status: &dyn Fn(&str)) -> Result<FashionMnist, Data
     // Other datasets come in files of the same names, with classes of their own.
     let class_names: &[&str] = if test_labels.sha256() == TEST_LABELS.sha256 { &CLASSES } else { &[] };
     Ok(FashionMnist {
-        train: Dataset::new(train_images.data, train_labels.data),
-        validation: Dataset::new(test_images.data, test_labels.data).with_class_names(class_names),
+        train: Dataset::of_idx(train_images).with_labels(train_labels.data),
+        validation: Dataset::of_idx(test_images).with_labels(test_labels.data).with_class_names(class_names),
         folder,
     })
 }
@@ -94,9 +94,9 @@ pub(super) fn read_known(file: &KnownFile, path: PathBuf) -> Result<Idx, DataErr
     if got == file.sha256 { Ok(idx) } else { Err(DataError::Checksum { path, expected: file.sha256, got }) }
 }
 
-/// Reads `path`, which should hold items like those of the known file, in any number.
+/// Reads `path`, which should be of the same kind as the known file, with any number of items of any size.
 fn read_unverified(file: &KnownFile, path: PathBuf) -> Result<Idx, DataError> {
-    Ok(idx::read(&path, Expected::Items(file.dims))?)
+    Ok(idx::read(&path, Expected::Rank(file.dims.len() as u8))?)
 }
 
 fn check_counts(path: PathBuf, images: &Idx, labels: &Idx) -> Result<(), DataError> {
@@ -107,8 +107,8 @@ fn check_counts(path: PathBuf, images: &Idx, labels: &Idx) -> Result<(), DataErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::check;
     use crate::data::known::{FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES};
+    use crate::data::{DataRequest, check};
 
     #[test]
     fn wrong_content_is_an_error_that_tells_both_sums() {
@@ -132,9 +132,10 @@ mod tests {
         }
         let search = Search { argument: Some(folder.path().to_owned()), ..Search::default() };
         let expected = format!("{}: truncated: ", folder.path().join(TRAIN_IMAGES.name).display());
-        for message in
-            [load(&search, &|_| ()).unwrap_err().to_string(), check(&search, &|_| ()).unwrap_err().to_string()]
-        {
+        for message in [
+            load(&search, &|_| ()).unwrap_err().to_string(),
+            check(&DataRequest { search: search.clone(), ..DataRequest::default() }, &|_| ()).unwrap_err().to_string(),
+        ] {
             assert!(message.starts_with(&expected), "{message}");
         }
     }
@@ -217,7 +218,10 @@ mod tests {
         write_all(folder.path());
         let mut search = Search { argument: Some(folder.path().to_owned()), unverified: true, ..Search::default() };
         let data = load(&search, &|_| ()).unwrap();
-        assert_eq!((data.train.len(), data.validation.len(), data.validation.image(1)), (3, 2, &[2; 784][..]));
+        assert_eq!(
+            (data.train.len(), data.validation.len(), data.validation.image(1).unwrap().pixels[..].to_vec()),
+            (3, 2, vec![2; 784])
+        );
         assert_eq!(data.validation.class_name(1), "1", "only Fashion-MNIST's classes are called as they are there");
         search.unverified = false;
         assert!(load(&search, &|_| ()).unwrap_err().to_string().contains("3 x 28 x 28, expected 60000 x 28 x 28"));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// `~/.cache/resconv/fashion-mnist`), `/usr/share/datasets/fashion-mnist`.
 ///
 /// If the user named a folder, no other is tried.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// The value of `--data`, if given.
     pub argument: Option<PathBuf>,
@@ -21,7 +21,8 @@ pub struct Search {
     pub cache: Option<PathBuf>,
     /// Where the system's package puts it.
     pub system: Option<PathBuf>,
-    /// Whether to accept files with other checksums and any number of images. For experiments with other images.
+    /// Whether to accept files with other checksums, and any number and size of images. For experiments with other
+    /// images.
     pub unverified: bool,
 }
 
@@ -47,11 +48,13 @@ impl Search {
         if let Some((path, found_by)) = named {
             let path = path.clone();
             if path.read_dir().is_err() {
-                return Err(DataError::NoDataset { found_by, path, missing: Vec::new() });
+                let problem = "is not a folder that can be read".to_owned();
+                return Err(DataError::NoDataset { found_by, path, problem });
             }
-            let missing = missing(&path);
+            let missing: Vec<String> = missing(&path).iter().map(|name| format!("{name}[.gz]")).collect();
             if !missing.is_empty() {
-                return Err(DataError::NoDataset { found_by, path, missing });
+                let problem = format!("does not hold Fashion-MNIST: {} not found there", missing.join(", "));
+                return Err(DataError::NoDataset { found_by, path, problem });
             }
             return Ok(Some(DatasetFolder { path, found_by }));
         }

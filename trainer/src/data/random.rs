@@ -10,6 +10,10 @@ pub(crate) enum Purpose {
     Shuffle,
     Crop,
     ValidationCrop,
+    Patch,
+    Damage,
+    ValidationDamage,
+    Split,
 }
 
 /// The ChaCha8 generator of `seed` and `purpose`, at position 0 of `stream`.
@@ -21,6 +25,10 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, stream: u64) -> ChaCha8Rng 
         Purpose::Shuffle => b"shuffle ",
         Purpose::Crop => b"crop    ",
         Purpose::ValidationCrop => b"validate",
+        Purpose::Patch => b"patch   ",
+        Purpose::Damage => b"damage  ",
+        Purpose::ValidationDamage => b"valdamag",
+        Purpose::Split => b"split   ",
     };
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -42,6 +50,26 @@ pub(crate) fn below(generator: &mut ChaCha8Rng, bound: u32) -> u32 {
             return (product >> 32) as u32;
         }
     }
+}
+
+/// Fisher and Yates' shuffle: every order is equally likely.
+pub(super) fn shuffle<T>(items: &mut [T], generator: &mut ChaCha8Rng) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(generator, last as u32 + 1) as usize);
+    }
+}
+
+/// A number from 0 to less than 1, in steps of 2^-32.
+pub(crate) fn uniform(generator: &mut ChaCha8Rng) -> f64 {
+    f64::from(generator.next_u32()) * 2f64.powi(-32)
+}
+
+/// Two independent numbers of the normal distribution of mean 0 and deviation 1 (Box and Muller, 1958).
+pub(crate) fn normal_pair(generator: &mut ChaCha8Rng) -> [f64; 2] {
+    // Above 0, so that its logarithm is finite.
+    let radius = (-2.0 * ((f64::from(generator.next_u32()) + 0.5) * 2f64.powi(-32)).ln()).sqrt();
+    let (sin, cos) = (std::f64::consts::TAU * uniform(generator)).sin_cos();
+    [radius * cos, radius * sin]
 }
 
 #[cfg(test)]

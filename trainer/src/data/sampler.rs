@@ -1,6 +1,6 @@
 //! The order in which a run visits the images.
 
-use super::random::{Purpose, below, generator};
+use super::random::{Purpose, generator, shuffle};
 
 /// An endless stream of image numbers: one random permutation of all images after the other, one an epoch.
 ///
@@ -37,16 +37,12 @@ impl Sampler {
         self.permutation[(position % images) as usize] as usize
     }
 
-    /// Fisher and Yates' shuffle of the identity, by the random stream of the epoch.
+    /// Shuffles the identity by the random stream of the epoch.
     fn shuffle(&mut self, epoch: u64) {
-        let mut random = generator(self.seed, Purpose::Shuffle, epoch);
         for (i, image) in self.permutation.iter_mut().enumerate() {
             *image = i as u32;
         }
-        for last in (1..self.permutation.len()).rev() {
-            let other = below(&mut random, last as u32 + 1) as usize;
-            self.permutation.swap(last, other);
-        }
+        shuffle(&mut self.permutation, &mut generator(self.seed, Purpose::Shuffle, epoch));
         self.epoch = epoch;
     }
 }

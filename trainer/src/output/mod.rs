@@ -4,7 +4,7 @@ pub mod chart;
 pub mod loss_curve;
 pub mod onnx;
 pub mod picture;
-mod png;
+pub(crate) mod png;
 pub mod report;
 pub mod summary;
 pub mod table;

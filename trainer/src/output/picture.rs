@@ -1,25 +1,26 @@
 //! Pictures: grids of reconstructions, and images of the user's to restore.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Seek};
+use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageReader, Limits, Luma};
+use image::{DynamicImage, ExtendedColorType, GrayImage, Luma, Rgb, RgbImage};
 
 use super::png;
+use crate::data::picture_file::{self, Decoded, PictureError};
 use crate::system::files::{FileError, write_bytes};
-use engine::mib;
 
 /// Images of a batch, in rows. Below each row of inputs is the row of outputs and, on request, that of the true images.
 ///
-/// All arrays are `[N][size][size]`, with 0 for black and 1 for white; what is beyond is cut off.
+/// All arrays are `[N][size][size][C]`, with 0 for black and 1 for white; what is beyond is cut off.
 #[derive(Clone, Copy, Debug)]
 pub struct Reconstructions<'a> {
     /// Side of the images in pixels.
     pub size: usize,
-    /// Input of the network: images with a half missing.
+    /// Channels of the input, and of output and truth: 1 or 3 each.
+    pub channels: [usize; 2],
+    /// Input of the network: damaged images.
     pub input: &'a [f32],
     /// Output of the network.
     pub output: &'a [f32],
@@ -53,24 +54,26 @@ impl Reconstructions<'_> {
     /// # Panics
     /// If the arrays are empty, differ in length or do not hold whole images, or the layout has no columns or the scale
     /// 0.
-    pub fn render(&self, layout: Layout) -> GrayImage {
-        let pixels = self.size * self.size;
-        let sources: Vec<&[f32]> = [Some(self.input), Some(self.output), self.truth].into_iter().flatten().collect();
-        for source in &sources {
-            assert_eq!(source.len(), self.input.len(), "elements of the images to show");
+    pub fn render(&self, layout: Layout) -> RgbImage {
+        let [damaged, whole] = self.channels.map(|channels| self.size * self.size * channels);
+        let rows = [Some((self.input, damaged)), Some((self.output, whole)), self.truth.map(|truth| (truth, whole))];
+        let sources: Vec<(&[f32], usize)> = rows.into_iter().flatten().collect();
+        let count = self.input.len() / damaged;
+        for (source, elements) in &sources {
+            assert_eq!(source.len(), count * elements, "elements of the images to show");
         }
-        assert!(!self.input.is_empty() && self.input.len().is_multiple_of(pixels), "whole images of {pixels} pixels");
-        let groups = (self.input.len() / pixels).div_ceil(layout.columns);
+        assert!(count > 0, "images to show");
+        let groups = count.div_ceil(layout.columns);
         let cell = self.size * layout.scale + layout.gap;
         let group = sources.len() * cell + 2 * layout.gap;
         let width = layout.columns * cell + layout.gap;
         let height = groups * group - layout.gap;
-        let mut picture = GrayImage::from_pixel(width as u32, height as u32, Luma([GAP_LEVEL]));
-        for (row, source) in sources.iter().enumerate() {
-            for (i, image) in source.chunks_exact(pixels).enumerate() {
+        let mut picture = RgbImage::from_pixel(width as u32, height as u32, Rgb([GAP_LEVEL; 3]));
+        for (row, (source, elements)) in sources.iter().enumerate() {
+            for (i, image) in source.chunks_exact(*elements).enumerate() {
                 let left = (i % layout.columns) * cell + layout.gap;
                 let top = i / layout.columns * group + row * cell + layout.gap;
-                let image = enlarged(image, self.size, layout.scale);
+                let image = colours(image, self.size, layout.scale);
                 imageops::replace(&mut picture, &image, left as i64, top as i64);
             }
         }
@@ -85,7 +88,14 @@ impl Reconstructions<'_> {
     /// # Panics
     /// As [`render`](Self::render).
     pub fn save(&self, path: &Path, layout: Layout) -> Result<(), FileError> {
-        save(&self.render(layout), path)
+        let picture = self.render(layout);
+        match self.channels {
+            [1, 1] => save(&imageops::grayscale(&picture), path),
+            _ => {
+                let (width, height) = picture.dimensions();
+                write_bytes(path, &png::encode(picture.as_raw(), width, height, ExtendedColorType::Rgb8))
+            }
+        }
     }
 }
 
@@ -99,6 +109,16 @@ impl Reconstructions<'_> {
 pub fn save_gray(path: &Path, pixels: &[f32], size: usize, scale: usize) -> Result<(), FileError> {
     assert_eq!(pixels.len(), size * size, "pixels of an image of {size} x {size}");
     save(&enlarged(pixels, size, scale), path)
+}
+
+/// A grey or coloured image in colours.
+fn colours(pixels: &[f32], size: usize, scale: usize) -> RgbImage {
+    let side = (size * scale) as u32;
+    let channels = pixels.len() / (size * size);
+    RgbImage::from_fn(side, side, |x, y| {
+        let pixel = &pixels[(y as usize / scale * size + x as usize / scale) * channels..][..channels];
+        Rgb(std::array::from_fn(|i| level(pixel[i.min(channels - 1)])))
+    })
 }
 
 fn enlarged(pixels: &[f32], size: usize, scale: usize) -> GrayImage {
@@ -116,34 +136,6 @@ fn save(picture: &GrayImage, path: &Path) -> Result<(), FileError> {
     write_bytes(path, &png::encode(picture.as_raw(), width, height, ExtendedColorType::L8))
 }
 
-/// An image of the user's that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PictureError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It is of another format, or damaged.
-    #[error("{}: not a readable PNG or JPEG image: {reason}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder says.
-        reason: String,
-    },
-    /// It would need too much memory.
-    #[error("{}: an image of more than {MAX_SIDE} pixels on a side, or {} MiB in all", path.display(), mib(MAX_BYTES as usize))]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-/// Largest width and height of an image that is read, in pixels.
-const MAX_SIDE: u32 = 16_384;
-
-/// Largest length of an image that is read, in bytes of its decoded pixels.
-const MAX_BYTES: u64 = 256 << 20;
-
 /// An image of the user's as the network takes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadedImage {
@@ -153,7 +145,7 @@ pub struct LoadedImage {
     pub changes: Vec<String>,
 }
 
-/// Reads a PNG or JPEG image and makes it grey and of `size` x `size` pixels.
+/// Reads a picture and makes it grey and of `size` x `size` pixels.
 ///
 /// An image that is not square is put in the middle of black, as in the dataset. Enlarging takes the nearest pixel by
 /// the rule for the dataset's images, so that an image of the dataset gives what training gives. Reducing averages.
@@ -177,104 +169,26 @@ pub fn load_gray(path: &Path, size: usize) -> Result<LoadedImage, PictureError> 
 /// If `size` is 0.
 pub fn read_gray(content: impl BufRead + Seek, path: &Path, size: usize) -> Result<LoadedImage, PictureError> {
     assert!(size > 0, "an image of size 0");
-    let mut changes = Vec::new();
-    let image = decode(content, path, &mut changes)?;
-    let gray = to_gray(&image, &mut changes);
+    let Decoded { picture, mut changes } = picture_file::decode(content, path)?;
+    let gray = to_gray(picture, &mut changes);
     let gray = to_square(gray, size as u32, &mut changes);
     Ok(LoadedImage { pixels: gray.into_raw().into_iter().map(|level| f32::from(level) / 255.0).collect(), changes })
 }
 
-fn decode(
-    mut content: impl BufRead + Seek,
-    path: &Path,
-    changes: &mut Vec<String>,
-) -> Result<DynamicImage, PictureError> {
-    let refused = |reason: &str| PictureError::Format { path: path.to_owned(), reason: reason.to_owned() };
-    let unreadable = |error: image::ImageError| match error {
-        image::ImageError::IoError(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => {
-            FileError { action: "read", path: path.to_owned(), cause }.into()
-        }
-        image::ImageError::Limits(_) => PictureError::TooLarge { path: path.to_owned() },
-        other => refused(&other.to_string()),
-    };
-    if is_cut_jpeg(&mut content).map_err(FileError::at("read", path))? {
-        return Err(refused("it is cut off before its end-of-image marker"));
-    }
-    let reader = ImageReader::new(content).with_guessed_format().map_err(FileError::at("read", path))?;
-    let mut decoder = reader.into_decoder().map_err(unreadable)?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
-    limits.reserve(decoder.total_bytes()).map_err(unreadable)?;
-    decoder.set_limits(limits).map_err(unreadable)?;
-    let orientation = decoder.orientation().map_err(unreadable)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
-    if orientation != Orientation::NoTransforms {
-        image.apply_orientation(orientation);
-        changes.push("turned upright, as its metadata says".to_owned());
-    }
-    Ok(image)
-}
-
-/// Whether this is the beginning of a JPEG file whose end is missing. Its decoder makes up what it does not find.
-///
-/// A file is a sequence of markers, each 0xff and a code. All but a few are followed by a segment, whose length its
-/// first two bytes tell; compressed data has a 0 after each 0xff (ITU-T T.81, B.1.1). A picture inside a segment of
-/// metadata ends before the file does.
-fn is_cut_jpeg(content: &mut (impl BufRead + Seek)) -> io::Result<bool> {
-    let is_cut = match to_the_end_of_jpeg(content) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
-        result => result.map(|()| false)?,
-    };
-    content.rewind()?;
-    Ok(is_cut)
-}
-
-/// Reads a JPEG file to its end-of-image marker. Of other files, it reads the beginning.
-fn to_the_end_of_jpeg(content: &mut impl BufRead) -> io::Result<()> {
-    let mut begin = Vec::new();
-    content.by_ref().take(2).read_to_end(&mut begin)?;
-    if begin != [0xff, 0xd8] {
-        return Ok(());
-    }
-    loop {
-        content.skip_until(0xff)?;
-        let mut code = [0xff];
-        while code == [0xff] {
-            content.read_exact(&mut code)?;
-        }
-        match code[0] {
-            0xd9 => return Ok(()),
-            // What has no segment: 0xff in the data, a reserved code, restarts, a beginning.
-            0 | 1 | 0xd0..=0xd8 => {}
-            _ => {
-                let mut length = [0; 2];
-                content.read_exact(&mut length)?;
-                let rest = u64::from(u16::from_be_bytes(length)).saturating_sub(2);
-                io::copy(&mut content.by_ref().take(rest), &mut io::sink())?;
-            }
-        }
-    }
-}
-
-fn to_gray(image: &DynamicImage, changes: &mut Vec<String>) -> GrayImage {
-    let color = image.color();
+fn to_gray(picture: DynamicImage, changes: &mut Vec<String>) -> GrayImage {
+    let color = picture.color();
     if color.has_color() {
         changes.push("colours turned to grey".to_owned());
     }
     if color.bytes_per_pixel() / color.channel_count() > 1 {
         changes.push("reduced to 8 bits a pixel".to_owned());
     }
-    let with_alpha = image.to_luma_alpha8();
-    if with_alpha.pixels().any(|pixel| pixel.0[1] < 255) {
+    if color.has_alpha() && picture.to_luma_alpha8().pixels().any(|pixel| pixel.0[1] < 255) {
         changes.push("transparency turned to black".to_owned());
     }
-    let (width, height) = with_alpha.dimensions();
-    GrayImage::from_fn(width, height, |x, y| {
-        let [luma, alpha] = with_alpha.get_pixel(x, y).0.map(u32::from);
-        Luma([((luma * alpha + 127) / 255) as u8])
-    })
+    let (width, height) = (picture.width(), picture.height());
+    let gray = picture_file::to_bytes(picture, 1).pixels.into_owned();
+    GrayImage::from_raw(width, height, gray).expect("a byte for each pixel")
 }
 
 fn to_square(image: GrayImage, size: u32, changes: &mut Vec<String>) -> GrayImage {
@@ -303,20 +217,12 @@ fn to_square(image: GrayImage, size: u32, changes: &mut Vec<String>) -> GrayImag
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
-    use std::fs;
-    use std::io::Cursor;
-
-    fn saved(image: impl Into<DynamicImage>, format: ImageFormat) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        // Formats are told from the content, so the name may lie.
-        let path = folder.path().join("image.bmp");
-        image.into().save_with_format(&path, format).unwrap();
-        (folder, path)
-    }
+    use image::{ImageFormat, Rgba, RgbaImage};
 
     fn loaded(image: impl Into<DynamicImage>, format: ImageFormat, size: usize) -> LoadedImage {
-        let (_folder, path) = saved(image, format);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        image.into().save_with_format(&path, format).unwrap();
         load_gray(&path, size).unwrap()
     }
 
@@ -330,7 +236,8 @@ mod tests {
         let output: Vec<f32> = (100..112).map(|i| i as f32 / 255.0).collect();
         let truth = [0.5, f32::NAN, -1.0, 7.0].repeat(3);
         let layout = Layout { columns: 2, scale: 1, gap: 1 };
-        let two_rows = Reconstructions { size: 2, input: &input, output: &output, truth: None }.render(layout);
+        let two_rows =
+            Reconstructions { size: 2, channels: [1, 1], input: &input, output: &output, truth: None }.render(layout);
         let g = GAP_LEVEL;
         #[rustfmt::skip]
         let expected = [
@@ -350,10 +257,13 @@ mod tests {
             g, 110, 111, g, g, g, g,
             g, g, g, g, g, g, g,
         ];
-        assert_eq!((two_rows.dimensions(), &two_rows.as_raw()[..]), ((7, 15), &expected[..]));
+        let levels: Vec<u8> = two_rows.pixels().map(|pixel| pixel.0[0]).collect();
+        assert!(two_rows.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
+        assert_eq!((two_rows.dimensions(), &levels[..]), ((7, 15), &expected[..]));
 
         let three_rows =
-            Reconstructions { size: 2, input: &input, output: &output, truth: Some(&truth) }.render(layout);
+            Reconstructions { size: 2, channels: [1, 1], input: &input, output: &output, truth: Some(&truth) }
+                .render(layout);
         assert_eq!(three_rows.dimensions(), (7, 21));
         let square =
             |x, y| [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| three_rows.get_pixel(x, y).0[0]);
@@ -374,7 +284,7 @@ mod tests {
             assert_eq!(value, pixels[i / 6 / 3 * 2 + i % 6 / 3]);
         }
         let input = vec![0.5; 10 * 16];
-        let reconstructions = Reconstructions { size: 4, input: &input, output: &input, truth: None };
+        let reconstructions = Reconstructions { size: 4, channels: [1, 1], input: &input, output: &input, truth: None };
         let path = folder.path().join("grid.png");
         reconstructions.save(&path, Layout::default()).unwrap();
         assert_eq!(image::image_dimensions(&path).unwrap(), (8 * 15 + 3, 4 * 15 + 9));
@@ -407,20 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn a_photo_is_turned_upright() {
-        let upright = GrayImage::from_fn(16, 16, |_, y| Luma([if y < 8 { 250 } else { 5 }]));
-        let (_folder, path) = saved(imageops::rotate270(&upright), ImageFormat::Jpeg);
-        let sideways = fs::read(&path).unwrap();
-        // Exif, of which the one entry says: orientation, one 16-bit number, 6 (turn right).
-        let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-        let tagged = [&sideways[..2], exif, &sideways[2..]].concat();
-        let picture = read_gray(Cursor::new(tagged), &path, 16).unwrap();
-        assert_eq!(picture.changes, ["turned upright, as its metadata says"]);
-        let close = levels(&picture).iter().zip(upright.as_raw()).all(|(a, b)| a.abs_diff(*b) < 10);
-        assert!(close, "{:?}", levels(&picture));
-    }
-
-    #[test]
     fn what_is_transparent_or_beside_the_image_is_black() {
         let clear = RgbaImage::from_fn(2, 1, |x, _| Rgba([200, 200, 200, if x == 0 { 0 } else { 255 }]));
         let picture = loaded(clear, ImageFormat::Png, 4);
@@ -435,66 +331,5 @@ mod tests {
         assert!(levels(&picture).iter().all(|level| level.abs_diff(150) <= 2), "{:?}", levels(&picture));
         let line = loaded(GrayImage::from_pixel(1000, 1, Luma([255])), ImageFormat::Png, 8);
         assert_eq!(line.changes, ["resized from 1000 x 1 to 8 x 1, in the middle of black"]);
-    }
-
-    #[test]
-    fn a_damaged_image_is_an_error_that_names_it() {
-        let (_folder, path) = saved(RgbImage::from_fn(9, 9, |x, y| Rgb([x as u8, y as u8, 7])), ImageFormat::Png);
-        let whole = fs::read(&path).unwrap();
-        for end in 0..whole.len() - 12 {
-            let message = read_gray(Cursor::new(&whole[..end]), &path, 8).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("{}: not a readable PNG or JPEG image: ", path.display())),
-                "{message}"
-            );
-        }
-        for bit in 0..whole.len() * 8 {
-            let mut flipped = whole.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            // Some flips do no harm; none may panic.
-            if let Ok(picture) = read_gray(Cursor::new(flipped), &path, 8) {
-                assert_eq!(picture.pixels.len(), 64);
-            }
-        }
-    }
-
-    #[test]
-    fn a_missing_file_and_another_format_are_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("none.png");
-        let message = load_gray(&path, 8).unwrap_err().to_string();
-        assert!(message.starts_with(&format!("could not open {}: ", path.display())), "{message}");
-        fs::write(&path, b"GIF89a\x01\0\x01\0").unwrap();
-        let message = load_gray(&path, 8).unwrap_err().to_string();
-        assert!(message.contains("none.png: not a readable PNG or JPEG image: "), "{message}");
-        assert!(load_gray(folder.path(), 8).is_err());
-    }
-
-    #[test]
-    fn an_unreasonably_large_image_is_refused_before_it_is_decoded() {
-        let (_folder, path) = saved(GrayImage::new(3, 3), ImageFormat::Png);
-        for (width, height) in [(60_000u32, 60_000u32), (20_000, 1), (16_000, 16_000), (1 << 30, 1 << 30)] {
-            let mut bytes = fs::read(&path).unwrap();
-            bytes[16..20].copy_from_slice(&width.to_be_bytes());
-            bytes[20..24].copy_from_slice(&height.to_be_bytes());
-            // Colours of 16 bits, so that 16,000 x 16,000 is too much, too.
-            bytes[24..26].copy_from_slice(&[16, 2]);
-            let crc = crc32(&bytes[12..29]);
-            bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-            let large = path.with_extension("large");
-            fs::write(&large, bytes).unwrap();
-            let message = load_gray(&large, 8).unwrap_err().to_string();
-            assert!(
-                message.ends_with("image.large: an image of more than 16384 pixels on a side, or 256 MiB in all"),
-                "{message}"
-            );
-        }
-    }
-
-    /// The checksum of PNG chunks.
-    fn crc32(bytes: &[u8]) -> u32 {
-        let mut crc = flate2::Crc::new();
-        crc.update(bytes);
-        crc.sum()
     }
 }

@@ -82,6 +82,9 @@ impl fmt::Display for Summary {
         if let Some(study) = self.study {
             write!(f, "   (study: {:.5} after 180000 images)", study.validation_loss)?;
         }
+        for (name, value) in self.validation.measures.shown() {
+            write!(f, "\n{:<28}{value}", format!("validation, {name}"))?;
+        }
         writeln!(f, "\n{:<28}{parameters}", "parameters")?;
         write!(f, "{:<28}{minutes:.2} min, {images_per_second:.0} images/s", "training time")?;
         if let Some(study) = self.study {
@@ -101,10 +104,10 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::eval::Losses;
+    use crate::apply::eval::{Losses, Measures};
 
     #[test]
-    fn what_is_not_a_number_is_read_as_it_was_written() {
+    fn what_is_not_a_number_is_read_as_it_was_written_and_not_printed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
         let losses = |all| Losses { all, left: None, right: Some(0.25), top: Some(0.5), bottom: Some(f64::NAN) };
@@ -115,7 +118,11 @@ mod tests {
             samples: 16,
             skipped_steps: 2,
             training_loss: None,
-            validation: Validation { running: losses(f64::NAN), batch: losses(f64::INFINITY) },
+            validation: Validation {
+                running: losses(f64::NAN),
+                batch: losses(f64::INFINITY),
+                measures: Measures::default(),
+            },
             minutes: 0.0,
             images_per_second: f64::INFINITY,
             peak_resident_bytes: None,
@@ -126,6 +133,13 @@ mod tests {
             machine: None,
             study: None,
         };
+        let text = summary.to_string();
+        assert!(text.contains("\nvalidation, batch stat.     inf\nparameters "), "{text}");
+        let mut with_measures = summary.clone();
+        with_measures.validation.measures =
+            Measures { psnr: Some(20.0), ssim: None, missing_l1: Some(0.5), damaged_psnr: Some(9.875) };
+        let told = "inf\nvalidation, PSNR            20.00 dB (damaged: 9.88 dB)\nvalidation, missing L1      0.50000\nparameters ";
+        assert!(with_measures.to_string().contains(told), "{with_measures}");
         files::write_json(&path, serde_json::to_string(&summary)).unwrap();
         let read = Summary::read(&path).unwrap();
         assert!(read.training_loss.is_none() && read.images_per_second.is_nan());

@@ -1,6 +1,7 @@
 //! What is wrong with settings.
 
 use crate::system::files::FileError;
+use crate::tasks::NeedsColors;
 use std::path::PathBuf;
 
 /// What is wrong with settings.
@@ -27,6 +28,9 @@ pub enum SettingsError {
         /// The value.
         got: String,
     },
+    /// The task is not for the images.
+    #[error(transparent)]
+    Task(#[from] NeedsColors),
     /// The values of the sources have types that do not fit together.
     #[error("contradictory settings: {0}")]
     Merge(toml::de::Error),

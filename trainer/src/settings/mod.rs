@@ -43,5 +43,5 @@ pub use network::NetworkFlags;
 pub use resolve::resolve;
 pub(crate) use schema::Difference;
 pub use schema::{Preset, Settings, SettingsFlags, show_default, value_text};
-pub use section::{OnNan, RunFlags, RunSettings, ScheduleSetting, TrainingFlags, TrainingSettings};
+pub use section::{LossSetting, OnNan, RunFlags, RunSettings, ScheduleSetting, TrainingFlags, TrainingSettings};
 pub use source::SettingsSource;

@@ -1,7 +1,7 @@
 //! The flags of the section `[network]`, whose settings are those of [`ResConvConfig`](model::ResConvConfig).
 
 use clap::{ArgAction, Args};
-use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Prediction, Ramp};
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
@@ -27,6 +27,11 @@ pub struct NetworkFlags {
     /// Groups that the channels of every inner layer are divided into
     #[arg(long)]
     pub groups: Option<usize>,
+    /// What the layers compute: image, the restored image; or residual, what is subtracted from the input, which is
+    /// easier to learn where the input is almost right (noise, blur, downscale)
+    #[arg(long)]
+    #[serde(serialize_with = "as_text")]
+    pub predict: Option<Prediction>,
     /// Weight of the skip connections
     #[arg(long, allow_negative_numbers = true)]
     pub residual_weight: Option<f64>,

@@ -25,7 +25,7 @@ impl Settings {
             if right { Ok(()) } else { Err(wrong(section, key, expected, value)) }
         };
         for (key, channels) in [("in_channels", network.in_channels), ("out_channels", network.out_channels)] {
-            require("network", key, &channels, channels == 1, "1: images are grey")?;
+            require("network", key, &channels, [1, 3].contains(&channels), "1 for grey images, 3 for colours")?;
         }
         for (section, key, value, min, max) in [
             ("training", "size", t.size as u64, 2, 1024),
@@ -35,6 +35,8 @@ impl Settings {
             ("training", "seed", t.seed, 0, i64::MAX as u64),
             ("run", "threads", run.threads as u64, 0, 1024),
             ("run", "memory_limit", run.memory_limit as u64, 0, 1 << 24),
+            ("run", "validate_images", run.validate_images.unwrap_or(1), 1, 1_000_000_000),
+            ("run", "data_memory", run.data_memory as u64, 0, 1 << 24),
             ("run", "keep_checkpoints", run.keep_checkpoints as u64, 1, 1_000_000),
         ] {
             let expected = format!("a whole number from {min} to {max}");
@@ -45,6 +47,8 @@ impl Settings {
         };
         let minutes = run.checkpoint_minutes;
         finite("run", "checkpoint_minutes", minutes, minutes >= 0.0, "a finite number of 0 or more")?;
+        let share = t.validation_share;
+        finite("training", "validation_share", share, share > 0.0 && share < 1.0, "a number between 0 and 1")?;
         finite("training", "lr", t.lr, t.lr > 0.0, "a finite number above 0")?;
         if let Some(norm) = t.clip_grad_norm {
             finite("training", "clip_grad_norm", norm, norm > 0.0, "a finite number above 0")?;

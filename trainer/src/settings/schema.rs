@@ -3,7 +3,7 @@
 use super::error::SettingsError;
 use super::network::NetworkFlags;
 use super::section::{RunFlags, RunSettings, TrainingFlags, TrainingSettings};
-use crate::data::Search;
+use crate::data::{Data, DataRequest, Search};
 use crate::system::files::absolute;
 use clap::{Arg, Args};
 use model::{Padding, ResConvConfig};
@@ -55,6 +55,15 @@ impl fmt::Display for Preset {
             Preset::Default => "default",
             Preset::Original => "original",
         })
+    }
+}
+
+/// Whether a setting may have one value before a run has its images, and another one after that.
+fn follows_from_images(key: &str, had: Option<&Value>, now: Option<&Value>) -> bool {
+    match key {
+        "in_channels" | "out_channels" => true,
+        "fit" => had.is_none() || now.is_none(),
+        _ => false,
     }
 }
 
@@ -129,6 +138,37 @@ impl Settings {
         Search { unverified: self.run.unverified_data, ..Search::new(self.run.data.clone()) }
     }
 
+    /// The images that a run has.
+    pub fn data_request(&self) -> DataRequest {
+        let Settings { training, run, .. } = self;
+        DataRequest {
+            search: self.search(),
+            format: run.data_format,
+            size: training.size,
+            fit: training.fit,
+            grey: training.grey,
+            validation_share: training.validation_share,
+            memory_limit: run.data_memory << 20,
+            skip_unreadable: run.skip_unreadable,
+        }
+    }
+
+    /// The same with what follows from the images: their channels, and how they become squares.
+    ///
+    /// # Errors
+    /// [`SettingsError::Task`] if the task is for images in colour and these are grey, [`SettingsError::Value`] if the
+    /// network's settings do not fit them.
+    pub(crate) fn with_data(&self, data: &Data) -> Result<Settings, SettingsError> {
+        let channels = data.train.channels();
+        self.training.task.check_channels(channels)?;
+        let mut settings = self.clone();
+        settings.training.fit = Some(data.fit);
+        settings.network.in_channels = self.training.task.damaged_channels(channels);
+        settings.network.out_channels = channels;
+        settings.check(&|section, key| format!("[{section}] {key}"))?;
+        Ok(settings)
+    }
+
     /// As the settings file of a run's folder, which does not say where that folder is: it can be moved, and its
     /// settings can be those of another run.
     ///
@@ -162,7 +202,7 @@ impl Settings {
         }
     }
 
-    /// The settings of some sections that are others in `now`.
+    /// The settings of some sections that are others in `now`. What follows from the images is left out.
     ///
     /// # Errors
     /// [`SettingsError::Write`] for a path that is not UTF-8.
@@ -174,7 +214,12 @@ impl Settings {
                 |settings: &Table| settings.get(*section).and_then(Value::as_table).cloned().unwrap_or_default();
             let (had, now) = (table(&had), table(&now));
             let removed = had.keys().filter(|key| !now.contains_key(*key));
-            for key in now.keys().chain(removed).filter(|key| had.get(*key) != now.get(*key)) {
+            for key in now
+                .keys()
+                .chain(removed)
+                .filter(|key| had.get(*key) != now.get(*key))
+                .filter(|key| !follows_from_images(key, had.get(*key), now.get(*key)))
+            {
                 let show = |value: Option<&Value>| value.map_or_else(|| "not given".to_owned(), Value::to_string);
                 found.push(Difference { key: key.clone(), had: show(had.get(key)), now: show(now.get(key)) });
             }

@@ -2,6 +2,8 @@
 //! here once.
 
 use super::device::Device;
+use crate::data::{Fit, Format};
+use crate::tasks::Task;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -42,9 +44,26 @@ macro_rules! section {
 section! {
     /// How the network is trained.
     TrainingSettings, TrainingFlags, "Training";
-    /// Height and width that images are resized to, in pixels
+    /// What is wrong with the images; several kinds of damage follow each other: blur:1.5,noise:0.1. `resconv train
+    /// --help` ends with a list of them
+    task: Task = Task::default(), #[arg(long)];
+    /// Height and width of the squares that the network sees, in pixels
     size: usize = 32, #[arg(long)];
-    /// Training images in all; an epoch is 60000
+    /// How images become such squares [default: crop for a folder of pictures, resize for datasets of small images]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fit: Fit, #[arg(long, value_enum)];
+    /// Turn colours to grey
+    grey: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+    /// Share of the images that is kept for validation, if the dataset does not say which (a folder of pictures does by
+    /// subfolders train and validation)
+    validation_share: f64 = 0.1, #[arg(long, value_name = "SHARE")];
+    /// Turn and mirror training images at random
+    augment: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+    /// What training minimises
+    loss: LossSetting = LossSetting::L1, #[arg(long, value_enum)];
+    /// Training images in all; an epoch of Fashion-MNIST is 60000
     samples: u64 = 180_000, #[arg(long)];
     /// Images a step, of all processes that mpirun started
     batch: usize = 64, #[arg(long)];
@@ -59,7 +78,7 @@ section! {
     schedule: ScheduleSetting = ScheduleSetting::Cosine, #[arg(long, value_enum)];
     /// Training images over which the learning rate rises to its highest
     warmup: u64 = 0, #[arg(long, value_name = "SAMPLES")];
-    /// Seed of the initial weights, the order of the images and the missing halves
+    /// Seed of the initial weights, the order of the images and their damage
     seed: u64 = 0, #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))];
     /// Begin with the weights of this safetensors file in place of random ones
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,9 +109,20 @@ section! {
     on_nan: OnNan = OnNan::Stop, #[arg(long, value_enum)];
     /// Training images between validations; 0 for one at the end only
     validate_every: u64 = 60_000, #[arg(long, value_name = "SAMPLES")];
-    /// Folder of the dataset's files [default: searched for, and fetched if there is none]
+    /// Images of a validation, of all that there are [default: 10000, or 1024 squares of a folder of pictures]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validate_images: u64, #[arg(long, value_name = "NUMBER")];
+    /// Folder of the dataset's files, or of pictures [default: Fashion-MNIST, searched for, and fetched if there is
+    /// none]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: PathBuf, #[arg(long, value_name = "DIR")];
+    /// Format of the dataset
+    data_format: Format = Format::Auto, #[arg(long, value_enum, value_name = "FORMAT")];
+    /// MiB of decoded pictures that are kept in memory; the others are decoded whenever they are needed
+    data_memory: usize = 4096, #[arg(long, value_name = "MIB")];
+    /// Leave out pictures that cannot be read, and count them
+    skip_unreadable: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
     /// Take dataset files whose checksums are not the published ones
     unverified_data: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
@@ -102,6 +132,31 @@ section! {
     /// Show the true images as a third row of the reconstruction picture
     picture_truth: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+}
+
+/// What training minimises: the mean over all pixels and channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LossSetting {
+    /// Absolute error
+    L1,
+    /// Squared error
+    Mse,
+    /// Charbonnier's loss: the absolute error, but smooth near 0
+    Charbonnier,
+    /// 0.84 (1 - SSIM) + 0.16 times the absolute error, for images that look alike
+    Ssim,
+}
+
+impl LossSetting {
+    /// The weight of the structural similarity in [`LossSetting::Ssim`]: Zhao et al., "Loss functions for image
+    /// restoration with neural networks", 2017, there with SSIM at several scales.
+    pub(crate) const SSIM_WEIGHT: f64 = 0.84;
+
+    /// What is added to the result of the plan, in which constants are left out.
+    pub(crate) fn constant(self) -> f64 {
+        if self == LossSetting::Ssim { LossSetting::SSIM_WEIGHT } else { 0.0 }
+    }
 }
 
 /// Learning rate over the run.

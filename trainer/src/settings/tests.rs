@@ -1,7 +1,8 @@
 use super::*;
+use crate::data::{Fit, Format};
 use clap::{Args, Command, FromArgMatches};
 use engine::Activation;
-use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Ramp, ResConvConfig};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Prediction, Ramp, ResConvConfig};
 use std::collections::BTreeSet;
 use std::path::Path;
 use toml::{Table, Value};
@@ -34,6 +35,7 @@ fn all_changed() -> Settings {
             groups: 4,
             in_channels: 1,
             out_channels: 1,
+            predict: Prediction::Residual,
             residual_weight: 1e-7,
             activation: Activation::LeakyRelu.into(),
             bottleneck_activation: BottleneckActivation::Other(LayerActivation::Prelu),
@@ -42,7 +44,13 @@ fn all_changed() -> Settings {
             batch_norm_last_layers: false,
         },
         training: TrainingSettings {
+            task: "noise:0.1".parse().unwrap(),
             size: 28,
+            fit: Some(Fit::Crop),
+            grey: true,
+            validation_share: 0.25,
+            augment: true,
+            loss: LossSetting::Mse,
             samples: 1,
             batch: 3,
             lr: 1.0 / 3.0,
@@ -63,6 +71,10 @@ fn all_changed() -> Settings {
             keep_checkpoints: 7,
             on_nan: OnNan::Skip,
             validate_every: 0,
+            validate_images: Some(7),
+            data_format: Format::FashionMnist,
+            data_memory: 5,
+            skip_unreadable: true,
             data: Some("/data".into()),
             unverified_data: true,
             out: Some("out".into()),
@@ -95,7 +107,7 @@ fn every_setting_is_a_flag() {
     let flags: BTreeSet<String> = command.get_arguments().map(|argument| argument.get_id().to_string()).collect();
     let mut settings: BTreeSet<String> =
         keys(&written).iter().map(|key| key.rsplit('.').next().unwrap().to_owned()).collect();
-    // Images are grey: these can be written and read, not chosen.
+    // They follow from the images and the task.
     assert!(settings.remove("in_channels") && settings.remove("out_channels"));
     assert_eq!(flags, settings);
 }
@@ -116,7 +128,7 @@ fn the_help_of_a_flag_tells_the_default_that_the_settings_have() {
         ("lr", "rate [default: 0.0003]"),
         ("device", "very slow) [default: auto]"),
         ("checkpoint_minutes", "never [default: 10]"),
-        ("data", "files [default: searched for, and fetched if there is none]"),
+        ("data", "pictures [default: Fashion-MNIST, searched for, and fetched if there is none]"),
     ] {
         assert!(help(key).ends_with(told), "{}", help(key));
     }
@@ -138,6 +150,7 @@ fn flags_say_what_they_are_named_after() {
         "--layers=4",
         "--channels=16:64",
         "--kernel-size=3:9",
+        "--predict=residual",
         "--stride=2",
         "--padding=1",
         "--groups=4",
@@ -147,7 +160,13 @@ fn flags_say_what_they_are_named_after() {
         "--batch-norm-encoder=after_conv",
         "--batch-norm-decoder=none",
         "--batch-norm-last-layers=false",
+        "--task=noise:0.1",
         "--size=28",
+        "--fit=crop",
+        "--grey",
+        "--validation-share=0.25",
+        "--augment",
+        "--loss=mse",
         "--samples=1",
         "--batch=3",
         "--lr=0.3333333333333333",
@@ -166,7 +185,11 @@ fn flags_say_what_they_are_named_after() {
         "--keep-checkpoints=7",
         "--on-nan=skip",
         "--validate-every=0",
+        "--validate-images=7",
         "--data=/data",
+        "--data-format=fashion-mnist",
+        "--data-memory=5",
+        "--skip-unreadable",
         "--unverified-data",
         "--out=out",
         "--picture-truth",
@@ -238,8 +261,11 @@ fn values_out_of_range_name_where_they_come_from() {
         message.ends_with("my.toml: [training] batch: expected a whole number from 1 to 65536, got 0"),
         "{message}"
     );
-    let message = in_file("[network]\nin_channels = 3");
-    assert!(message.ends_with("my.toml: [network] in_channels: expected 1: images are grey, got 3"), "{message}");
+    let message = in_file("[network]\nin_channels = 2");
+    assert!(
+        message.ends_with("my.toml: [network] in_channels: expected 1 for grey images, 3 for colours, got 2"),
+        "{message}"
+    );
 }
 
 #[test]

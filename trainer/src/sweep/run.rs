@@ -3,7 +3,7 @@
 use super::error::SweepError;
 use super::file::{PlannedRun, Sweep};
 use super::state::{State, Status, is_done};
-use crate::data::{self, FashionMnist};
+use crate::data::{self, Data, DataError, DataRequest};
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
 use crate::system::machine;
@@ -47,7 +47,7 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<bool,
     if left.is_empty() {
         return Ok(report(out));
     }
-    let data = data::load(&left[0].settings.search(), &print_status)?;
+    let mut data = OpenData::new(&left[0].settings)?;
     let estimates = Estimates::measure(left.iter().copied())?;
     let seconds = |run: &PlannedRun| estimates.of(&run.settings).duration.as_secs_f64();
     let all: f64 = left.iter().map(|run| seconds(run)).sum();
@@ -66,7 +66,7 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<bool,
             report(&folder);
             report(out);
         };
-        match run_one(run, &data, position, &renew) {
+        match data.of(&run.settings).and_then(|data| run_one(run, data, position, &renew)) {
             Ok(()) => {
                 state.set(out, &run.name, Status::Done, None)?;
                 report(&folder);
@@ -90,9 +90,29 @@ pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<bool,
     }
 }
 
+/// The images of the run that is next. Most runs have those of the run before.
+struct OpenData {
+    request: DataRequest,
+    data: Data,
+}
+
+impl OpenData {
+    fn new(settings: &Settings) -> Result<OpenData, DataError> {
+        let request = settings.data_request();
+        Ok(OpenData { data: data::open(&request, &print_status)?, request })
+    }
+
+    fn of(&mut self, settings: &Settings) -> Result<&Data, TrainError> {
+        if self.request != settings.data_request() {
+            *self = OpenData::new(settings)?;
+        }
+        Ok(&self.data)
+    }
+}
+
 fn run_one(
     run: &PlannedRun,
-    data: &FashionMnist,
+    data: &Data,
     position: SweepPosition,
     report: &(dyn Fn() + Sync),
 ) -> Result<(), TrainError> {

@@ -123,6 +123,52 @@ impl Progress {
     }
 }
 
+/// Shows how many parts of a piece of work are done: a bar on a terminal, now and then a plain line anywhere else.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    bar: Option<ProgressBar>,
+    what: String,
+    parts: &'static str,
+    done: usize,
+    total: usize,
+    shown_at: Instant,
+}
+
+impl Counter {
+    /// None of `total` parts, which are called `parts`, of the work `what` are done.
+    pub(crate) fn new(what: &str, parts: &'static str, total: usize) -> Counter {
+        let target = match io::stdout().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template("{msg}  {bar:30} {pos}/{len}  {eta} left");
+        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what.to_owned());
+        let bar = Some(bar).filter(|bar| !bar.is_hidden());
+        Counter { bar, what: what.to_owned(), parts, done: 0, total, shown_at: Instant::now() }
+    }
+
+    /// Another part is done.
+    pub(crate) fn advance(&mut self) {
+        self.done += 1;
+        match &self.bar {
+            Some(bar) => bar.inc(1),
+            None if self.shown_at.elapsed() >= LINE_EVERY => {
+                self.shown_at = Instant::now();
+                print_status(&format!("{}: {}/{} {}", self.what, self.done, self.total, self.parts));
+            }
+            None => {}
+        }
+    }
+
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A duration as `1:02:03` or `2:03`.
 fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs_f64().round() as u64;

@@ -1,7 +1,26 @@
-//! The task: restoring the missing half of an image.
+//! Tasks: what is wrong with the images that a network restores.
+//!
+//! A [`Task`] is a chain of damage. Each kind has a file of its own, and a line in the list of `task.rs`.
 
 mod batches;
+mod blur;
+mod boxes;
+mod colorize;
+mod damage;
+mod downscale;
+mod half;
 mod half_crop;
+mod jpeg;
+mod noise;
+mod parameters;
+mod pixels;
+mod quantize;
+mod resample;
+mod task;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use batches::{TrainingBatches, ValidationBatches};
-pub use half_crop::{Half, UnknownHalf};
+pub(crate) use batches::{Samples, TrainingBatches, ValidationBatches};
+pub(crate) use damage::{Damaged, Draws, Enlargement};
+pub use half::{Half, UnknownHalf};
+pub use task::{NeedsColors, Task, UnknownTask, kinds};

@@ -4,6 +4,7 @@ use super::backend::DeviceError;
 use super::checkpoint::CheckpointError;
 use super::folder::FolderError;
 use super::plans::PlanError;
+use crate::apply::eval::ValidateError;
 use crate::data::DataError;
 use crate::settings::SettingsError;
 use crate::system::files::FileError;
@@ -22,6 +23,9 @@ pub enum TrainError {
     /// There is no dataset.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The network cannot be validated.
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
     /// The run's folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -82,6 +86,9 @@ pub enum TrainError {
 /// The ranks cannot train together.
 #[derive(Debug, thiserror::Error)]
 pub enum RankError {
+    /// The training images are not all in memory.
+    #[error("several processes train on images that are in memory, and these need more than --data-memory: raise it")]
+    ImagesInFiles,
     /// A batch has fewer images than there are ranks.
     #[error(
         "{ranks} ranks cannot share a batch of {images} images: there must be at least one for each; the batch is {batch}, \

@@ -4,7 +4,9 @@ use super::checkpoint::Position;
 use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log;
+use super::records::ValidationRow;
 use crate::apply::eval::Validation;
+use crate::data::Data;
 use crate::output::loss_curve;
 use crate::output::summary::Summary;
 use crate::published::Study;
@@ -29,6 +31,11 @@ pub(super) struct Resources {
     pub(super) planned_bytes: usize,
 }
 
+/// The study's figures for a run, if it is comparable with them.
+pub(super) fn study(settings: &Settings, data: &Data) -> Option<Study> {
+    Study::of(settings).filter(|_| data.is_fashion_mnist)
+}
+
 /// Writes the summary and the loss curve of a run that ended at `position`.
 pub(super) fn write_results(
     folder: &RunFolder,
@@ -36,8 +43,9 @@ pub(super) fn write_results(
     position: &Position,
     validation: Validation,
     resources: Resources,
+    study: Option<Study>,
 ) -> Result<Summary, TrainError> {
-    let rows = log::read::<4>(&folder.metrics())?;
+    let rows: Vec<[f64; 4]> = log::read(&folder.metrics())?;
     // Steps that were skipped may have no loss.
     let losses: Vec<f64> = rows.iter().map(|[.., loss]| *loss).filter(|loss| loss.is_finite()).collect();
     let last = &losses[losses.len().saturating_sub(FINAL_STEPS)..];
@@ -58,21 +66,27 @@ pub(super) fn write_results(
         threads,
         ranks,
         machine: Some(Machine::this()),
-        study: Study::of(settings),
+        study,
     };
-    draw_curve(folder, settings, &rows)?;
+    draw_curve(folder, settings, &rows, study)?;
     files::write_json(&folder.summary(), serde_json::to_string_pretty(&summary))?;
     Ok(summary)
 }
 
 /// Draws the loss curve of the rows of `metrics.csv`, and of the validations.
-pub(super) fn draw_curve(folder: &RunFolder, settings: &Settings, rows: &[[f64; 4]]) -> Result<(), TrainError> {
+pub(super) fn draw_curve(
+    folder: &RunFolder,
+    settings: &Settings,
+    rows: &[[f64; 4]],
+    study: Option<Study>,
+) -> Result<(), TrainError> {
     let training: Vec<(f64, f64)> = rows.iter().map(|[_, images, _, loss]| (*images, *loss)).collect();
-    let validations = log::read::<4>(&folder.validation())?;
-    let of = |column: usize| validations.iter().map(|row| (row[1], row[column])).collect::<Vec<_>>();
+    let validations: Vec<ValidationRow> = log::read(&folder.validation())?;
+    let of =
+        |loss: fn(&ValidationRow) -> f64| validations.iter().map(|row| (row.samples, loss(row))).collect::<Vec<_>>();
     let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
-    let published = Study::of(settings).map(|study| study.validation_loss);
-    let chart = loss_curve::chart(&title, &training, [&of(2), &of(3)], published);
+    let published = study.map(|study| study.validation_loss);
+    let chart = loss_curve::chart(&title, &training, [&of(|row| row.running), &of(|row| row.batch)], published);
     files::write_bytes(&folder.curve_png(), &chart.png())?;
     files::write_bytes(&folder.curve_svg(), chart.svg().as_bytes())?;
     Ok(())

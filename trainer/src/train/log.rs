@@ -32,10 +32,11 @@ impl Log {
     }
 
     /// The table that is there, without the rows of steps that `keep` refuses. Rows of an interrupted run may be cut
-    /// off: what does not end in a line break is dropped too. Returns the number of rows kept, without the header.
+    /// off: what does not end in a line break is dropped too. Columns that an earlier version did not have are empty.
+    /// Returns the number of rows kept, without the header.
     ///
     /// # Errors
-    /// [`FileError`] if it cannot be read or written, or does not begin with `header`.
+    /// [`FileError`] if it cannot be read or written, or does not begin with `header`, or the first columns of it.
     pub(super) fn resume(path: &Path, header: &str, keep: impl Fn(u64) -> bool) -> Result<(Log, u64), FileError> {
         let text = files::read_text(path, MAX_BYTES)?;
         let (kept, rows) = cut(path, &text, header, keep)?;
@@ -70,15 +71,18 @@ impl Log {
     }
 }
 
-/// The text of a table without the rows of steps that `keep` refuses, and without a last line that does not end. Also
-/// returns the number of its rows, without the header. `path` is for messages only.
+/// The text of a table without the rows of steps that `keep` refuses, and without a last line that does not end. If it
+/// has only the first columns of `header`, the others are added, empty. Also returns the number of its rows, without
+/// the header. `path` is for messages only.
 ///
 /// # Errors
-/// [`FileError`] if it does not begin with `header`, or a row does not begin with a step.
+/// [`FileError`] if it does not begin with `header` or the first columns of it, or a row does not begin with a step.
 pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) -> Result<(String, u64), FileError> {
     // Quotes mean nothing in these tables, so that a line of the file is a row.
     let mut reader = ReaderBuilder::new().quoting(false).from_reader(whole_lines(text).as_bytes());
-    if !reader.headers().map_err(invalid(path))?.iter().eq(header.split(',')) {
+    let had = reader.headers().map_err(invalid(path))?;
+    let columns = had.len();
+    if columns == 0 || !had.iter().eq(header.split(',').take(columns)) {
         return Err(invalid(path)(format!("does not begin with the line `{header}`")));
     }
     let mut kept = WriterBuilder::new().quote_style(QuoteStyle::Never).from_writer(Vec::new());
@@ -88,7 +92,8 @@ pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) ->
         let record = record.map_err(invalid(path))?;
         let step = record[0].parse().map_err(|_| invalid(path)(format!("`{}` is not a step", &record[0])))?;
         if keep(step) {
-            kept.write_record(&record).map_err(invalid(path))?;
+            let added = header.split(',').skip(columns).map(|_| "");
+            kept.write_record(record.iter().chain(added)).map_err(invalid(path))?;
             rows += 1;
         }
     }
@@ -96,26 +101,19 @@ pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) ->
     Ok((String::from_utf8(kept).map_err(invalid(path))?, rows))
 }
 
-/// The rows of a table whose columns are all numbers.
+/// The rows of a table.
 ///
 /// # Errors
-/// [`FileError`] if the file cannot be read, or a row has not `N` numbers.
-pub(crate) fn read<const N: usize>(path: &Path) -> Result<Vec<[f64; N]>, FileError>
-where
-    [f64; N]: DeserializeOwned,
-{
+/// [`FileError`] if the file cannot be read, or a row has not the columns of an `R`.
+pub(crate) fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, FileError> {
     parse(path, &files::read_text(path, MAX_BYTES)?)
 }
 
-/// The rows in the text of a table whose columns are all numbers, without a last line that does not end. `path` is for
-/// messages only.
+/// The rows in the text of a table, without a last line that does not end. `path` is for messages only.
 ///
 /// # Errors
-/// [`FileError`] if a row has not `N` numbers.
-pub fn parse<const N: usize>(path: &Path, text: &str) -> Result<Vec<[f64; N]>, FileError>
-where
-    [f64; N]: DeserializeOwned,
-{
+/// [`FileError`] if a row has not the columns of an `R`.
+pub fn parse<R: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<R>, FileError> {
     let mut reader = csv::Reader::from_reader(whole_lines(text).as_bytes());
     reader.deserialize().collect::<Result<_, _>>().map_err(invalid(path))
 }
@@ -154,7 +152,25 @@ mod tests {
         log.flush().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("step,loss\n1,0.5\n") && text.ends_with("7,0.5\n8,0.25\n"), "{text}");
-        assert_eq!(read::<2>(&path).unwrap()[7], [8.0, 0.25]);
+        assert_eq!(read::<[f64; 2]>(&path).unwrap()[7], [8.0, 0.25]);
+    }
+
+    #[test]
+    fn columns_that_earlier_versions_did_not_have_are_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("validation.csv");
+        fs::write(&path, "step,loss\n1,0.5\n2,0.25\n").unwrap();
+        let (mut log, rows) = Log::resume(&path, "step,loss,psnr,ssim", |step| step < 2).unwrap();
+        log.row(["2", "0.25", "30.5", ""]).unwrap();
+        log.flush().unwrap();
+        assert_eq!(
+            (rows, fs::read_to_string(&path).unwrap().as_str()),
+            (1, "step,loss,psnr,ssim\n1,0.5,,\n2,0.25,30.5,\n")
+        );
+        // Other columns, more of them, and none are not those of an earlier version.
+        for content in ["step,lr\n1,2\n", "step,loss,psnr,ssim,x\n", "loss,step\n", ""] {
+            assert!(cut(&path, content, "step,loss,psnr,ssim", |_| true).is_err(), "{content}");
+        }
     }
 
     #[test]
@@ -170,7 +186,9 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         fs::write(&path, "step,loss\n1\n").unwrap();
-        assert!(read::<2>(&path).unwrap_err().to_string().contains("line: 2, byte: 10): found record with 1 fields"));
+        assert!(
+            read::<[f64; 2]>(&path).unwrap_err().to_string().contains("line: 2, byte: 10): found record with 1 fields")
+        );
     }
 
     #[cfg(target_os = "linux")]

@@ -1,20 +1,21 @@
 //! The training run: from settings to a folder with a trained network, its curve and its pictures.
 //!
 //! The state of a run is the network's tensors, the optimizer's moments and a [`Position`](checkpoint::Position).
-//! Everything else (learning rate, order of the images, missing halves) is computed from the position and the settings.
-//! A checkpoint is that state, so a resumed run gives the same bits as one that was not interrupted.
+//! Everything else (learning rate, order of the images, their squares and their damage) is computed from the position
+//! and the settings. A checkpoint is that state, so a resumed run gives the same bits as one that was not interrupted.
 //!
 //! # The life of a batch
 //!
 //! From the dataset's files to the update of the weights:
 //!
-//! 1. **Files.** `data::load` reads the four files, one on a thread each (`data/load.rs`, `data/idx.rs`), and
-//!    checks their sums. All images are in memory from then on, a byte a pixel (`Dataset`).
+//! 1. **Files.** `data::open` reads the images, in whichever format they come (`data/formats/`). They are in memory
+//!    from then on, a byte a channel (`Dataset`), but for pictures beyond `--data-memory`.
 //! 2. **Which images.** `Stepper::advance` (`step.rs`) takes the next step at the run's position. The n-th image of the
 //!    run is that of `Sampler` (`data/sampler.rs`): a permutation of all images for each epoch, drawn from the seed.
-//! 3. **The task.** `TrainingBatches::fill` (`tasks/batches.rs`) resizes each image into the target, copies it into the
-//!    input and blanks the [`Half`](crate::tasks::Half) that the seed and the position draw. Of several ranks, each
-//!    fills its own share of the batch only.
+//!    `Patches` (`data/patches.rs`) draws which square of it the network sees, if it is a large picture.
+//! 3. **The task.** `TrainingBatches::fill` (`tasks/batches.rs`) writes each square into the target, and into the input
+//!    what the [`Task`](crate::tasks::Task) leaves of it, by numbers that the seed and the position draw. Of several
+//!    ranks, each fills its own share of the batch only.
 //! 4. **To the device.** `NetworkPlan::write` (`plans.rs`) gives both to the session. On the CPU, that is a copy into
 //!    the session's inputs. On a GPU, it is a copy into pinned memory, from which the device reads while it still
 //!    computes the step before.
@@ -69,6 +70,7 @@ pub use plans::PlanError;
 pub use prepare::plan_text;
 pub(crate) use prepare::{Estimate, estimate};
 pub use ranks::{release_followers, train_as_follower};
+pub(crate) use records::ValidationRow;
 pub(crate) use run::train_with;
 pub use run::{RunContext, train};
 pub use start::Start;

@@ -1,10 +1,11 @@
 //! The plans of a session: the network on batches of the sizes that a run needs.
 
+use crate::settings::{LossSetting, Settings};
 use crate::system::ranks::Ranks;
 use crate::train::backend::ImageBackend;
 use engine::collective::CollectiveError;
 use engine::{Graph, NodeId, Plan, PlanId, PlanOptions, Session, Statistics};
-use model::{ResConv, ResConvConfig};
+use model::ResConv;
 use std::ops::Range;
 
 /// What a plan computes.
@@ -61,23 +62,26 @@ fn with_source(error: &model::Error) -> String {
 #[derive(Debug)]
 pub(crate) struct Plans {
     network: ResConv,
+    loss: LossSetting,
     size: usize,
     ranks: Ranks,
     plans: Vec<Plan>,
 }
 
 impl Plans {
-    /// No plans yet, of the network of `config` on images of `size` x `size` pixels.
+    /// No plans yet, of the network of `settings` on images of their size.
     ///
     /// # Errors
     /// If the settings contradict each other.
-    pub(crate) fn new(config: &ResConvConfig, size: usize) -> Result<Plans, PlanError> {
-        Plans::for_rank(config, size, Ranks::default())
+    pub(crate) fn new(settings: &Settings) -> Result<Plans, PlanError> {
+        Plans::for_rank(settings, Ranks::default())
     }
 
     /// As [`new`](Self::new), for one of several ranks: its training plans compute its share of every batch.
-    pub(crate) fn for_rank(config: &ResConvConfig, size: usize, ranks: Ranks) -> Result<Plans, PlanError> {
-        Ok(Plans { network: ResConv::new(config.clone())?, size, ranks, plans: Vec::new() })
+    pub(crate) fn for_rank(settings: &Settings, ranks: Ranks) -> Result<Plans, PlanError> {
+        let network = ResConv::new(settings.network.clone())?;
+        let Settings { training, .. } = settings;
+        Ok(Plans { network, loss: training.loss, size: training.size, ranks, plans: Vec::new() })
     }
 
     /// The network.
@@ -90,16 +94,39 @@ impl Plans {
     /// # Errors
     /// If the images are too small for a layer.
     pub(crate) fn add(&mut self, kind: PlanKind, batch: usize) -> Result<NetworkPlan, PlanError> {
+        self.add_sized(kind, batch, [self.size; 2])
+    }
+
+    /// As [`add`](Self::add), for images of another height and width.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(crate) fn add_sized(
+        &mut self,
+        kind: PlanKind,
+        batch: usize,
+        [height, width]: [usize; 2],
+    ) -> Result<NetworkPlan, PlanError> {
         let mut graph = Graph::new();
         let part = self.ranks.part(batch).filter(|_| kind == PlanKind::Training);
         let images = part.map_or(0..batch, |part| part.images());
-        let shape = [images.len(), self.size, self.size, 1];
-        let input = graph.input("input", shape)?;
-        let target = graph.input("target", shape)?;
+        let config = self.network.config();
+        let shape = |channels| [images.len(), height, width, channels];
+        let input = graph.input("input", shape(config.in_channels))?;
+        let target = graph.input("target", shape(config.out_channels))?;
         let output = self.network.record(&mut graph, input)?;
         let plan = match kind {
             PlanKind::Training => {
-                let loss = graph.l1_loss(output, target)?;
+                let loss = match self.loss {
+                    LossSetting::L1 => graph.l1_loss(output, target)?,
+                    LossSetting::Mse => graph.mse_loss(output, target)?,
+                    LossSetting::Charbonnier => graph.charbonnier_loss(output, target)?,
+                    LossSetting::Ssim => {
+                        let (l1, ssim) = (graph.l1_loss(output, target)?, graph.ssim(output, target)?);
+                        graph
+                            .weighted_sum(&[(l1, 1.0 - LossSetting::SSIM_WEIGHT), (ssim, -LossSetting::SSIM_WEIGHT)])?
+                    }
+                };
                 match part {
                     Some(part) => Plan::training_part(&graph, loss, part, &PlanOptions::default())?,
                     None => Plan::training(&graph, loss)?,

@@ -3,13 +3,14 @@
 use super::backend::{self, ImageBackend, with_backend};
 use super::error::TrainError;
 use super::pace::Pace;
-use super::plans::{NetworkPlan, PlanError, PlanKind, Plans};
+use super::plans::{NetworkPlan, PlanKind, Plans};
 use super::preview::Preview;
 use super::ranks::check_batches;
 use crate::apply::eval::Validator;
-use crate::data::{Dataset, SIDE, TEST_IMAGES};
+use crate::data::{Dataset, Fit, SIDE, TEST_IMAGES};
 use crate::settings::Settings;
 use crate::system::ranks::Ranks;
+use crate::tasks::Samples;
 use engine::Element;
 use std::time::{Duration, Instant};
 
@@ -23,17 +24,17 @@ pub(super) struct RunPlans<'a, E> {
 }
 
 impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
-    /// The plans of a run with these settings on the rank that leads, with `validation` as its validation images.
+    /// The plans of a run with these settings on the rank that leads, which is validated with `validation`.
     pub(super) fn new(
         settings: &Settings,
-        validation: &'a Dataset,
+        validation: Samples<'a>,
         ranks: &Ranks,
-    ) -> Result<RunPlans<'a, E>, PlanError> {
+    ) -> Result<RunPlans<'a, E>, TrainError> {
         let training = &settings.training;
-        let mut plans = Plans::for_rank(&settings.network, training.size, ranks.clone())?;
+        let mut plans = Plans::for_rank(settings, ranks.clone())?;
         let steps = plans.cover(PlanKind::Training, training.batch, training.samples)?;
-        let validator = Validator::new(&mut plans, validation, training.size, training.batch)?;
-        let preview = Preview::new(&mut plans, validation, training.size, settings.run.picture_truth)?;
+        let validator = Validator::new(&mut plans, validation, settings)?;
+        let preview = Preview::new(&mut plans, validation, settings.run.picture_truth)?;
         Ok(RunPlans { plans, steps, validator, preview })
     }
 }
@@ -46,7 +47,7 @@ impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
 /// made.
 pub fn plan_text(settings: &Settings, ranks: &Ranks) -> Result<String, TrainError> {
     check_batches(settings, ranks.count())?;
-    let mut plans = Plans::for_rank(&settings.network, settings.training.size, ranks.clone())?;
+    let mut plans = Plans::for_rank(settings, ranks.clone())?;
     let step = plans.add(PlanKind::Training, settings.training.batch)?;
     let backend = backend::open(&settings.run, &mut |_| ())?;
     with_backend!(backend, |backend| {
@@ -78,27 +79,33 @@ const LONG: Duration = Duration::from_secs(1);
 /// [`TrainError`] if the device cannot be used, the network cannot be made, or there is not enough memory.
 pub(crate) fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
     let images = TEST_IMAGES.dims[0] as usize;
-    let validation = Dataset::new(vec![0; images * SIDE * SIDE], vec![0; images]);
+    let pixels = vec![0; images * SIDE * SIDE * settings.network.out_channels];
+    let validation = Dataset::of_equal_size(pixels, [SIDE; 2], settings.network.out_channels);
+    let Settings { training, .. } = settings;
+    let samples = Samples { images: &validation, size: training.size, fit: Fit::Resize, task: &training.task };
     let backend = backend::open(&settings.run, &mut |_| ())?;
-    with_backend!(backend, |backend| measure(backend, settings, &validation))
+    with_backend!(backend, |backend| measure(backend, settings, samples))
 }
 
-fn measure<B: ImageBackend>(backend: B, settings: &Settings, validation: &Dataset) -> Result<Estimate, TrainError> {
-    let RunPlans { mut plans, steps, .. } = RunPlans::<B::Element>::new(settings, validation, &Ranks::default())?;
+fn measure<B: ImageBackend>(backend: B, settings: &Settings, validation: Samples<'_>) -> Result<Estimate, TrainError> {
+    let RunPlans { mut plans, steps, validator, .. } =
+        RunPlans::<B::Element>::new(settings, validation, &Ranks::default())?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     let parameters = plans.network().parameter_count();
     let mut session = plans.session(backend)?;
     let planned_bytes = session.memory().total();
     session.initialize(settings.training.seed);
     let step = &steps[0];
-    let elements = step.images.len() * settings.training.size.pow(2);
-    let pixels: Vec<B::Element> = (0..elements).map(|i| B::Element::from((i % 7) as f32 / 7.0)).collect();
-    let mut pace = Pace::new(settings, validation.len());
+    let [input, target] = validation.elements().map(|elements| {
+        let elements = step.images.len() * elements;
+        (0..elements).map(|i| B::Element::from((i % 7) as f32 / 7.0)).collect::<Vec<_>>()
+    });
+    let mut pace = Pace::new(settings, validator.images());
     session.enter(|session| -> engine::Result<()> {
         let begun = Instant::now();
         for _ in 0..STEPS {
             let started = Instant::now();
-            let loss = step.train(session, &pixels, &pixels)?;
+            let loss = step.train(session, &input, &target)?;
             pace.stepped(step.batch, started.elapsed(), loss, 0);
             if begun.elapsed() > LONG {
                 break;

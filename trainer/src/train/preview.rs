@@ -2,11 +2,10 @@
 
 use super::backend::{ImageBackend, to_pixels};
 use super::error::TrainError;
-use super::plans::{NetworkPlan, PlanError, PlanKind, Plans};
-use crate::data::Dataset;
+use super::plans::{NetworkPlan, PlanKind, Plans};
 use crate::output::picture::{Layout, Reconstructions};
 use crate::system::files::FileError;
-use crate::tasks::ValidationBatches;
+use crate::tasks::{Samples, ValidationBatches};
 use engine::{Element, Session, Statistics};
 use std::path::Path;
 
@@ -18,6 +17,8 @@ const IMAGES: usize = 32;
 pub(super) struct Preview<E> {
     plan: NetworkPlan,
     size: usize,
+    /// Channels of the input, and of the output.
+    channels: [usize; 2],
     input: Vec<E>,
     output: Vec<E>,
     truth: Vec<E>,
@@ -25,19 +26,18 @@ pub(super) struct Preview<E> {
 }
 
 impl<E: Element + From<f32> + Default> Preview<E> {
-    /// Adds the plan that the picture needs, over the first of `images`, resized to `size`.
-    pub(super) fn new(
-        plans: &mut Plans,
-        images: &Dataset,
-        size: usize,
-        with_truth: bool,
-    ) -> Result<Preview<E>, PlanError> {
-        let count = images.len().min(IMAGES);
+    /// Adds the plan that the picture needs, over some of the validation samples.
+    pub(super) fn new(plans: &mut Plans, samples: Samples<'_>, with_truth: bool) -> Result<Preview<E>, TrainError> {
+        let batches = ValidationBatches::shown(samples, IMAGES as u64);
+        let count = batches.len();
         let plan = plans.add(PlanKind::Inference(Statistics::Running), count)?;
-        let buffer = || vec![E::default(); count * size * size];
-        let (mut input, mut truth) = (buffer(), buffer());
-        ValidationBatches::new(images, size).fill(0, &mut input, &mut truth);
-        Ok(Preview { plan, size, input, output: buffer(), truth, with_truth })
+        let [mut input, mut truth] = samples.elements().map(|elements| vec![E::default(); count * elements]);
+        let mut known = vec![true; count * samples.size * samples.size];
+        batches.fill(0, &mut input, &mut truth, &mut known)?;
+        let output = truth.clone();
+        let whole = samples.images.channels();
+        let channels = [samples.task.damaged_channels(whole), whole];
+        Ok(Preview { plan, size: samples.size, channels, input, output, truth, with_truth })
     }
 
     /// Writes the picture of the network as it is.
@@ -49,7 +49,8 @@ impl<E: Element + From<f32> + Default> Preview<E> {
         self.plan.infer(session, &self.input, &mut self.output)?;
         let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| to_pixels(pixels));
         let truth = self.with_truth.then_some(&truth[..]);
-        let picture = Reconstructions { size: self.size, input: &input, output: &output, truth };
+        let picture =
+            Reconstructions { size: self.size, channels: self.channels, input: &input, output: &output, truth };
         picture.save(path, Layout::default()).map_err(FileError::into)
     }
 }

@@ -5,11 +5,11 @@ use super::checkpoint::{self, Checkpoint};
 use super::error::{RankError, TrainError};
 use super::plans::{PlanKind, Plans};
 use super::step::Stepper;
-use crate::data::Dataset;
+use crate::data::{Data, Dataset, Fit};
 use crate::settings::{Settings, SettingsSource, resolve};
 use crate::system::ranks::Ranks;
 use crate::system::stop;
-use crate::tasks::TrainingBatches;
+use crate::tasks::{Samples, TrainingBatches};
 use std::path::Path;
 
 /// Trains on a rank that does not lead: takes its share of every step of the run that rank 0 leads. Returns when the
@@ -22,12 +22,14 @@ pub fn train_as_follower(ranks: &Ranks) -> Result<(), TrainError> {
     if text.is_empty() {
         return Ok(());
     }
-    let [pixels, labels] = [(); 2].map(|()| ranks.broadcast(Vec::new()));
-    let data = Dataset::new(pixels, labels);
+    let images = Dataset::from_bytes(&ranks.broadcast(Vec::new()));
     let settings =
         resolve(&[SettingsSource::text(Path::new("the settings of rank 0"), &String::from_utf8_lossy(&text))?])?;
     let backend = backend::open_for_rank(ranks.local_rank(), &settings, &mut |_| ())?;
-    with_backend!(backend, |backend| follow_on(backend, &settings, ranks, &data))
+    let fit = settings.training.fit.unwrap_or(Fit::Resize);
+    let (size, task) = (settings.training.size, &settings.training.task);
+    let samples = Samples { images: &images, size, fit, task };
+    with_backend!(backend, |backend| follow_on(backend, &settings, ranks, samples))
 }
 
 /// On rank 0: ends [`train_as_follower`] on the other ranks, because there is nothing to train.
@@ -36,11 +38,11 @@ pub fn release_followers(ranks: &Ranks) {
 }
 
 /// On rank 0: sends the settings and the images to the other ranks.
-pub(super) fn send_run(ranks: &Ranks, settings: &Settings, images: &Dataset) -> Result<(), TrainError> {
+pub(super) fn send_run(ranks: &Ranks, settings: &Settings, data: &Data) -> Result<(), TrainError> {
     if ranks.count() > 1 {
+        let images = data.train.to_bytes().ok_or(RankError::ImagesInFiles)?;
         ranks.broadcast(settings.to_toml()?.into_bytes());
-        ranks.broadcast(images.pixels().to_vec());
-        ranks.broadcast(images.labels().to_vec());
+        ranks.broadcast(images);
     }
     Ok(())
 }
@@ -49,18 +51,18 @@ fn follow_on<B: ImageBackend>(
     backend: B,
     settings: &Settings,
     ranks: &Ranks,
-    images: &Dataset,
+    samples: Samples<'_>,
 ) -> Result<(), TrainError> {
     let training = &settings.training;
     check_backends(ranks, &backend.name())?;
-    let mut plans = Plans::for_rank(&settings.network, training.size, ranks.clone())?;
+    let mut plans = Plans::for_rank(settings, ranks.clone())?;
     let steps = plans.cover(PlanKind::Training, training.batch, training.samples)?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     let mut session = plans.session(backend)?;
     stop::catch_signals().map_err(TrainError::Signals)?;
     let checkpoint = Checkpoint::from_bytes(Path::new("the state of rank 0"), &ranks.broadcast(Vec::new()))?;
     let (position, batches_before) = checkpoint::load_run(&mut session, &checkpoint)?;
-    let batches = TrainingBatches::new(images, training.size, training.seed);
+    let batches = TrainingBatches::new(samples, training.seed, training.augment);
     let mut stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, batches_before);
     session.enter(|session| stepper.follow(session))
 }

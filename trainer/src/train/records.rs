@@ -4,14 +4,66 @@ use super::checkpoint::Position;
 use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log::{self, Log};
+use crate::apply::eval::{Measures, Validation};
 use crate::output::tensorboard::Events;
+use serde::Deserialize;
 
 const METRICS_HEADER: &str = "step,samples,lr,loss";
-const VALIDATION_HEADER: &str = "step,samples,running,batch";
+const VALIDATION_HEADER: &str = "step,samples,running,batch,psnr,ssim,missing_l1";
 
 /// The names of the curves in TensorBoard.
 pub(super) const TRAINING_LOSS: &str = "loss/training";
 pub(super) const LEARNING_RATE: &str = "learning_rate";
+const VALIDATION_CURVES: [&str; 5] =
+    ["loss/validation_running", "loss/validation_batch", "measure/psnr", "measure/ssim", "measure/missing_l1"];
+
+/// A row of `validation.csv`. Tables of earlier versions end with the losses.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub(crate) struct ValidationRow {
+    /// Training images seen.
+    pub(crate) samples: f64,
+    /// The loss with running statistics.
+    pub(crate) running: f64,
+    /// The loss with batch statistics.
+    pub(crate) batch: f64,
+    /// The measure of this name of [`Measures`].
+    #[serde(default)]
+    pub(crate) psnr: Option<f64>,
+    /// The measure of this name.
+    #[serde(default)]
+    pub(crate) ssim: Option<f64>,
+    /// The measure of this name.
+    #[serde(default)]
+    pub(crate) missing_l1: Option<f64>,
+}
+
+impl ValidationRow {
+    /// The row of a validation after these training images.
+    pub(crate) fn new(samples: u64, validation: &Validation) -> ValidationRow {
+        let Validation { running, batch, measures: Measures { psnr, ssim, missing_l1, .. } } = *validation;
+        ValidationRow { samples: samples as f64, running: running.all, batch: batch.all, psnr, ssim, missing_l1 }
+    }
+
+    /// Its columns.
+    pub(super) fn columns(&self, step: u64) -> Vec<String> {
+        let ValidationRow { samples, running, batch, psnr, ssim, missing_l1 } = *self;
+        let numbers = [Some(running), Some(batch), psnr, ssim, missing_l1];
+        let text = |number: Option<f64>| number.map_or_else(String::new, |number| format!("{number:.7}"));
+        [step.to_string(), samples.to_string()].into_iter().chain(numbers.map(text)).collect()
+    }
+
+    /// Its curves in TensorBoard.
+    pub(super) fn scalars(&self) -> Vec<(&'static str, f32)> {
+        let all = VALIDATION_CURVES.into_iter().zip([
+            Some(self.running),
+            Some(self.batch),
+            self.psnr,
+            self.ssim,
+            self.missing_l1,
+        ]);
+        all.filter_map(|(name, value)| Some((name, value? as f32))).collect()
+    }
+}
 
 /// The files of a run that grow with it.
 pub(super) struct Records {
@@ -40,8 +92,8 @@ impl Records {
         }
         // The validation at the checkpoint's step comes after the checkpoint, so it is done again.
         let (validations, _) = Log::resume(&folder.validation(), VALIDATION_HEADER, |step| step < position.step)?;
-        let rows = log::read::<4>(&folder.validation())?;
-        let best = rows.iter().map(|[_, _, running, _]| *running).filter(|loss| loss.is_finite()).reduce(f64::min);
+        let rows: Vec<ValidationRow> = log::read(&folder.validation())?;
+        let best = rows.iter().map(|row| row.running).filter(|loss| loss.is_finite()).reduce(f64::min);
         Ok(Records { metrics, validations, best, events: events(folder, Some(position.step))? })
     }
 }
@@ -50,8 +102,43 @@ impl Records {
 /// of that step is done again, and the step itself is written again here.
 fn events(folder: &RunFolder, resumed: Option<u64>) -> Result<Events, TrainError> {
     let mut events = Events::create(folder.path(), resumed)?;
-    if let Some([step, _, lr, loss]) = log::read::<4>(&folder.metrics())?.last().copied() {
+    if let Some([step, _, lr, loss]) = log::read::<[f64; 4]>(&folder.metrics())?.last().copied() {
         events.scalars(step as u64, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
     }
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::eval::Losses;
+    use std::path::Path;
+
+    #[test]
+    fn a_validation_is_read_as_it_was_written() {
+        let loss = |all| Losses { all, ..Losses::default() };
+        let measures = Measures { psnr: Some(21.5), ssim: None, missing_l1: Some(0.125), damaged_psnr: Some(3.0) };
+        let row = ValidationRow::new(96, &Validation { running: loss(0.25), batch: loss(f64::NAN), measures });
+        let text = row.columns(12).join(",");
+        assert_eq!(text, "12,96,0.2500000,NaN,21.5000000,,0.1250000");
+        let read = |header: &str, row: &str| {
+            let rows: Vec<ValidationRow> = log::parse(Path::new("v.csv"), &format!("{header}\n{row}\n")).unwrap();
+            rows[0]
+        };
+        let again = read(VALIDATION_HEADER, &text);
+        assert!(again.batch.is_nan());
+        assert_eq!(ValidationRow { batch: 0.0, ..again }, ValidationRow { batch: 0.0, ..row });
+        let curves = [
+            ("loss/validation_running", 0.25),
+            ("loss/validation_batch", 0.5),
+            ("measure/psnr", 21.5),
+            ("measure/missing_l1", 0.125),
+        ];
+        assert_eq!(ValidationRow { batch: 0.5, ..row }.scalars(), curves);
+
+        // A table of an earlier version.
+        let old = read("step,samples,running,batch", "12,96,0.25,0.5");
+        let none = ValidationRow { samples: 96.0, running: 0.25, batch: 0.5, psnr: None, ssim: None, missing_l1: None };
+        assert_eq!(old, none);
+    }
 }

@@ -3,7 +3,7 @@
 use super::backend::{self, ImageBackend, with_backend};
 use super::checkpoint::{self, Checkpoint, RunState};
 use super::error::TrainError;
-use super::finish::{Resources, write_results};
+use super::finish::{Resources, study, write_results};
 use super::folder::RunFolder;
 use super::plans::{NetworkPlan, Plans};
 use super::prepare::RunPlans;
@@ -12,7 +12,7 @@ use super::records::Records;
 use super::start::{Start, check_start, load_start};
 use super::step::Stepper;
 use super::training_loop::{Display, TrainingLoop};
-use crate::data::{self, FashionMnist};
+use crate::data::{self, Data};
 use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::system::files;
@@ -20,7 +20,7 @@ use crate::system::progress::{Progress, SweepPosition};
 use crate::system::ranks::Ranks;
 use crate::system::stop;
 use crate::system::terminal::print_status;
-use crate::tasks::TrainingBatches;
+use crate::tasks::{Samples, TrainingBatches};
 use engine::mib;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -46,7 +46,7 @@ pub struct RunContext<'a> {
 pub fn train(settings: &Settings, start: Start, context: RunContext<'_>) -> Result<Summary, TrainError> {
     check_start(settings, &start)?;
     backend::check(&settings.run)?;
-    let data = data::load(&settings.search(), &print_status)?;
+    let data = data::open(&settings.data_request(), &print_status)?;
     train_with(settings, start, &data, context)
 }
 
@@ -54,12 +54,13 @@ pub fn train(settings: &Settings, start: Start, context: RunContext<'_>) -> Resu
 pub(crate) fn train_with(
     settings: &Settings,
     start: Start,
-    data: &FashionMnist,
+    data: &Data,
     context: RunContext<'_>,
 ) -> Result<Summary, TrainError> {
+    let settings = &settings.with_data(data)?;
     check_start(settings, &start)?;
     check_batches(settings, context.ranks.count())?;
-    send_run(&context.ranks, settings, &data.train)?;
+    send_run(&context.ranks, settings, data)?;
     let backend = backend::open_for_rank(context.ranks.local_rank(), settings, &mut print_status)?;
     with_backend!(backend, |backend| train_on(backend, settings, start, data, context))
 }
@@ -68,15 +69,16 @@ fn train_on<B: ImageBackend>(
     backend: B,
     settings: &Settings,
     start: Start,
-    data: &FashionMnist,
+    data: &Data,
     context: RunContext<'_>,
 ) -> Result<Summary, TrainError> {
     let (training, ranks) = (&settings.training, &context.ranks);
     check_backends(ranks, &backend.name())?;
-    let RunPlans { mut plans, steps, validator, preview } = RunPlans::new(settings, &data.validation, ranks)?;
+    let [samples, validation] = Samples::of(data, training.size, &training.task);
+    let RunPlans { mut plans, steps, validator, preview } = RunPlans::new(settings, validation, ranks)?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     print_status(&format!("network  {}", describe(&plans)));
-    print_status(&format!("data     {}", data.folder));
+    print_status(&format!("data     {}", data.description));
     if ranks.count() > 1 {
         print_status(&format!("ranks    {}, each with a part of every batch", ranks.count()));
     }
@@ -106,7 +108,7 @@ fn train_on<B: ImageBackend>(
     };
     let records = Records::open(folder, &position, newest.is_some())?;
     let progress = Progress::new(position.samples, training.samples, context.sweep);
-    let batches = TrainingBatches::new(&data.train, training.size, training.seed);
+    let batches = TrainingBatches::new(samples, training.seed, training.augment);
     let stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, batches_before);
     if ranks.count() > 1 {
         ranks.broadcast(stepper.checkpoint(&session, PathBuf::new())?.to_bytes()?);
@@ -119,6 +121,7 @@ fn train_on<B: ImageBackend>(
         records,
         flushed: Instant::now(),
         progress,
+        study: study(settings, data),
         on_results: context.on_results,
         display: Display::default(),
         newest,
@@ -133,7 +136,7 @@ fn train_on<B: ImageBackend>(
     });
     let validation =
         validation.map_err(|error: TrainError| error.of_begun_run(run.last_checkpoint(), folder.path()))?;
-    write_results(folder, settings, &run.stepper.position, validation, resources)
+    write_results(folder, settings, &run.stepper.position, validation, resources, run.study)
 }
 
 fn describe(plans: &Plans) -> String {

@@ -67,7 +67,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         batches_before: u64,
     ) -> Stepper<'a, E> {
         let training = &settings.training;
-        let elements = steps[0].images.len() * training.size.pow(2);
+        let [input, target] = batches.elements().map(|elements| vec![E::default(); steps[0].images.len() * elements]);
         Stepper {
             settings,
             ranks,
@@ -77,8 +77,8 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             optimizer: AdamW { weight_decay: training.weight_decay, ..AdamW::default() },
             batches,
             steps,
-            input: vec![E::default(); elements],
-            target: vec![E::default(); elements],
+            input,
+            target,
             losses: Vec::new(),
         }
     }
@@ -159,11 +159,12 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         }
         // All ranks have the same losses and gradients.
         let taken = session.finish_steps(&mut self.losses);
+        let constant = self.settings.training.loss.constant();
         let took = begun.elapsed();
         self.position.seconds += took.as_secs_f64();
         results.truncate(self.losses.len());
         for (step, &loss) in results.iter_mut().zip(&self.losses) {
-            (step.loss, step.took) = (loss, took / self.losses.len() as u32);
+            (step.loss, step.took) = (loss + constant, took / self.losses.len() as u32);
         }
         if let Some(failed) = results.pop_if(|_| !taken) {
             (self.position.step, self.position.samples) = (failed.step - 1, failed.samples - failed.batch as u64);
@@ -187,9 +188,9 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         session: &mut Session<B>,
         plan: &NetworkPlan,
     ) -> Result<(), TrainError> {
-        let elements = plan.images.len() * self.settings.training.size.pow(2);
-        let (input, target) = (&mut self.input[..elements], &mut self.target[..elements]);
-        self.batches.fill(self.position.samples + plan.images.start as u64, input, target);
+        let [damaged, whole] = self.batches.elements().map(|elements| plan.images.len() * elements);
+        let (input, target) = (&mut self.input[..damaged], &mut self.target[..whole]);
+        self.batches.fill(self.position.samples + plan.images.start as u64, input, target)?;
         Ok(plan.write(session, input, target)?)
     }
 
@@ -272,7 +273,8 @@ fn schedule(settings: &Settings) -> Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Dataset;
+    use crate::data::{Dataset, Fit};
+    use crate::tasks::Samples;
     use crate::train::plans::{PlanKind, Plans};
     use engine::Reference;
     use engine::collective::Threads;
@@ -284,15 +286,16 @@ mod tests {
         settings.network.channels = 2.into();
         (settings.training.size, settings.training.batch, settings.training.lr) = (8, 4, lr);
         settings.run.on_nan = on_nan;
-        let images = Dataset::new((0..20 * 784).map(|i| (i % 251) as u8).collect(), vec![0; 20]);
+        let images = Dataset::of_classes((0..20 * 784).map(|i| (i % 251) as u8).collect(), vec![0; 20]);
         Threads::run(3, |communicator| {
             let ranks = Ranks::new(communicator);
-            let mut plans = Plans::for_rank(&settings.network, 8, ranks.clone()).unwrap();
+            let mut plans = Plans::for_rank(&settings, ranks.clone()).unwrap();
             let steps = plans.cover(PlanKind::Training, 4, settings.training.samples).unwrap();
             let mut session = plans.session(Reference).unwrap();
             session.initialize(0);
             let position = Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: String::new() };
-            let batches = TrainingBatches::new(&images, 8, 0);
+            let samples = Samples { images: &images, size: 8, fit: Fit::Resize, task: &settings.training.task };
+            let batches = TrainingBatches::new(samples, 0, false);
             f(&mut Stepper::new(&settings, ranks, batches, steps, position, 0), &mut session);
         });
     }

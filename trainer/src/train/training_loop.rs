@@ -8,9 +8,10 @@ use super::folder::RunFolder;
 use super::log;
 use super::pace::Pace;
 use super::preview::Preview;
-use super::records::{LEARNING_RATE, Records, TRAINING_LOSS};
+use super::records::{LEARNING_RATE, Records, TRAINING_LOSS, ValidationRow};
 use super::step::{Next, StepResult, Stepper};
 use crate::apply::eval::{Validation, Validator};
+use crate::published::Study;
 use crate::system::files;
 use crate::system::progress::{self, Progress, ProgressUpdate};
 use crate::system::stop::{self, Signal};
@@ -24,9 +25,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// Longest picture that is read, in bytes.
 const MAX_PICTURE_BYTES: u64 = 1 << 30;
 
-/// The names of the validations' curves and pictures in TensorBoard.
-const RUNNING_LOSS: &str = "loss/validation_running";
-const BATCH_LOSS: &str = "loss/validation_batch";
+/// The name of the pictures in TensorBoard.
 const RECONSTRUCTION: &str = "reconstruction";
 
 /// A run, on the rank that leads.
@@ -39,6 +38,8 @@ pub(super) struct TrainingLoop<'a, E> {
     /// When the rows of the steps were written to the disk.
     pub(super) flushed: Instant,
     pub(super) progress: Progress,
+    /// The study's figures, if the run is comparable with them.
+    pub(super) study: Option<Study>,
     /// Called when there are new results to show.
     pub(super) on_results: Option<&'a (dyn Fn() + Sync)>,
     pub(super) display: Display,
@@ -203,9 +204,9 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
             return Ok(None);
         };
         let Position { step, samples, .. } = self.stepper.position;
-        let (running, batch) = (validation.running.all, validation.batch.all);
-        let row = [step.to_string(), samples.to_string(), format!("{running:.7}"), format!("{batch:.7}")];
-        self.records.validations.row(&row)?;
+        let row = ValidationRow::new(samples, &validation);
+        let ValidationRow { running, batch, .. } = row;
+        self.records.validations.row(row.columns(step))?;
         self.records.validations.sync()?;
         // As rounded in the table, because a resumed run compares with that.
         let rounded = (running * 1e7).round() / 1e7;
@@ -215,7 +216,7 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         }
         self.validator.errors().write(&self.folder.errors())?;
         self.renew_display(session)?;
-        self.records.events.scalars(step, &[(RUNNING_LOSS, running as f32), (BATCH_LOSS, batch as f32)])?;
+        self.records.events.scalars(step, &row.scalars())?;
         let picture = files::read_bytes(&self.folder.picture(), MAX_PICTURE_BYTES)?;
         self.records.events.picture(step, RECONSTRUCTION, picture)?;
         self.records.events.flush()?;
@@ -231,7 +232,7 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         self.preview.write(session, &self.folder.picture())?;
         self.records.metrics.flush()?;
         let settings = self.stepper.settings;
-        draw_curve(self.folder, settings, &log::read(&self.folder.metrics())?)?;
+        draw_curve(self.folder, settings, &log::read(&self.folder.metrics())?, self.study)?;
         if let Some(on_results) = self.on_results {
             on_results();
         }

@@ -1,5 +1,6 @@
 //! Running the real binary, on a small dataset that the tests write.
 
+use image::{Rgb, RgbImage};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -112,4 +113,16 @@ pub(crate) fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
 /// A file of `tests/data`.
 pub(crate) fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).to_str().unwrap().to_owned()
+}
+
+/// Writes small pictures in colour to the folders `photos/train` and `photos/validation`.
+pub(crate) fn write_photos(place: &Place) {
+    for part in ["train", "validation"] {
+        std::fs::create_dir_all(place.path(&format!("photos/{part}"))).unwrap();
+        for i in 0..3 {
+            let level = |x: u32, y: u32, c: u32| ((x * (3 + i) + y * 2 + c * 40) % 256) as u8;
+            let photo = RgbImage::from_fn(40 + i, 33, |x, y| Rgb([0, 1, 2].map(|c| level(x, y, c))));
+            photo.save(place.path(&format!("photos/{part}/{i}.png"))).unwrap();
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod errors;
 mod export;
 mod faults;
 mod outputs;
+mod pictures;
 mod printing;
 mod report;
 mod restore;

@@ -55,7 +55,7 @@ fn a_run_writes_its_tables_pictures_weights_and_summary() {
     }
 
     let validation = place.read_text("run/validation.csv");
-    assert!(validation.starts_with("step,samples,running,batch\n"), "{validation}");
+    assert!(validation.starts_with("step,samples,running,batch,psnr,ssim,missing_l1\n"), "{validation}");
     let validation = rows(&validation);
     let at: Vec<[f64; 2]> = validation.iter().map(|row| [row[0], row[1]]).collect();
     assert_eq!(at, [[3.0, 24.0], [6.0, 48.0], [7.0, 50.0]]);
@@ -72,6 +72,15 @@ fn a_run_writes_its_tables_pictures_weights_and_summary() {
         assert!((loss - last[column]).abs() < 1e-7, "{loss} and {}", last[column]);
         assert!(out.contains(&format!("{loss:.5}")), "{out}");
     }
+    for (measure, column) in [("psnr", 4), ("ssim", 5), ("missing_l1", 6)] {
+        let value = summary["validation"]["measures"][measure].as_f64().unwrap();
+        assert!((value - last[column]).abs() < 1e-7, "{value} and {}", last[column]);
+    }
+    for said in ["\nvalidation, PSNR    ", " dB (damaged: ", "\nvalidation, SSIM    ", "\nvalidation, missing L1"] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    let table = place.read_text("run/table.csv");
+    assert!(table.lines().next().unwrap().contains(",running_loss,psnr,ssim,missing_l1,parameters,"), "{table}");
     let mean = metrics.iter().map(|row| row[3]).sum::<f64>() / 7.0;
     assert!((summary["training_loss"].as_f64().unwrap() - mean).abs() < 1e-6);
     for said in ["parameters: 399", "receptive field", "threads: 1", "MiB", "50/50 images", "written to", "run"] {
@@ -267,4 +276,51 @@ fn a_mean_over_nothing_is_no_figure() {
     let out = place.succeed(&train(&["--samples=16", "--out=nan", "--on-nan=skip", "--init=huge.safetensors"]));
     assert!(out.contains("\ntraining loss               -\n") && out.contains("loss -  lr"), "{out}");
     assert!(json("nan/summary.json")["training_loss"].is_null());
+}
+
+/// Every kind of damage is one word on the command line, for grey images and for colours.
+#[test]
+fn other_damage_is_learned_in_the_same_way() {
+    let place = Place::new();
+    let task = "blur:0.5..1,noise:0..0.1,quantize:16,jpeg:30..90,downscale:2";
+    let out = place.succeed(&train(&["--samples=24", "--out=run", "--task", task]));
+    assert!(!out.contains("missing L1") && out.contains("\nvalidation, PSNR    "), "{out}");
+    assert!(place.read_text("run/settings.toml").contains(&format!("task = \"{task}\"")));
+    let validation = place.read_text("run/validation.csv");
+    assert!(validation.ends_with(",\n") && validation.lines().count() == 2, "{validation}");
+    let eval = place.succeed(&["eval", "run", "--data=data", "--unverified-data"]);
+    let headings = eval.lines().find(|line| line.starts_with("validation L1")).unwrap();
+    assert_eq!(headings.split_whitespace().collect::<Vec<_>>(), ["validation", "L1", "all"]);
+    assert!(eval.contains("\nPSNR ") && eval.contains("\nSSIM "), "{eval}");
+    let page = place.read_text("run/report.html");
+    for told in ["<span>all images</span>", "<p class=\"note\">Mean absolute error of each pixel, with", ">By class<"] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
+    assert!(page.contains(">PSNR (dB)<") && !page.contains(">missing L1<") && !page.contains("half"), "{page}");
+
+    for task in ["box:1..2:1/4,pixels:0.2", "half-crop"] {
+        let out = place.succeed(&train(&["--samples=16", "--out=mask", "--task", task, "--force"]));
+        assert!(out.contains("\nvalidation, missing L1  "), "{out}");
+    }
+}
+
+#[test]
+fn a_task_that_is_not_one_is_refused_with_the_right_form() {
+    let place = Place::new();
+    let refused = |task: &str| {
+        let output = place.run(&train(&["--samples=8", "--out=run", "--task", task]));
+        assert_eq!(output.status.code(), Some(2), "{task}");
+        text(&output.stderr)
+    };
+    let message = refused("noise");
+    assert!(message.contains("expected noise:SIGMA (") && message.contains("got `noise`"), "{message}");
+    assert!(refused("rain").contains("expected one of half-crop, box[:COUNT[:SIDE]], "));
+    let message = place.fail(&train(&["--samples=8", "--out=run", "--task=noise:0.1,colorize"]));
+    assert_eq!(message, "the task noise:0.1,colorize is for images in colour: `colorize` does nothing to grey ones");
+    assert!(!place.path("run").exists());
+    let help = place.succeed(&["train", "--help"]);
+    let list = &help[help.find("for --task").unwrap()..];
+    for form in ["half-crop", "box[:COUNT[:SIDE]]", "downscale:FACTOR[:box]", "jpeg:QUALITY", "colorize"] {
+        assert!(list.contains(&format!("\n  {form} ")), "{form}: {list}");
+    }
 }

@@ -23,10 +23,10 @@ pub struct Errors {
     pub classes: Vec<ClassErrors>,
 }
 
-/// The errors of the images that lack one half.
+/// The errors of the images that lack one half; of all images, if the task takes no halves away.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HalfErrors {
-    /// The half.
+    /// The half, or `all images`.
     pub missing: String,
     /// Number of images.
     pub images: u32,
@@ -34,6 +34,9 @@ pub struct HalfErrors {
     #[serde(deserialize_with = "json::nulls_are_nan")]
     pub pixels: Vec<f64>,
 }
+
+/// The name of the map of a task that takes no halves away.
+const ALL_IMAGES: &str = "all images";
 
 /// The errors of the images of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +50,19 @@ pub struct ClassErrors {
     pub loss: f64,
 }
 
+impl HalfErrors {
+    /// What images they are of: `left missing`.
+    pub(crate) fn title(&self) -> String {
+        if self.missing == ALL_IMAGES { self.missing.clone() } else { format!("{} missing", self.missing) }
+    }
+}
+
 impl Errors {
+    /// Whether they are of a task that takes halves away.
+    pub(crate) fn has_halves(&self) -> bool {
+        self.halves.iter().any(|half| half.missing != ALL_IMAGES)
+    }
+
     /// Writes them as JSON.
     ///
     /// # Errors
@@ -78,7 +93,8 @@ impl Errors {
 #[derive(Clone, Debug)]
 pub(super) struct ErrorSums {
     size: usize,
-    halves: [HalfSums; 4],
+    /// For each half, and last for images that lack none of them.
+    halves: [HalfSums; 5],
     /// The losses of every class that occurs.
     classes: BTreeMap<u8, Mean>,
 }
@@ -101,29 +117,41 @@ impl ErrorSums {
     }
 
     /// Adds an image, whose loss is `loss`.
-    pub(super) fn add<E: Element>(&mut self, half: Half, class: u8, loss: f64, output: &[E], target: &[E]) {
-        let sums = &mut self.halves[half as usize];
-        for ((sum, &a), &b) in sums.pixels.iter_mut().zip(output).zip(target) {
-            *sum += (a.to_f64() - b.to_f64()).abs();
+    pub(super) fn add<E: Element>(
+        &mut self,
+        half: Option<Half>,
+        class: Option<u8>,
+        loss: f64,
+        output: &[E],
+        target: &[E],
+    ) {
+        let sums = &mut self.halves[half.map_or(Half::ALL.len(), |half| half as usize)];
+        let channels = output.len() / sums.pixels.len();
+        for ((sum, a), b) in sums.pixels.iter_mut().zip(output.chunks(channels)).zip(target.chunks(channels)) {
+            let error: f64 = a.iter().zip(b).map(|(a, b)| (a.to_f64() - b.to_f64()).abs()).sum();
+            *sum += error / channels as f64;
         }
         sums.images += 1;
-        self.classes.entry(class).or_default().add(loss);
+        if let Some(class) = class {
+            self.classes.entry(class).or_default().add(loss);
+        }
     }
 
     /// The means, with the names that `name` gives the classes.
     pub(super) fn means(&self, name: impl Fn(u8) -> String) -> Errors {
         let rounded = |mean: f64, unit: f64| (mean * unit).round() / unit;
-        let half = |half: &Half| {
-            let HalfSums { images, pixels } = &self.halves[*half as usize];
+        let half = |(missing, sums): (String, &HalfSums)| {
+            let HalfSums { images, pixels } = sums;
             let pixels = pixels.iter().map(|sum| rounded(sum / f64::from(*images), 1e5)).collect();
-            (*images > 0).then(|| HalfErrors { missing: half.to_string(), images: *images, pixels })
+            (*images > 0).then_some(HalfErrors { missing, images: *images, pixels })
         };
+        let names = Half::ALL.iter().map(Half::to_string).chain([ALL_IMAGES.to_owned()]);
         let class = |(class, mean): (&u8, &Mean)| {
             Some(ClassErrors { class: name(*class), images: mean.count, loss: rounded(mean.get()?, 1e7) })
         };
         Errors {
             size: self.size,
-            halves: Half::ALL.iter().filter_map(half).collect(),
+            halves: names.zip(&self.halves).filter_map(half).collect(),
             classes: self.classes.iter().filter_map(class).collect(),
         }
     }
@@ -136,11 +164,11 @@ mod tests {
     #[test]
     fn errors_are_means_over_the_images_of_a_half_and_of_a_class() {
         let mut sums = ErrorSums::new(2);
-        sums.add(Half::Top, 3, 9.0, &[9f32; 4], &[0.0; 4]);
+        sums.add(Some(Half::Top), Some(3), 9.0, &[9f32; 4], &[0.0; 4]);
         sums.clear();
-        sums.add(Half::Left, 1, 0.25, &[0f32, 1.0, 0.0, 0.0], &[0.0; 4]);
-        sums.add(Half::Left, 200, 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
-        sums.add(Half::Bottom, 1, 0.5, &[0f32, 0.0, 0.5, 0.5], &[0.0, 0.0, 1.0, 1.0]);
+        sums.add(Some(Half::Left), Some(1), 0.25, &[0f32, 1.0, 0.0, 0.0], &[0.0; 4]);
+        sums.add(Some(Half::Left), Some(200), 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
+        sums.add(Some(Half::Bottom), Some(1), 0.5, &[0f32, 0.0, 0.5, 0.5], &[0.0, 0.0, 1.0, 1.0]);
         let errors = sums.means(|class| format!("class {class}"));
         // Of halves and classes without images there are no figures.
         let half = |missing: &str, images, pixels: [f64; 4]| HalfErrors {
@@ -154,15 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn a_task_without_halves_has_one_map() {
+        let mut sums = ErrorSums::new(1);
+        sums.add(None, None, 0.5, &[0f32, 0.5, 1.0], &[0.0; 3]);
+        sums.add(None, None, 0.25, &[0.25f32; 3], &[0.0; 3]);
+        let errors = sums.means(|_| String::new());
+        let [map] = &errors.halves[..] else { panic!("{errors:?}") };
+        assert_eq!((map.images, &map.pixels[..], map.title().as_str()), (2, &[0.375][..], "all images"));
+        assert!(!errors.has_halves());
+        sums.add(Some(Half::Top), None, 0.5, &[0f32; 3], &[0.0; 3]);
+        let errors = sums.means(|_| String::new());
+        assert_eq!(errors.halves.iter().map(HalfErrors::title).collect::<Vec<_>>(), ["top missing", "all images"]);
+        assert!(errors.has_halves());
+    }
+
+    #[test]
     fn errors_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("errors.json");
         let mut sums = ErrorSums::new(2);
-        sums.add(Half::Right, 7, 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
+        sums.add(Some(Half::Right), Some(7), 0.75, &[1f32, 1.0, 0.0, 1.0], &[0.0; 4]);
         let errors = sums.means(|class| class.to_string());
         errors.write(&path).unwrap();
         assert_eq!(Errors::read(&path).unwrap(), errors);
-        sums.add(Half::Left, 1, f64::NAN, &[f32::NAN; 4], &[0.0; 4]);
+        sums.add(Some(Half::Left), Some(1), f64::NAN, &[f32::NAN; 4], &[0.0; 4]);
         sums.means(|class| class.to_string()).write(&path).unwrap();
         let read = Errors::read(&path).unwrap();
         assert!(read.classes[0].loss.is_nan() && read.halves[0].pixels.iter().all(|error| error.is_nan()));

@@ -1,4 +1,5 @@
-//! Validation: the mean L1 loss over the 10,000 test images, each with its fixed missing half.
+//! Validation: the mean L1 loss over the validation images (of Fashion-MNIST, its 10,000 test images), each with its
+//! fixed damage, and other measures of how close the restored images are to the true ones.
 //!
 //! There are two losses. With *running statistics*, as a network is used, the loss of an image does not depend on the
 //! others. With *batch statistics*, batch norm normalizes every batch by its own statistics, and the slopes of RReLU
@@ -11,16 +12,19 @@
 
 mod errors;
 mod mean;
+mod measure_sums;
 mod validator;
 
 pub use errors::{ClassErrors, Errors, HalfErrors};
+pub use measure_sums::Measures;
 pub(crate) use validator::Validator;
-pub use validator::{Losses, Validation};
+pub use validator::{Losses, ValidateError, Validation};
 
 use super::error::ApplyError;
 use crate::data;
 use crate::settings::Settings;
 use crate::system::terminal::print_status;
+use crate::tasks::Samples;
 use crate::train::backend::{self, with_backend};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::plans::Plans;
@@ -32,11 +36,12 @@ use crate::train::plans::Plans;
 /// [`ApplyError`].
 pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validation, Errors), ApplyError> {
     let backend = backend::open(&settings.run, &mut print_status)?;
-    let data = data::load(&settings.search(), &print_status)?;
-    let mut plans = Plans::new(&settings.network, settings.training.size)?;
+    let data = data::open(&settings.data_request(), &print_status)?;
+    let settings = &settings.with_data(&data)?;
+    let [_, samples] = Samples::of(&data, settings.training.size, &settings.training.task);
+    let mut plans = Plans::new(settings)?;
     with_backend!(backend, |backend| {
-        let mut validator =
-            Validator::new(&mut plans, &data.validation, settings.training.size, settings.training.batch)?;
+        let mut validator = Validator::new(&mut plans, samples, settings)?;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
         let validation = session.enter(|session| validator.validate(session))?;

@@ -88,7 +88,7 @@ pub fn profile(settings: &Settings, runs: usize) -> Result<StepProfile, ProfileE
 
 fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> Result<StepProfile, PlanError> {
     let training = &settings.training;
-    let mut plans = Plans::new(&settings.network, training.size)?;
+    let mut plans = Plans::new(settings)?;
     let plan = plans.add(PlanKind::Training, training.batch)?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     let element = size_of::<B::Element>();
@@ -99,8 +99,11 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
     let mut session = plans.session(backend)?;
     session.initialize(training.seed);
     let wave = |i: usize| 0.5 + 0.5 * (i as f32 * 0.7).sin();
-    let images: Vec<B::Element> = (0..training.batch * training.size * training.size).map(|i| wave(i).into()).collect();
-    plan.train(&mut session, &images, &images)?;
+    let network = &settings.network;
+    let [input, target] = [network.in_channels, network.out_channels].map(|channels| {
+        (0..training.batch * training.size * training.size * channels).map(|i| wave(i).into()).collect::<Vec<_>>()
+    });
+    plan.train(&mut session, &input, &target)?;
 
     let times = session.enter(|session| -> engine::Result<Vec<Vec<StepTime>>> {
         let mut times = Vec::new();
@@ -123,7 +126,7 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
         }
         Ok(times)
     })?;
-    let whole = session.enter(|session| whole_steps(session, &plan, &images, runs))?;
+    let whole = session.enter(|session| whole_steps(session, &plan, [&input, &target], runs))?;
     let totals: Vec<f64> = times.iter().map(|run| run.iter().map(|step| step.seconds).sum()).collect();
     let median = quantile(&totals, 0.5);
     let traced = &times[totals.iter().position(|&total| total == median).unwrap_or(0)];
@@ -152,14 +155,14 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
 fn whole_steps<B: ImageBackend>(
     session: &mut Session<B>,
     plan: &NetworkPlan,
-    images: &[B::Element],
+    [input, target]: [&[B::Element]; 2],
     runs: usize,
 ) -> engine::Result<Vec<f64>> {
     let mut losses = Vec::new();
     let mut series = |steps: usize| -> engine::Result<f64> {
         let start = Instant::now();
         for _ in 0..steps {
-            plan.write(session, images, images)?;
+            plan.write(session, input, target)?;
             session.start_step(plan.id, &engine::Step::new(AdamW::default(), 1e-4))?;
         }
         // Steps whose loss is not finite take as long.

@@ -1,28 +1,29 @@
 //! ONNX: a trained network as a file that other programs run.
 //!
-//! Its input is any number of images, `[batch, 1, size, size]`, with 0 for black and 1 for white. Its output is the
-//! same images, restored. It needs opset 20, the first one with GELU.
+//! Its input `image` is any number of images of any height and width that the network can take, `[batch, channels,
+//! height, width]`, with 0 for black and 1 for white, damaged as in training. Its output `restored` is the same images,
+//! restored, between 0 and 1 unless the network predicts what to subtract. It needs opset 20, the first one with GELU.
 
 mod proto;
 
 use crate::apply::ApplyError;
-use crate::data::{self, Dataset};
+use crate::data::{self, Data};
 use crate::settings::Settings;
 use crate::system::files;
 use crate::system::terminal;
-use crate::tasks::ValidationBatches;
+use crate::tasks::{Samples, ValidationBatches};
 use crate::train::backend::{self, ImageBackend, with_backend};
 use crate::train::checkpoint::{self, Checkpoint, Tensor, Values};
 use crate::train::plans::{PlanError, PlanKind, Plans};
 use engine::{Activation, BatchNorm, Element, Statistics};
-use model::{BatchNormPosition, Layer, LayerActivation, ResConv};
+use model::{BatchNormPosition, Layer, LayerActivation, Prediction, ResConv};
 use prost::Message;
 use proto::{Attribute, Graph, Node, Weights};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Images of an example.
-const EXAMPLE_IMAGES: usize = 16;
+const EXAMPLE_IMAGES: u64 = 16;
 
 /// What is to be written.
 #[derive(Clone, Debug)]
@@ -43,14 +44,14 @@ pub struct Request {
 pub fn export(settings: &Settings, checkpoint: &Checkpoint, request: &Request) -> Result<(), ApplyError> {
     let Request { out, example, overwrite } = request;
     files::check_outputs([Some(out), example.as_ref()].into_iter().flatten().map(PathBuf::as_path), *overwrite)?;
-    let images = match example {
-        Some(_) => data::load(&settings.search(), &terminal::print_status)?.validation,
-        None => Dataset::new(Vec::new(), Vec::new()),
+    let data = match example {
+        Some(_) => Some(data::open(&settings.data_request(), &terminal::print_status)?),
+        None => None,
     };
     let chosen = backend::open(&settings.run, &mut |_| ())?;
-    with_backend!(chosen, |backend| run(backend, settings, checkpoint, &images, example.as_deref()))?;
+    with_backend!(chosen, |backend| run(backend, settings, checkpoint, data.as_ref().zip(example.as_deref())))?;
     let network = ResConv::new(settings.network.clone()).map_err(PlanError::from)?;
-    let bytes = encode(&network, settings.training.size, &checkpoint.tensors);
+    let bytes = encode(&network, &checkpoint.tensors);
     Ok(files::write_bytes(out, &bytes)?)
 }
 
@@ -59,43 +60,54 @@ fn run<B: ImageBackend>(
     backend: B,
     settings: &Settings,
     checkpoint: &Checkpoint,
-    images: &Dataset,
-    example: Option<&Path>,
+    example: Option<(&Data, &Path)>,
 ) -> Result<(), ApplyError> {
     let size = settings.training.size;
-    let count = images.len().clamp(1, EXAMPLE_IMAGES);
-    let mut plans = Plans::new(&settings.network, size)?;
+    let samples = example.map(|(data, path)| (Samples::of(data, size, &settings.training.task)[1], path));
+    let batches = samples.map(|(samples, path)| (ValidationBatches::shown(samples, EXAMPLE_IMAGES), path));
+    let count = batches.as_ref().map_or(1, |(batches, _)| batches.len());
+    let mut plans = Plans::new(settings)?;
     let plan = plans.add(PlanKind::Inference(Statistics::Running), count)?;
     let mut session = plans.session(backend)?;
     checkpoint::load_weights(&mut session, checkpoint)?;
-    let Some(path) = example else { return Ok(()) };
-    let buffer = || vec![B::Element::default(); count * size * size];
-    let (mut input, mut target, mut output) = (buffer(), buffer(), buffer());
-    ValidationBatches::new(images, size).fill(0, &mut input, &mut target);
+    let Some((batches, path)) = batches else { return Ok(()) };
+    let [mut input, mut target] = batches.elements().map(|elements| vec![B::Element::default(); count * elements]);
+    batches.fill(0, &mut input, &mut target, &mut vec![true; count * size * size])?;
+    let mut output = target;
     session.enter(|session| plan.infer(session, &input, &mut output))?;
-    let tensor = |values: &[B::Element]| {
-        let values = values.iter().map(|value| value.to_f64() as f32).collect();
-        Tensor { shape: vec![count, 1, size, size], values: Values::F32(values) }
-    };
-    let tensors = BTreeMap::from([("input".to_owned(), tensor(&input)), ("output".to_owned(), tensor(&output))]);
+    let tensors = BTreeMap::from([
+        ("input".to_owned(), planes(&input, size, count)),
+        ("output".to_owned(), planes(&output, size, count)),
+    ]);
     Ok(Checkpoint { path: path.to_owned(), tensors, run: None }.write()?)
 }
 
-/// The file of a network that sees images of `size` x `size` pixels.
-fn encode(network: &ResConv, size: usize, tensors: &BTreeMap<String, Tensor>) -> Vec<u8> {
+/// Images `[N][size][size][C]` as the tensor `[N][C][size][size]`.
+fn planes<E: Element>(images: &[E], size: usize, count: usize) -> Tensor {
+    let pixels = size * size;
+    let channels = images.len() / (count * pixels);
+    let values = images
+        .chunks(pixels * channels)
+        .flat_map(|image| (0..channels).flat_map(move |channel| image.iter().skip(channel).step_by(channels)));
+    let values = values.map(|value| value.to_f64() as f32).collect();
+    Tensor { shape: vec![count, channels, size, size], values: Values::F32(values) }
+}
+
+/// The file of a network.
+fn encode(network: &ResConv, tensors: &BTreeMap<String, Tensor>) -> Vec<u8> {
     let mut builder = Builder { graph: Graph::default(), tensors };
     let config = network.config();
     let layers: Vec<&Layer> = network.layers().collect();
     let (encoder, decoder) = layers.split_at(config.layers);
-    let (mut y, mut side) = ("image".to_owned(), size);
+    let mut y = "image".to_owned();
     let mut inputs = Vec::with_capacity(config.layers);
     for layer in encoder {
-        inputs.push((y.clone(), side));
-        (y, side) = builder.layer(layer, y, side, None);
+        inputs.push(y.clone());
+        y = builder.layer(layer, y, None);
     }
     for (i, layer) in decoder.iter().enumerate() {
-        let Some((mirrored, mirrored_side)) = inputs.pop() else { break };
-        (y, side) = builder.layer(layer, y, side, Some(mirrored_side));
+        let Some(mirrored) = inputs.pop() else { break };
+        y = builder.layer(layer, y, Some(&mirrored));
         if i + 1 < decoder.len() {
             let name = format!("decoder.layer_{}.skip", i + 2);
             let weight = builder.constant(&format!("{name}.weight"), config.residual_weight as f32);
@@ -103,11 +115,14 @@ fn encode(network: &ResConv, size: usize, tensors: &BTreeMap<String, Tensor>) ->
             y = builder.node(&name, "Add", &[&y, &weighted], vec![]);
         }
     }
-    builder.node_named("restored", "restored", "Identity", &[&y], vec![]);
+    match config.predict {
+        Prediction::Image => builder.node_named("restored", "restored", "Identity", &[&y], vec![]),
+        Prediction::Residual => builder.node_named("restored", "restored", "Sub", &["image", &y], vec![]),
+    };
     let mut graph = builder.graph;
     graph.name = "ResConv".to_owned();
-    graph.input = vec![proto::image("image", config.in_channels, size)];
-    graph.output = vec![proto::image("restored", config.out_channels, size)];
+    graph.input = vec![proto::image("image", config.in_channels)];
+    graph.output = vec![proto::image("restored", config.out_channels)];
     proto::model(graph, env!("CARGO_PKG_VERSION")).encode_to_vec()
 }
 
@@ -118,8 +133,8 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Adds a layer, and returns its output's name and side. The output is padded up to `target`.
-    fn layer(&mut self, layer: &Layer, x: String, side: usize, target: Option<usize>) -> (String, usize) {
+    /// Adds a layer, and returns its output's name. The output is padded up to the height and width of `target`.
+    fn layer(&mut self, layer: &Layer, x: String, target: Option<&str>) -> String {
         let name = &layer.name;
         let mut y = self.batch_norm(layer, BatchNormPosition::BeforeConv, x);
         let [w, b] = ["weight", "bias"].map(|field| self.weights(&format!("{name}.conv.{field}")));
@@ -132,22 +147,27 @@ impl Builder<'_> {
         ];
         let operation = if layer.transposed { "ConvTranspose" } else { "Conv" };
         y = self.node(&format!("{name}.conv"), operation, &[&y, &w, &b], attributes);
-        let mut side = match layer.transposed {
-            true => (side - 1) * layer.stride + layer.kernel_size - 2 * layer.padding,
-            false => (side + 2 * layer.padding - layer.kernel_size) / layer.stride + 1,
-        };
-        if let Some(target) = target.filter(|target| *target > side) {
-            let more = (target - side) as i64;
-            let pads = Weights::of_i64(&format!("{name}.pad.pads"), &[0, 0, 0, 0, 0, 0, more, more]);
-            let pads = self.initializer(pads);
-            y = self.node(&format!("{name}.pad"), "Pad", &[&y, &pads], vec![]);
-            side = target;
+        // With stride 1, a transposed convolution gives exactly the size that its mirror had.
+        if let Some(target) = target.filter(|_| layer.stride > 1) {
+            y = self.pad(&format!("{name}.pad"), &y, target);
         }
         y = self.batch_norm(layer, BatchNormPosition::AfterConv, y);
         if let Some(activation) = layer.activation {
             y = self.activation(&format!("{name}.act"), activation, &y);
         }
-        (self.batch_norm(layer, BatchNormPosition::AfterActivation, y), side)
+        self.batch_norm(layer, BatchNormPosition::AfterActivation, y)
+    }
+
+    /// Adds zeros at the bottom and right, up to the height and width of `target`.
+    fn pad(&mut self, name: &str, x: &str, target: &str) -> String {
+        let [of_x, of_target] = [("x", x), ("target", target)].map(|(what, value)| {
+            let attributes = vec![Attribute::int("start", 2)];
+            self.node(&format!("{name}.{what}_size"), "Shape", &[value], attributes)
+        });
+        let more = self.node(&format!("{name}.more"), "Sub", &[&of_target, &of_x], vec![]);
+        let before = self.initializer(Weights::of_i64(&format!("{name}.before"), &[0; 6]));
+        let pads = self.node(&format!("{name}.pads"), "Concat", &[&before, &more], vec![Attribute::int("axis", 0)]);
+        self.node(name, "Pad", &[x, &pads], vec![])
     }
 
     fn batch_norm(&mut self, layer: &Layer, position: BatchNormPosition, x: String) -> String {

@@ -180,10 +180,11 @@ enum Extent {
 }
 
 /// A batch of images `[batch, channels, size, size]`, as many as one likes.
-pub(super) fn image(name: &str, channels: usize, size: usize) -> ValueInfo {
-    let fixed = |extent: usize| Dimension { extent: Some(Extent::Value(extent as i64)) };
-    let batch = Dimension { extent: Some(Extent::Name("batch".to_owned())) };
-    let shape = Shape { dim: vec![batch, fixed(channels), fixed(size), fixed(size)] };
+pub(super) fn image(name: &str, channels: usize) -> ValueInfo {
+    let fixed = Dimension { extent: Some(Extent::Value(channels as i64)) };
+    let [batch, height, width] =
+        ["batch", "height", "width"].map(|name| Dimension { extent: Some(Extent::Name(name.to_owned())) });
+    let shape = Shape { dim: vec![batch, fixed, height, width] };
     let tensor = TensorKind { elem_type: FLOAT, shape: Some(shape) };
     ValueInfo { name: name.to_owned(), kind: Some(Kind { tensor: Some(tensor) }) }
 }

@@ -32,8 +32,8 @@ pub(super) fn all(groups: &Groups<'_>) -> Vec<Chart> {
 fn curves(groups: &Groups<'_>) -> Chart {
     let count = groups.runs().count();
     let series = groups.runs().enumerate().map(|(i, (group, run))| {
-        let finite = run.validations.iter().filter(|[_, _, loss]| loss.is_finite());
-        let marks = finite.map(|&[images, _, loss]| Mark::new(images, loss, "validation")).collect();
+        let finite = run.validations.iter().filter(|row| row.batch.is_finite());
+        let marks = finite.map(|row| Mark::new(row.samples, row.batch, "validation")).collect();
         // The worst is dark, the best is bright: where the lines are close, the best ones stand out.
         let color = Color::of(count - 1 - i, count);
         Series::new(&group.label_of(run), color).line(Stroke::PLAIN, smooth(run)).marks(Shape::Disc, marks)

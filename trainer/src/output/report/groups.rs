@@ -3,6 +3,7 @@
 use super::runs::Run;
 use crate::published::{Published, Row};
 use crate::settings::{Settings, value_text};
+use crate::train::ValidationRow;
 use std::collections::BTreeSet;
 use toml::Table;
 
@@ -106,12 +107,17 @@ impl Group<'_> {
 
     /// Validation loss with running statistics.
     pub(super) fn running(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| run.validation()).map(|[_, running, _]| running))
+        self.measure(|row| Some(row.running))
     }
 
     /// Validation loss with batch statistics.
     pub(super) fn batch(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| run.validation()).map(|[_, _, batch]| batch))
+        self.measure(|row| Some(row.batch))
+    }
+
+    /// A number of the last validation.
+    pub(super) fn measure(&self, of: impl Fn(&ValidationRow) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| of(&run.validation()?)))
     }
 
     /// Minutes of training.

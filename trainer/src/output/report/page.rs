@@ -151,6 +151,10 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
     html += "</tbody></table></div>\n<p class=\"note\">Mean absolute error over the validation images. \
              “Validation loss” is with batch statistics, and random slopes if there are any (rrelu), as the published ones are; \
              a network is used with running statistics, and without chance.";
+    if groups.all.iter().any(|group| group.measure(|row| row.psnr.or(row.ssim).or(row.missing_l1)).is_some()) {
+        html += " PSNR, SSIM and the error of the missing pixels alone (“missing L1”) are means over the images, with running \
+                 statistics.";
+    }
     if groups.all.iter().any(|group| group.published.is_some()) {
         let samples: BTreeSet<u64> = groups.runs().map(|(_, run)| run.settings.training.samples).collect();
         if samples.iter().any(|samples| *samples != PUBLISHED_SAMPLES) {
@@ -252,8 +256,8 @@ fn errors(groups: &Groups<'_>) -> String {
         let label = escape(&group.label_of(run));
         let map = |half: &HalfErrors| {
             let url = data_url(&maps::map(&half.pixels, *size, limit));
-            let missing = escape(&half.missing);
-            format!("<div><img alt=\"{label}, {missing} half missing\" src=\"{url}\"><span>{missing}</span></div>")
+            let title = escape(&half.title());
+            format!("<div><img alt=\"{label}, {title}\" src=\"{url}\"><span>{title}</span></div>")
         };
         Some(format!("<div class=\"maps\">{}</div>", halves.iter().map(map).collect::<String>()))
     });
@@ -262,12 +266,18 @@ fn errors(groups: &Groups<'_>) -> String {
     }
     let stops: Vec<String> =
         (0..=8).map(|i| ramp(f64::from(i) / 8.0)).map(|[r, g, b]| format!("rgb({r},{g},{b})")).collect();
+    let each = if has_halves(groups) { ", for each missing half" } else { "" };
     format!(
         "<section id=\"errors\"><h2>Where in the image the error lies</h2>\n\
-         <p class=\"note\">Mean absolute error of each pixel, for each missing half, with running statistics; one scale for all.</p>\n\
+         <p class=\"note\">Mean absolute error of each pixel{each}, with running statistics; one scale for all.</p>\n\
          <div class=\"scale\">0<i style=\"background:linear-gradient(90deg,{})\"></i>{limit:.2} and more</div>\n{content}</section>\n",
         stops.join(",")
     )
+}
+
+/// Whether a run has a task that takes halves away.
+fn has_halves(groups: &Groups<'_>) -> bool {
+    groups.runs().any(|(_, run)| run.errors.as_ref().is_some_and(Errors::has_halves))
 }
 
 /// The loss for each missing half and each class. Runs may have different classes.
@@ -276,9 +286,8 @@ fn parts(groups: &Groups<'_>) -> String {
     let mut rows: Vec<(String, BTreeMap<String, f64>)> = Vec::new();
     for (group, run) in groups.runs() {
         let Some(errors) = &run.errors else { continue };
-        let halves = errors.halves.iter().map(|half| {
-            (format!("{} missing", half.missing), half.pixels.iter().sum::<f64>() / half.pixels.len() as f64)
-        });
+        let halves =
+            errors.halves.iter().map(|half| (half.title(), half.pixels.iter().sum::<f64>() / half.pixels.len() as f64));
         let mut losses = BTreeMap::new();
         for (name, loss) in halves.chain(errors.classes.iter().map(|class| (class.class.clone(), class.loss))) {
             if !names.contains(&name) {
@@ -289,15 +298,17 @@ fn parts(groups: &Groups<'_>) -> String {
         losses.retain(|_, loss| loss.is_finite());
         rows.push((group.label_of(run), losses));
     }
-    if rows.is_empty() {
+    let halves = if has_halves(groups) { "missing half and by " } else { "" };
+    if rows.is_empty() || halves.is_empty() && names.len() < 2 {
         return String::new();
     }
     let all = || rows.iter().flat_map(|(_, losses)| losses.values().copied());
     let (low, high) = all().fold((f64::INFINITY, 0f64), |(low, high), loss| (low.min(loss), high.max(loss)));
-    let mut html = "<section id=\"parts\"><h2>By missing half and by class</h2>\n\
-                    <p class=\"note\">Validation loss with running statistics; the darker, the higher.</p>\n\
-                    <div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"words\" scope=\"col\"><span>network</span></th>"
-        .to_owned();
+    let mut html = format!(
+        "<section id=\"parts\"><h2>By {halves}class</h2>\n\
+         <p class=\"note\">Validation loss with running statistics; the darker, the higher.</p>\n\
+         <div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"words\" scope=\"col\"><span>network</span></th>"
+    );
     for name in &names {
         html += &format!("<th scope=\"col\"><span>{}</span></th>", escape(name));
     }

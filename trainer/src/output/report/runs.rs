@@ -5,9 +5,10 @@ use crate::apply::eval::Errors;
 use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::sweep::{RunEntry, Status};
-use crate::system::files;
-use crate::train::{RunFolder, log};
+use crate::system::files::{self, FileError};
+use crate::train::{RunFolder, ValidationRow, log};
 use model::ResConv;
+use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,8 @@ pub(super) struct Run {
     pub(super) error: Option<String>,
     /// Images seen, and the loss, of every step.
     pub(super) training: Vec<(f64, f64)>,
-    /// Images seen, and the losses with running and with batch statistics, of every validation.
-    pub(super) validations: Vec<[f64; 3]>,
+    /// Every validation.
+    pub(super) validations: Vec<ValidationRow>,
     /// Its summary, if it is done.
     pub(super) summary: Option<Summary>,
     pub(super) errors: Option<Errors>,
@@ -50,8 +51,7 @@ impl Run {
         }
         let settings = Settings::read(&folder.settings())?;
         let mut problems = Vec::new();
-        let rows = |path: &Path| if path.exists() { log::read::<4>(path).map(Some) } else { Ok(None) };
-        let metrics = kept(rows(&folder.metrics()), &mut problems).unwrap_or_default();
+        let metrics: Vec<[f64; 4]> = kept(rows(&folder.metrics()), &mut problems).unwrap_or_default();
         let validations = kept(rows(&folder.validation()), &mut problems).unwrap_or_default();
         let is_done = folder.summary().exists();
         let summary = is_done.then(|| Summary::read(&folder.summary())).transpose();
@@ -69,7 +69,7 @@ impl Run {
             status: if is_done { Status::Done } else { unfinished },
             error: None,
             training: metrics.into_iter().map(|[_, samples, _, loss]| (samples, loss)).collect(),
-            validations: validations.into_iter().map(|[_, a, b, c]| [a, b, c]).collect(),
+            validations,
             summary,
             errors: kept(errors, &mut problems),
             picture: kept(picture, &mut problems),
@@ -100,17 +100,19 @@ impl Run {
         self.training.last().map_or(0, |(samples, _)| *samples as u64)
     }
 
-    /// The last validation: images seen, and the losses with running and with batch statistics.
-    pub(super) fn validation(&self) -> Option<[f64; 3]> {
-        let finite = |row: &&[f64; 3]| row.iter().all(|value| value.is_finite());
+    /// The last validation whose losses are finite.
+    pub(super) fn validation(&self) -> Option<ValidationRow> {
+        let finite = |row: &ValidationRow| row.running.is_finite() && row.batch.is_finite();
         match &self.summary {
-            Some(summary) => {
-                let row = [summary.samples as f64, summary.validation.running.all, summary.validation.batch.all];
-                Some(row).filter(|row| finite(&row))
-            }
-            None => self.validations.iter().rev().find(finite).copied(),
+            Some(summary) => Some(ValidationRow::new(summary.samples, &summary.validation)).filter(finite),
+            None => self.validations.iter().rev().copied().find(finite),
         }
     }
+}
+
+/// The rows of a table, if there is one.
+fn rows<R: DeserializeOwned>(path: &Path) -> Result<Option<Vec<R>>, FileError> {
+    path.exists().then(|| log::read(path)).transpose()
 }
 
 /// What was read of a file, if it could be; otherwise the reason is added to `problems`.

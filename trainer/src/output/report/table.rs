@@ -3,6 +3,7 @@
 use super::groups::{Group, Groups, Spread};
 use crate::output::table::to_csv;
 use crate::sweep::Status;
+use crate::train::ValidationRow;
 use indicatif::HumanCount;
 
 /// A table whose rows are sorted by loss.
@@ -41,6 +42,15 @@ const SETTINGS: [(&str, &str); 6] = [
     ("activation", "act"),
 ];
 
+/// A measure of a validation that not all runs have: heading, heading in CSV files, digits, value.
+type Measure = (&'static str, &'static str, usize, fn(&ValidationRow) -> Option<f64>);
+
+const MEASURES: [Measure; 3] = [
+    ("PSNR (dB)", "psnr", 2, |row| row.psnr),
+    ("SSIM", "ssim", 4, |row| row.ssim),
+    ("missing L1", "missing_l1", 5, |row| row.missing_l1),
+];
+
 type Read<'g> = Box<dyn Fn(&Group<'_>) -> Cell + 'g>;
 
 impl Table {
@@ -58,17 +68,17 @@ impl Table {
             let read = move |group: &Group| Cell::text(group.settings().shown(key));
             column(&key.replace('_', " "), key, is_number, Box::new(read));
         }
-        let any = |has: fn(&Group) -> bool| groups.all.iter().any(has);
-        if any(|group| group.runs.len() > 1) {
+        let any = |has: &dyn Fn(&Group) -> bool| groups.all.iter().any(has);
+        if any(&|group| group.runs.len() > 1) {
             let seeds = |group: &Group| Cell::text(group.runs.iter().filter(|run| run.validation().is_some()).count());
             column("seeds", "seeds", true, Box::new(seeds));
         }
         column("validation loss", "validation_loss", true, Box::new(|group| Cell::spread(group.batch(), 5)));
-        if any(|group| group.batch().is_some_and(|loss| loss.deviation.is_some())) {
+        if any(&|group| group.batch().is_some_and(|loss| loss.deviation.is_some())) {
             let deviation = |group: &Group| Cell::number(group.batch().and_then(|loss| loss.deviation), 5);
             column("± std.", "validation_loss_deviation", true, Box::new(deviation));
         }
-        let published = any(|group| group.published.is_some());
+        let published = any(&|group| group.published.is_some());
         if published {
             let loss = |group: &Group| group.published.map(|row| row.validation_loss);
             column("published loss", "published_loss", true, Box::new(move |group| Cell::number(loss(group), 5)));
@@ -80,6 +90,11 @@ impl Table {
             column("difference", "difference", true, Box::new(difference));
         }
         column("loss, running statistics", "running_loss", true, Box::new(|group| Cell::spread(group.running(), 5)));
+        for (title, name, digits, measure) in MEASURES {
+            if any(&|group: &Group| group.measure(measure).is_some()) {
+                column(title, name, true, Box::new(move |group| Cell::spread(group.measure(measure), digits)));
+            }
+        }
         let parameters = |group: &Group| {
             let parameters = group.runs[0].parameters;
             Cell { text: HumanCount(parameters as u64).to_string(), value: parameters.to_string() }
@@ -154,7 +169,7 @@ impl Cell {
 /// The state of a group, which is that of its first run that is not done.
 fn state(group: &Group<'_>) -> String {
     let told = |run: &&super::runs::Run| {
-        let samples = run.validation().map_or(0.0, |[samples, ..]| samples);
+        let samples = run.validation().map_or(0.0, |row| row.samples);
         let seen = HumanCount(samples as u64);
         match run.status {
             Status::Done => None,

@@ -17,8 +17,8 @@ fn small(layers: usize) -> ResConvConfig {
 
 /// A session of the network that has one plan, over two images of 8 x 8.
 fn session(config: &ResConvConfig) -> (Session<Reference>, NetworkPlan) {
-    let mut plans = Plans::new(config, 8).unwrap();
-    let plan = plans.add(PlanKind::Inference(Statistics::Running), 2).unwrap();
+    let mut plans = Plans::new(&Settings { network: config.clone(), ..Settings::default() }).unwrap();
+    let plan = plans.add_sized(PlanKind::Inference(Statistics::Running), 2, [8; 2]).unwrap();
     let mut session = plans.session(Reference).unwrap();
     session.initialize(1);
     (session, plan)
