@@ -59,6 +59,11 @@ def check_onnx(model, example):
         difference = np.abs(got - expected[: len(batch)]).max()
         assert difference <= MOST, f"{model}: a pixel differs by {difference}"
         print(f"{model}: onnxruntime {onnxruntime.__version__} restores {len(batch)} images, largest difference {difference:.1e}")
+    # Any height and width.
+    channels, height, width = images.shape[1:]
+    odd = np.random.default_rng(0).random((2, channels, height + 13, width + 6), np.float32)
+    (got,) = session.run(None, {"image": odd})
+    assert got.shape == (2, expected.shape[1], height + 13, width + 6) and np.isfinite(got).all(), f"{model}: {got.shape}"
 
 
 run, model, example = map(pathlib.Path, sys.argv[1:])
