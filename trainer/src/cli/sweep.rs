@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 use trainer::output::report;
-use trainer::sweep::{self, ListFlags, Sweep};
+use trainer::sweep::{self, ListFlags, Shard, Sweep};
 use trainer::system::terminal::{print_result, print_status};
 
 #[derive(Debug, Args)]
@@ -13,20 +13,38 @@ pub(super) struct SweepArgs {
     /// Print the runs with their parameters, memory and estimated times, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Print who does what: the state of every run, how far it is, and the process that computes it, and stop
+    #[arg(long, conflicts_with = "dry_run")]
+    status: bool,
+    /// Run the K-th of N parts only, for job arrays; without it, processes share the runs by themselves
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
     #[command(flatten)]
     settings: ListFlags,
 }
 
 pub(super) fn run(args: SweepArgs) -> anyhow::Result<()> {
-    let SweepArgs { file, dry_run, mut settings } = args;
+    let SweepArgs { file, dry_run, status, shard, mut settings } = args;
+    let shard = shard.unwrap_or_default();
     let out = settings.take("out").and_then(|out| out.into_iter().next());
     let planned = Sweep::read(&file, &settings)?;
     let out = out.map_or_else(|| planned.default_out.clone(), PathBuf::from);
     if dry_run {
-        return Ok(print_result(&sweep::dry_run(&planned, &out)?)?);
+        let (table, refused) = sweep::dry_run(&planned, &out)?;
+        print_result(&table)?;
+        return refused.map_or(Ok(()), |refused| Err(refused.into()));
     }
-    let renewed = sweep::sweep(&planned, &out, &report::renew)?;
+    if status {
+        return Ok(print_result(&sweep::status(&planned, &out))?);
+    }
+    let renewed = sweep::sweep(&planned, &out, shard, &report::renew)?;
     let report = if renewed { format!("; the report is {}", out.join("report.html").display()) } else { String::new() };
-    print_status(&format!("\nall {} runs are done{report}", planned.runs.len()));
+    let runs = planned.runs.len();
+    let done = if shard.is_whole() {
+        format!("{runs} runs")
+    } else {
+        format!("{} runs of part {shard}", shard.count_of(runs))
+    };
+    print_status(&format!("\nall {done} are done{report}"));
     Ok(())
 }

@@ -66,14 +66,14 @@ pub(super) fn run(args: &TrainArgs, ranks: &Ranks) -> anyhow::Result<()> {
         print_status(&format!("the run is repeated in {}", out.display()));
         settings.run.out = Some(out);
     }
-    let mut start = if args.force { Start::Overwrite } else { Start::New };
+    let mut start = if args.force { Start::Overwrite(None) } else { Start::New(None) };
     if args.resume {
         let out = settings.out();
         let found = RunFolder::new(&out).resume(&print_status)?;
         let run = match &found {
             Resumable::FromCheckpoint(resumed) => resumed.checkpoint.run.as_ref().map(|run| &run.settings),
-            Resumable::FromStart(settings) => Some(&**settings),
-            Resumable::Nothing => None,
+            Resumable::FromStart(settings, _) => Some(&**settings),
+            Resumable::Nothing(_) => None,
         };
         if let Some(run) = run {
             sources.insert(chosen, SettingsSource::resumed(run)?);

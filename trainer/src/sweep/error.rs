@@ -38,6 +38,14 @@ pub enum SweepError {
         /// What differs.
         source: Box<SettingsError>,
     },
+    /// The folder has such runs, as a dry run finds.
+    #[error("runs of the same names and other settings: {runs}; the first: {first}")]
+    OtherRuns {
+        /// How many.
+        runs: usize,
+        /// The first.
+        first: Box<SweepError>,
+    },
     /// The sweep's folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),

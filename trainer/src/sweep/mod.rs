@@ -15,15 +15,23 @@
 //!
 //! Every run has its folder in the folder of the sweep, named after its values. The sweep's own files are `sweep.json`,
 //! which has the status of each run, and the report.
+//!
+//! Several processes may work on a sweep, on one machine or on several that share its folder. Each does the first run
+//! that nobody has ([`lock`](crate::system::lock)), and goes on with that of a process that was killed. What the runs
+//! share is made anew from their folders, by one process at a time.
 
 mod error;
 mod file;
 mod flags;
+mod queue;
 mod run;
+mod shard;
 mod state;
 
 pub use error::SweepError;
 pub use file::{PlannedRun, Sweep};
 pub use flags::ListFlags;
 pub use run::{dry_run, sweep};
+pub use shard::{NoShard, Shard};
+pub use state::status;
 pub(crate) use state::{RunEntry, State, Status};

@@ -2,91 +2,172 @@
 
 use super::error::SweepError;
 use super::file::{PlannedRun, Sweep};
-use super::state::{State, Status, is_done};
+use super::queue::{Next, Queue};
+use super::shard::Shard;
+use super::state::{State, is_done};
 use crate::data::{self, Data, DataError, DataRequest};
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
+use crate::system::lock::{self, Lock};
 use crate::system::machine;
 use crate::system::progress::{self, SweepPosition};
 use crate::system::stop;
 use crate::system::terminal::print_status;
-use crate::train::{self, Estimate, RunContext, RunFolder, TrainError};
+use crate::train::{self, Estimate, FolderError, RunContext, RunFolder, Start, Stopped, TrainError};
 use engine::mib;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Renews the report in a folder, and returns whether it could. A sweep calls it whenever a run has new results or has
 /// ended.
 pub(super) type RenewReport<'a> = &'a (dyn Fn(&Path) -> bool + Sync);
 
-/// Runs those runs of a sweep that are not done, in the folder `out`. Returns whether its report could be renewed at
-/// the end.
+/// How often a process looks whether a run of another one has ended.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Runs those runs of a part of a sweep that are not done and that no other process has, in the folder `out`, and then
+/// waits for the others: if a process that has one dies, this one goes on with its run. Returns whether its report
+/// could be renewed at the end.
 ///
 /// # Errors
 /// [`SweepError`]. Before anything is run, every run is planned and its folder is checked. After that, the error of a
 /// run is recorded and the next one begins; [`SweepError::Failed`] reports it at the end.
-pub fn sweep(sweep: &Sweep, out: &Path, report: RenewReport<'_>) -> Result<bool, SweepError> {
+pub fn sweep(sweep: &Sweep, out: &Path, shard: Shard, report: RenewReport<'_>) -> Result<bool, SweepError> {
     let runs: Vec<PlannedRun> = sweep.runs.iter().map(|run| run.placed(out)).collect();
     for run in &runs {
         check_folder(out, run)?;
     }
     stop::catch_signals().map_err(|error| FileError::at("prepare for signals in", out)(error))?;
     files::create_folder(out)?;
-    let _lock = RunFolder::new(out).lock()?;
-    files::remove_leftovers(out)?;
-    let mut state = State::begin(sweep, out)?;
-    if let Some(published) = &sweep.published {
-        files::write_bytes(&State::published(out), published.as_bytes())?;
-    }
-    let left: Vec<&PlannedRun> = runs.iter().filter(|run| !is_done(out, run)).collect();
-    let done = runs.len() - left.len();
-    print_status(&format!("sweep    {}: {} runs in {}, {done} done", sweep.title, runs.len(), out.display()));
-    if left.is_empty() {
-        return Ok(report(out));
-    }
-    let mut data = OpenData::new(&left[0].settings)?;
-    let estimates = Estimates::measure(left.iter().copied())?;
+    let shared = SharedFiles { sweep, out, report };
+    shared.begin()?;
+    let (all, part) = (runs.len(), shard.count_of(runs.len()));
+    let mut queue = Queue::new(out, shard.of(&runs));
+    let done = part - queue.runs().len();
+    let of = if shard.is_whole() { String::new() } else { format!(", of which part {shard} has {part}") };
+    print_status(&format!("sweep    {}: {all} runs in {}{of}, {done} done", sweep.title, out.display()));
+    let Some(first) = queue.runs().next() else { return shared.renew_at_last() };
+    let mut data = OpenData::new(&first.settings)?;
+    let estimates = Estimates::measure(queue.runs())?;
     let seconds = |run: &PlannedRun| estimates.of(&run.settings).duration.as_secs_f64();
-    let all: f64 = left.iter().map(|run| seconds(run)).sum();
-    print_status(&format!("takes    {}", progress::about(Duration::from_secs_f64(all))));
+    let left: f64 = queue.runs().map(seconds).sum();
+    print_status(&format!("takes    {}, if no other process helps", progress::about(Duration::from_secs_f64(left))));
 
-    let mut failures: Vec<String> = Vec::new();
-    let mut renewed = false;
-    for (i, run) in left.iter().enumerate() {
-        let number = done + i + 1;
-        print_status(&format!("\nrun {number} of {}: {}", runs.len(), run.name));
-        state.set(out, &run.name, Status::Running, None)?;
-        let later: f64 = left[i + 1..].iter().map(|run| seconds(run)).sum();
-        let position = SweepPosition { run: number, runs: runs.len(), later: later / seconds(run).max(1e-9) };
-        let folder = out.join(&run.name);
-        let renew = || {
-            report(&folder);
-            report(out);
+    let mut waits = false;
+    loop {
+        let (number, run, lock) = match queue.next() {
+            Next::Run { number, run, lock } => (number, run, lock),
+            Next::End => break,
+            Next::Wait(others) => {
+                if !waits {
+                    print_status(&format!("\nwaiting for {others} runs that other processes have"));
+                }
+                waits = true;
+                if let Some(signal) = stop::requested() {
+                    let stopped = Stopped { signal, step: 0, samples: 0, out: out.to_owned() };
+                    return Err(SweepError::Stopped { stopped });
+                }
+                std::thread::sleep(LOOK);
+                continue;
+            }
         };
-        match data.of(&run.settings).and_then(|data| run_one(run, data, position, &renew)) {
+        waits = false;
+        print_status(&format!("\nrun {} of {all}: {}", number + 1, run.name));
+        shared.renew_state()?;
+        let later: f64 = queue.runs().map(seconds).sum();
+        let position = SweepPosition { run: number + 1, runs: all, later: later / seconds(run).max(1e-9) };
+        let folder = RunFolder::new(&out.join(&run.name));
+        let renew = || {
+            report(folder.path());
+            shared.renew();
+        };
+        match data.of(&run.settings).and_then(|data| run_one(run, lock.clone(), data, position, &renew)) {
             Ok(()) => {
-                state.set(out, &run.name, Status::Done, None)?;
-                report(&folder);
+                report(folder.path());
             }
             Err(TrainError::Stopped(stopped)) => {
-                state.set(out, &run.name, Status::Stopped, None)?;
-                report(out);
+                drop(lock);
+                shared.renew_at_last()?;
                 return Err(SweepError::Stopped { stopped });
             }
             Err(error) => {
                 print_status(&format!("failed: {error}"));
-                failures.push(format!("{}: {error}", run.name));
-                state.set(out, &run.name, Status::Failed, Some(error.to_string()))?;
+                queue.failures.push((run.name.clone(), error.to_string()));
+                // Before another process can try it, too.
+                folder.write_failure(&error.to_string())?;
             }
         }
-        renewed = report(out);
+        drop(lock);
+        shared.renew();
     }
-    match failures.first() {
+    let renewed = shared.renew_at_last()?;
+    match queue.failures.first() {
         None => Ok(renewed),
-        Some(first) => Err(SweepError::Failed { failed: failures.len(), runs: runs.len(), first: first.clone() }),
+        Some((name, error)) => {
+            let (failed, first) = (queue.failures.len(), format!("{name}: {error}"));
+            Err(SweepError::Failed { failed, runs: part, first })
+        }
+    }
+}
+
+/// The files that the runs of a sweep share. One process at a time writes them, from what the folders of all runs have
+/// at that time: so the last one that does is right.
+struct SharedFiles<'a> {
+    sweep: &'a Sweep,
+    out: &'a Path,
+    report: RenewReport<'a>,
+}
+
+impl SharedFiles<'_> {
+    /// How long a process waits for the others that write: longer than any of them that is killed has the lock.
+    const LONGEST: Duration = lock::PATIENCE.saturating_mul(2);
+
+    /// Locks the sweep's folder, and waits for it if need be.
+    fn lock(&self) -> Result<Lock, SweepError> {
+        let begun = Instant::now();
+        loop {
+            match RunFolder::new(self.out).lock() {
+                Err(FolderError::InUse { .. }) if begun.elapsed() < SharedFiles::LONGEST => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                locked => return Ok(locked?),
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<(), SweepError> {
+        let _lock = self.lock()?;
+        files::remove_leftovers(self.out)?;
+        State::of(self.sweep, self.out).write(self.out)?;
+        if let Some(published) = &self.sweep.published {
+            files::write_bytes(&State::published(self.out), published.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the list of the runs.
+    fn renew_state(&self) -> Result<(), SweepError> {
+        let _lock = self.lock()?;
+        Ok(State::of(self.sweep, self.out).write(self.out)?)
+    }
+
+    /// Writes the list and the report, unless another process does: that of the last process counts.
+    fn renew(&self) {
+        if let Ok(Ok(_lock)) = Lock::take(self.out)
+            && State::of(self.sweep, self.out).write(self.out).is_ok()
+        {
+            (self.report)(self.out);
+        }
+    }
+
+    /// Writes the list and the report. Returns whether the report could be renewed.
+    fn renew_at_last(&self) -> Result<bool, SweepError> {
+        let _lock = self.lock()?;
+        State::of(self.sweep, self.out).write(self.out)?;
+        Ok((self.report)(self.out))
     }
 }
 
@@ -112,12 +193,20 @@ impl OpenData {
 
 fn run_one(
     run: &PlannedRun,
+    lock: Lock,
     data: &Data,
     position: SweepPosition,
     report: &(dyn Fn() + Sync),
 ) -> Result<(), TrainError> {
     machine::reset_peak_resident_bytes();
-    let start = RunFolder::new(&run.settings.out()).resume(&print_status)?.into();
+    let folder = RunFolder::new(&run.settings.out());
+    if let Ok(had) = Settings::read(&folder.settings()) {
+        run.settings.check_resumes(&had)?;
+    }
+    let start: Start = folder.resume_locked(lock, &print_status)?.into();
+    if let Start::Resume(resumed) = &start {
+        run.settings.check_resumes(resumed.checkpoint.resumable()?.0)?;
+    }
     let context = RunContext { on_results: Some(report), sweep: Some(position), ..RunContext::default() };
     let summary = train::train_with(&run.settings, start, data, context)?;
     print_status(&summary.to_string());
@@ -133,23 +222,32 @@ fn check_folder(out: &Path, run: &PlannedRun) -> Result<(), SweepError> {
     run.settings.check_resumes(&had).map_err(other)
 }
 
-/// The runs of a sweep and their costs, as a table.
+/// The runs of a sweep and their costs, as a table, and why the sweep cannot be run in the folder `out`, if it cannot:
+/// the folder has runs of the same names and other settings.
 ///
 /// # Errors
-/// [`SweepError::Plan`] if one cannot be planned.
-pub fn dry_run(sweep: &Sweep, out: &Path) -> Result<String, SweepError> {
+/// [`SweepError::Plan`] if a run cannot be planned.
+pub fn dry_run(sweep: &Sweep, out: &Path) -> Result<(String, Option<SweepError>), SweepError> {
     let estimates = Estimates::measure(&sweep.runs)?;
     let width = sweep.runs.iter().map(|run| run.name.len()).max().unwrap_or(0).max(3);
     let mut text = format!("{}: {} runs in {}\n\n", sweep.title, sweep.runs.len(), out.display());
     let mut total = Duration::ZERO;
     let mut left = Duration::ZERO;
+    let mut others: Vec<SweepError> = Vec::new();
     let _ = writeln!(text, "{:<width$}  {:>11}  {:>9}  {:>17}", "run", "parameters", "memory", "time");
     for run in &sweep.runs {
         let Estimate { parameters, planned_bytes, duration } = *estimates.of(&run.settings);
         let done = is_done(out, run);
         total = total.saturating_add(duration);
         left = left.saturating_add(if done { Duration::ZERO } else { duration });
-        let time = if done { "done".to_owned() } else { progress::about(duration) };
+        let time = match check_folder(out, run) {
+            Ok(()) if done => "done".to_owned(),
+            Ok(()) => progress::about(duration),
+            Err(other) => {
+                others.push(other);
+                "other settings".to_owned()
+            }
+        };
         let _ = writeln!(text, "{:<width$}  {parameters:>11}  {:>5.0} MiB  {time:>17}", run.name, mib(planned_bytes));
     }
     let _ = write!(text, "\nin all {}", progress::about(total));
@@ -157,7 +255,9 @@ pub fn dry_run(sweep: &Sweep, out: &Path) -> Result<String, SweepError> {
         let _ = write!(text, ", of which {} are left", progress::about(left));
     }
     text.push_str(", by a few steps of each network on this machine as it is now");
-    Ok(text)
+    let runs = others.len();
+    let refused = others.into_iter().next().map(|first| SweepError::OtherRuns { runs, first: Box::new(first) });
+    Ok((text, refused))
 }
 
 /// The costs of runs. Runs that differ only in their seeds cost the same.

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub(crate) mod json;
+pub mod lock;
 pub mod machine;
 pub mod names;
 pub(crate) mod progress;

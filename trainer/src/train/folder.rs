@@ -1,24 +1,24 @@
 //! The folder of a run: its files, its lock, and what an earlier process left in it.
 
 use super::checkpoint::{Checkpoint, CheckpointError, Problem};
+use super::log;
 use crate::output::tensorboard::Events;
 use crate::settings::Settings;
 use crate::system::files::{self, FileError};
+use crate::system::lock::{LOCK, Lock};
 use crate::system::names::derived;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// The file that a process locks while it writes to the folder. The file stays there; only the lock counts.
-const LOCK: &str = ".lock";
+use std::time::SystemTime;
 
 /// The files of a run's report.
 const REPORT: [&str; 4] = ["curves.svg", "report.html", "table.csv", "table.md"];
 
-/// How often a lock is tried.
-const LOOKS: u32 = 5;
+/// Longest file of a failure that is read, in bytes.
+const MAX_FAILURE_BYTES: u64 = 1 << 20;
 
 const EARLIER: [&str; 2] = ["checkpoint-", ".safetensors"];
 
@@ -42,14 +42,20 @@ pub enum FolderError {
     },
     /// Another process writes to it.
     #[error(
-        "{} is in use by another run{}: wait for it to end, or choose another folder with --out",
-        path.display(), process.as_ref().map_or(String::new(), |id| format!(" (process {id})"))
+        "{} is in use by another run ({by}): wait for it to end, or choose another folder with --out",
+        path.display()
     )]
     InUse {
         /// The folder.
         path: PathBuf,
-        /// The process, if it is known.
-        process: Option<String>,
+        /// The process, and where it is.
+        by: String,
+    },
+    /// Another process has begun to write to it.
+    #[error("{}: another process has taken the run over, because this one did not move for a long time", path.display())]
+    Lost {
+        /// The folder.
+        path: PathBuf,
     },
     /// All checkpoints in it are damaged.
     #[error("none of the checkpoints in {} can be resumed; start the run over with --force: {}", path.display(), reasons.join("; "))]
@@ -64,12 +70,6 @@ pub enum FolderError {
     File(#[from] FileError),
 }
 
-/// The right to write to a run's folder, until it is dropped or the process ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
 /// Where a run is resumed.
 #[derive(Debug)]
 pub struct ResumePoint {
@@ -78,15 +78,24 @@ pub struct ResumePoint {
     pub(super) lock: Lock,
 }
 
-/// What can be resumed in a folder.
+/// What can be resumed in a folder. The folder is locked, if it is there.
 #[derive(Debug)]
 pub enum Resumable {
     /// A run with a checkpoint.
     FromCheckpoint(Box<ResumePoint>),
     /// A run that was interrupted before its first checkpoint: its settings.
-    FromStart(Box<Settings>),
+    FromStart(Box<Settings>, Lock),
     /// There is no run.
-    Nothing,
+    Nothing(Option<Lock>),
+}
+
+/// Why a run of a sweep failed, as its folder tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// What was printed.
+    pub(crate) error: String,
+    /// When, in nanoseconds since 1970, which tells it from earlier failures of the run.
+    pub(crate) at: u64,
 }
 
 impl RunFolder {
@@ -101,7 +110,9 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError`] if it is not empty, is a file, or cannot be read.
     pub fn check_new(&self) -> Result<(), FolderError> {
-        let is_ignored = |name: &OsStr| name == LOCK || files::is_leftover(name);
+        let failure = self.failure();
+        let is_ignored =
+            |name: &OsStr| name == LOCK || Some(name) == failure.file_name() || files::is_leftover(name);
         match self.names() {
             Ok(names) if names.iter().all(|name| is_ignored(OsStr::new(name))) => Ok(()),
             Ok(_) => Err(FolderError::NotEmpty { path: self.path.clone() }),
@@ -130,47 +141,55 @@ impl RunFolder {
         fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
     }
 
-    /// Keeps other processes from writing to the folder, until the lock is dropped. On a file system without locks, it
-    /// succeeds always.
+    /// Keeps other processes from writing to the folder, until the lock is dropped.
     ///
     /// # Errors
     /// [`FolderError::InUse`], or if the folder is not there or not writable.
     pub fn lock(&self) -> Result<Lock, FolderError> {
-        let path = self.path.join(LOCK);
-        let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = options().map_err(FileError::at("open", &path))?;
-        // A process that only looks whether there is a lock has one for a moment.
-        let tried = (0..LOOKS).find(|_| {
-            let is_free = !is_locked(&file.try_lock());
-            if !is_free {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            is_free
-        });
-        if tried.is_none() {
-            let mut text = String::new();
-            let read = file.take(32).read_to_string(&mut text).is_ok();
-            let process = Some(text.trim().to_owned()).filter(|id| read && id.parse::<u32>().is_ok());
-            return Err(FolderError::InUse { path: self.path.clone(), process });
-        }
-        // The number is for the message of another process; the lock works without it.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Lock { _file: file })
+        Lock::take(&self.path)?
+            .map_err(|held| FolderError::InUse { path: self.path.clone(), by: held.to_string() })
     }
 
-    /// Whether a process has the lock, or may have it, as on a file system without locks.
+    /// Whether a process writes to the folder.
     pub(crate) fn is_in_use(&self) -> bool {
-        File::open(self.path.join(LOCK)).is_ok_and(|file| file.try_lock_shared().is_err())
+        Lock::holder(&self.path).is_some()
+    }
+
+    /// Checks that the lock of the folder is still that of this process.
+    ///
+    /// # Errors
+    /// [`FolderError::Lost`].
+    pub(super) fn check_lock(&self, lock: &Lock) -> Result<(), FolderError> {
+        if lock.is_lost() { Err(FolderError::Lost { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    /// Keeps why the run in the folder failed.
+    pub(crate) fn write_failure(&self, error: &str) -> Result<(), FileError> {
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let failure = Failure { error: error.to_owned(), at };
+        files::write_json(&self.failure(), serde_json::to_string_pretty(&failure))
+    }
+
+    /// Training images that the run in the folder has seen, as far as its table tells it, and those that it is going to
+    /// see.
+    pub(crate) fn progress(&self) -> Option<(u64, u64)> {
+        let all = Settings::read(&self.settings()).ok()?.training.samples;
+        Some((log::last_samples(&self.metrics()).unwrap_or(0), all))
+    }
+
+    /// Why the run in the folder failed, if it did.
+    pub(crate) fn read_failure(&self) -> Option<Failure> {
+        files::read_json(&self.failure(), MAX_FAILURE_BYTES).ok()
     }
 
     /// Begins a run in the folder: creates it, locks it, writes the run's settings and removes what an earlier run
-    /// left. With `new`, it fails if the folder is not empty.
+    /// left. With `new`, it fails if the folder is not empty. `lock` is the folder's lock, if it is locked already.
     ///
     /// The settings are written first: a process that is killed in between leaves a run that has begun, or the earlier
     /// run.
-    pub(super) fn start(&self, new: bool, settings: &str) -> Result<Lock, FolderError> {
+    pub(super) fn start(&self, new: bool, lock: Option<Lock>, settings: &str) -> Result<Lock, FolderError> {
         files::create_folder(&self.path)?;
-        let lock = self.lock()?;
+        let lock = lock.map_or_else(|| self.lock(), Ok)?;
         if new {
             self.check_new()?;
         }
@@ -185,6 +204,7 @@ impl RunFolder {
             self.curve_png(),
             self.curve_svg(),
             self.best(),
+            self.failure(),
         ];
         Events::remove_all(&self.path)?;
         let report = REPORT.map(|name| self.path.join(name));
@@ -201,9 +221,13 @@ impl RunFolder {
     /// [`FolderError`] if the folder is in use, or all its checkpoints are damaged.
     pub fn resume(&self, status: &dyn Fn(&str)) -> Result<Resumable, FolderError> {
         if !self.path.is_dir() {
-            return Ok(Resumable::Nothing);
+            return Ok(Resumable::Nothing(None));
         }
-        let lock = self.lock()?;
+        self.resume_locked(self.lock()?, status)
+    }
+
+    /// As [`resume`](Self::resume), of a folder that is locked already.
+    pub(crate) fn resume_locked(&self, lock: Lock, status: &dyn Fn(&str)) -> Result<Resumable, FolderError> {
         files::remove_leftovers(&self.path)?;
         let newest = Some(self.checkpoint()).filter(|path| path.exists());
         let earlier = self.earlier_checkpoints()?.into_iter().rev().map(|(_, path)| path);
@@ -231,11 +255,11 @@ impl RunFolder {
         }
         // A trained network without checkpoints must not be overwritten.
         if !self.settings().exists() || self.model().exists() {
-            return Ok(Resumable::Nothing);
+            return Ok(Resumable::Nothing(Some(lock)));
         }
         match Settings::read(&self.settings()) {
-            Ok(settings) => Ok(Resumable::FromStart(Box::new(settings))),
-            Err(_) => Ok(Resumable::Nothing),
+            Ok(settings) => Ok(Resumable::FromStart(Box::new(settings), lock)),
+            Err(_) => Ok(Resumable::Nothing(Some(lock))),
         }
     }
 
@@ -332,6 +356,8 @@ files! {
     model = "model.safetensors";
     /// `summary.json`.
     summary = "summary.json";
+    /// `failure.json`: why the run failed, if a sweep's last attempt did.
+    failure = "failure.json";
     /// `reconstruction.png`: validation images, as the network sees them and as it restores them.
     picture = "reconstruction.png";
     /// `errors.json`: where the network errs, by pixel and by class.
@@ -340,12 +366,6 @@ files! {
     curve_png = "loss.png";
     /// `loss.svg`: the same.
     curve_svg = "loss.svg";
-}
-
-/// Whether another process has the lock. Any other error says that this file system has no locks, for which there are
-/// many: ENOSYS, ENOLCK, EINVAL, EOPNOTSUPP.
-fn is_locked(tried: &Result<(), TryLockError>) -> bool {
-    matches!(tried, Err(TryLockError::WouldBlock))
 }
 
 /// Reads a checkpoint that a run can be resumed from.
@@ -360,7 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_lock_of_another_process_locks() {
+    fn a_folder_that_is_locked_is_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunFolder::new(folder.path());
         let lock = run.lock().unwrap();
@@ -368,11 +388,5 @@ mod tests {
         assert!(told.contains(&format!("in use by another run (process {})", std::process::id())), "{told}");
         drop(lock);
         run.lock().unwrap();
-        // ENOSYS, ENOLCK, EINVAL, EOPNOTSUPP and EBADF of Linux: this file system has no locks.
-        for errno in [38, 37, 22, 95, 9] {
-            let tried = Err(TryLockError::Error(io::Error::from_raw_os_error(errno)));
-            assert!(!is_locked(&tried), "{errno}");
-        }
-        assert!(is_locked(&Err(TryLockError::WouldBlock)));
     }
 }

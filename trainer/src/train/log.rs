@@ -5,7 +5,7 @@ use csv::{QuoteStyle, ReaderBuilder, Writer, WriterBuilder};
 use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Longest table that is read, in bytes: more rows than any run has.
@@ -107,6 +107,19 @@ pub fn cut(path: &Path, text: &str, header: &str, keep: impl Fn(u64) -> bool) ->
 /// [`FileError`] if the file cannot be read, or a row has not the columns of an `R`.
 pub(crate) fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, FileError> {
     parse(path, &files::read_text(path, MAX_BYTES)?)
+}
+
+/// The second column of the last row of a table: the training images seen, in the table of the steps. Only the end of
+/// the file is read.
+pub(super) fn last_samples(path: &Path) -> Option<u64> {
+    /// More than two rows have.
+    const END: u64 = 1 << 10;
+    let mut file = File::open(path).ok()?;
+    let from = file.metadata().ok()?.len().saturating_sub(END);
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut end = String::new();
+    file.take(2 * END).read_to_string(&mut end).ok()?;
+    whole_lines(&end).lines().next_back()?.split(',').nth(1)?.parse().ok()
 }
 
 /// The rows in the text of a table, without a last line that does not end. `path` is for messages only.

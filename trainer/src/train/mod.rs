@@ -65,6 +65,7 @@ mod step;
 mod training_loop;
 
 pub use error::{NotFinite, RankError, Stopped, TrainError};
+pub(crate) use folder::Failure;
 pub use folder::{FolderError, Resumable, ResumePoint, RunFolder};
 pub use plans::PlanError;
 pub use prepare::plan_text;

@@ -98,11 +98,12 @@ fn train_on<B: ImageBackend>(
     stop::catch_signals().map_err(TrainError::Signals)?;
     let folder = &RunFolder::new(&settings.out());
     let text = settings.to_toml_of_folder()?;
-    let (newest, _lock) = match start {
-        Start::New => (None, folder.start(true, &text)?),
-        Start::Overwrite => (None, folder.start(false, &text)?),
+    let (newest, lock) = match start {
+        Start::New(lock) => (None, folder.start(true, lock, &text)?),
+        Start::Overwrite(lock) => (None, folder.start(false, lock, &text)?),
         Start::Resume(resumed) => {
             files::write_bytes(&folder.settings(), text.as_bytes())?;
+            files::remove(&folder.failure())?;
             (Some((resumed.checkpoint.path.clone(), position.step)), resumed.lock)
         }
     };
@@ -116,6 +117,7 @@ fn train_on<B: ImageBackend>(
     let mut run = TrainingLoop {
         stepper,
         folder,
+        lock: &lock,
         validator,
         preview,
         records,
@@ -129,6 +131,7 @@ fn train_on<B: ImageBackend>(
     };
     let validation = session.enter(|session| {
         let validation = run.run(session)?;
+        folder.check_lock(&lock)?;
         let model = checkpoint::state_dict(session, run.stepper.batches_seen())?;
         let run = Some(RunState::of_weights(settings));
         Checkpoint { path: folder.model(), tensors: model, run }.write()?;

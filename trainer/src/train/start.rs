@@ -5,16 +5,17 @@ use super::checkpoint::{self, Checkpoint, Position};
 use super::error::TrainError;
 use super::folder::{Resumable, ResumePoint, RunFolder};
 use crate::settings::{Difference, Settings};
+use crate::system::lock::Lock;
 use crate::system::terminal::print_status;
 use engine::Session;
 
 /// How a run begins.
 #[derive(Debug)]
 pub enum Start {
-    /// In a folder that is new or empty.
-    New,
-    /// In any folder; what an earlier run left in it is overwritten.
-    Overwrite,
+    /// In a folder that is new or empty. It may be locked already.
+    New(Option<Lock>),
+    /// In any folder, which may be locked already; what an earlier run left in it is overwritten.
+    Overwrite(Option<Lock>),
     /// At the last checkpoint of the run in this folder.
     Resume(Box<ResumePoint>),
 }
@@ -23,8 +24,8 @@ impl From<Resumable> for Start {
     fn from(resumable: Resumable) -> Start {
         match resumable {
             Resumable::FromCheckpoint(resumed) => Start::Resume(resumed),
-            Resumable::FromStart(_) => Start::Overwrite,
-            Resumable::Nothing => Start::New,
+            Resumable::FromStart(_, lock) => Start::Overwrite(Some(lock)),
+            Resumable::Nothing(lock) => Start::New(lock),
         }
     }
 }
@@ -32,8 +33,8 @@ impl From<Resumable> for Start {
 /// Checks that the run can begin as `start` says.
 pub(super) fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
     match start {
-        Start::New => RunFolder::new(&settings.out()).check_new()?,
-        Start::Overwrite => {}
+        Start::New(_) => RunFolder::new(&settings.out()).check_new()?,
+        Start::Overwrite(_) => {}
         Start::Resume(resumed) => settings.check_resumes(resumed.checkpoint.resumable()?.0)?,
     }
     Ok(())

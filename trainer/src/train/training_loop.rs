@@ -13,6 +13,7 @@ use super::step::{Next, StepResult, Stepper};
 use crate::apply::eval::{Validation, Validator};
 use crate::published::Study;
 use crate::system::files;
+use crate::system::lock::Lock;
 use crate::system::progress::{self, Progress, ProgressUpdate};
 use crate::system::stop::{self, Signal};
 use engine::{Element, Session};
@@ -32,6 +33,8 @@ const RECONSTRUCTION: &str = "reconstruction";
 pub(super) struct TrainingLoop<'a, E> {
     pub(super) stepper: Stepper<'a, E>,
     pub(super) folder: &'a RunFolder,
+    /// The folder's lock.
+    pub(super) lock: &'a Lock,
     pub(super) validator: Validator<'a, E>,
     pub(super) preview: Preview<E>,
     pub(super) records: Records,
@@ -242,6 +245,7 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
 
     /// Writes a checkpoint. The tables are written first, so that they have at least the checkpoint's rows.
     fn save<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        self.folder.check_lock(self.lock)?;
         self.records.metrics.sync()?;
         self.records.events.flush()?;
         let path = self.folder.checkpoint();

@@ -18,12 +18,12 @@ use trainer::train::checkpoint::Checkpoint;
 const KILLS_A_RUN: u32 = 10;
 
 /// `short`, or `long` if the environment asks for it.
-fn count(short: u32, long: u32) -> u32 {
+pub(crate) fn count(short: u32, long: u32) -> u32 {
     if std::env::var_os("FAULTS").is_some_and(|value| value == "long") { long } else { short }
 }
 
 /// A number below `bound`; which one of very many does not matter much.
-fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
+pub(crate) fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
     (random.next_u64() % bound as u64) as usize
 }
 

@@ -16,6 +16,7 @@ mod printing;
 mod report;
 mod restore;
 mod resume;
+mod shared_sweep;
 mod stopping;
 mod sweep;
 mod train;

@@ -112,7 +112,7 @@ fn a_failing_run_is_recorded_and_the_others_go_on() {
 }
 
 /// The loss of every row of a table, by the value of another column.
-fn losses(place: &Place, table: &str, column: &str) -> Vec<(String, String)> {
+pub(crate) fn losses(place: &Place, table: &str, column: &str) -> Vec<(String, String)> {
     let mut reader = csv::Reader::from_path(place.path(table)).unwrap();
     let headings = reader.headers().unwrap().clone();
     let at = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
@@ -215,6 +215,20 @@ fn a_dry_run_tells_the_cost_and_writes_nothing() {
         assert!(out.contains(said), "{said}: {out}");
     }
     assert_eq!(place.files("runs"), [""; 0]);
+}
+
+#[test]
+fn a_dry_run_tells_that_a_folder_has_runs_of_other_settings() {
+    let place = place();
+    place.succeed(&sweep(&["--out=out", "--layers=1", "--seed=0", "--samples=80"]));
+    let output = place.run(&sweep(&["--out=out", "--layers=1,2", "--seed=0", "--samples=160", "--dry-run"]));
+    let table = text(&output.stdout);
+    let line = |run: &str| table.lines().find(|line| line.starts_with(run)).unwrap().trim_end().to_owned();
+    assert!(line("layers-1_seed-0").ends_with("other settings") && line("layers-2_seed-0").contains("about"), "{table}");
+    let message = failure(&output);
+    let told = "runs of the same names and other settings: 1; the first: out/layers-1_seed-0: cannot resume with another samples: \
+                the run was started with 80, now it is 160";
+    assert!(message.starts_with(told), "{message}");
 }
 
 #[cfg(unix)]

@@ -4,8 +4,7 @@ use crate::common::{Place, text, train};
 use std::f64::consts::PI;
 use trainer::train::checkpoint::{Checkpoint, Values};
 
-const OUTPUTS: [&str; 16] = [
-    ".lock",
+const OUTPUTS: [&str; 15] = [
     "best.safetensors",
     "checkpoint.safetensors",
     "curves.svg",
