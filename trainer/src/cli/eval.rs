@@ -1,5 +1,6 @@
 //! `resconv eval`
 
+use super::verbosity::VerbosityFlags;
 use super::weights::{DataFlags, ModelArgs, open};
 use clap::Args;
 use std::path::PathBuf;
@@ -28,10 +29,13 @@ pub(super) struct EvalArgs {
     batch: Option<usize>,
     #[command(flatten)]
     data: DataFlags,
+    #[command(flatten)]
+    verbosity: VerbosityFlags,
 }
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data } = args;
+    let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data, verbosity } = args;
+    verbosity.apply();
     check_outputs(errors_file.as_deref(), force)?;
     let sources = model.into_sources(batch, data)?;
     if errors_file.is_none()

@@ -9,6 +9,7 @@ mod report;
 mod restore;
 mod sweep;
 mod train;
+mod verbosity;
 mod weights;
 
 use clap::{Parser, Subcommand};
@@ -40,12 +41,22 @@ A number, but for FACTOR, may be a range, from which each image draws its own: n
     )
 }
 
+/// What the help of `sweep` ends with.
+const SWEEP_HELP: &str = "\
+Several processes share the runs if each is started by the same command, on one machine or on several that share the
+folder --out: each takes the next run that nobody has, and goes on with that of a process that was killed. As an array of
+jobs of Slurm (submit it again to go on), with --shard if each job is to have a part of its own:
+  #SBATCH --array=1-4
+  #SBATCH --signal=B:TERM@60
+  exec resconv sweep my.toml --out /shared/my --shard \"$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT\"";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network, and write its weights, its loss curve and its pictures to a folder
     #[command(args_override_self = true, after_help = after_train_help())]
     Train(Box<train::TrainArgs>),
     /// Run a matrix of settings; repeat the command to go on with the runs that are not done
+    #[command(after_help = SWEEP_HELP)]
     Sweep(Box<sweep::SweepArgs>),
     /// Renew the report of a run or a sweep, or write one of several runs
     Report(report::ReportArgs),

@@ -1,10 +1,11 @@
 //! `resconv sweep`
 
+use super::verbosity::VerbosityFlags;
 use clap::Args;
 use std::path::PathBuf;
 use trainer::output::report;
 use trainer::sweep::{self, ListFlags, Shard, Sweep};
-use trainer::system::terminal::{print_result, print_status};
+use trainer::system::terminal::{print_end, print_result, print_status};
 
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
@@ -20,11 +21,14 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "K/N")]
     shard: Option<Shard>,
     #[command(flatten)]
+    verbosity: VerbosityFlags,
+    #[command(flatten)]
     settings: ListFlags,
 }
 
 pub(super) fn run(args: SweepArgs) -> anyhow::Result<()> {
-    let SweepArgs { file, dry_run, status, shard, mut settings } = args;
+    let SweepArgs { file, dry_run, status, shard, verbosity, mut settings } = args;
+    verbosity.apply();
     let shard = shard.unwrap_or_default();
     let out = settings.take("out").and_then(|out| out.into_iter().next());
     let planned = Sweep::read(&file, &settings)?;
@@ -45,6 +49,7 @@ pub(super) fn run(args: SweepArgs) -> anyhow::Result<()> {
     } else {
         format!("{} runs of part {shard}", shard.count_of(runs))
     };
-    print_status(&format!("\nall {done} are done{report}"));
+    print_status("");
+    print_end(&format!("all {done} are done{report}"));
     Ok(())
 }

@@ -27,6 +27,9 @@ pub struct Summary {
     /// Steps among them that changed nothing, because a loss or gradient was not finite.
     #[serde(default)]
     pub skipped_steps: u64,
+    /// Why it ended before its time, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
     /// Mean loss of the last 100 training steps whose loss was finite, if there are any.
     pub training_loss: Option<f64>,
     /// Validation losses.
@@ -54,6 +57,31 @@ pub struct Summary {
     pub study: Option<Study>,
 }
 
+/// A run ended because its validation loss did not become lower.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlyStop {
+    /// Validations in a row that were no better than one before them.
+    pub validations: u64,
+    /// The lowest validation loss, with running statistics, if one was finite: that of `best.safetensors`.
+    pub best: Option<f64>,
+    /// Training images after which that was.
+    pub best_samples: u64,
+}
+
+/// As part of a summary.
+impl fmt::Display for EarlyStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.best {
+            Some(best) => write!(
+                f,
+                "no lower validation loss in {} validations; the best, {best:.5} after {} images, is best.safetensors",
+                self.validations, self.best_samples
+            ),
+            None => write!(f, "no finite validation loss in {} validations", self.validations),
+        }
+    }
+}
+
 fn one() -> usize {
     1
 }
@@ -72,6 +100,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { parameters, steps, samples, minutes, images_per_second, device, threads, .. } = self;
         writeln!(f, "{:<28}{samples} images in {steps} steps", "trained")?;
+        if let Some(early_stop) = self.early_stop {
+            writeln!(f, "{:<28}{early_stop}", "stopped early")?;
+        }
         if self.skipped_steps > 0 {
             writeln!(f, "{:<28}{} steps: a loss or gradient was not finite", "skipped", self.skipped_steps)?;
         }
@@ -117,6 +148,7 @@ mod tests {
             steps: 2,
             samples: 16,
             skipped_steps: 2,
+            early_stop: None,
             training_loss: None,
             validation: Validation {
                 running: losses(f64::NAN),

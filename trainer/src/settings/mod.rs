@@ -40,6 +40,7 @@ mod tests;
 pub use device::{Device, UnknownDevice};
 pub use error::SettingsError;
 pub use network::NetworkFlags;
+pub use ranges::MOST_SAMPLES;
 pub use resolve::resolve;
 pub(crate) use schema::Difference;
 pub use schema::{Preset, Settings, SettingsFlags, show_default, value_text};

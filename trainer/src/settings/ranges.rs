@@ -4,6 +4,9 @@ use super::error::SettingsError;
 use super::schema::Settings;
 use std::fmt::Display;
 
+/// Most training images of a run.
+pub const MOST_SAMPLES: u64 = 1_000_000_000_000;
+
 impl Settings {
     /// Checks every value. `origin` names the place that the value of a section and key comes from.
     ///
@@ -29,7 +32,7 @@ impl Settings {
         }
         for (section, key, value, min, max) in [
             ("training", "size", t.size as u64, 2, 1024),
-            ("training", "samples", t.samples, 1, 1_000_000_000_000),
+            ("training", "samples", t.samples, 1, MOST_SAMPLES),
             ("training", "batch", t.batch as u64, 1, 65_536),
             ("training", "warmup", t.warmup, 0, t.samples),
             ("training", "seed", t.seed, 0, i64::MAX as u64),
@@ -42,6 +45,8 @@ impl Settings {
             let expected = format!("a whole number from {min} to {max}");
             require(section, key, &value, (min..=max).contains(&value), &expected)?;
         }
+        let counts = run.patience == 0 || run.validate_every > 0;
+        require("run", "patience", &run.patience, counts, "0 if there are no validations before the end")?;
         let finite = |section, key, value: f64, right: bool, expected: &str| {
             require(section, key, &value, value.is_finite() && right, expected)
         };

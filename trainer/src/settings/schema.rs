@@ -23,7 +23,8 @@ pub struct Settings {
     pub network: ResConvConfig,
     /// How it is trained: all other settings that change the results.
     pub training: TrainingSettings,
-    /// Where it runs, and what it writes. Of these settings, only `device`, `tf32` and `on_nan` change the results.
+    /// Where it runs, and what it writes. Of these settings, only `device`, `tf32`, `on_nan` and `patience` change the
+    /// results, the last by what the validations are that it counts.
     pub run: RunSettings,
 }
 
@@ -200,6 +201,16 @@ impl Settings {
             Some(Difference { key, had, now: got }) => Err(SettingsError::Changed { key, had, got }),
             None => Ok(()),
         }
+    }
+
+    /// As [`check_resumes`](Self::check_resumes), of a run that may have been meant to be shorter.
+    ///
+    /// # Errors
+    /// As [`check_resumes`](Self::check_resumes).
+    pub(crate) fn check_goes_on(&self, had: &Settings) -> Result<(), SettingsError> {
+        let mut longer = had.clone();
+        longer.training.samples = had.training.samples.max(self.training.samples);
+        self.check_resumes(&longer)
     }
 
     /// The settings of some sections that are others in `now`. What follows from the images is left out.

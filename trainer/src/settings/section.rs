@@ -112,6 +112,9 @@ section! {
     /// Images of a validation, of all that there are [default: 10000, or 1024 squares of a folder of pictures]
     #[serde(skip_serializing_if = "Option::is_none")]
     validate_images: u64, #[arg(long, value_name = "NUMBER")];
+    /// Validations without a lower validation loss, with running statistics, after which the run ends early; 0 for
+    /// never. The schedule stays that of all --samples
+    patience: u64 = 0, #[arg(long, value_name = "VALIDATIONS")];
     /// Folder of the dataset's files, or of pictures [default: Fashion-MNIST, searched for, and fetched if there is
     /// none]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use crate::system::lock::{self, Lock};
 use crate::system::machine;
 use crate::system::progress::{self, SweepPosition};
 use crate::system::stop;
-use crate::system::terminal::print_status;
+use crate::system::terminal::{Verbosity, print_error, print_status, tells};
 use crate::train::{self, Estimate, FolderError, RunContext, RunFolder, Start, Stopped, TrainError};
 use engine::mib;
 use std::collections::HashMap;
@@ -94,7 +94,7 @@ pub fn sweep(sweep: &Sweep, out: &Path, shard: Shard, report: RenewReport<'_>) -
                 return Err(SweepError::Stopped { stopped });
             }
             Err(error) => {
-                print_status(&format!("failed: {error}"));
+                print_failure(&format!("failed: {error}"), &run.name);
                 queue.failures.push((run.name.clone(), error.to_string()));
                 // Before another process can try it, too.
                 folder.write_failure(&error.to_string())?;
@@ -188,6 +188,15 @@ impl OpenData {
             *self = OpenData::new(settings)?;
         }
         Ok(&self.data)
+    }
+}
+
+/// Says that a run failed, also to users who want no other lines.
+fn print_failure(line: &str, run: &str) {
+    if tells(Verbosity::Normal) {
+        print_status(line);
+    } else {
+        print_error(&format!("{run} {line}"));
     }
 }
 

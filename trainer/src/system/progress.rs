@@ -1,6 +1,6 @@
 //! The progress of a run: a bar on a terminal, plain lines anywhere else.
 
-use super::terminal::print_status;
+use super::terminal::{Verbosity, print_status, tells};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -54,10 +54,7 @@ impl Progress {
     /// The progress of a run of `total` images that has seen `samples`. It is a bar if both standard output and
     /// standard error are terminals, and can draw one.
     pub(crate) fn new(samples: u64, total: u64, sweep: Option<SweepPosition>) -> Progress {
-        let target = match io::stdout().is_terminal() {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
+        let target = target();
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images  {msg}");
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_position(samples);
@@ -107,6 +104,13 @@ impl Progress {
         }
     }
 
+    /// Writes a line above the bar, if the user wants to know everything.
+    pub(crate) fn print_detail(&self, line: &str) {
+        if tells(Verbosity::Verbose) {
+            self.print_status(line);
+        }
+    }
+
     /// Writes a line above the bar.
     pub(crate) fn print_status(&self, line: &str) {
         match &self.bar {
@@ -137,10 +141,7 @@ pub(crate) struct Counter {
 impl Counter {
     /// None of `total` parts, which are called `parts`, of the work `what` are done.
     pub(crate) fn new(what: &str, parts: &'static str, total: usize) -> Counter {
-        let target = match io::stdout().is_terminal() {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
+        let target = target();
         let style = ProgressStyle::with_template("{msg}  {bar:30} {pos}/{len}  {eta} left");
         let bar = ProgressBar::with_draw_target(Some(total as u64), target);
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what.to_owned());
@@ -166,6 +167,14 @@ impl Counter {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Where bars are drawn, if they are.
+fn target() -> ProgressDrawTarget {
+    match io::stdout().is_terminal() && tells(Verbosity::Normal) {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
     }
 }
 

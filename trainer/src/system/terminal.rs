@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The exit code of a command whose reader went away, by the convention of shells for SIGPIPE: 128 and the signal's
 /// number.
@@ -23,6 +24,29 @@ impl PrintError {
     }
 }
 
+/// How much a command tells of its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors and the result.
+    Quiet,
+    /// What most users want to know.
+    Normal,
+    /// Every validation and checkpoint in detail.
+    Verbose,
+}
+
+static VERBOSITY: AtomicU8 = AtomicU8::new(Verbosity::Normal as u8);
+
+/// Sets how much this process tells from now on.
+pub fn set_verbosity(verbosity: Verbosity) {
+    VERBOSITY.store(verbosity as u8, Ordering::Relaxed);
+}
+
+/// Whether this process tells at least that much.
+pub(crate) fn tells(verbosity: Verbosity) -> bool {
+    VERBOSITY.load(Ordering::Relaxed) >= verbosity as u8
+}
+
 /// The first error of [`print_status`].
 static LOST: OnceLock<PrintError> = OnceLock::new();
 
@@ -36,9 +60,16 @@ pub fn print_result(line: &str) -> Result<(), PrintError> {
     Ok(out.flush()?)
 }
 
-/// Writes a line about the state of a run to standard output. A run must not end because nobody reads it any more, or
-/// nobody can: the error is kept for [`lost_status`].
+/// Writes a line about the state of a run to standard output, unless the user wants none. A run must not end because
+/// nobody reads it any more, or nobody can: the error is kept for [`lost_status`].
 pub fn print_status(line: &str) {
+    if tells(Verbosity::Normal) {
+        print_end(line);
+    }
+}
+
+/// As [`print_status`], of a run's end: also if the user wants no other lines.
+pub fn print_end(line: &str) {
     if let Err(error) = print_result(line) {
         let _ = LOST.set(error);
     }

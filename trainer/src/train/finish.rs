@@ -8,7 +8,7 @@ use super::records::ValidationRow;
 use crate::apply::eval::Validation;
 use crate::data::Data;
 use crate::output::loss_curve;
-use crate::output::summary::Summary;
+use crate::output::summary::{EarlyStop, Summary};
 use crate::published::Study;
 use crate::settings::Settings;
 use crate::system::files;
@@ -31,6 +31,16 @@ pub(super) struct Resources {
     pub(super) planned_bytes: usize,
 }
 
+/// What a run came to.
+pub(super) struct Results {
+    /// The last validation.
+    pub(super) validation: Validation,
+    /// Why it ended before its time, if it did.
+    pub(super) early_stop: Option<EarlyStop>,
+    /// The study's figures for it.
+    pub(super) study: Option<Study>,
+}
+
 /// The study's figures for a run, if it is comparable with them.
 pub(super) fn study(settings: &Settings, data: &Data) -> Option<Study> {
     Study::of(settings).filter(|_| data.is_fashion_mnist)
@@ -41,14 +51,14 @@ pub(super) fn write_results(
     folder: &RunFolder,
     settings: &Settings,
     position: &Position,
-    validation: Validation,
+    results: Results,
     resources: Resources,
-    study: Option<Study>,
 ) -> Result<Summary, TrainError> {
     let rows: Vec<[f64; 4]> = log::read(&folder.metrics())?;
     // Steps that were skipped may have no loss.
     let losses: Vec<f64> = rows.iter().map(|[.., loss]| *loss).filter(|loss| loss.is_finite()).collect();
     let last = &losses[losses.len().saturating_sub(FINAL_STEPS)..];
+    let Results { validation, early_stop, study } = results;
     let Resources { parameters, backend, threads, ranks, planned_bytes } = resources;
     let summary = Summary {
         layers: settings.network.layers,
@@ -56,6 +66,7 @@ pub(super) fn write_results(
         steps: position.step,
         samples: position.samples,
         skipped_steps: position.skipped,
+        early_stop,
         training_loss: (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64),
         validation,
         minutes: position.seconds / 60.0,

@@ -72,6 +72,5 @@ pub use prepare::plan_text;
 pub(crate) use prepare::{Estimate, estimate};
 pub use ranks::{release_followers, train_as_follower};
 pub(crate) use records::ValidationRow;
-pub(crate) use run::train_with;
-pub use run::{RunContext, train};
+pub use run::{RunContext, train, train_with};
 pub use start::Start;

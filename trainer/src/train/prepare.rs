@@ -6,6 +6,7 @@ use super::pace::Pace;
 use super::plans::{NetworkPlan, PlanKind, Plans};
 use super::preview::Preview;
 use super::ranks::check_batches;
+use super::step::images_to_plan;
 use crate::apply::eval::Validator;
 use crate::data::{Dataset, Fit, SIDE, TEST_IMAGES};
 use crate::settings::Settings;
@@ -24,15 +25,17 @@ pub(super) struct RunPlans<'a, E> {
 }
 
 impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
-    /// The plans of a run with these settings on the rank that leads, which is validated with `validation`.
+    /// The plans of a run with these settings that has seen so many images, on the rank that leads. It is validated
+    /// with `validation`.
     pub(super) fn new(
         settings: &Settings,
+        seen: u64,
         validation: Samples<'a>,
         ranks: &Ranks,
     ) -> Result<RunPlans<'a, E>, TrainError> {
         let training = &settings.training;
         let mut plans = Plans::for_rank(settings, ranks.clone())?;
-        let steps = plans.cover(PlanKind::Training, training.batch, training.samples)?;
+        let steps = plans.cover(PlanKind::Training, training.batch, images_to_plan(settings, seen))?;
         let validator = Validator::new(&mut plans, validation, settings)?;
         let preview = Preview::new(&mut plans, validation, settings.run.picture_truth)?;
         Ok(RunPlans { plans, steps, validator, preview })
@@ -46,7 +49,7 @@ impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
 /// [`TrainError`] if a batch has fewer images than there are ranks, the device cannot be used, or the network cannot be
 /// made.
 pub fn plan_text(settings: &Settings, ranks: &Ranks) -> Result<String, TrainError> {
-    check_batches(settings, ranks.count())?;
+    check_batches(settings, 0, ranks.count())?;
     let mut plans = Plans::for_rank(settings, ranks.clone())?;
     let step = plans.add(PlanKind::Training, settings.training.batch)?;
     let backend = backend::open(&settings.run, &mut |_| ())?;
@@ -89,7 +92,7 @@ pub(crate) fn estimate(settings: &Settings) -> Result<Estimate, TrainError> {
 
 fn measure<B: ImageBackend>(backend: B, settings: &Settings, validation: Samples<'_>) -> Result<Estimate, TrainError> {
     let RunPlans { mut plans, steps, validator, .. } =
-        RunPlans::<B::Element>::new(settings, validation, &Ranks::default())?;
+        RunPlans::<B::Element>::new(settings, 0, validation, &Ranks::default())?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     let parameters = plans.network().parameter_count();
     let mut session = plans.session(backend)?;

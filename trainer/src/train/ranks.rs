@@ -4,7 +4,7 @@ use super::backend::{self, ImageBackend, with_backend};
 use super::checkpoint::{self, Checkpoint};
 use super::error::{RankError, TrainError};
 use super::plans::{PlanKind, Plans};
-use super::step::Stepper;
+use super::step::{Stepper, images_to_plan};
 use crate::data::{Data, Dataset, Fit};
 use crate::settings::{Settings, SettingsSource, resolve};
 use crate::system::ranks::Ranks;
@@ -23,13 +23,14 @@ pub fn train_as_follower(ranks: &Ranks) -> Result<(), TrainError> {
         return Ok(());
     }
     let images = Dataset::from_bytes(&ranks.broadcast(Vec::new()));
+    let seen = ranks.broadcast(Vec::new()).try_into().map_or(0, u64::from_le_bytes);
     let settings =
         resolve(&[SettingsSource::text(Path::new("the settings of rank 0"), &String::from_utf8_lossy(&text))?])?;
     let backend = backend::open_for_rank(ranks.local_rank(), &settings, &mut |_| ())?;
     let fit = settings.training.fit.unwrap_or(Fit::Resize);
     let (size, task) = (settings.training.size, &settings.training.task);
     let samples = Samples { images: &images, size, fit, task };
-    with_backend!(backend, |backend| follow_on(backend, &settings, ranks, samples))
+    with_backend!(backend, |backend| follow_on(backend, &settings, seen, ranks, samples))
 }
 
 /// On rank 0: ends [`train_as_follower`] on the other ranks, because there is nothing to train.
@@ -37,12 +38,13 @@ pub fn release_followers(ranks: &Ranks) {
     ranks.broadcast(Vec::new());
 }
 
-/// On rank 0: sends the settings and the images to the other ranks.
-pub(super) fn send_run(ranks: &Ranks, settings: &Settings, data: &Data) -> Result<(), TrainError> {
+/// On rank 0: sends the settings, the images, and how many of them the run has seen, to the other ranks.
+pub(super) fn send_run(ranks: &Ranks, settings: &Settings, data: &Data, seen: u64) -> Result<(), TrainError> {
     if ranks.count() > 1 {
         let images = data.train.to_bytes().ok_or(RankError::ImagesInFiles)?;
         ranks.broadcast(settings.to_toml()?.into_bytes());
         ranks.broadcast(images);
+        ranks.broadcast(seen.to_le_bytes().to_vec());
     }
     Ok(())
 }
@@ -50,13 +52,14 @@ pub(super) fn send_run(ranks: &Ranks, settings: &Settings, data: &Data) -> Resul
 fn follow_on<B: ImageBackend>(
     backend: B,
     settings: &Settings,
+    seen: u64,
     ranks: &Ranks,
     samples: Samples<'_>,
 ) -> Result<(), TrainError> {
     let training = &settings.training;
     check_backends(ranks, &backend.name())?;
     let mut plans = Plans::for_rank(settings, ranks.clone())?;
-    let steps = plans.cover(PlanKind::Training, training.batch, training.samples)?;
+    let steps = plans.cover(PlanKind::Training, training.batch, images_to_plan(settings, seen))?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     let mut session = plans.session(backend)?;
     stop::catch_signals().map_err(TrainError::Signals)?;
@@ -67,9 +70,9 @@ fn follow_on<B: ImageBackend>(
     session.enter(|session| stepper.follow(session))
 }
 
-/// Checks that each of the ranks has at least one image of every batch.
-pub(super) fn check_batches(settings: &Settings, ranks: usize) -> Result<(), RankError> {
-    let (batch, samples) = (settings.training.batch, settings.training.samples);
+/// Checks that each of the ranks has at least one image of every batch that comes after `seen` images.
+pub(super) fn check_batches(settings: &Settings, seen: u64, ranks: usize) -> Result<(), RankError> {
+    let (batch, samples) = (settings.training.batch, images_to_plan(settings, seen));
     let rest = samples % batch as u64;
     let images = if rest > 0 { rest } else { batch as u64 };
     if images < ranks as u64 { Err(RankError::FewImages { ranks, images, batch, samples }) } else { Ok(()) }

@@ -4,8 +4,10 @@ use super::checkpoint::Position;
 use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log::{self, Log};
+use super::step::has_reached;
 use crate::apply::eval::{Measures, Validation};
 use crate::output::tensorboard::Events;
+use crate::settings::Settings;
 use serde::Deserialize;
 
 const METRICS_HEADER: &str = "step,samples,lr,loss";
@@ -71,29 +73,63 @@ pub(super) struct Records {
     pub(super) metrics: Log,
     /// A row a validation.
     pub(super) validations: Log,
-    /// The lowest validation loss so far, with running statistics.
-    pub(super) best: Option<f64>,
+    /// The lowest validation loss so far.
+    pub(super) best: Best,
     /// The same for TensorBoard, and the pictures.
     pub(super) events: Events,
+}
+
+/// The lowest validation loss of a run, with running statistics.
+#[derive(Default)]
+pub(super) struct Best {
+    /// It, rounded as in the table, because a resumed run compares with that.
+    pub(super) loss: Option<f64>,
+    /// Training images after which it was.
+    pub(super) samples: u64,
+    /// Validations since.
+    pub(super) since: u64,
+}
+
+impl Best {
+    /// Adds a validation. Returns whether it is the best so far.
+    pub(super) fn add(&mut self, row: &ValidationRow) -> bool {
+        let rounded = format!("{:.7}", row.running).parse().unwrap_or(f64::NAN);
+        let is_best = rounded.is_finite() && self.loss.is_none_or(|best| rounded < best);
+        self.since += 1;
+        if is_best {
+            *self = Best { loss: Some(rounded), samples: row.samples as u64, since: 0 };
+        }
+        is_best
+    }
 }
 
 impl Records {
     /// The files of a run at `position`: new ones, or those of the resumed run without what was written after that
     /// position.
-    pub(super) fn open(folder: &RunFolder, position: &Position, resumed: bool) -> Result<Records, TrainError> {
+    pub(super) fn open(
+        folder: &RunFolder,
+        settings: &Settings,
+        position: &Position,
+        resumed: bool,
+    ) -> Result<Records, TrainError> {
         if !resumed {
             let metrics = Log::create(&folder.metrics(), METRICS_HEADER)?;
             let validations = Log::create(&folder.validation(), VALIDATION_HEADER)?;
-            return Ok(Records { metrics, validations, best: None, events: events(folder, None)? });
+            return Ok(Records { metrics, validations, best: Best::default(), events: events(folder, None)? });
         }
         let (metrics, rows) = Log::resume(&folder.metrics(), METRICS_HEADER, |step| step <= position.step)?;
         if rows != position.step {
             return Err(TrainError::Rows { path: folder.metrics(), expected: position.step, got: rows });
         }
-        // The validation at the checkpoint's step comes after the checkpoint, so it is done again.
-        let (validations, _) = Log::resume(&folder.validation(), VALIDATION_HEADER, |step| step < position.step)?;
-        let rows: Vec<ValidationRow> = log::read(&folder.validation())?;
-        let best = rows.iter().map(|row| row.running).filter(|loss| loss.is_finite()).reduce(f64::min);
+        // The validation at the checkpoint's step comes after the checkpoint, so it is done again; but for the last one
+        // of a run that is lengthened.
+        let again = has_reached(settings, position, settings.run.validate_every);
+        let keep = |step| step < position.step || (step == position.step && !again);
+        let (validations, _) = Log::resume(&folder.validation(), VALIDATION_HEADER, keep)?;
+        let mut best = Best::default();
+        for row in log::read(&folder.validation())? {
+            best.add(&row);
+        }
         Ok(Records { metrics, validations, best, events: events(folder, Some(position.step))? })
     }
 }

@@ -3,7 +3,7 @@
 use super::backend::{self, ImageBackend, with_backend};
 use super::checkpoint::{self, Checkpoint, RunState};
 use super::error::TrainError;
-use super::finish::{Resources, study, write_results};
+use super::finish::{Resources, Results, study, write_results};
 use super::folder::RunFolder;
 use super::plans::{NetworkPlan, Plans};
 use super::prepare::RunPlans;
@@ -51,7 +51,10 @@ pub fn train(settings: &Settings, start: Start, context: RunContext<'_>) -> Resu
 }
 
 /// As [`train`], with a dataset that is loaded already.
-pub(crate) fn train_with(
+///
+/// # Errors
+/// As [`train`].
+pub fn train_with(
     settings: &Settings,
     start: Start,
     data: &Data,
@@ -59,8 +62,9 @@ pub(crate) fn train_with(
 ) -> Result<Summary, TrainError> {
     let settings = &settings.with_data(data)?;
     check_start(settings, &start)?;
-    check_batches(settings, context.ranks.count())?;
-    send_run(&context.ranks, settings, data)?;
+    let seen = start.samples()?;
+    check_batches(settings, seen, context.ranks.count())?;
+    send_run(&context.ranks, settings, data, seen)?;
     let backend = backend::open_for_rank(context.ranks.local_rank(), settings, &mut print_status)?;
     with_backend!(backend, |backend| train_on(backend, settings, start, data, context))
 }
@@ -75,7 +79,7 @@ fn train_on<B: ImageBackend>(
     let (training, ranks) = (&settings.training, &context.ranks);
     check_backends(ranks, &backend.name())?;
     let [samples, validation] = Samples::of(data, training.size, &training.task);
-    let RunPlans { mut plans, steps, validator, preview } = RunPlans::new(settings, validation, ranks)?;
+    let RunPlans { mut plans, steps, validator, preview } = RunPlans::new(settings, start.samples()?, validation, ranks)?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     print_status(&format!("network  {}", describe(&plans)));
     print_status(&format!("data     {}", data.description));
@@ -104,10 +108,14 @@ fn train_on<B: ImageBackend>(
         Start::Resume(resumed) => {
             files::write_bytes(&folder.settings(), text.as_bytes())?;
             files::remove(&folder.failure())?;
+            if position.samples < training.samples {
+                // That of a run that was shorter.
+                files::remove(&folder.summary())?;
+            }
             (Some((resumed.checkpoint.path.clone(), position.step)), resumed.lock)
         }
     };
-    let records = Records::open(folder, &position, newest.is_some())?;
+    let records = Records::open(folder, settings, &position, newest.is_some())?;
     let progress = Progress::new(position.samples, training.samples, context.sweep);
     let batches = TrainingBatches::new(samples, training.seed, training.augment);
     let stepper = Stepper::new(settings, ranks.clone(), batches, steps, position, batches_before);
@@ -123,6 +131,7 @@ fn train_on<B: ImageBackend>(
         records,
         flushed: Instant::now(),
         progress,
+        early_stop: None,
         study: study(settings, data),
         on_results: context.on_results,
         display: Display::default(),
@@ -139,7 +148,8 @@ fn train_on<B: ImageBackend>(
     });
     let validation =
         validation.map_err(|error: TrainError| error.of_begun_run(run.last_checkpoint(), folder.path()))?;
-    write_results(folder, settings, &run.stepper.position, validation, resources, run.study)
+    let results = Results { validation, early_stop: run.early_stop, study: run.study };
+    write_results(folder, settings, &run.stepper.position, results, resources)
 }
 
 fn describe(plans: &Plans) -> String {

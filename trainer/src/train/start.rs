@@ -1,9 +1,10 @@
 //! How a run begins: in a new folder, or where an earlier process stopped.
 
 use super::backend::ImageBackend;
-use super::checkpoint::{self, Checkpoint, Position};
+use super::checkpoint::{self, Checkpoint, CheckpointError, Position};
 use super::error::TrainError;
 use super::folder::{Resumable, ResumePoint, RunFolder};
+use super::step::schedule;
 use crate::settings::{Difference, Settings};
 use crate::system::lock::Lock;
 use crate::system::terminal::print_status;
@@ -30,12 +31,22 @@ impl From<Resumable> for Start {
     }
 }
 
+impl Start {
+    /// Training images that the run has seen.
+    pub(super) fn samples(&self) -> Result<u64, CheckpointError> {
+        match self {
+            Start::Resume(resumed) => Ok(resumed.checkpoint.resumable()?.1.samples),
+            Start::New(_) | Start::Overwrite(_) => Ok(0),
+        }
+    }
+}
+
 /// Checks that the run can begin as `start` says.
 pub(super) fn check_start(settings: &Settings, start: &Start) -> Result<(), TrainError> {
     match start {
         Start::New(_) => RunFolder::new(&settings.out()).check_new()?,
         Start::Overwrite(_) => {}
-        Start::Resume(resumed) => settings.check_resumes(resumed.checkpoint.resumable()?.0)?,
+        Start::Resume(resumed) => settings.check_goes_on(resumed.checkpoint.resumable()?.0)?,
     }
     Ok(())
 }
@@ -64,6 +75,15 @@ pub(super) fn load_start<B: ImageBackend>(
         let (position, batches_before) = checkpoint::load_run(session, checkpoint)?;
         let Position { step, samples, .. } = position;
         print_status(&format!("resuming after step {step} ({samples} images) from {}", checkpoint.path.display()));
+        let shorter = checkpoint.resumable()?.0;
+        let (before, now) = (shorter.training.samples, settings.training.samples);
+        if before < now {
+            let [was, is] = [shorter, settings].map(|settings| schedule(settings, &position).lr(step));
+            print_status(&format!(
+                "lengthened from {before} to {now} images; the learning rate, which was {was:.2e} here, goes on with \
+                 {is:.2e}, as in a run of {now} images"
+            ));
+        }
         return Ok((Position { backend: device.to_owned(), ..position }, batches_before));
     }
     let batches = match &settings.training.init {

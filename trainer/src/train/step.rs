@@ -71,9 +71,9 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         Stepper {
             settings,
             ranks,
+            schedule: schedule(settings, &position),
             position,
             batches_before,
-            schedule: schedule(settings),
             optimizer: AdamW { weight_decay: training.weight_decay, ..AdamW::default() },
             batches,
             steps,
@@ -120,9 +120,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
 
     /// Whether the last step reached a multiple of `every` images, or the end.
     pub(super) fn reached(&self, every: u64) -> bool {
-        let Position { step, samples, .. } = self.position;
-        let before = step.saturating_sub(1) * self.settings.training.batch as u64;
-        self.is_done() || (every > 0 && samples / every > before / every)
+        has_reached(self.settings, &self.position, every)
     }
 
     /// Takes as many steps as the device should be given at a time, up to the next validation or checkpoint. `results`
@@ -260,14 +258,33 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
     }
 }
 
-fn schedule(settings: &Settings) -> Schedule {
+/// Whether the last step before a position reached a multiple of `every` images, or the end. A step that ended a
+/// shorter run may have been of fewer images than a batch: there, too, it is as if it had been a whole one.
+pub(super) fn has_reached(settings: &Settings, position: &Position, every: u64) -> bool {
+    let (samples, training) = (position.samples, &settings.training);
+    let before = samples.saturating_sub(training.batch as u64);
+    samples == training.samples || (every > 0 && samples / every > before / every)
+}
+
+/// The images that the training plans of a run are for, if it goes on after `seen` images: all, or those that are left
+/// if it was lengthened after a smaller last batch.
+pub(super) fn images_to_plan(settings: &Settings, seen: u64) -> u64 {
+    let training = &settings.training;
+    let is_between_batches = seen.is_multiple_of(training.batch as u64) || seen == training.samples;
+    if is_between_batches { training.samples } else { training.samples - seen }
+}
+
+/// The learning rate over a run that is at `position`. That of a run which was lengthened is as if it had always been
+/// that long.
+pub(super) fn schedule(settings: &Settings, position: &Position) -> Schedule {
     let training = &settings.training;
     let steps = |samples: u64| samples.div_ceil(training.batch as u64);
+    let total_steps = position.step + steps(training.samples.saturating_sub(position.samples));
     let kind = match training.schedule {
         ScheduleSetting::Cosine => ScheduleKind::Cosine,
         ScheduleSetting::Constant => ScheduleKind::Constant,
     };
-    Schedule { base_lr: training.lr, kind, warmup_steps: steps(training.warmup), total_steps: steps(training.samples) }
+    Schedule { base_lr: training.lr, kind, warmup_steps: steps(training.warmup), total_steps }
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use super::folder::RunFolder;
 use super::log;
 use super::pace::Pace;
 use super::preview::Preview;
-use super::records::{LEARNING_RATE, Records, TRAINING_LOSS, ValidationRow};
+use super::records::{Best, LEARNING_RATE, Records, TRAINING_LOSS, ValidationRow};
 use super::step::{Next, StepResult, Stepper};
 use crate::apply::eval::{Validation, Validator};
+use crate::output::summary::EarlyStop;
 use crate::published::Study;
 use crate::system::files;
 use crate::system::lock::Lock;
@@ -41,6 +42,8 @@ pub(super) struct TrainingLoop<'a, E> {
     /// When the rows of the steps were written to the disk.
     pub(super) flushed: Instant,
     pub(super) progress: Progress,
+    /// Why the run ends before its time, if it does.
+    pub(super) early_stop: Option<EarlyStop>,
     /// The study's figures, if the run is comparable with them.
     pub(super) study: Option<Study>,
     /// Called when there are new results to show.
@@ -96,7 +99,7 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
                 let started = Instant::now();
                 if let Some(validation) = self.validate(session)? {
                     pace.validated(started.elapsed());
-                    last = self.stepper.is_done().then_some(validation);
+                    last = (self.stepper.is_done() || self.stops_early(session)?).then_some(validation);
                 }
             }
             match (self.stepper.next(last.is_some()), last) {
@@ -123,15 +126,31 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         minutes > 0.0 && self.saved.elapsed().as_secs_f64() >= 60.0 * minutes
     }
 
+    /// Whether the run ends here because its validation loss does not become lower; if so, makes sure that there is a
+    /// checkpoint.
+    fn stops_early<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> Result<bool, TrainError> {
+        let Best { loss, samples, since } = self.records.best;
+        let patience = self.stepper.settings.run.patience;
+        if patience == 0 || since < patience {
+            return Ok(false);
+        }
+        self.early_stop = Some(EarlyStop { validations: since, best: loss, best_samples: samples });
+        self.save_unless_saved(session)?;
+        Ok(true)
+    }
+
+    fn save_unless_saved<B: ImageBackend<Element = E>>(&mut self, session: &mut Session<B>) -> Result<(), TrainError> {
+        let is_saved = self.newest.as_ref().is_some_and(|(_, step)| *step == self.stepper.position.step);
+        if is_saved { Ok(()) } else { self.save(session) }
+    }
+
     /// Makes sure that there is a checkpoint of this position.
     fn stop<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
         signal: Signal,
     ) -> Result<Stopped, TrainError> {
-        if self.newest.as_ref().is_none_or(|(_, step)| *step != self.stepper.position.step) {
-            self.save(session)?;
-        }
+        self.save_unless_saved(session)?;
         self.progress.finish();
         Ok(self.stepper.stopped(signal))
     }
@@ -211,10 +230,8 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         let ValidationRow { running, batch, .. } = row;
         self.records.validations.row(row.columns(step))?;
         self.records.validations.sync()?;
-        // As rounded in the table, because a resumed run compares with that.
-        let rounded = (running * 1e7).round() / 1e7;
-        if rounded.is_finite() && self.records.best.is_none_or(|best| rounded < best) {
-            self.records.best = Some(rounded);
+        let is_best = self.records.best.add(&row);
+        if is_best {
             self.stepper.checkpoint(session, self.folder.best())?.write()?;
         }
         self.validator.errors().write(&self.folder.errors())?;
@@ -226,6 +243,13 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         self.progress.print_status(&format!(
             "validation after {samples} images: {running:.5} with running statistics, {batch:.5} with batch statistics"
         ));
+        let Best { loss, samples: best_samples, since } = self.records.best;
+        let best = match loss {
+            Some(_) if since == 0 => "the best so far".to_owned(),
+            Some(best) => format!("the best was {best:.5} after {best_samples} images, {since} validations before"),
+            None => "none was finite so far".to_owned(),
+        };
+        self.progress.print_detail(&format!("{validation}\n{best}"));
         Ok(Some(validation))
     }
 
@@ -258,7 +282,9 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         // Only a checkpoint of that name is in the way.
         let before = self.newest.as_ref().filter(|(newest, _)| *newest == path).map(|(_, step)| *step);
         self.folder.put_checkpoint(&checkpoint, before, self.stepper.settings.run.keep_checkpoints)?;
-        (self.newest, self.saved) = (Some((path, self.stepper.position.step)), Instant::now());
+        let Position { step, samples, .. } = self.stepper.position;
+        self.progress.print_detail(&format!("checkpoint after step {step} ({samples} images): {}", path.display()));
+        (self.newest, self.saved) = (Some((path, step)), Instant::now());
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod report;
 mod restore;
 mod resume;
 mod shared_sweep;
+mod steering;
 mod stopping;
 mod sweep;
 mod train;

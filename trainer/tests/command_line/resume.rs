@@ -105,7 +105,7 @@ fn what_would_change_the_numbers_is_refused() {
     for (flag, told) in [
         ("--layers=3", "cannot resume with another layers: the run was started with 2, now it is 3"),
         ("--lr=1e-4", "cannot resume with another lr: the run was started with 0.0003, now it is 0.0001"),
-        ("--samples=48", "cannot resume with another samples: the run was started with 24, now it is 48"),
+        ("--samples=16", "cannot resume with another samples: the run was started with 24, now it is 16"),
         ("--seed=1", "cannot resume with another seed: the run was started with 0, now it is 1"),
         ("--device=reference", "cannot resume with another device: the run was started on cpu"),
     ] {

@@ -122,7 +122,9 @@ fn processes_share_the_runs_and_the_status_shows_who_does_what() {
     let message = place.fail(&["train", "--resume", "--out=out/layers-2_seed-0"]);
     assert!(message.starts_with("out/layers-2_seed-0 is in use by another run (process "), "{message}");
     processes.iter_mut().for_each(|process| process.kill().unwrap());
-    processes.iter_mut().for_each(|process| drop(process.wait().unwrap()));
+    for process in &mut processes {
+        process.wait().unwrap();
+    }
     let table = place.succeed(&sweep(&[&long[..], &["--status"]].concat()));
     assert!(table.ends_with("0 done, 0 running, 2 interrupted, 0 failed, 1 not begun\n"), "{table}");
 }

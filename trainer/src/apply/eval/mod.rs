@@ -23,11 +23,13 @@ pub use validator::{Losses, ValidateError, Validation};
 use super::error::ApplyError;
 use crate::data;
 use crate::settings::Settings;
+use crate::system::progress::Counter;
 use crate::system::terminal::print_status;
 use crate::tasks::Samples;
 use crate::train::backend::{self, with_backend};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::plans::Plans;
+use std::cell::RefCell;
 
 /// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
 /// errs.
@@ -44,7 +46,13 @@ pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validat
         let mut validator = Validator::new(&mut plans, samples, settings)?;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
-        let validation = session.enter(|session| validator.validate(session))?;
+        let batches = 2 * validator.images().div_ceil(settings.training.batch);
+        let validation = session.enter(|session| {
+            let counter = RefCell::new(Counter::new("validating", "batches", batches));
+            let validation = validator.validate(session, &|| counter.borrow_mut().advance());
+            counter.borrow().finish();
+            validation
+        })?;
         Ok((validation, validator.errors()))
     })
 }

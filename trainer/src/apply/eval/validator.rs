@@ -138,12 +138,17 @@ impl<'a, E: Element + From<f32> + Default> Validator<'a, E> {
         self.batches.len()
     }
 
-    /// Both losses of the network as it is now.
+    /// Both losses of the network as it is now. `progress` is called before every batch.
     pub(crate) fn validate<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
+        progress: &dyn Fn(),
     ) -> Result<Validation, ValidateError> {
-        Ok(self.validate_unless(session, &|| false)?.expect("nothing stops it"))
+        let never = || {
+            progress();
+            false
+        };
+        Ok(self.validate_unless(session, &never)?.expect("nothing stops it"))
     }
 
     /// As [`validate`](Self::validate). `stop` is asked before every batch; if it returns true, the result is `None`.
