@@ -16,10 +16,10 @@ pub struct ResConvConfig {
     /// Layers of the encoder, and of the decoder. Default 15.
     pub layers: usize,
     /// Output channels of the encoder's layers; the decoder mirrors them. Default 32.
-    pub channels: Ramp,
+    pub channels: PerLayer,
     /// Side of the square kernels of the encoder's layers; the decoder mirrors them. Both ends of a [`Ramp`] must be
-    /// odd, and the sizes between them are odd too; a single value may be even. Default 3.
-    pub kernel_size: Ramp,
+    /// odd, and the sizes between them are odd too; a single value and those of a list may be even. Default 3.
+    pub kernel_size: PerLayer,
     /// Stride of every layer, in both directions. Default 1.
     pub stride: usize,
     /// Zeros around the image in every layer. Default [`Padding::Auto`].
@@ -101,10 +101,6 @@ impl ResConvConfig {
     pub fn validate(&self) -> Result<()> {
         for (field, value, max) in [
             ("layers", self.layers, MAX_LAYERS),
-            ("channels", self.channels.first, MAX_CHANNELS),
-            ("channels", self.channels.last, MAX_CHANNELS),
-            ("kernel_size", self.kernel_size.first, MAX_EXTENT),
-            ("kernel_size", self.kernel_size.last, MAX_EXTENT),
             ("stride", self.stride, MAX_EXTENT),
             ("groups", self.groups, MAX_CHANNELS),
             ("in_channels", self.in_channels, MAX_CHANNELS),
@@ -112,10 +108,23 @@ impl ResConvConfig {
         ] {
             expect(field, (1..=max).contains(&value), || (format!("1 to {max}"), value.to_string()))?;
         }
-        let Ramp { first, last } = self.kernel_size;
-        expect("kernel_size", first == last || (first % 2 == 1 && last % 2 == 1), || {
-            ("odd sizes at both ends of a range".to_owned(), self.kernel_size.to_string())
-        })?;
+        for (field, values, max) in
+            [("channels", &self.channels, MAX_CHANNELS), ("kernel_size", &self.kernel_size, MAX_EXTENT)]
+        {
+            for value in values.numbers() {
+                expect(field, (1..=max).contains(&value), || (format!("1 to {max}"), value.to_string()))?;
+            }
+            if let PerLayer::List(list) = values {
+                expect(field, list.len() == self.layers, || {
+                    (format!("a number for each of the {} layers", self.layers), values.to_string())
+                })?;
+            }
+        }
+        if let (None, PerLayer::Ramp(Ramp { first, last })) = (self.kernel_size.same(), &self.kernel_size) {
+            expect("kernel_size", first % 2 == 1 && last % 2 == 1, || {
+                ("odd sizes at both ends of a range".to_owned(), self.kernel_size.to_string())
+            })?;
+        }
         if let Padding::Fixed(padding) = self.padding {
             expect("padding", padding <= MAX_EXTENT, || (format!("0 to {MAX_EXTENT}"), padding.to_string()))?;
         }
@@ -145,14 +154,27 @@ impl ResConvConfig {
     }
 
     /// Output channels of encoder layer `layer`, counted from 0.
-    pub(crate) fn channels_of(&self, layer: usize) -> usize {
-        self.channels.at(layer, self.layers, 1)
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn channels_of(&self, layer: usize) -> usize {
+        match &self.channels {
+            PerLayer::Ramp(ramp) => ramp.at(layer, self.layers, 1),
+            PerLayer::List(list) => list[layer],
+        }
     }
 
-    /// Kernel size of encoder layer `layer`, counted from 0: half the interpolated size, rounded down, times 2, plus 1.
-    pub(crate) fn kernel_size_of(&self, layer: usize) -> usize {
-        let Ramp { first, last } = self.kernel_size;
-        if first == last { first } else { self.kernel_size.at(layer, self.layers, 2) * 2 + 1 }
+    /// Kernel size of encoder layer `layer`, counted from 0; in a ramp half the interpolated size, rounded down, times
+    /// 2, plus 1.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn kernel_size_of(&self, layer: usize) -> usize {
+        match &self.kernel_size {
+            PerLayer::Ramp(Ramp { first, last }) if first == last => *first,
+            PerLayer::Ramp(ramp) => ramp.at(layer, self.layers, 2) * 2 + 1,
+            PerLayer::List(list) => list[layer],
+        }
     }
 }
 
@@ -197,11 +219,22 @@ impl FromStr for Prediction {
     }
 }
 
-/// A number for each layer, interpolated linearly from the first encoder layer to the last one.
+/// A number for each layer of the encoder; the decoder mirrors them.
 ///
-/// In a configuration file: a number, or a list of two. As text: `32`, or `32:64`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "RampForm", into = "RampForm")]
+/// As text, on the command line and in a configuration file: `32` for all layers, `16:64` for a [`Ramp`], `16,32,64` for
+/// a list with a number for each layer. A list may stand in brackets, and a file may have numbers and lists of its own:
+/// `32`, `[16, 32, 64]`. A list of two numbers is the same as a ramp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PerLayerForm", into = "PerLayerForm")]
+pub enum PerLayer {
+    /// Interpolated linearly from the first to the last layer.
+    Ramp(Ramp),
+    /// One for each layer.
+    List(Vec<usize>),
+}
+
+/// Numbers that are interpolated linearly from the first encoder layer to the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ramp {
     /// In the first layer.
     pub first: usize,
@@ -223,48 +256,102 @@ impl Ramp {
     }
 }
 
-impl From<usize> for Ramp {
-    fn from(value: usize) -> Ramp {
-        Ramp { first: value, last: value }
-    }
-}
-
-impl fmt::Display for Ramp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}:{}", self.first, self.last) }
-    }
-}
-
-impl FromStr for Ramp {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Ramp> {
-        let (first, last) = text.split_once(':').unwrap_or((text, text));
-        match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) => Ok(Ramp { first, last }),
-            _ => Err(Error::Syntax { expected: "a number, or two as in `32:64`", got: text.to_owned() }),
+impl PerLayer {
+    /// The number of all layers, if it is one.
+    pub fn same(&self) -> Option<usize> {
+        match self {
+            PerLayer::Ramp(Ramp { first, last }) => (first == last).then_some(*first),
+            PerLayer::List(_) => None,
         }
+    }
+
+    /// The numbers that it is made of.
+    fn numbers(&self) -> Vec<usize> {
+        match self {
+            PerLayer::Ramp(Ramp { first, last }) => vec![*first, *last],
+            PerLayer::List(list) => list.clone(),
+        }
+    }
+
+    /// The numbers, one for each layer; of one or two, a ramp.
+    fn of_list(list: Vec<usize>) -> PerLayer {
+        match list[..] {
+            [value] => value.into(),
+            [first, last] => Ramp { first, last }.into(),
+            _ => PerLayer::List(list),
+        }
+    }
+}
+
+impl From<usize> for PerLayer {
+    fn from(value: usize) -> PerLayer {
+        PerLayer::Ramp(Ramp { first: value, last: value })
+    }
+}
+
+impl From<Ramp> for PerLayer {
+    fn from(ramp: Ramp) -> PerLayer {
+        PerLayer::Ramp(ramp)
+    }
+}
+
+impl fmt::Display for PerLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.same(), self) {
+            (Some(value), _) => write!(f, "{value}"),
+            (None, PerLayer::Ramp(Ramp { first, last })) => write!(f, "{first}:{last}"),
+            (None, PerLayer::List(list)) => {
+                f.write_str(&list.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
+impl FromStr for PerLayer {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<PerLayer> {
+        let wrong = || Error::Syntax {
+            expected: "a number, two as in `32:64`, or one for each layer as in `16,32,64`",
+            got: text.to_owned(),
+        };
+        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
+        let plain = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        if let Some((first, last)) = plain.split_once(':') {
+            return Ok(Ramp { first: number(first)?, last: number(last)? }.into());
+        }
+        Ok(PerLayer::of_list(plain.split(',').map(number).collect::<Result<_>>()?))
     }
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a number, or a list of two: in the first and in the last layer")]
-enum RampForm {
+#[serde(untagged, expecting = "expected a number, two as in \"32:64\", or a list with one for each layer")]
+enum PerLayerForm {
     Constant(usize),
-    Ends([usize; 2]),
+    List(Vec<usize>),
+    Text(String),
 }
 
-impl From<RampForm> for Ramp {
-    fn from(form: RampForm) -> Ramp {
+impl TryFrom<PerLayerForm> for PerLayer {
+    type Error = Error;
+    fn try_from(form: PerLayerForm) -> Result<PerLayer> {
         match form {
-            RampForm::Constant(value) => value.into(),
-            RampForm::Ends([first, last]) => Ramp { first, last },
+            PerLayerForm::Constant(value) => Ok(value.into()),
+            PerLayerForm::List(list) if list.is_empty() => {
+                Err(Error::Syntax { expected: "a number for each layer", got: "[]".to_owned() })
+            }
+            PerLayerForm::List(list) => Ok(PerLayer::of_list(list)),
+            PerLayerForm::Text(text) => text.parse(),
         }
     }
 }
 
-impl From<Ramp> for RampForm {
-    fn from(Ramp { first, last }: Ramp) -> RampForm {
-        if first == last { RampForm::Constant(first) } else { RampForm::Ends([first, last]) }
+impl From<PerLayer> for PerLayerForm {
+    fn from(values: PerLayer) -> PerLayerForm {
+        match (values.same(), values) {
+            (Some(value), _) => PerLayerForm::Constant(value),
+            (None, PerLayer::List(list)) => PerLayerForm::List(list),
+            (None, ramp) => PerLayerForm::Text(ramp.to_string()),
+        }
     }
 }
 
@@ -439,8 +526,8 @@ mod tests {
     fn a_configuration_survives_a_file() {
         let config = ResConvConfig {
             layers: 4,
-            channels: Ramp { first: 16, last: 64 },
-            kernel_size: Ramp { first: 3, last: 9 },
+            channels: Ramp { first: 16, last: 64 }.into(),
+            kernel_size: Ramp { first: 3, last: 9 }.into(),
             stride: 2,
             padding: Padding::Fixed(1),
             groups: 4,
@@ -467,7 +554,7 @@ mod tests {
                 .unwrap();
         let want = ResConvConfig {
             channels: 8.into(),
-            kernel_size: Ramp { first: 3, last: 7 },
+            kernel_size: Ramp { first: 3, last: 7 }.into(),
             activation: Activation::Silu.into(),
             ..ResConvConfig::default()
         };
@@ -478,9 +565,12 @@ mod tests {
     fn text_is_refused_with_what_would_be_right() {
         for (text, message) in [
             (r#"{"layer": 3}"#, "unknown field `layer`"),
-            (r#"{"channels": "x"}"#, "expected a number, or a list of two"),
-            (r#"{"channels": -3}"#, "expected a number, or a list of two"),
-            (r#"{"kernel_size": [3, 5, 7]}"#, "expected a number, or a list of two"),
+            (
+                r#"{"channels": "x"}"#,
+                "expected a number, two as in `32:64`, or one for each layer as in `16,32,64`, got `x`",
+            ),
+            (r#"{"channels": -3}"#, "expected a number, two as in \"32:64\", or a list with one for each layer"),
+            (r#"{"kernel_size": []}"#, "expected a number for each layer, got `[]`"),
             (r#"{"padding": "same"}"#, "expected a number, or \"auto\""),
             (r#"{"activation": "softmax"}"#, "unknown activation `softmax`"),
             (r#"{"bottleneck_activation": "x"}"#, "expected same, none, or the name of an activation, got `x`"),
@@ -489,34 +579,73 @@ mod tests {
             let error = serde_json::from_str::<ResConvConfig>(text).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
-        assert_eq!("16:64".parse::<Ramp>().unwrap(), Ramp { first: 16, last: 64 });
-        assert_eq!("16".parse::<Ramp>().unwrap(), 16.into());
         assert_eq!("2".parse::<Padding>().unwrap(), Padding::Fixed(2));
         assert_eq!("auto".parse::<Padding>().unwrap(), Padding::Auto);
-        assert_eq!(
-            "16:".parse::<Ramp>().unwrap_err().to_string(),
-            "expected a number, or two as in `32:64`, got `16:`"
-        );
+        for wrong in ["16:", "16,", "", "[]", "1:2:3", "16;32"] {
+            let told = wrong.parse::<PerLayer>().unwrap_err().to_string();
+            assert!(told.ends_with(&format!("as in `16,32,64`, got `{wrong}`")), "{told}");
+        }
         assert_eq!("-1".parse::<Padding>().unwrap_err().to_string(), "expected a number, or `auto`, got `-1`");
+    }
+
+    #[test]
+    fn numbers_for_layers_have_one_notation() {
+        let ramp = |first, last| PerLayer::from(Ramp { first, last });
+        let list = PerLayer::List(vec![16, 32, 64]);
+        for (text, json, want) in [
+            ("16", "16", PerLayer::from(16)),
+            ("[16]", "[16]", 16.into()),
+            ("16:64", r#""16:64""#, ramp(16, 64)),
+            // What earlier versions wrote.
+            ("16,64", "[16,64]", ramp(16, 64)),
+            ("16,32,64", "[16,32,64]", list.clone()),
+            ("[16, 32, 64]", r#""16,32,64""#, list),
+        ] {
+            assert_eq!(text.parse::<PerLayer>().unwrap(), want, "{text}");
+            assert_eq!(serde_json::from_str::<PerLayer>(json).unwrap(), want, "{json}");
+            assert_eq!(want.to_string().parse::<PerLayer>().unwrap(), want);
+            assert_eq!(serde_json::from_str::<PerLayer>(&serde_json::to_string(&want).unwrap()).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn a_list_says_what_each_layer_has() {
+        let config = ResConvConfig {
+            layers: 3,
+            channels: PerLayer::List(vec![16, 8, 64]),
+            kernel_size: PerLayer::List(vec![5, 2, 3]),
+            ..ResConvConfig::default()
+        };
+        config.validate().unwrap();
+        let layers: Vec<_> = (0..3).map(|layer| (config.channels_of(layer), config.kernel_size_of(layer))).collect();
+        assert_eq!(layers, [(16, 5), (8, 2), (64, 3)]);
     }
 
     #[test]
     fn settings_are_checked() {
         type Change = fn(&mut ResConvConfig);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 16] = [
             (|c| c.layers = 0, "layers: expected 1 to 1000, got 0"),
             (|c| c.layers = 1001, "layers: expected 1 to 1000, got 1001"),
             (|c| c.channels = 0.into(), "channels: expected 1 to 16384, got 0"),
-            (|c| c.channels.last = 0, "channels: expected 1 to 16384, got 0"),
+            (|c| c.channels = Ramp { first: 32, last: 0 }.into(), "channels: expected 1 to 16384, got 0"),
             (|c| c.kernel_size = 0.into(), "kernel_size: expected 1 to 255, got 0"),
-            (|c| c.kernel_size.last = 256, "kernel_size: expected 1 to 255, got 256"),
-            (|c| c.kernel_size.last = 8, "kernel_size: expected odd sizes at both ends of a range, got 3:8"),
+            (|c| c.kernel_size = Ramp { first: 3, last: 256 }.into(), "kernel_size: expected 1 to 255, got 256"),
+            (
+                |c| c.kernel_size = Ramp { first: 3, last: 8 }.into(),
+                "kernel_size: expected odd sizes at both ends of a range, got 3:8",
+            ),
+            (|c| c.channels = PerLayer::List(vec![4, 0, 4]), "channels: expected 1 to 16384, got 0"),
+            (
+                |c| c.channels = PerLayer::List(vec![4, 8, 4]),
+                "channels: expected a number for each of the 15 layers, got 4,8,4",
+            ),
             (|c| c.stride = 0, "stride: expected 1 to 255, got 0"),
             (|c| c.padding = Padding::Fixed(256), "padding: expected 0 to 255, got 256"),
             (|c| c.groups = 0, "groups: expected 1 to 16384, got 0"),
             (|c| c.groups = 5, "groups: expected a divisor of the 32 channels of encoder layer 1, got 5"),
             (
-                |c| (c.groups, c.layers, c.channels) = (4, 3, Ramp { first: 8, last: 20 }),
+                |c| (c.groups, c.layers, c.channels) = (4, 3, Ramp { first: 8, last: 20 }.into()),
                 "groups: expected a divisor of the 14 channels of encoder layer 2, got 4",
             ),
             (|c| c.in_channels = 0, "in_channels: expected 1 to 16384, got 0"),
@@ -537,10 +666,10 @@ mod tests {
     #[test]
     fn ramps_are_those_of_the_logbook() {
         let mut config = ResConvConfig { layers: 11, ..ResConvConfig::default() };
-        config.kernel_size = Ramp { first: 11, last: 3 };
+        config.kernel_size = Ramp { first: 11, last: 3 }.into();
         let sizes: Vec<usize> = (0..11).map(|layer| config.kernel_size_of(layer)).collect();
         assert_eq!(sizes, [11, 11, 9, 9, 7, 7, 7, 5, 5, 3, 3]);
-        config.channels = Ramp { first: 16, last: 32 };
+        config.channels = Ramp { first: 16, last: 32 }.into();
         let channels: Vec<usize> = (0..11).map(|layer| config.channels_of(layer)).collect();
         assert_eq!(channels, [16, 17, 19, 20, 22, 24, 25, 27, 28, 30, 32]);
         config.layers = 1;

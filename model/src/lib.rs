@@ -30,7 +30,7 @@ mod resconv;
 mod text;
 
 pub use activation::{LayerActivation, UnknownActivation};
-pub use config::{BatchNormPosition, BottleneckActivation, Padding, Prediction, Ramp, ResConvConfig};
+pub use config::{BatchNormPosition, BottleneckActivation, Padding, PerLayer, Prediction, Ramp, ResConvConfig};
 pub use error::{Error, Result};
 pub use layer::Layer;
 pub use resconv::ResConv;

@@ -244,7 +244,7 @@ mod tests {
             for stride in [1, 2, 3] {
                 for (first, last) in [(1, 1), (2, 2), (3, 3), (4, 4), (3, 7), (7, 3)] {
                     for padding in [Padding::Auto, Padding::Fixed(0), Padding::Fixed(2)] {
-                        let kernel_size = Ramp { first, last };
+                        let kernel_size = Ramp { first, last }.into();
                         let config = ResConvConfig { layers, kernel_size, stride, padding, ..ResConvConfig::default() };
                         let network = ResConv::new(config).unwrap();
                         let (computed, reach) = (network.receptive_field(), widest_reach(&network, 400, 100));

@@ -119,8 +119,8 @@ fn parameter_counts_are_the_published_ones() {
         let number = |column: &str| cells[column].parse::<usize>().unwrap();
         let config = ResConvConfig {
             layers: number("layers"),
-            channels: Ramp { first: number("channels_first"), last: number("channels_last") },
-            kernel_size: Ramp { first: number("kernel_size_first"), last: number("kernel_size_last") },
+            channels: Ramp { first: number("channels_first"), last: number("channels_last") }.into(),
+            kernel_size: Ramp { first: number("kernel_size_first"), last: number("kernel_size_last") }.into(),
             batch_norm_encoder: cells["batch_norm_encoder"].parse().unwrap(),
             batch_norm_decoder: cells["batch_norm_decoder"].parse().unwrap(),
             batch_norm_last_layers: cells["batch_norm_last_layers"].parse().unwrap(),
@@ -139,9 +139,15 @@ fn the_output_has_the_size_of_the_input() {
     for (kernel_size, padding) in fixed.into_iter().flatten().chain(automatic) {
         for stride in [1, 2, 3] {
             for [height, width] in [[32, 32], [31, 33]] {
-                let (channels, kernel_size) = (4.into(), kernel_size.into());
-                let config =
-                    ResConvConfig { layers: 3, channels, kernel_size, stride, padding, ..ResConvConfig::default() };
+                let (channels, sizes) = (4.into(), kernel_size.into());
+                let config = ResConvConfig {
+                    layers: 3,
+                    channels,
+                    kernel_size: sizes,
+                    stride,
+                    padding,
+                    ..ResConvConfig::default()
+                };
                 let mut graph = Graph::new();
                 let x = graph.input("image", [1, height, width, 1]).unwrap();
                 let y = ResConv::new(config).unwrap().record(&mut graph, x).unwrap();

@@ -48,8 +48,8 @@ fn fixtures() -> [Fixture; 3] {
     // Odd channels and sizes, padding, and batch norms in other places.
     let odd = ResConvConfig {
         layers: 3,
-        channels: Ramp { first: 5, last: 19 },
-        kernel_size: Ramp { first: 5, last: 3 },
+        channels: Ramp { first: 5, last: 19 }.into(),
+        kernel_size: Ramp { first: 5, last: 3 }.into(),
         stride: 2,
         batch_norm_encoder: BatchNormPosition::AfterConv,
         batch_norm_decoder: BatchNormPosition::AfterActivation,

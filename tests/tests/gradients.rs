@@ -36,9 +36,12 @@ fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
         let bottleneck_activation = BottleneckActivation::Other(activation);
         cases.push((ResConvConfig { bottleneck_activation, ..base.clone() }, [6, 5]));
     }
-    cases.push((ResConvConfig { layers: 3, groups: 2, channels: Ramp { first: 4, last: 8 }, ..base.clone() }, [5, 6]));
+    cases.push((
+        ResConvConfig { layers: 3, groups: 2, channels: Ramp { first: 4, last: 8 }.into(), ..base.clone() },
+        [5, 6],
+    ));
     cases.push((ResConvConfig { layers: 3, groups: 4, stride: 2, ..base.clone() }, [9, 7]));
-    cases.push((ResConvConfig { layers: 3, kernel_size: Ramp { first: 5, last: 1 }, ..base.clone() }, [7, 8]));
+    cases.push((ResConvConfig { layers: 3, kernel_size: Ramp { first: 5, last: 1 }.into(), ..base.clone() }, [7, 8]));
     cases.push((ResConvConfig { kernel_size: 4.into(), stride: 3, ..base.clone() }, [11, 13]));
     cases.push((ResConvConfig { kernel_size: 2.into(), padding: Padding::Fixed(0), ..base.clone() }, [5, 6]));
     cases
@@ -166,8 +169,8 @@ fn wide_cases() -> [(ResConvConfig, [usize; 2]); 3] {
     let wide = ResConvConfig { layers: 3, ..ResConvConfig::default() };
     [
         (wide.clone(), [16, 16]),
-        (ResConvConfig { channels: Ramp { first: 33, last: 48 }, stride: 2, ..wide.clone() }, [13, 11]),
-        (ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }, ..wide }, [12, 10]),
+        (ResConvConfig { channels: Ramp { first: 33, last: 48 }.into(), stride: 2, ..wide.clone() }, [13, 11]),
+        (ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }.into(), ..wide }, [12, 10]),
     ]
 }
 

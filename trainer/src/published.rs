@@ -166,7 +166,7 @@ mod tests {
             change(&mut settings);
             published.of(&settings).map(|row| row.validation_loss)
         };
-        assert_eq!(loss(|s| s.network.kernel_size = Ramp { first: 3, last: 9 }), Some(0.5));
+        assert_eq!(loss(|s| s.network.kernel_size = Ramp { first: 3, last: 9 }.into()), Some(0.5));
         assert_eq!(loss(|s| s.network.kernel_size = 5.into()), Some(0.25));
         assert_eq!(loss(|s| (s.network.kernel_size, s.network.padding) = (5.into(), Padding::Fixed(1))), None);
         assert_eq!(loss(|_| ()), None);

@@ -21,8 +21,8 @@ pub(super) struct TrainArgs {
     #[arg(long)]
     quick: bool,
     /// Go on from the newest good checkpoint in the run folder, with the settings of its run; begin the run if there is
-    /// none yet. With more --samples than before, the run is lengthened: it goes on with the learning rate that a run of
-    /// that length has at this point, also after a cosine that had fallen to 0
+    /// none yet. With more --samples than before, the run is lengthened: it goes on with the learning rate that a run
+    /// of that length has at this point, also after a cosine that had fallen to 0
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Overwrite what an earlier run left in the run folder

@@ -19,7 +19,7 @@
 //! preset = "original"
 //! [network]
 //! layers = 3
-//! channels = [16, 32]     # from the first to the last encoder layer
+//! channels = "16:32"      # from the first to the last encoder layer; [16, 24, 32] says what each has
 //! [training]
 //! samples = 60000
 //! [run]

@@ -1,7 +1,7 @@
 //! The flags of the section `[network]`, whose settings are those of [`ResConvConfig`](model::ResConvConfig).
 
 use clap::{ArgAction, Args};
-use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Prediction, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, PerLayer, Prediction};
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
@@ -12,12 +12,13 @@ pub struct NetworkFlags {
     /// Layers of the encoder; the decoder has as many
     #[arg(long)]
     pub layers: Option<usize>,
-    /// Output channels of the encoder's layers: one number, or the first and the last layer's as in 16:64
+    /// Output channels of the encoder's layers: one number, the first and the last layer's as in 16:64, or those of each
+    /// layer as in 16,32,64
     #[arg(long)]
-    pub channels: Option<Ramp>,
-    /// Side of the kernels: one number, or the first and the last layer's as in 9:3
+    pub channels: Option<PerLayer>,
+    /// Side of the kernels: one number, the first and the last layer's as in 9:3, or those of each layer as in 9,5,3
     #[arg(long)]
-    pub kernel_size: Option<Ramp>,
+    pub kernel_size: Option<PerLayer>,
     /// Stride of every layer
     #[arg(long)]
     pub stride: Option<usize>,

@@ -115,12 +115,12 @@ fn find<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     above.or_else(|| table.values().find_map(|section| section.get(key)))
 }
 
-/// A value as the command line has it: `16:64` for a list.
+/// A value as the command line has it: `16,32,64` for a list.
 pub fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Float(number) => number.to_string(),
-        Value::Array(values) => values.iter().map(value_text).collect::<Vec<_>>().join(":"),
+        Value::Array(values) => values.iter().map(value_text).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
 }
@@ -253,9 +253,8 @@ impl Settings {
     /// The value of a setting as tables show it. A padding that depends on the kernel is shown as the number that it
     /// is.
     pub fn shown(&self, key: &str) -> String {
-        let kernel = self.network.kernel_size;
-        if key == "padding" && self.network.padding == Padding::Auto && kernel.first == kernel.last {
-            return (kernel.first / 2).to_string();
+        if let (Padding::Auto, Some(kernel), "padding") = (self.network.padding, self.network.kernel_size.same(), key) {
+            return (kernel / 2).to_string();
         }
         self.value(key).map_or_else(String::new, |value| value_text(&value))
     }

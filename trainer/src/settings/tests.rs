@@ -28,8 +28,8 @@ fn all_changed() -> Settings {
         preset: Preset::Original,
         network: ResConvConfig {
             layers: 4,
-            channels: Ramp { first: 16, last: 64 },
-            kernel_size: Ramp { first: 3, last: 9 },
+            channels: Ramp { first: 16, last: 64 }.into(),
+            kernel_size: Ramp { first: 3, last: 9 }.into(),
             stride: 2,
             padding: Padding::Fixed(1),
             groups: 4,
@@ -123,7 +123,7 @@ fn the_help_of_a_flag_tells_the_default_that_the_settings_have() {
     for (key, told) in [
         ("preset", "laid over [default: default]"),
         ("layers", "as many [default: 15]"),
-        ("channels", "16:64 [default: 32]"),
+        ("channels", "16,32,64 [default: 32]"),
         ("residual_weight", "connections [default: 1]"),
         ("batch_norm_last_layers", "too [default: true]"),
         ("lr", "rate [default: 0.0003]"),
@@ -289,7 +289,7 @@ fn a_run_is_resumed_with_its_own_numbers_only() {
     let other: [(Change, &str); 4] = [
         (|s| s.network.layers = 5, "another layers: the run was started with 4, now it is 5"),
         (|s| s.training.lr = 0.5, "another lr: the run was started with 0.3333333333333333, now it is 0.5"),
-        (|s| s.network.channels = 8.into(), "another channels: the run was started with [16, 64], now it is 8"),
+        (|s| s.network.channels = 8.into(), "another channels: the run was started with \"16:64\", now it is 8"),
         (|s| s.training.init = None, "another init: "),
     ];
     for (change, told) in other {

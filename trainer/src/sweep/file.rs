@@ -253,6 +253,17 @@ mod tests {
         assert_eq!(names(&sweep), expected);
         assert!(sweep.runs.iter().all(|run| run.settings.training.batch == 16));
         assert!(sweep.runs.iter().all(|run| run.settings.network.residual_weight == 1.0));
+        // Numbers for layers are the same in a file and on the command line.
+        let expected = ["channels-8_seed-0", "channels-16-64_seed-0", "channels-16-32-64_seed-0"];
+        let in_file = "[base]\nlayers = 3\n[matrix]\nchannels = [8, '16:64', [16, 32, 64]]\n";
+        let [in_file, flags] = [(in_file, &[][..]), ("[base]\nlayers = 3\n", &["--channels=8,16:64,[16,32,64]"])]
+            .map(|(text, flags)| parse(text, flags).unwrap());
+        assert_eq!((names(&in_file), names(&flags)), (expected.to_vec(), expected.to_vec()));
+        for (a, b) in in_file.runs.iter().zip(&flags.runs) {
+            assert_eq!(a.settings, b.settings);
+        }
+        let tasks = parse("", &["--task=[blur:1.5,noise:0.1],half-crop"]).unwrap();
+        assert_eq!(tasks.runs[0].settings.training.task.to_string(), "blur:1.5,noise:0.1");
         assert_eq!(parse(text, &["--seed", "7"]).unwrap().runs[0].name, "layers-1_seed-7");
         assert_eq!(parse(text, &[]).unwrap().runs[0].settings.network.residual_weight, 0.1);
     }
@@ -290,6 +301,11 @@ mod tests {
             ("[base]\nout = 'x'", &[], "my.toml: [base] out: say it with --out"),
             ("seeds = []", &[], "my.toml: seeds: the list is empty"),
             ("", &["--layers=1,x"], "invalid value 'x' for '--layers <LAYERS>': invalid digit found in string"),
+            (
+                "",
+                &["--layers=3", "--channels=[4,8,16,4]"],
+                "--channels: expected a number for each of the 3 layers, got 4,8,16,4",
+            ),
             ("", &["--lr=0"], "--lr: expected a finite number above 0, got 0"),
         ] {
             assert_eq!(parse(text, arguments).unwrap_err().to_string(), told);

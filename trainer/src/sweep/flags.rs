@@ -1,4 +1,5 @@
-//! Settings as lists on the command line: `--layers 1,2,3`.
+//! Settings as lists on the command line: `--layers 1,2,3`. Brackets keep the commas of a value together: `--channels
+//! 8,16:64,[16,32,64]`.
 
 use super::error::SweepError;
 use crate::settings::{SettingsFlags, SettingsSource};
@@ -62,7 +63,18 @@ fn listed(flag: Arg) -> Arg {
     if SINGLE.iter().any(|key| flag.get_id() == key) {
         return flag.action(ArgAction::Set);
     }
-    flag.action(ArgAction::Append).value_delimiter(',')
+    flag.action(ArgAction::Append)
+}
+
+/// The values in a text, which are separated by commas outside of brackets. A value loses the brackets around it.
+fn split(text: &str) -> Vec<String> {
+    let mut depth = 0;
+    let is_between = |c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == ',' && depth == 0
+    };
+    let plain = |part: &str| part.strip_prefix('[').and_then(|part| part.strip_suffix(']')).unwrap_or(part).to_owned();
+    text.split(is_between).map(plain).collect()
 }
 
 impl FromArgMatches for ListFlags {
@@ -76,7 +88,9 @@ impl FromArgMatches for ListFlags {
         let command = SettingsFlags::augment_args(Command::new(""));
         for key in command.get_arguments().map(|flag| flag.get_id().as_str()) {
             if let Some(values) = matches.get_many::<String>(key) {
-                self.lists.push((key.to_owned(), values.cloned().collect()));
+                let is_single = SINGLE.contains(&key);
+                let parts = |text: &String| if is_single { vec![text.clone()] } else { split(text) };
+                self.lists.push((key.to_owned(), values.flat_map(parts).collect()));
             }
         }
         Ok(())

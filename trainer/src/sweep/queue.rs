@@ -54,15 +54,17 @@ impl<'a> Queue<'a> {
             let folder = RunFolder::new(&self.out.join(&run.name));
             let locked = match Queue::has_ended(self.out, run, earlier.as_ref()) {
                 Some(ended) => Err(ended),
-                None => match files::create_folder(folder.path()).map_err(FolderError::from).and_then(|()| folder.lock()) {
-                    // Somebody may have done it meanwhile.
-                    Ok(lock) => Queue::has_ended(self.out, run, earlier.as_ref()).map_or(Ok(lock), Err),
-                    Err(FolderError::InUse { .. }) => {
-                        at += 1;
-                        continue;
+                None => {
+                    match files::create_folder(folder.path()).map_err(FolderError::from).and_then(|()| folder.lock()) {
+                        // Somebody may have done it meanwhile.
+                        Ok(lock) => Queue::has_ended(self.out, run, earlier.as_ref()).map_or(Ok(lock), Err),
+                        Err(FolderError::InUse { .. }) => {
+                            at += 1;
+                            continue;
+                        }
+                        Err(error) => Err(Some(error.to_string())),
                     }
-                    Err(error) => Err(Some(error.to_string())),
-                },
+                }
             };
             self.left.remove(at);
             match locked {

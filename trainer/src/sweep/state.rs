@@ -76,7 +76,8 @@ impl State {
     /// The runs of a sweep as they are now in the folder `out`, and after them what earlier commands left there.
     pub(super) fn of(sweep: &Sweep, out: &Path) -> State {
         // If it cannot be read, the folders of the runs have the same information.
-        let before: Vec<RunEntry> = files::read_json(&State::path(out), MAX_BYTES).map_or_else(|_| Vec::new(), |state: State| state.runs);
+        let before: Vec<RunEntry> =
+            files::read_json(&State::path(out), MAX_BYTES).map_or_else(|_| Vec::new(), |state: State| state.runs);
         let mut names: Vec<&str> = sweep.runs.iter().map(|run| run.name.as_str()).collect();
         let earlier = before.iter().map(|entry| entry.name.as_str());
         names.extend(earlier.filter(|name| sweep.runs.iter().all(|run| run.name != *name) && out.join(name).is_dir()));
@@ -122,7 +123,11 @@ pub fn status(sweep: &Sweep, out: &Path) -> String {
     let state = State::of(sweep, out);
     let width = state.runs.iter().map(|run| run.name.len()).max().unwrap_or(0).max(3);
     let mut text = format!("{}: {} runs in {}\n\n", state.title, state.runs.len(), out.display());
-    let _ = writeln!(text, "{:<width$}  {:<11}  {:>5}  {:>8}  {:>9}  machine", "run", "state", "done", "process", "heartbeat");
+    let _ = writeln!(
+        text,
+        "{:<width$}  {:<11}  {:>5}  {:>8}  {:>9}  machine",
+        "run", "state", "done", "process", "heartbeat"
+    );
     let mut counts = [0; 5];
     for run in &state.runs {
         let folder = out.join(&run.name);
@@ -149,7 +154,8 @@ pub fn status(sweep: &Sweep, out: &Path) -> String {
         }
     }
     let [pending, running, stopped, failed, done] = counts;
-    let _ = write!(text, "\n{done} done, {running} running, {stopped} interrupted, {failed} failed, {pending} not begun");
+    let _ =
+        write!(text, "\n{done} done, {running} running, {stopped} interrupted, {failed} failed, {pending} not begun");
     text
 }
 

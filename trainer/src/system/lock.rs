@@ -1,9 +1,9 @@
 //! Locks of folders: one process at a time writes to the folder of a run, also where several machines share it.
 //!
-//! A lock is the file `.lock` in the folder, which is there as long as somebody has the lock. It says who: the host, the
-//! process, and when that began. It is written under a temporary name and gets its own by a hard link, which only one
-//! process succeeds with, also on NFS; a file system without hard links has exclusive creation. No `flock` is needed,
-//! which many shared file systems do not have, or not between machines.
+//! A lock is the file `.lock` in the folder, which is there as long as somebody has the lock. It says who: the host,
+//! the process, and when that began. It is written under a temporary name and gets its own by a hard link, which only
+//! one process succeeds with, also on NFS; a file system without hard links has exclusive creation. No `flock` is
+//! needed, which many shared file systems do not have, or not between machines.
 //!
 //! # Dead holders
 //!
@@ -11,13 +11,13 @@
 //!
 //! - if it ran on this machine, since it was started, and no process of its number is there that began when it did (on
 //!   Linux, which tells; numbers are used again, so the number alone says nothing);
-//! - if it ran elsewhere, and the file is older than [`PATIENCE`] by the file system's own clock: that of a file that is
-//!   written for the comparison.
+//! - if it ran elsewhere, and the file is older than [`PATIENCE`] by the file system's own clock: that of a file that
+//!   is written for the comparison.
 //!
-//! Two processes that find the same dead lock must not both take its place: the second one would remove the lock of the
-//! first. So each lock has a random token, and the lock with the token T may be replaced only by the process that has
-//! the lock `.lock-T.tmp` and then still finds T. As that is a lock like any other, a process that is killed meanwhile
-//! is replaced in the same way. The name ends as those of other temporary files do, and is
+//! Two processes that find the same dead lock must not both take its place: the second one would remove the lock of
+//! the first. So each lock has a random token, and the lock with the token T may be replaced only by the process that
+//! has the lock `.lock-T.tmp` and then still finds T. As that is a lock like any other, a process that is killed
+//! meanwhile is replaced in the same way. The name ends as those of other temporary files do, and is
 //! [removed](super::files::remove_leftovers) with them.
 //!
 //! A process that was stopped for longer than [`PATIENCE`] may find that it has lost its lock: [`Lock::is_lost`].

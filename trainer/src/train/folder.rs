@@ -111,8 +111,7 @@ impl RunFolder {
     /// [`FolderError`] if it is not empty, is a file, or cannot be read.
     pub fn check_new(&self) -> Result<(), FolderError> {
         let failure = self.failure();
-        let is_ignored =
-            |name: &OsStr| name == LOCK || Some(name) == failure.file_name() || files::is_leftover(name);
+        let is_ignored = |name: &OsStr| name == LOCK || Some(name) == failure.file_name() || files::is_leftover(name);
         match self.names() {
             Ok(names) if names.iter().all(|name| is_ignored(OsStr::new(name))) => Ok(()),
             Ok(_) => Err(FolderError::NotEmpty { path: self.path.clone() }),
@@ -146,8 +145,7 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError::InUse`], or if the folder is not there or not writable.
     pub fn lock(&self) -> Result<Lock, FolderError> {
-        Lock::take(&self.path)?
-            .map_err(|held| FolderError::InUse { path: self.path.clone(), by: held.to_string() })
+        Lock::take(&self.path)?.map_err(|held| FolderError::InUse { path: self.path.clone(), by: held.to_string() })
     }
 
     /// Whether a process writes to the folder.

@@ -79,7 +79,8 @@ fn train_on<B: ImageBackend>(
     let (training, ranks) = (&settings.training, &context.ranks);
     check_backends(ranks, &backend.name())?;
     let [samples, validation] = Samples::of(data, training.size, &training.task);
-    let RunPlans { mut plans, steps, validator, preview } = RunPlans::new(settings, start.samples()?, validation, ranks)?;
+    let RunPlans { mut plans, steps, validator, preview } =
+        RunPlans::new(settings, start.samples()?, validation, ranks)?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     print_status(&format!("network  {}", describe(&plans)));
     print_status(&format!("data     {}", data.description));

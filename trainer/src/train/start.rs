@@ -72,12 +72,13 @@ pub(super) fn load_start<B: ImageBackend>(
                 "the run was started on {had}, now it is {device}: the numbers will differ by rounding"
             ));
         }
-        let (position, batches_before) = checkpoint::load_run(session, checkpoint)?;
+        let (mut position, batches_before) = checkpoint::load_run(session, checkpoint)?;
         let Position { step, samples, .. } = position;
         print_status(&format!("resuming after step {step} ({samples} images) from {}", checkpoint.path.display()));
         let shorter = checkpoint.resumable()?.0;
         let (before, now) = (shorter.training.samples, settings.training.samples);
         if before < now {
+            position.missing = (step * settings.training.batch as u64).saturating_sub(samples);
             let [was, is] = [shorter, settings].map(|settings| schedule(settings, &position).lr(step));
             print_status(&format!(
                 "lengthened from {before} to {now} images; the learning rate, which was {was:.2e} here, goes on with \
@@ -98,5 +99,5 @@ pub(super) fn load_start<B: ImageBackend>(
         }
         None => 0,
     };
-    Ok((Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: device.to_owned() }, batches))
+    Ok((Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, missing: 0, backend: device.to_owned() }, batches))
 }

@@ -310,7 +310,8 @@ mod tests {
             let steps = plans.cover(PlanKind::Training, 4, settings.training.samples).unwrap();
             let mut session = plans.session(Reference).unwrap();
             session.initialize(0);
-            let position = Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, backend: String::new() };
+            let position =
+                Position { step: 0, samples: 0, seconds: 0.0, skipped: 0, missing: 0, backend: String::new() };
             let samples = Samples { images: &images, size: 8, fit: Fit::Resize, task: &settings.training.task };
             let batches = TrainingBatches::new(samples, 0, false);
             f(&mut Stepper::new(&settings, ranks, batches, steps, position, 0), &mut session);

@@ -94,7 +94,9 @@ fn processes_that_are_killed_at_random_moments_do_every_run_once() {
         }
         is_complete(&place, out);
     }
-    println!("{kills} kills in {rounds} sweeps by {PROCESSES} processes: {taken_over} runs went on; 0 lost, 0 done twice");
+    println!(
+        "{kills} kills in {rounds} sweeps by {PROCESSES} processes: {taken_over} runs went on; 0 lost, 0 done twice"
+    );
 }
 
 #[test]

@@ -224,7 +224,10 @@ fn a_dry_run_tells_that_a_folder_has_runs_of_other_settings() {
     let output = place.run(&sweep(&["--out=out", "--layers=1,2", "--seed=0", "--samples=160", "--dry-run"]));
     let table = text(&output.stdout);
     let line = |run: &str| table.lines().find(|line| line.starts_with(run)).unwrap().trim_end().to_owned();
-    assert!(line("layers-1_seed-0").ends_with("other settings") && line("layers-2_seed-0").contains("about"), "{table}");
+    assert!(
+        line("layers-1_seed-0").ends_with("other settings") && line("layers-2_seed-0").contains("about"),
+        "{table}"
+    );
     let message = failure(&output);
     let told = "runs of the same names and other settings: 1; the first: out/layers-1_seed-0: cannot resume with another samples: \
                 the run was started with 80, now it is 160";

@@ -3,7 +3,7 @@
 use super::error::{CheckpointError, Problem, Unknown};
 use super::file::Checkpoint;
 use crate::settings::NetworkFlags;
-use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Ramp};
+use model::{BatchNormPosition, BottleneckActivation, LayerActivation, PerLayer, Ramp, ResConvConfig};
 
 /// The network of a `state_dict` without settings, as its tensors show it.
 #[derive(Clone, Debug)]
@@ -71,12 +71,26 @@ impl Checkpoint {
         if !(has_slope || ends_with_slope && layers == 1) {
             unknown.push(Unknown::any("activation"));
         }
-        let ramp = |of: fn(&Layer) -> usize| Ramp { first: of(&encoder[0]), last: of(&encoder[layers - 1]) };
+        let ramp = |of: fn(&Layer) -> usize| Ramp { first: of(&encoder[0]), last: of(&encoder[layers - 1]) }.into();
+        let list = |of: fn(&Layer) -> usize| PerLayer::List(encoder.iter().map(of).collect());
+        let (channels, kernel_size) = (ramp(|layer| layer.out_channels), ramp(|layer| layer.kernel_size));
+        let ramps = ResConvConfig { layers, channels, kernel_size, ..ResConvConfig::default() };
+        let is_ramp = |of: fn(&Layer) -> usize, at: fn(&ResConvConfig, usize) -> usize| {
+            encoder.iter().enumerate().all(|(i, layer)| of(layer) == at(&ramps, i))
+        };
+        let channels = match is_ramp(|layer| layer.out_channels, ResConvConfig::channels_of) {
+            true => ramps.channels.clone(),
+            false => list(|layer| layer.out_channels),
+        };
+        let kernel_size = match is_ramp(|layer| layer.kernel_size, ResConvConfig::kernel_size_of) {
+            true => ramps.kernel_size.clone(),
+            false => list(|layer| layer.kernel_size),
+        };
         let last_layers = [&encoder, &decoder].iter().any(|side| side[layers - 1].batch_norm.is_some());
         let network = NetworkFlags {
             layers: Some(layers),
-            channels: Some(ramp(|layer| layer.out_channels)),
-            kernel_size: Some(ramp(|layer| layer.kernel_size)),
+            channels: Some(channels),
+            kernel_size: Some(kernel_size),
             groups: Some(groups),
             activation: has_slope.then_some(LayerActivation::Prelu),
             bottleneck_activation,

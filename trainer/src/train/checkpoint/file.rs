@@ -61,6 +61,9 @@ pub struct Position {
     /// Steps, among those done, whose update was skipped because the loss or a gradient was not finite.
     #[serde(default)]
     pub skipped: u64,
+    /// Images that smaller batches lacked, each of which was the last one until the run was lengthened.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u64,
     /// The backend that computed: `cpu-avx2`.
     pub backend: String,
 }
@@ -71,12 +74,18 @@ impl Position {
         self.step.saturating_sub(self.skipped)
     }
 
-    /// Whether a run with these settings reaches this position: only its last step may have fewer images.
+    /// Whether a run with these settings reaches this position: but for images that are known to be missing, only its
+    /// last step may have fewer.
     fn is_of(&self, training: &TrainingSettings) -> bool {
         let batch = training.batch.max(1) as u64;
-        let samples = self.step.saturating_mul(batch).min(training.samples);
-        self.samples == samples && self.step == samples.div_ceil(batch) && self.skipped <= self.step
+        let samples = self.step.saturating_mul(batch).saturating_sub(self.missing).min(training.samples);
+        let steps = samples.saturating_add(self.missing).div_ceil(batch);
+        self.samples == samples && self.step == steps && self.skipped <= self.step
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A tensor of a checkpoint.

@@ -37,7 +37,14 @@ fn whole() -> Checkpoint {
     checkpoint.tensors.insert("odd".to_owned(), Tensor { shape: vec![3, 1], values: odd });
     checkpoint.run = Some(RunState {
         settings: Preset::Original.settings(),
-        position: Some(Position { step: 7, samples: 448, seconds: 0.1, skipped: 1, backend: "reference".to_owned() }),
+        position: Some(Position {
+            step: 7,
+            samples: 448,
+            seconds: 0.1,
+            skipped: 1,
+            missing: 0,
+            backend: "reference".to_owned(),
+        }),
     });
     checkpoint
 }
@@ -222,20 +229,26 @@ fn a_device_that_never_ends_is_not_read() {
 #[test]
 fn a_position_outside_of_its_run_is_an_error() {
     // The run has 180,000 images in batches of 64: 2,812 full ones, and one of 32.
-    for (step, samples, skipped, right) in [
-        (0, 0, 0, true),
-        (7, 448, 7, true),
-        (2812, 179_968, 0, true),
-        (2813, 180_000, 0, true),
-        (7, 449, 0, false),
-        (2813, 180_032, 0, false),
-        (2814, 180_000, 0, false),
-        (u64::MAX, 180_000, 0, false),
-        (7, 448, 8, false),
+    for (step, samples, skipped, missing, right) in [
+        (0, 0, 0, 0, true),
+        (7, 448, 7, 0, true),
+        (2812, 179_968, 0, 0, true),
+        (2813, 180_000, 0, 0, true),
+        (7, 449, 0, 0, false),
+        (2813, 180_032, 0, 0, false),
+        (2814, 180_000, 0, 0, false),
+        (u64::MAX, 180_000, 0, 0, false),
+        (7, 448, 8, 0, false),
+        // It was lengthened after a batch of 60.
+        (7, 444, 0, 4, true),
+        (2813, 180_000, 0, 4, true),
+        (7, 448, 0, 4, false),
+        (7, 0, 0, u64::MAX, false),
     ] {
         let mut checkpoint = whole();
         let position = checkpoint.run.as_mut().unwrap().position.as_mut().unwrap();
-        (position.step, position.samples, position.skipped) = (step, samples, skipped);
+        (position.step, position.samples) = (step, samples);
+        (position.skipped, position.missing) = (skipped, missing);
         let read = read(&checkpoint.to_bytes().unwrap());
         assert_eq!(read.is_ok(), right, "step {step}, {samples} images, {skipped} skipped");
         if let Err(error) = read {
@@ -327,7 +340,7 @@ fn the_architecture_is_seen_from_shapes() {
     let networks: [&dyn Fn(&mut ResConvConfig); 13] = [
         &|_| (),
         &|c| c.layers = 1,
-        &|c| (c.channels, c.kernel_size) = (Ramp { first: 4, last: 8 }, Ramp { first: 3, last: 5 }),
+        &|c| (c.channels, c.kernel_size) = (Ramp { first: 4, last: 8 }.into(), Ramp { first: 3, last: 5 }.into()),
         &|c| (c.channels, c.groups) = (8.into(), 4),
         &|c| c.batch_norm_encoder = BatchNormPosition::None,
         &|c| c.batch_norm_decoder = BatchNormPosition::None,
