@@ -20,8 +20,10 @@ pub struct ResConvConfig {
     /// Side of the square kernels of the encoder's layers; the decoder mirrors them. Both ends of a [`Ramp`] must be
     /// odd, and the sizes between them are odd too; a single value and those of a list may be even. Default 3.
     pub kernel_size: PerLayer,
-    /// Stride of every layer, in both directions. Default 1.
-    pub stride: usize,
+    /// Stride of the encoder's layers, in both directions; the decoder mirrors them. Between the ends of a [`Ramp`] it is
+    /// rounded down: 2 and 1 are 2 in the first layer and 1 in all others, so that the layers between compute at half
+    /// the resolution. Default 1.
+    pub stride: PerLayer,
     /// Zeros around the image in every layer. Default [`Padding::Auto`].
     pub padding: Padding,
     /// Groups that the channels of a convolution are divided into. The first layer of the encoder and the last one of
@@ -59,7 +61,7 @@ impl Default for ResConvConfig {
             layers: 15,
             channels: 32.into(),
             kernel_size: 3.into(),
-            stride: 1,
+            stride: 1.into(),
             padding: Padding::Auto,
             groups: 1,
             in_channels: 1,
@@ -101,16 +103,17 @@ impl ResConvConfig {
     pub fn validate(&self) -> Result<()> {
         for (field, value, max) in [
             ("layers", self.layers, MAX_LAYERS),
-            ("stride", self.stride, MAX_EXTENT),
             ("groups", self.groups, MAX_CHANNELS),
             ("in_channels", self.in_channels, MAX_CHANNELS),
             ("out_channels", self.out_channels, MAX_CHANNELS),
         ] {
             expect(field, (1..=max).contains(&value), || (format!("1 to {max}"), value.to_string()))?;
         }
-        for (field, values, max) in
-            [("channels", &self.channels, MAX_CHANNELS), ("kernel_size", &self.kernel_size, MAX_EXTENT)]
-        {
+        for (field, values, max) in [
+            ("channels", &self.channels, MAX_CHANNELS),
+            ("kernel_size", &self.kernel_size, MAX_EXTENT),
+            ("stride", &self.stride, MAX_EXTENT),
+        ] {
             for value in values.numbers() {
                 expect(field, (1..=max).contains(&value), || (format!("1 to {max}"), value.to_string()))?;
             }
@@ -158,10 +161,15 @@ impl ResConvConfig {
     /// # Panics
     /// If there is no such layer.
     pub fn channels_of(&self, layer: usize) -> usize {
-        match &self.channels {
-            PerLayer::Ramp(ramp) => ramp.at(layer, self.layers, 1),
-            PerLayer::List(list) => list[layer],
-        }
+        self.channels.at(layer, self.layers)
+    }
+
+    /// Stride of encoder layer `layer`, counted from 0.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn stride_of(&self, layer: usize) -> usize {
+        self.stride.at(layer, self.layers)
     }
 
     /// Kernel size of encoder layer `layer`, counted from 0; in a ramp half the interpolated size, rounded down, times
@@ -257,6 +265,14 @@ impl Ramp {
 }
 
 impl PerLayer {
+    /// The number of layer `layer` of `layers`, in a ramp rounded down.
+    fn at(&self, layer: usize, layers: usize) -> usize {
+        match self {
+            PerLayer::Ramp(ramp) => ramp.at(layer, layers, 1),
+            PerLayer::List(list) => list[layer],
+        }
+    }
+
     /// The number of all layers, if it is one.
     pub fn same(&self) -> Option<usize> {
         match self {
@@ -528,7 +544,7 @@ mod tests {
             layers: 4,
             channels: Ramp { first: 16, last: 64 }.into(),
             kernel_size: Ramp { first: 3, last: 9 }.into(),
-            stride: 2,
+            stride: PerLayer::List(vec![2, 1, 2, 1]),
             padding: Padding::Fixed(1),
             groups: 4,
             in_channels: 3,
@@ -640,7 +656,7 @@ mod tests {
                 |c| c.channels = PerLayer::List(vec![4, 8, 4]),
                 "channels: expected a number for each of the 15 layers, got 4,8,4",
             ),
-            (|c| c.stride = 0, "stride: expected 1 to 255, got 0"),
+            (|c| c.stride = 0.into(), "stride: expected 1 to 255, got 0"),
             (|c| c.padding = Padding::Fixed(256), "padding: expected 0 to 255, got 256"),
             (|c| c.groups = 0, "groups: expected 1 to 16384, got 0"),
             (|c| c.groups = 5, "groups: expected a divisor of the 32 channels of encoder layer 1, got 5"),

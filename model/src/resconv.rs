@@ -146,7 +146,7 @@ fn encoder_layer(config: &ResConvConfig, i: usize) -> Layer {
         in_channels: if i == 0 { config.in_channels } else { config.channels_of(i - 1) },
         out_channels: config.channels_of(i),
         kernel_size,
-        stride: config.stride,
+        stride: config.stride_of(i),
         padding: config.padding.of(kernel_size),
         groups: if i == 0 { 1 } else { config.groups },
         batch_norm: if last && !config.batch_norm_last_layers {
@@ -241,15 +241,16 @@ mod tests {
     fn the_receptive_field_is_what_an_output_pixel_can_see() {
         let mut exact = 0;
         for layers in [1, 2, 3] {
-            for stride in [1, 2, 3] {
+            for strides in [[1, 1], [2, 2], [3, 3], [2, 1], [1, 3]] {
                 for (first, last) in [(1, 1), (2, 2), (3, 3), (4, 4), (3, 7), (7, 3)] {
                     for padding in [Padding::Auto, Padding::Fixed(0), Padding::Fixed(2)] {
                         let kernel_size = Ramp { first, last }.into();
+                        let stride = Ramp { first: strides[0], last: strides[1] }.into();
                         let config = ResConvConfig { layers, kernel_size, stride, padding, ..ResConvConfig::default() };
                         let network = ResConv::new(config).unwrap();
                         let (computed, reach) = (network.receptive_field(), widest_reach(&network, 400, 100));
                         let message = format!("{computed} for {reach}: {:?}", network.config);
-                        if first.min(last) >= stride {
+                        if first.min(last) >= strides[0].max(strides[1]) {
                             assert_eq!(computed, reach, "{message}");
                             exact += 1;
                         } else {

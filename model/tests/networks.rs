@@ -137,21 +137,21 @@ fn the_output_has_the_size_of_the_input() {
     let fixed = [1, 2, 3].map(|kernel| [0, 1, 2].map(|padding| (kernel, Padding::Fixed(padding))));
     let automatic = [1, 2, 3, 4, 7, 8].map(|kernel| (kernel, Padding::Auto));
     for (kernel_size, padding) in fixed.into_iter().flatten().chain(automatic) {
-        for stride in [1, 2, 3] {
+        for (first, last) in [(1, 1), (2, 2), (3, 3), (2, 1)] {
             for [height, width] in [[32, 32], [31, 33]] {
-                let (channels, sizes) = (4.into(), kernel_size.into());
+                let (channels, sizes, stride) = (4.into(), kernel_size.into(), Ramp { first, last });
                 let config = ResConvConfig {
                     layers: 3,
                     channels,
                     kernel_size: sizes,
-                    stride,
+                    stride: stride.into(),
                     padding,
                     ..ResConvConfig::default()
                 };
                 let mut graph = Graph::new();
                 let x = graph.input("image", [1, height, width, 1]).unwrap();
                 let y = ResConv::new(config).unwrap().record(&mut graph, x).unwrap();
-                assert_eq!(graph.shape(y), [1, height, width, 1].into(), "{kernel_size}, {stride}, {padding}");
+                assert_eq!(graph.shape(y), [1, height, width, 1].into(), "{kernel_size}, {stride:?}, {padding}");
             }
         }
     }

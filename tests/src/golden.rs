@@ -49,7 +49,7 @@ impl Golden {
             layers: number("layers"),
             channels: number("channels").into(),
             kernel_size: number("ks").into(),
-            stride: number("stride"),
+            stride: number("stride").into(),
             padding: trace.arguments["pad"].parse().map_or(Padding::Auto, Padding::Fixed),
             residual_weight: trace.arguments["residual_weight"].parse().unwrap(),
             bottleneck_activation: bottleneck,

@@ -50,7 +50,7 @@ fn fixtures() -> [Fixture; 3] {
         layers: 3,
         channels: Ramp { first: 5, last: 19 }.into(),
         kernel_size: Ramp { first: 5, last: 3 }.into(),
-        stride: 2,
+        stride: 2.into(),
         batch_norm_encoder: BatchNormPosition::AfterConv,
         batch_norm_decoder: BatchNormPosition::AfterActivation,
         ..ResConvConfig::default()

@@ -138,7 +138,7 @@ impl Tolerances {
 
     fn of_f32(golden: &Golden, amplification: f64) -> Tolerances {
         let [n, height, width, _] = golden.image;
-        let products = golden.config.kernel_size.first.pow(2) * golden.config.channels.first;
+        let products = golden.config.kernel_size_of(0).pow(2) * golden.config.channels_of(0);
         let error = |terms: usize| 8.0 * amplification * F32_ROUNDOFF * (terms as f64).sqrt();
         let none = Tolerance { element: 0.0, tensor: 0.0, absolute: 0.0 };
         Tolerances {

@@ -17,7 +17,7 @@ fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
     for layers in [1, 2, 3] {
         cases.push((ResConvConfig { layers, ..base.clone() }, [6, 5]));
         // Odd sizes: every layer of the decoder has to be padded up to its mirror's size in at least one direction.
-        cases.push((ResConvConfig { layers, stride: 2, ..base.clone() }, [8, 9]));
+        cases.push((ResConvConfig { layers, stride: 2.into(), ..base.clone() }, [8, 9]));
         cases.push((ResConvConfig { channels: 3.into(), ..ResConvConfig::original(layers) }, [5, 6]));
     }
     for encoder in BatchNormPosition::ALL {
@@ -26,7 +26,7 @@ fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
                 let (batch_norm_encoder, batch_norm_decoder) = (encoder, decoder);
                 let config =
                     ResConvConfig { batch_norm_encoder, batch_norm_decoder, batch_norm_last_layers, ..base.clone() };
-                cases.push((ResConvConfig { stride: 2, ..config.clone() }, [6, 7]));
+                cases.push((ResConvConfig { stride: 2.into(), ..config.clone() }, [6, 7]));
                 cases.push((config, [5, 6]));
             }
         }
@@ -40,12 +40,15 @@ fn cases() -> Vec<(ResConvConfig, [usize; 2])> {
         ResConvConfig { layers: 3, groups: 2, channels: Ramp { first: 4, last: 8 }.into(), ..base.clone() },
         [5, 6],
     ));
-    cases.push((ResConvConfig { layers: 3, groups: 4, stride: 2, ..base.clone() }, [9, 7]));
+    cases.push((ResConvConfig { layers: 3, groups: 4, stride: 2.into(), ..base.clone() }, [9, 7]));
+    cases.push((ResConvConfig { layers: 3, stride: Ramp { first: 2, last: 1 }.into(), ..base.clone() }, [9, 7]));
     cases.push((ResConvConfig { layers: 3, kernel_size: Ramp { first: 5, last: 1 }.into(), ..base.clone() }, [7, 8]));
-    cases.push((ResConvConfig { kernel_size: 4.into(), stride: 3, ..base.clone() }, [11, 13]));
+    cases.push((ResConvConfig { kernel_size: 4.into(), stride: 3.into(), ..base.clone() }, [11, 13]));
     cases.push((ResConvConfig { kernel_size: 2.into(), padding: Padding::Fixed(0), ..base.clone() }, [5, 6]));
-    cases
-        .push((ResConvConfig { kernel_size: 1.into(), padding: Padding::Fixed(2), stride: 3, ..base.clone() }, [7, 8]));
+    cases.push((
+        ResConvConfig { kernel_size: 1.into(), padding: Padding::Fixed(2), stride: 3.into(), ..base.clone() },
+        [7, 8],
+    ));
     cases.push((ResConvConfig { in_channels: 3, out_channels: 2, residual_weight: -0.5, ..base }, [5, 6]));
     cases
 }
@@ -169,7 +172,7 @@ fn wide_cases() -> [(ResConvConfig, [usize; 2]); 3] {
     let wide = ResConvConfig { layers: 3, ..ResConvConfig::default() };
     [
         (wide.clone(), [16, 16]),
-        (ResConvConfig { channels: Ramp { first: 33, last: 48 }.into(), stride: 2, ..wide.clone() }, [13, 11]),
+        (ResConvConfig { channels: Ramp { first: 33, last: 48 }.into(), stride: 2.into(), ..wide.clone() }, [13, 11]),
         (ResConvConfig { groups: 8, kernel_size: Ramp { first: 3, last: 7 }.into(), ..wide }, [12, 10]),
     ]
 }

@@ -6,6 +6,7 @@
 //! | [`data`] | where the dataset is, and in which order a run sees its images |
 //! | [`tasks`] | what the network learns: the damage to the images, and the batches |
 //! | [`train`](mod@train) | what a run does, on which device, and what it leaves behind |
+//! | [`networks`] | which trained networks ship with the program |
 //! | [`apply`] | how good a network is, and what it makes of the user's images |
 //! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`output`] | what is shown of runs, and what other programs read of them |
@@ -21,6 +22,7 @@ pub mod apply;
 pub mod data;
 pub mod lab;
 pub mod measures;
+pub mod networks;
 pub mod output;
 pub mod published;
 pub mod settings;

@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(study(|s| s.training.size = 28), None);
         assert_eq!(study(|s| s.network.channels = 16.into()), None);
         assert_eq!(study(|s| s.network.kernel_size = 5.into()), None);
-        assert_eq!(study(|s| s.network.stride = 2), None);
+        assert_eq!(study(|s| s.network.stride = 2.into()), None);
         assert_eq!(study(|s| s.network.predict = Prediction::Residual), None);
         assert_eq!(study(|s| (s.network.in_channels, s.network.out_channels) = (3, 3)), None);
         for task in ["half-crop,noise:0.1", "noise:0.1", "box", "blur:0"] {

@@ -14,13 +14,17 @@ use trainer::train::checkpoint::{CheckpointError, Problem};
 #[derive(Debug, Args)]
 #[command(mut_args = show_default)]
 pub(super) struct EvalArgs {
-    /// Folder, checkpoint or weights of a run, a folder of runs, or a PyTorch state_dict saved by safetensors
+    /// Folder, checkpoint or weights of a run, the name of a network that ships, a folder of runs, or a PyTorch
+    /// state_dict saved by safetensors
     checkpoint: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
     /// Write where the network errs, by pixel and by class, to this JSON file
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
+    /// Write some validation images to this PNG file: what the network sees, what it restores, and how they truly are
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Overwrite files
     #[arg(long)]
     force: bool,
@@ -34,11 +38,12 @@ pub(super) struct EvalArgs {
 }
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let EvalArgs { checkpoint, model, errors: errors_file, force, batch, data, verbosity } = args;
+    let EvalArgs { checkpoint, model, errors: errors_file, picture, force, batch, data, verbosity } = args;
     verbosity.apply();
-    check_outputs(errors_file.as_deref(), force)?;
+    check_outputs(errors_file.iter().chain(&picture).map(PathBuf::as_path), force)?;
     let sources = model.into_sources(batch, data)?;
     if errors_file.is_none()
+        && picture.is_none()
         && let Err(CheckpointError::Content { problem: Problem::NoRun { runs }, .. }) =
             RunFolder::weights_of(&checkpoint)
         && !runs.is_empty()
@@ -46,13 +51,13 @@ pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
         for run in runs {
             print_result(&run.display().to_string())?;
             let (checkpoint, settings) = open(&run, sources.clone())?;
-            let (validation, _) = eval::evaluate(&settings, &checkpoint)?;
+            let (validation, _) = eval::evaluate(&settings, &checkpoint, None)?;
             print_result(&format!("{validation}\n"))?;
         }
         return Ok(());
     }
     let (checkpoint, settings) = open(&checkpoint, sources)?;
-    let (validation, errors) = eval::evaluate(&settings, &checkpoint)?;
+    let (validation, errors) = eval::evaluate(&settings, &checkpoint, picture.as_deref())?;
     print_result(&validation.to_string())?;
     if let Some(path) = errors_file {
         errors.write(&path)?;

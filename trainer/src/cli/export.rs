@@ -9,7 +9,8 @@ use trainer::system::terminal::print_result;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Folder, checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
+    /// Folder, checkpoint or weights of a run, the name of a network that ships, or a PyTorch state_dict saved by
+    /// safetensors
     checkpoint: PathBuf,
     /// The ONNX file [default: the checkpoint's name with .onnx]
     #[arg(long, value_name = "FILE")]

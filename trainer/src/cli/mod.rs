@@ -13,6 +13,7 @@ mod verbosity;
 mod weights;
 
 use clap::{Parser, Subcommand};
+use trainer::networks::ShippedNetwork;
 use trainer::system::ranks::Ranks;
 use trainer::train::train_as_follower;
 
@@ -65,6 +66,7 @@ enum Command {
     /// Write a trained network as an ONNX file
     Export(Box<export::ExportArgs>),
     /// Restore pictures with a trained network
+    #[command(after_help = format!("Networks that ship:\n{}", ShippedNetwork::list().trim_end()))]
     Restore(Box<restore::RestoreArgs>),
     /// Show what a dataset holds; check Fashion-MNIST against its published checksums, and fetch it if there is none
     Data(data::DataArgs),

@@ -9,7 +9,8 @@ use trainer::tasks::Half;
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// Folder, checkpoint or weights of a run, or a PyTorch state_dict saved by safetensors
+    /// Folder, checkpoint or weights of a run, the name of a network that ships, or a PyTorch state_dict saved by
+    /// safetensors
     checkpoint: PathBuf,
     /// PNG, JPEG, WebP or BMP pictures, and folders of them
     #[arg(required = true, value_name = "IMAGE")]

@@ -1,7 +1,9 @@
 //! The flags that several commands have, and the weights that they read.
 
+use anyhow::bail;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use trainer::networks::{NETWORKS, ShippedNetwork};
 use trainer::settings::{
     Device, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, SettingsSource, TrainingFlags, resolve,
     show_default,
@@ -67,11 +69,22 @@ impl ModelArgs {
     }
 }
 
-/// Reads weights, of a file or of a run's folder, and the settings of their network. What was said wins over the file
+/// Reads weights, of a file, a run's folder or a network that ships, and the settings of their network. What was said wins over the file
 /// of weights, and that over the preset. If the file has no settings, all must be said that its tensors do not show.
 pub(super) fn open(path: &Path, mut said: Vec<SettingsSource>) -> anyhow::Result<(Checkpoint, Settings)> {
-    let path = &RunFolder::weights_of(path)?;
-    let checkpoint = Checkpoint::read_weights(path, &print_status)?;
+    let checkpoint = match ShippedNetwork::find(path) {
+        Some(shipped) if !path.exists() => shipped.checkpoint()?,
+        None if path.components().count() == 1 && path.extension().is_none() && !path.exists() => {
+            let names: Vec<&str> = NETWORKS.iter().map(|network| network.name).collect();
+            bail!(
+                "{}: no such file or folder, and not the name of a network that ships: {}",
+                path.display(),
+                names.join(", ")
+            )
+        }
+        _ => Checkpoint::read_weights(&RunFolder::weights_of(path)?, &print_status)?,
+    };
+    let path = &checkpoint.path;
     match &checkpoint.run {
         Some(run) => said.push(SettingsSource::trained(&run.settings)?),
         None => {
@@ -89,5 +102,6 @@ pub(super) fn open(path: &Path, mut said: Vec<SettingsSource>) -> anyhow::Result
             said.push(SettingsSource::inferred(&network)?);
         }
     }
-    Ok((checkpoint, resolve(&said)?))
+    let settings = resolve(&said)?;
+    Ok((checkpoint, settings))
 }

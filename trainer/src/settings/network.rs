@@ -19,9 +19,10 @@ pub struct NetworkFlags {
     /// Side of the kernels: one number, the first and the last layer's as in 9:3, or those of each layer as in 9,5,3
     #[arg(long)]
     pub kernel_size: Option<PerLayer>,
-    /// Stride of every layer
+    /// Stride of the encoder's layers: one number, the first and the last layer's as in 2:1, rounded down between them, or
+    /// those of each layer as in 2,1,2
     #[arg(long)]
-    pub stride: Option<usize>,
+    pub stride: Option<PerLayer>,
     /// Zeros around the image in every layer; auto is half the kernel size
     #[arg(long)]
     pub padding: Option<Padding>,

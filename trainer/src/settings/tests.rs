@@ -30,7 +30,7 @@ fn all_changed() -> Settings {
             layers: 4,
             channels: Ramp { first: 16, last: 64 }.into(),
             kernel_size: Ramp { first: 3, last: 9 }.into(),
-            stride: 2,
+            stride: Ramp { first: 2, last: 1 }.into(),
             padding: Padding::Fixed(1),
             groups: 4,
             in_channels: 1,
@@ -152,7 +152,7 @@ fn flags_say_what_they_are_named_after() {
         "--channels=16:64",
         "--kernel-size=3:9",
         "--predict=residual",
-        "--stride=2",
+        "--stride=2:1",
         "--padding=1",
         "--groups=4",
         "--residual-weight=1e-7",
@@ -207,7 +207,7 @@ fn what_stands_further_up_wins() {
     let settings = resolve(&layers).unwrap();
     assert_eq!(settings.network.layers, 7, "flag over file");
     assert_eq!(settings.network.residual_weight, 0.5, "file over checkpoint");
-    assert_eq!(settings.network.stride, 2, "checkpoint over default");
+    assert_eq!(settings.network.stride, 2.into(), "checkpoint over default");
     assert_eq!(settings.run.threads, 2, "a checkpoint does not tell how many threads");
     assert_eq!(settings.run.out, Some("runs/quick".into()), "a checkpoint does not tell where it lies");
 

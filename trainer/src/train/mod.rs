@@ -56,7 +56,7 @@ pub mod log;
 mod pace;
 pub(crate) mod plans;
 mod prepare;
-mod preview;
+pub(crate) mod preview;
 mod ranks;
 mod records;
 mod run;

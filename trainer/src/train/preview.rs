@@ -1,10 +1,9 @@
 //! The run's picture: the first validation images, as the network sees them and as it restores them.
 
 use super::backend::{ImageBackend, to_pixels};
-use super::error::TrainError;
 use super::plans::{NetworkPlan, PlanKind, Plans};
+use crate::apply::eval::ValidateError;
 use crate::output::picture::{Layout, Reconstructions};
-use crate::system::files::FileError;
 use crate::tasks::{Samples, ValidationBatches};
 use engine::{Element, Session, Statistics};
 use std::path::Path;
@@ -14,7 +13,7 @@ const IMAGES: usize = 32;
 
 /// Draws the picture again and again.
 #[derive(Debug)]
-pub(super) struct Preview<E> {
+pub(crate) struct Preview<E> {
     plan: NetworkPlan,
     size: usize,
     /// Channels of the input, and of the output.
@@ -27,7 +26,7 @@ pub(super) struct Preview<E> {
 
 impl<E: Element + From<f32> + Default> Preview<E> {
     /// Adds the plan that the picture needs, over some of the validation samples.
-    pub(super) fn new(plans: &mut Plans, samples: Samples<'_>, with_truth: bool) -> Result<Preview<E>, TrainError> {
+    pub(crate) fn new(plans: &mut Plans, samples: Samples<'_>, with_truth: bool) -> Result<Preview<E>, ValidateError> {
         let batches = ValidationBatches::shown(samples, IMAGES as u64);
         let count = batches.len();
         let plan = plans.add(PlanKind::Inference(Statistics::Running), count)?;
@@ -41,16 +40,16 @@ impl<E: Element + From<f32> + Default> Preview<E> {
     }
 
     /// Writes the picture of the network as it is.
-    pub(super) fn write<B: ImageBackend<Element = E>>(
+    pub(crate) fn write<B: ImageBackend<Element = E>>(
         &mut self,
         session: &mut Session<B>,
         path: &Path,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), ValidateError> {
         self.plan.infer(session, &self.input, &mut self.output)?;
         let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| to_pixels(pixels));
         let truth = self.with_truth.then_some(&truth[..]);
         let picture =
             Reconstructions { size: self.size, channels: self.channels, input: &input, output: &output, truth };
-        picture.save(path, Layout::default()).map_err(FileError::into)
+        Ok(picture.save(path, Layout::default())?)
     }
 }

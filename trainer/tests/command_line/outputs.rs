@@ -14,7 +14,8 @@ fn outputs() -> Vec<(Vec<&'static str>, &'static str)> {
     let export = [&["export", "run/checkpoint.safetensors"][..], &DATA].concat();
     let example = [&export[..], &["--out=/dev/null"]].concat();
     vec![
-        (eval, "--errors"),
+        (eval.clone(), "--errors"),
+        (eval, "--picture"),
         (export, "--out"),
         (example, "--example"),
         (CONV.to_vec(), "--csv"),

@@ -226,3 +226,19 @@ fn what_is_no_image_is_refused_before_anything_is_written() {
         assert_eq!(place.files("out"), [""; 0]);
     }
 }
+
+#[test]
+fn networks_that_ship_have_names() {
+    let place = Place::new();
+    GrayImage::from_fn(40, 32, |x, y| Luma([(x * 3 + y * 2) as u8])).save(place.path("photo.png")).unwrap();
+    let out = place.succeed(&["restore", "half-crop", "--missing=left", "photo.png"]);
+    assert!(out.contains("./photo-restored.png: written"), "{out}");
+    let message = place.fail(&["restore", "half", "photo.png"]);
+    assert!(
+        message.starts_with("half: no such file or folder, and not the name of a network that ships: "),
+        "{message}"
+    );
+    // What is there goes first.
+    std::fs::create_dir(place.path("half-crop")).unwrap();
+    assert!(place.fail(&["eval", "half-crop"]).starts_with("half-crop: a folder without model.safetensors"));
+}

@@ -29,14 +29,21 @@ use crate::tasks::Samples;
 use crate::train::backend::{self, with_backend};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::plans::Plans;
+use crate::train::preview::Preview;
 use std::cell::RefCell;
+use std::path::Path;
 
 /// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
-/// errs.
+/// errs. Writes `picture`, if there is one: what the network sees of some validation images, what it restores, and how
+/// they truly are.
 ///
 /// # Errors
 /// [`ApplyError`].
-pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validation, Errors), ApplyError> {
+pub fn evaluate(
+    settings: &Settings,
+    checkpoint: &Checkpoint,
+    picture: Option<&Path>,
+) -> Result<(Validation, Errors), ApplyError> {
     let backend = backend::open(&settings.run, &mut print_status)?;
     let data = data::open(&settings.data_request(), &print_status)?;
     let settings = &settings.with_data(&data)?;
@@ -44,10 +51,15 @@ pub fn evaluate(settings: &Settings, checkpoint: &Checkpoint) -> Result<(Validat
     let mut plans = Plans::new(settings)?;
     with_backend!(backend, |backend| {
         let mut validator = Validator::new(&mut plans, samples, settings)?;
+        let preview = picture.map(|path| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, true)?)));
+        let preview = preview.transpose()?;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
         let batches = 2 * validator.images().div_ceil(settings.training.batch);
         let validation = session.enter(|session| {
+            if let Some((path, mut preview)) = preview {
+                preview.write(session, path)?;
+            }
             let counter = RefCell::new(Counter::new("validating", "batches", batches));
             let validation = validator.validate(session, &|| counter.borrow_mut().advance());
             counter.borrow().finish();

@@ -5,6 +5,7 @@ use super::mean::Mean;
 use super::measure_sums::{MeasureSums, Measures};
 use crate::data::{DataError, Dataset, Fit};
 use crate::settings::Settings;
+use crate::system::files::FileError;
 use crate::system::json;
 use crate::tasks::{Half, Samples, ValidationBatches};
 use crate::train::backend::ImageBackend;
@@ -77,6 +78,12 @@ pub enum ValidateError {
     /// An image cannot be read any more.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A plan of the network cannot be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The picture cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Validates the network of a session, again and again.

@@ -127,7 +127,15 @@ fn restore_one(
     let backend = backend::open(&settings.run, status)?;
     let mut restored = with_backend!(backend, |backend| {
         let tiled = Tiled::new(settings, request, &backend, source)?;
-        tiled.run(backend, checkpoint, picture, source)
+        let mut restored = source.black(tiled.output_channels(source));
+        let mut counter =
+            Counter::new(&picture.path.display().to_string(), "tiles", tiled.rows.len() * tiled.columns.len());
+        tiled.run(backend, checkpoint, source, &mut |spans, output| {
+            copy_core(&mut restored, spans, output);
+            counter.advance();
+        })?;
+        counter.finish();
+        Ok::<_, ApplyError>(restored)
     })?;
     if request.keep_known {
         source.keep_known(&mut restored);
@@ -187,19 +195,23 @@ impl Tiled {
         Ok(Tiled { plans, sizes, rows, columns, channels })
     }
 
+    /// Channels of the restored picture.
+    fn output_channels(&self, source: &Source) -> usize {
+        source.channels() / self.channels[0] * self.channels[1]
+    }
+
+    /// Restores tile by tile. `keep` gets each tile's spans and what the network made of its window.
     fn run<B: ImageBackend>(
         self,
         backend: B,
         checkpoint: &Checkpoint,
-        picture: &Picture,
         source: &Source,
-    ) -> Result<Photo, ApplyError> {
+        keep: &mut (dyn FnMut([&Span; 2], &[f32]) + Send),
+    ) -> Result<(), ApplyError> {
         let Tiled { plans, sizes, rows, columns, channels } = self;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
         let batch = source.channels() / channels[0];
-        let mut restored = source.black(batch * channels[1]);
-        let mut counter = Counter::new(&picture.path.display().to_string(), "tiles", rows.len() * columns.len());
         session.enter(|session: &mut Session<B>| -> Result<(), ApplyError> {
             for row in &rows {
                 for column in &columns {
@@ -209,15 +221,11 @@ impl Tiled {
                     let input: Vec<B::Element> = input.into_iter().map(B::Element::from).collect();
                     let mut output = vec![B::Element::default(); size[0] * size[1] * batch * channels[1]];
                     plan.infer(session, &input, &mut output)?;
-                    let output = joined(&backend::to_pixels(&output), batch);
-                    copy_core(&mut restored, [row, column], &output);
-                    counter.advance();
+                    keep([row, column], &joined(&backend::to_pixels(&output), batch));
                 }
             }
             Ok(())
-        })?;
-        counter.finish();
-        Ok(restored)
+        })
     }
 }
 
@@ -262,6 +270,47 @@ fn compared(restored: &Photo, picture: &Picture, truth: &Photo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks::NETWORKS;
+    use engine::Cpu;
+    use image::{GrayImage, Luma};
+
+    /// What a network makes of a source, in windows of about `side` pixels, and the number of windows.
+    fn restored(settings: &Settings, checkpoint: &Checkpoint, source: &Source, side: usize) -> (Vec<f32>, usize) {
+        let tiled = Tiled::with_side(settings, source, side).unwrap();
+        let (windows, width) = (tiled.rows.len() * tiled.columns.len(), source.size()[1]);
+        let channels = tiled.output_channels(source);
+        let mut whole = vec![f32::NAN; source.size()[0] * width * channels];
+        let keep = &mut |[row, column]: [&Span; 2], output: &[f32]| {
+            for i in row.core.clone() {
+                let from =
+                    ((i - row.window.start) * column.window.len() + column.core.start - column.window.start) * channels;
+                let to = (i * width + column.core.start) * channels;
+                let len = column.core.len() * channels;
+                whole[to..to + len].copy_from_slice(&output[from..from + len]);
+            }
+        };
+        tiled.run(Cpu::new(1).unwrap(), checkpoint, source, keep).unwrap();
+        (whole, windows)
+    }
+
+    #[test]
+    fn tiles_of_the_networks_that_ship_differ_from_the_whole_by_rounding_alone() {
+        for network in NETWORKS {
+            let checkpoint = network.checkpoint().unwrap();
+            let settings = checkpoint.run.as_ref().unwrap().settings.clone();
+            let channels = settings.network.in_channels;
+            let level = |x: u32, y: u32| (128.0 + 100.0 * f64::from(x * x + 3 * y * x).sin()) as u8;
+            let grey = GrayImage::from_fn(299, 210, |x, y| Luma([level(x, y)]));
+            let picture = if channels == 1 { grey.into() } else { image::DynamicImage::from(grey).to_rgb8().into() };
+            let source = Source::of(Photo::of(picture).0, None);
+            let [whole, tiles] = [1000, 64].map(|side| restored(&settings, &checkpoint, &source, side));
+            assert!(whole.1 == 1 && tiles.1 > 4, "{}: {} and {} windows", network.name, whole.1, tiles.1);
+            let difference = whole.0.iter().zip(&tiles.0).map(|(a, b)| f64::from((a - b).abs()));
+            let largest = difference.fold(0.0, f64::max);
+            assert!(largest < 1e-5, "{}: {largest}", network.name);
+            assert!(whole.0.iter().chain(&tiles.0).all(|value| value.is_finite()), "{}", network.name);
+        }
+    }
 
     #[test]
     fn channels_become_images_and_channels_again() {

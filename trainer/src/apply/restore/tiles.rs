@@ -21,7 +21,7 @@ impl Reach {
     /// That of a network.
     pub(super) fn of(network: &ResConv) -> Reach {
         let config = network.config();
-        let step = (0..config.layers).fold(1usize, |step, _| step.saturating_mul(config.stride));
+        let step = (0..config.layers).fold(1usize, |step, layer| step.saturating_mul(config.stride_of(layer)));
         // With strides, the field of a pixel may be to one side of it.
         let field = network.receptive_field();
         let halo = if step == 1 { field / 2 } else { field };
