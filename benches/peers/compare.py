@@ -5,7 +5,8 @@ usage: pip install torch; python3 benches/peers/compare.py [--layers 1 3 15] [--
 
 In every round the peers run one after another on the same cores, each in its own process, so that a change of the machine's load
 affects all of them. The first step of a process does not count. Times are medians over all steps, ratios are to ours, and memory is
-the peak resident memory, with PyTorch's libraries (about 700 MiB). It stops if the networks differ in their number of parameters.
+the peak resident memory, with PyTorch's libraries (about 700 MiB). "bf16" is PyTorch under autocast, channels last: it is fast on CPUs that
+multiply in bf16 (AVX-512 BF16, AMX), and slow on others. It stops if the networks differ in their number of parameters.
 """
 import argparse
 import json
@@ -51,6 +52,7 @@ def commands():
         torch = [sys.executable, str(PEERS / "torch_resconv.py"), *threads]
         found["PyTorch"] = torch
         found["PyTorch, channels last"] = [*torch, "--channels-last"]
+        found["PyTorch, bf16"] = [*torch, "--channels-last", "--bf16"]
     for peer in ["burn", "candle"]:
         if peer not in args.without:
             build(PEERS / peer)

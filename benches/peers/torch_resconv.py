@@ -1,5 +1,6 @@
 """ResConv in PyTorch: the peer that step.py times. As a program it takes the arguments of our `step`, and prints the same report."""
 import argparse
+import contextlib
 import json
 import resource
 import time
@@ -48,11 +49,11 @@ class ResConv(nn.Module):
 
 
 class Steps:
-    """Training steps (or forward passes in evaluation mode) on one random batch."""
+    """Training steps (or forward passes in evaluation mode) on one random batch; with `bf16`, forward pass and loss are under autocast."""
 
-    def __init__(self, layers, channels, ks, size, batch, inference, channels_last):
+    def __init__(self, layers, channels, ks, size, batch, inference, channels_last, bf16=False):
         torch.manual_seed(0)
-        self.model, self.inference = ResConv(layers, channels, ks), inference
+        self.model, self.inference, self.bf16 = ResConv(layers, channels, ks), inference, bf16
         self.x = torch.rand(batch, 1, size, size)
         self.y = torch.rand_like(self.x)
         if channels_last:
@@ -61,12 +62,16 @@ class Steps:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4)
         self.model.train(not inference)
 
+    def autocast(self):
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
     def run(self):
         if self.inference:
-            with torch.no_grad():
+            with torch.no_grad(), self.autocast():
                 self.model(self.x)
             return None
-        loss = torch.nn.functional.l1_loss(self.model(self.x), self.y)
+        with self.autocast():
+            loss = torch.nn.functional.l1_loss(self.model(self.x), self.y)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -79,9 +84,10 @@ def main():
         parser.add_argument("--" + name, type=int, required=True)
     parser.add_argument("--inference", action="store_true")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    steps = Steps(a.layers, a.channels, a.kernel_size, a.size, a.batch, a.inference, a.channels_last)
+    steps = Steps(a.layers, a.channels, a.kernel_size, a.size, a.batch, a.inference, a.channels_last, a.bf16)
     wall, cpu, losses = [], [], []
     for i in range(a.steps + 1):
         start, cpu_start = time.perf_counter(), time.process_time()

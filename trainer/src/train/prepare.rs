@@ -15,6 +15,9 @@ use crate::tasks::Samples;
 use engine::Element;
 use std::time::{Duration, Instant};
 
+/// Images of the run's picture: four groups of rows of eight.
+const PREVIEW_IMAGES: usize = 32;
+
 /// The plans of a run, before their memory is allocated.
 pub(super) struct RunPlans<'a, E> {
     pub(super) plans: Plans,
@@ -37,7 +40,7 @@ impl<'a, E: Element + From<f32> + Default> RunPlans<'a, E> {
         let mut plans = Plans::for_rank(settings, ranks.clone())?;
         let steps = plans.cover(PlanKind::Training, training.batch, images_to_plan(settings, seen))?;
         let validator = Validator::new(&mut plans, validation, settings)?;
-        let preview = Preview::new(&mut plans, validation, settings.run.picture_truth)?;
+        let preview = Preview::new(&mut plans, validation, PREVIEW_IMAGES, settings.run.picture_truth)?;
         Ok(RunPlans { plans, steps, validator, preview })
     }
 }

@@ -8,8 +8,6 @@ use crate::tasks::{Samples, ValidationBatches};
 use engine::{Element, Session, Statistics};
 use std::path::Path;
 
-/// Images of the picture: four groups of rows of eight.
-const IMAGES: usize = 32;
 
 /// Draws the picture again and again.
 #[derive(Debug)]
@@ -25,9 +23,14 @@ pub(crate) struct Preview<E> {
 }
 
 impl<E: Element + From<f32> + Default> Preview<E> {
-    /// Adds the plan that the picture needs, over some of the validation samples.
-    pub(crate) fn new(plans: &mut Plans, samples: Samples<'_>, with_truth: bool) -> Result<Preview<E>, ValidateError> {
-        let batches = ValidationBatches::shown(samples, IMAGES as u64);
+    /// Adds the plan that the picture needs, over `images` of the validation samples, or all if there are fewer.
+    pub(crate) fn new(
+        plans: &mut Plans,
+        samples: Samples<'_>,
+        images: usize,
+        with_truth: bool,
+    ) -> Result<Preview<E>, ValidateError> {
+        let batches = ValidationBatches::shown(samples, images as u64);
         let count = batches.len();
         let plan = plans.add(PlanKind::Inference(Statistics::Running), count)?;
         let [mut input, mut truth] = samples.elements().map(|elements| vec![E::default(); count * elements]);

@@ -33,6 +33,9 @@ use crate::train::preview::Preview;
 use std::cell::RefCell;
 use std::path::Path;
 
+/// Images of the picture: two groups of rows of eight.
+const PICTURE_IMAGES: usize = 16;
+
 /// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
 /// errs. Writes `picture`, if there is one: what the network sees of some validation images, what it restores, and how
 /// they truly are.
@@ -51,7 +54,7 @@ pub fn evaluate(
     let mut plans = Plans::new(settings)?;
     with_backend!(backend, |backend| {
         let mut validator = Validator::new(&mut plans, samples, settings)?;
-        let preview = picture.map(|path| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, true)?)));
+        let preview = picture.map(|path| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, PICTURE_IMAGES, true)?)));
         let preview = preview.transpose()?;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
