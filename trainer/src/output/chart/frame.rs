@@ -11,6 +11,27 @@ pub(super) const LEGEND_LINE: f64 = 1.45;
 /// Length of the lines in the legend.
 const SWATCH: f64 = 28.0;
 
+/// Height of the title's text, and the distance of its lines, in heights of the other text.
+const TITLE: f64 = 1.3;
+const TITLE_LINE: f64 = 1.7;
+
+/// The title in lines that are no wider than `width`, broken between words.
+fn title_lines(chart: &Chart, width: f64, text: f64) -> Vec<String> {
+    // A character is not wider than this on the average.
+    let most = (width / (0.6 * TITLE * text)) as usize;
+    let mut lines = vec![String::new()];
+    for word in chart.title.split(' ') {
+        let last = lines.last_mut().expect("there is a line");
+        if last.is_empty() || last.chars().count() + 1 + word.chars().count() <= most {
+            *last += if last.is_empty() { "" } else { " " };
+            *last += word;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// A chart at a size.
 pub(super) struct Frame<'a> {
     pub(super) chart: &'a Chart,
@@ -26,7 +47,9 @@ pub(super) struct Frame<'a> {
 impl<'a> Frame<'a> {
     pub(super) fn new(chart: &'a Chart, size: Size) -> Frame<'a> {
         let Size { width, height, text, legend } = size;
-        let title = legend.map_or(0.0, |_| 2.2 * text);
+        let title = legend.map_or(0.0, |_| {
+            (0.5 + TITLE_LINE * title_lines(chart, width - legend.unwrap_or(0.0), text).len() as f64) * text
+        });
         let (left, top) = (4.4 * text, 0.8 * text + title);
         let (right, bottom) = (width - legend.unwrap_or(0.0) - 1.4 * text, height - 3.4 * text);
         let points = || chart.series.iter().flat_map(Series::points);
@@ -49,12 +72,13 @@ impl<'a> Frame<'a> {
 
     fn draw_axes(&self, canvas: &mut dyn Canvas) {
         let &Frame { chart, size: Size { height, text: size, .. }, left, top, right, bottom, .. } = self;
-        for (value, label) in self.y.ticks(((bottom - top) / 34.0) as usize) {
+        for (value, label) in self.y.ticks(((bottom - top) / 34.0) as usize, &|_, _| 1.1 * size) {
             let at = self.y.place(value);
             canvas.line(&[(left, at), (right, at)], GRID, Stroke::THIN);
             canvas.text(Text::new(&label, (left - 6.0, at + 0.35 * size), Anchor::End, size, MUTED));
         }
-        for (value, label) in self.x.ticks(((right - left) / 62.0) as usize) {
+        let room = |a: &str, b: &str| (0.31 * (a.chars().count() + b.chars().count()) as f64 + 0.5) * size;
+        for (value, label) in self.x.ticks(((right - left) / 62.0) as usize, &room) {
             let at = self.x.place(value);
             canvas.line(&[(at, bottom), (at, bottom + 5.0)], GRID, Stroke::THIN);
             canvas.text(Text::new(&label, (at, bottom + 1.5 * size), Anchor::Middle, size, MUTED));
@@ -64,9 +88,11 @@ impl<'a> Frame<'a> {
         let middle = |content, at| Text::new(content, at, Anchor::Middle, size, MUTED);
         canvas.text(middle(&chart.x.label, (center.0, height - 0.6 * size)));
         canvas.text(Text { upwards: true, ..middle(&chart.y.label, (size, center.1)) });
-        if self.size.legend.is_some() {
-            let title = middle(&chart.title, (center.0, 1.9 * size));
-            canvas.text(Text { size: 1.3 * size, color: TEXT, ..title });
+        if let Some(legend) = self.size.legend {
+            for (i, line) in title_lines(chart, self.size.width - legend, size).iter().enumerate() {
+                let title = middle(line, (center.0, (1.9 + TITLE_LINE * i as f64) * size));
+                canvas.text(Text { size: TITLE * size, color: TEXT, ..title });
+            }
         }
     }
 

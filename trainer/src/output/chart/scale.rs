@@ -59,10 +59,23 @@ impl Scale {
         if self.logarithmic { value.ln() } else { value }
     }
 
-    /// Round values with labels, about `most` at most.
-    pub(super) fn ticks(&self, most: usize) -> Vec<(f64, String)> {
+    /// Round values with labels, about `most` at most. The middles of two neighbouring labels are at least as far from
+    /// each other as `room` says.
+    pub(super) fn ticks(&self, most: usize, room: &dyn Fn(&str, &str) -> f64) -> Vec<(f64, String)> {
         let (low, high) = self.values;
-        if self.logarithmic { log_round_numbers(low, high, most) } else { round_numbers(low, high, most) }
+        let fits = |a: &(f64, String), b: &(f64, String)| (self.place(a.0) - self.place(b.0)).abs() >= room(&a.1, &b.1);
+        let all = match self.logarithmic {
+            true => log_round_numbers(low, high, most, &|ticks| ticks.windows(2).all(|pair| fits(&pair[0], &pair[1]))),
+            false => round_numbers(low, high, most),
+        };
+        // Where even the fewest are too close to each other.
+        let mut kept: Vec<(f64, String)> = Vec::new();
+        for tick in all {
+            if kept.last().is_none_or(|last| fits(last, &tick)) {
+                kept.push(tick);
+            }
+        }
+        kept
     }
 
     /// The scale for a page's script: both ends as values and as units, and whether it is logarithmic.
@@ -84,9 +97,9 @@ fn round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
     multiples.map(|n| (n as f64 * step, label(n * factor, power))).collect()
 }
 
-/// Numbers of one digit in the range, at most `most` (and one), with labels. The more room there is, the more of the
-/// digits are used. In a range that has hardly any such number, numbers of more digits.
-fn log_round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
+/// Numbers of one digit in the range, at most `most` (and one), with labels that `fit` beside each other. The more room
+/// there is, the more of the digits are used. In a range that has hardly any such number, numbers of more digits.
+fn log_round_numbers(low: f64, high: f64, most: usize, fit: &dyn Fn(&[(f64, String)]) -> bool) -> Vec<(f64, String)> {
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let numbers = |digits: &'static [i64]| {
         let all = powers.clone().flat_map(move |power| digits.iter().map(move |&digit| (digit, power)));
@@ -94,7 +107,7 @@ fn log_round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
         shown.map(|(digit, power)| (decimal(digit, power), label(digit, power))).collect::<Vec<_>>()
     };
     let kinds: [&[i64]; 4] = [&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 3, 5, 7], &[1, 2, 5], &[1, 3]];
-    let fitting = kinds.into_iter().map(&numbers).find(|numbers| numbers.len() <= most + 1);
+    let fitting = kinds.into_iter().map(&numbers).find(|numbers| numbers.len() <= most + 1 && fit(numbers));
     let numbers = fitting.unwrap_or_else(|| {
         let powers_of_ten = numbers(&[1]);
         let every = powers_of_ten.len().div_ceil(most + 1).max(1);

@@ -62,7 +62,7 @@ fn nothing_and_one_value_alone_have_scales() {
     for values in [&[][..], &[0.0], &[3.0]] {
         for scaling in [Scaling::Linear, Scaling::FromZero, Scaling::Logarithmic] {
             let scale = Scale::new(scaling, values.iter().copied(), (0.0, 100.0));
-            assert!(scale.place(0.5).is_finite() && !scale.ticks(5).is_empty(), "{values:?} {scaling:?}");
+            assert!(scale.place(0.5).is_finite() && !scale.ticks(5, &|_, _| 0.0).is_empty(), "{values:?} {scaling:?}");
         }
     }
 }
@@ -71,7 +71,7 @@ fn nothing_and_one_value_alone_have_scales() {
 fn ticks_are_round_and_labelled_without_needless_digits() {
     let ticks = |scaling, low, high, most| {
         let scale = Scale::between(scaling, low, high);
-        scale.ticks(most).into_iter().map(|(_, label)| label).collect::<Vec<_>>().join(" ")
+        scale.ticks(most, &|_, _| 0.0).into_iter().map(|(_, label)| label).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(ticks(Scaling::Linear, 0.0, 1.0, 7), "0.0 0.2 0.4 0.6 0.8 1.0");
     assert_eq!(ticks(Scaling::Linear, 0.037, 0.41, 7), "0.1 0.2 0.3 0.4");
@@ -87,6 +87,33 @@ fn ticks_are_round_and_labelled_without_needless_digits() {
 }
 
 #[test]
+fn labels_of_an_axis_leave_each_other_room() {
+    // 80, 90 and 100 of a logarithmic axis are near each other.
+    for (low, high) in [(5.0, 200.0), (3.0, 1200.0), (990.0, 1010.0), (1e-9, 1e12)] {
+        let scale = Scale::new(Scaling::Logarithmic, [low, high].into_iter(), (60.0, 900.0));
+        let room = |a: &str, b: &str| 4.0 * (a.len() + b.len()) as f64 + 6.0;
+        let ticks = scale.ticks(13, &room);
+        assert!(ticks.len() >= 3, "{ticks:?}");
+        for pair in ticks.windows(2) {
+            let far = scale.place(pair[1].0) - scale.place(pair[0].0);
+            assert!(far >= room(&pair[0].1, &pair[1].1), "{pair:?} of {ticks:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_title_has_several_lines() {
+    let title = "42 layers, preset default, ".to_owned() + &"batch norm encoder none, ".repeat(9);
+    let chart = Chart { title: title.clone(), ..chart(Scaling::Linear, vec![Series::new("a", TEXT)]) };
+    let svg = chart.svg();
+    let lines: Vec<&str> = svg.lines().filter(|line| line.contains("font-size=\"16.9\"")).collect();
+    assert!(lines.len() >= 2, "{svg}");
+    let text = |line: &&str| line.split('>').nth(1).unwrap().trim_end_matches("</text").to_owned();
+    assert!(lines.iter().all(|line| text(line).len() < 95), "{lines:?}");
+    assert_eq!(lines.iter().map(text).collect::<Vec<_>>().join(" ").trim_end(), title.trim_end());
+}
+
+#[test]
 fn the_ramp_goes_from_end_to_end() {
     assert_eq!([ramp(-1.0), ramp(0.5), ramp(2.0)], [[13, 8, 135], [203, 70, 121], [240, 249, 33]]);
     assert_eq!(Color::new(10, 0xff0000).style(), "--l:#00000a;--d:#ff0000");
@@ -99,7 +126,7 @@ proptest! {
     ) {
         let scaling = if logarithmic { Scaling::Logarithmic } else { Scaling::Linear };
         let scale = Scale::new(scaling, values.iter().copied(), (1000.0, 0.0));
-        let ticks = scale.ticks(12);
+        let ticks = scale.ticks(12, &|_, _| 14.0);
         prop_assert!((2..=13).contains(&ticks.len()), "{ticks:?}");
         for value in values.iter().copied().filter(|value| scale.shows(*value)) {
             prop_assert!((0.0..=1000.0).contains(&scale.place(value)), "{value}");

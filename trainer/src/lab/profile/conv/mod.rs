@@ -47,9 +47,9 @@ pub struct ConvProfile {
     pub rounds: usize,
     /// Which time counts.
     pub clock: Clock,
-    /// Fused multiply-adds in registers, measured in turn with the passes: 10^9 operations per second.
+    /// Fused multiply-adds in registers, the best of turns with the passes: 10^9 operations per second.
     pub peak_gflops: f64,
-    /// Weighted addition of arrays larger than the caches, measured in turn with the passes: 10^9 bytes per second.
+    /// Weighted addition of arrays larger than the caches, the best of turns with the passes: 10^9 bytes per second.
     pub peak_gb_per_s: f64,
     /// The passes.
     pub rows: Vec<Row>,
@@ -191,7 +191,7 @@ impl ConvProfile {
         let ConvProfile { machine, isa, threads, rounds, clock, peak_gflops, peak_gb_per_s, .. } = self;
         format!(
             "{machine}, {isa}, {threads} threads; medians of {rounds} turns, {clock}\n\
-             peak in the same run: {peak_gflops:.1} GFLOP/s of fused multiply-adds, {peak_gb_per_s:.1} GB/s of weighted addition\n\
+             peak, the best of turns with the passes: {peak_gflops:.1} GFLOP/s of fused multiply-adds, {peak_gb_per_s:.1} GB/s of weighted addition\n\
              GFLOP/s count the operations of a direct convolution. Winograd's algorithm needs fewer, so it can exceed the peak"
         )
     }

@@ -21,6 +21,9 @@ const _: () = assert!(Algo::ALL.len() <= COLORS.len(), "every algorithm has a co
 /// Shapes of the marks of the passes, in the order of [`PassKind::ALL`].
 const SHAPES: [Shape; PassKind::ALL.len()] = [Shape::Disc, Shape::Triangle, Shape::Cross];
 
+/// The passes of a shape have the same intensity. They are drawn side by side, at a distance of this factor.
+const ASIDE: f64 = 1.06;
+
 /// How far the roof reaches beyond the passes, as a factor.
 const ROOM: f64 = 2.0;
 
@@ -42,8 +45,9 @@ impl ConvProfile {
             let mut name = algo.name();
             for (pass, shape) in PassKind::ALL.into_iter().zip(SHAPES) {
                 let of_both = rows.iter().filter(|row| row.algo == algo && row.pass == pass);
+                let aside = ASIDE.powi(pass as i32 - 1);
                 let marks: Vec<Mark> =
-                    of_both.map(|row| Mark::new(row.intensity(), row.gflops(), &row.layer)).collect();
+                    of_both.map(|row| Mark::new(row.intensity() * aside, row.gflops(), &row.layer)).collect();
                 if !marks.is_empty() {
                     // The legend names the algorithm once.
                     series.push(Series::new(std::mem::take(&mut name), color).marks(shape, marks));
@@ -56,7 +60,10 @@ impl ConvProfile {
             id: "roofline".to_owned(),
             title: format!("convolution passes on {machine}, {isa}, {threads} threads"),
             note: String::new(),
-            x: Axis::new("FLOP of a direct convolution per byte of its operands", Scaling::Logarithmic),
+            x: Axis::new(
+                "FLOP of a direct convolution per byte of its operands; the passes of a shape side by side",
+                Scaling::Logarithmic,
+            ),
             y: Axis::new("GFLOP/s of a direct convolution", Scaling::Logarithmic),
             series,
         }
