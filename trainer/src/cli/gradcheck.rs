@@ -66,6 +66,9 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         _ if std::env::var_os("KERNELS_ISA").is_some() => vec![Isa::from_env()?],
         _ => Isa::available(),
     };
+    if let Some(op) = op.as_deref().filter(|_| !algo.is_empty()) {
+        gradcheck::check_has_algorithms(op)?;
+    }
     let algos = if algo.is_empty() { Algo::ALL.to_vec() } else { algo };
     let request = Request {
         op,

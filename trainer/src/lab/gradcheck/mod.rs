@@ -80,6 +80,14 @@ pub enum GradcheckError {
         /// All names.
         known: String,
     },
+    /// Its kernels have no algorithms.
+    #[error("--algo: expected an operation that has algorithms ({known}), got --op {name}")]
+    NoAlgorithms {
+        /// The operation.
+        name: String,
+        /// Those that have.
+        known: String,
+    },
     /// No case passes the filters.
     #[error("no case of {op} has `{case}` in its name and a shape that the chosen device and algorithms support")]
     NoCases {
@@ -241,6 +249,24 @@ pub fn run(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<Summary, Gra
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
+}
+
+/// Checks that the choice of an algorithm means something to an operation.
+///
+/// # Errors
+/// [`GradcheckError::NoAlgorithms`] if it does not.
+pub fn check_has_algorithms(op: &str) -> Result<(), GradcheckError> {
+    let known = ops(gradcheck::cases().iter());
+    if !known.iter().any(|known| known == op) || has_algorithms(op)? {
+        return Ok(());
+    }
+    let mut with = Vec::new();
+    for op in known {
+        if has_algorithms(&op)? {
+            with.push(op);
+        }
+    }
+    Err(GradcheckError::NoAlgorithms { name: op.to_owned(), known: with.join(", ") })
 }
 
 /// Names of the operations of some cases, in order of appearance.
