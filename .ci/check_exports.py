@@ -10,10 +10,12 @@ import json
 import pathlib
 import struct
 import sys
+import tomllib
 
 import numpy as np
 import onnxruntime
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import api_pb2, metadata
 
 # Largest difference of a pixel that other orders of sums give: images have values between 0 and 1.
 MOST = 2e-5
@@ -40,7 +42,27 @@ def check_events(run):
     picture = (run / "reconstruction.png").read_bytes()
     assert images[-1].encoded_image_string == picture
     assert (images[-1].width, images[-1].height) == struct.unpack(">II", picture[16:24])
-    print(f"{run}: TensorBoard reads {steps} steps, {validations} validations and their pictures")
+    settings = check_hparams(run, events)
+    print(f"{run}: TensorBoard reads {steps} steps, {validations} validations and their pictures, and {settings} settings")
+
+
+def check_hparams(run, events):
+    """The plugin that sorts runs by their settings has those of the run, and that it ended."""
+
+    def content(tag):
+        return events.SummaryMetadata(f"_hparams_/session_{tag}").plugin_data.content
+
+    hparams = metadata.parse_session_start_info_plugin_data(content("start_info")).hparams
+    table = tomllib.loads((run / "settings.toml").read_text())
+    expected = {"preset": table["preset"], **table["network"], **table["training"]}
+    assert set(hparams) == set(expected), set(hparams) ^ set(expected)
+    for key, value in expected.items():
+        got = getattr(hparams[key], hparams[key].WhichOneof("kind"))
+        same = got == value if isinstance(value, (bool, str, float, int)) else isinstance(got, str)
+        assert same, f"{key}: {got}, expected {value}"
+    end = metadata.parse_session_end_info_plugin_data(content("end_info"))
+    assert end.status == api_pb2.STATUS_SUCCESS and end.end_time_secs > 1.7e9, end
+    return len(hparams)
 
 
 def check_onnx(model, example):

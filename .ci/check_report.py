@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """Drives a report in a real browser, over the DevTools protocol: at the widths of a phone and of a desk, light and dark.
 
-    python3 .ci/check_report.py REPORT.html [--screenshots FOLDER]
+    python3 .ci/check_report.py REPORT.html [--screenshots FOLDER] [--serve RESCONV]
+
+With the program `resconv`, it also drives the page that `resconv report --serve` shows of the report's folder, and of a copy in which a
+run seems to go on, so that the page loads itself again.
 
 Needs chromium, and the package websocket-client.
 """
 import argparse
 import base64
+import contextlib
+import fcntl
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +29,9 @@ WIDTHS = {"phone": 390, "desk": 1400}
 
 class Page:
     """A tab, and what it complained about."""
+
+    # Requests to this address are not complained about.
+    served = "data:"
 
     def __init__(self, address):
         self.socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
@@ -47,7 +56,7 @@ class Page:
             self.complaints.append(params["args"])
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
             self.complaints.append(params["entry"])
-        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("file:", "data:")):
+        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("file:", "data:", self.served)):
             self.complaints.append("a request to " + params["request"]["url"])
 
     def value(self, expression):
@@ -59,10 +68,21 @@ class Page:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        # Nothing that an earlier page kept counts.
         self.call("Page.navigate", url=url)
-        for _ in range(200):
-            if self.value("return document.readyState === 'complete' && !!document.querySelector('#tip')"):
-                return
+        self.wait_for_page()
+        self.value("sessionStorage.clear(); Storage.prototype.setItem = () => {}")
+        self.call("Page.navigate", url="about:blank")
+        self.call("Page.navigate", url=url)
+        self.wait_for_page()
+
+    def wait_for_page(self, unlike=None):
+        """Waits until a page is there, and it did not begin at the time `unlike`."""
+        ready = "return document.readyState === 'complete' && !!document.querySelector('#tip') && performance.timeOrigin"
+        for _ in range(400):
+            with contextlib.suppress(AssertionError):  # between two pages
+                if self.value(ready) not in (False, None, unlike):
+                    return
             time.sleep(0.05)
         sys.exit("the report did not load")
 
@@ -145,10 +165,94 @@ def check(page, width):
         assert page.value(source) == best != before, "the chosen picture is not shown"
 
 
+def check_reload(page, by_itself):
+    """What the reader chose is still chosen when the page was loaded again."""
+    name = "return [...document.querySelectorAll('#results th')].findIndex((h) => h.textContent === 'model params')"
+    params = page.value(name)
+    for _ in range(2):
+        page.click(f"#results th:nth-child({params + 1}) button")
+    page.click("#curves .key[data-series='0']")
+    if page.value("return document.querySelectorAll('#pictures select').length"):
+        page.value("const s = document.querySelector('#pictures select'); s.value = '0'; s.dispatchEvent(new Event('change'))")
+    page.value("scrollTo(0, 150)")
+    state = "return JSON.stringify([[...document.querySelectorAll('#results th')].map((h) => h.getAttribute('aria-sort'))," \
+        "[...document.querySelectorAll('#results tbody tr')].map((r) => r.textContent)," \
+        "[...document.querySelectorAll('.key')].map((k) => k.getAttribute('aria-pressed'))," \
+        "[...document.querySelectorAll('.series')].map((s) => s.classList.contains('off'))," \
+        "[...document.querySelectorAll('#pictures select')].map((s) => s.value), scrollY])"
+    before, origin = page.value(state), page.value("return performance.timeOrigin")
+    if not by_itself:
+        page.call("Page.reload")
+    page.wait_for_page(unlike=origin)
+    after = page.value(state)
+    assert json.loads(before)[0][params] == "descending" and "false" in json.loads(before)[2], before
+    assert before == after, f"the reload lost what was chosen:\n{before}\n{after}"
+
+
+@contextlib.contextmanager
+def served(resconv, folder):
+    """The address of the page that the program shows of a folder."""
+    server = subprocess.Popen([resconv, "report", str(folder), "--serve"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait() == 130, "the server did not end as Ctrl-C ends other commands"
+
+
+def looks(page, url, screenshots, name, more):
+    """Checks a page at every width, light and dark."""
+    for kind, width in WIDTHS.items():
+        for dark in (False, True):
+            page.open(url, width, dark)
+            scheme = "dark" if dark else "light"
+            if screenshots:
+                screenshots.mkdir(parents=True, exist_ok=True)
+                page.screenshot(screenshots / f"{name}-{kind}-{scheme}.png")
+            check(page, width)
+            more(page)
+            assert not page.complaints, page.complaints
+            print(f"{url}: {width} px, {scheme}: ok")
+
+
+def check_served(page, resconv, report, screenshots):
+    """Checks the page of a server, of a folder as it is and of one whose run goes on."""
+    with served(resconv, report.parent) as url:
+        page.served = url
+        looks(page, url, screenshots, "served", lambda page: check_reload(page, False))
+        run = page.value("const a = document.querySelector('#results tbody a'); return a && a.href")
+        if run:
+            page.open(run, WIDTHS["desk"], False)
+            check(page, WIDTHS["desk"])
+            page.click("header a")
+            page.wait_for_page()
+            assert page.value("return location.href") == url
+    with tempfile.TemporaryDirectory() as copy:
+        folder = pathlib.Path(copy, "going-on")
+        shutil.copytree(report.parent, folder)
+        summary = next(folder.rglob("summary.json"))
+        summary.unlink()
+        state = folder / "sweep.json"
+        if state.exists():
+            name = summary.parent.name
+            entries = json.loads(state.read_text())
+            next(entry for entry in entries["runs"] if entry["name"] == name)["status"] = "running"
+            state.write_text(json.dumps(entries))
+        with open(summary.parent / ".lock", "w") as lock, served(resconv, folder) as url:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            page.served = url
+            page.open(url, WIDTHS["phone"], False)
+            assert "running" in page.value("return document.querySelector('header').innerText")
+            check_reload(page, True)
+            assert not page.complaints, page.complaints
+            print(f"{url}: loads itself again while a run goes on: ok")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("report", type=pathlib.Path)
     parser.add_argument("--screenshots", type=pathlib.Path)
+    parser.add_argument("--serve", metavar="RESCONV", help="the program resconv, whose served page is driven, too")
     args = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or sys.exit("no chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -167,16 +271,10 @@ def main():
             page = Page(tab["webSocketDebuggerUrl"])
             for domain in ("Page", "Runtime", "Log", "Network"):
                 page.call(f"{domain}.enable")
-            url = args.report.resolve().as_uri()
-            for kind, width in WIDTHS.items():
-                for dark in (False, True):
-                    page.open(url, width, dark)
-                    if args.screenshots:
-                        args.screenshots.mkdir(parents=True, exist_ok=True)
-                        page.screenshot(args.screenshots / f"report-{kind}-{'dark' if dark else 'light'}.png")
-                    check(page, width)
-                    assert not page.complaints, page.complaints
-                    print(f"{args.report}: {width} px, {'dark' if dark else 'light'}: ok")
+            report = args.report.resolve()
+            looks(page, report.as_uri(), args.screenshots, "report", lambda page: check_reload(page, False))
+            if args.serve:
+                check_served(page, args.serve, report, args.screenshots)
         finally:
             browser.terminate()
             browser.wait()

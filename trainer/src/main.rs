@@ -6,6 +6,7 @@ mod cli;
 use clap::Parser;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use trainer::output::report::ReportError;
 use trainer::sweep::SweepError;
 use trainer::system::ranks::Ranks;
 use trainer::system::terminal::{PrintError, READER_CLOSED, lost_status, print_error};
@@ -57,8 +58,11 @@ fn print_failure(error: &PrintError) -> ExitCode {
 /// Prints the error of this rank, and ends the other ranks. An error that all ranks have is printed by the first one
 /// alone, and they end by themselves.
 fn fail(error: &anyhow::Error, ranks: &Ranks) -> ExitCode {
-    let stopped = match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(TrainError::Stopped(stopped)), _) | (_, Some(SweepError::Stopped { stopped })) => Some(stopped),
+    let stopped = match (error.downcast_ref(), error.downcast_ref(), error.downcast_ref()) {
+        (Some(TrainError::Stopped(stopped)), ..) | (_, Some(SweepError::Stopped { stopped }), _) => {
+            Some(stopped.signal)
+        }
+        (.., Some(ReportError::Stopped(signal))) => Some(*signal),
         _ => None,
     };
     if let Some(error) = error.downcast_ref::<PrintError>() {
@@ -75,5 +79,5 @@ fn fail(error: &anyhow::Error, ranks: &Ranks) -> ExitCode {
         print_error(&format!("error: {ranks}: {error}"));
         ranks.abort(1);
     }
-    stopped.map_or(ExitCode::FAILURE, |stopped| stopped.signal.exit_code().into())
+    stopped.map_or(ExitCode::FAILURE, |signal| signal.exit_code().into())
 }

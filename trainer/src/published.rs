@@ -34,6 +34,13 @@ pub struct Row {
     pub minutes: f64,
 }
 
+impl Row {
+    /// The value of a setting, if the table has it.
+    pub(crate) fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.iter().find(|(name, _)| name == key).map(|(_, text)| text.as_str())
+    }
+}
+
 /// A table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishedError {

@@ -1,6 +1,7 @@
 //! The loss of a run over the images that it has seen.
 
 use super::chart::{Axis, Chart, Color, Mark, Point, Scaling, Series, Shape, Stroke, TEXT};
+use crate::settings::LossSetting;
 
 /// The training loss is drawn as at most this many stretches; of each, only the extremes are shown.
 const STRETCHES: usize = 1500;
@@ -17,21 +18,29 @@ const RUNNING: Color = Color::new(0xd6451c, 0xf0784f);
 const BATCH: Color = Color::new(0x2c8c3c, 0x62bd70);
 
 /// The chart of a run: the training loss of every step, thin and pale, and its running mean; the validation losses with
-/// running and with batch statistics; and the published loss, as a level line. A point is images seen, and a loss.
-pub fn chart(title: &str, training: &[Point], [running, batch]: [&[Point]; 2], published: Option<f64>) -> Chart {
+/// running and with batch statistics; and the published loss, as a level line. A point is images seen, and a loss:
+/// `loss` in training, L1 in validations.
+pub fn chart(
+    title: &str,
+    loss: LossSetting,
+    training: &[Point],
+    [running, batch]: [&[Point]; 2],
+    published: Option<f64>,
+) -> Chart {
     let finite: Vec<Point> = training.iter().copied().filter(|point| point.1.is_finite()).collect();
     let (mean, window) = running_mean(&finite);
     let mut series = vec![
-        Series::new("training", TRAINING).line(Stroke::THIN, extremes(&finite)),
-        Series::new(&format!("training, mean of {window}"), TRAINING_MEAN).line(Stroke::PLAIN, extremes(&mean)),
+        Series::new(&format!("training{}", of_kind(loss)), TRAINING).line(Stroke::THIN, extremes(&finite)),
+        Series::new(&format!("training{}, mean of {window}", of_kind(loss)), TRAINING_MEAN)
+            .line(Stroke::PLAIN, extremes(&mean)),
     ];
     let last = training.iter().chain(running).map(|point| point.0).fold(0.0, f64::max);
     if let Some(loss) = published {
         series.push(Series::new("study", TEXT).line(Stroke::DASHED, vec![(0.0, loss), (last, loss)]));
     }
-    for (name, points, color) in
-        [("validation, running statistics", running, RUNNING), ("validation, batch statistics", batch, BATCH)]
-    {
+    let kind = if loss == LossSetting::L1 { "" } else { " (L1)" };
+    for (statistics, points, color) in [("running statistics", running, RUNNING), ("batch statistics", batch, BATCH)] {
+        let name = &format!("validation{kind}, {statistics}");
         let marks = points.iter().map(|&(images, loss)| Mark::new(images, loss, name)).collect();
         series.push(Series::new(name, color).line(Stroke::PLAIN, points.to_vec()).marks(Shape::Disc, marks));
     }
@@ -41,8 +50,21 @@ pub fn chart(title: &str, training: &[Point], [running, batch]: [&[Point]; 2], p
         title: title.to_owned(),
         note: String::new(),
         x: Axis::new("training images seen", Scaling::FromZero),
-        y: Axis::new("L1 loss", Scaling::Logarithmic),
+        y: Axis::new(&axis_label(&loss.to_string()), Scaling::Logarithmic),
         series,
+    }
+}
+
+/// Behind the name of a training loss, its kind, unless it is the one of validations.
+fn of_kind(loss: LossSetting) -> String {
+    if loss == LossSetting::L1 { String::new() } else { format!(" ({loss})") }
+}
+
+/// The axis of training losses of these kinds, and of validations.
+pub(crate) fn axis_label(kinds: &str) -> String {
+    match kinds {
+        "L1" => "L1 loss".to_owned(),
+        others => format!("loss (training: {others}, validation: L1)"),
     }
 }
 
@@ -81,7 +103,7 @@ mod tests {
         let training: Vec<Point> = (0..500).map(|i| (64.0 * i as f64, 0.3 / (1.0 + i as f64 / 50.0))).collect();
         let skipped = [&training[..], &[(32_000.0, f64::NAN)]].concat();
         let (running, batch) = ([(10_000.0, 0.2), (32_000.0, 0.1)], [(32_000.0, 0.09)]);
-        let chart = chart("run <1> & co", &skipped, [&running, &batch], Some(0.0541));
+        let chart = chart("run <1> & co", LossSetting::L1, &skipped, [&running, &batch], Some(0.0541));
         let svg = chart.svg();
         for text in [
             "run &lt;1&gt; &amp; co",
@@ -99,8 +121,13 @@ mod tests {
         // Three validations, and two dots in the legend.
         assert_eq!(svg.matches("<circle").count(), 5);
         assert!(!svg.contains("NaN"));
-        let nothing = super::chart("", &[], [&[], &[]], None);
+        let nothing = super::chart("", LossSetting::Mse, &[], [&[], &[]], None);
         assert!(nothing.series.is_empty() && nothing.svg().contains("training images seen"));
+        assert!(nothing.svg().contains(">loss (training: MSE, validation: L1)</text>"));
+        let of_mse = super::chart("", LossSetting::Mse, &training, [&running, &batch], None);
+        let names: Vec<&str> = of_mse.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(names[0], "training (MSE)");
+        assert_eq!(names[2], "validation (L1), running statistics");
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub struct Summary {
     /// Processes that computed together.
     #[serde(default = "one")]
     pub ranks: usize,
+    /// The share of the machine's processors that other programs used while it trained, for as far as this process
+    /// saw it; absent where the system does not tell, and for several ranks.
+    #[serde(default)]
+    pub others_share: Option<f64>,
     /// What the backend ran on.
     #[serde(default)]
     pub machine: Option<Machine>,
@@ -87,6 +91,13 @@ fn one() -> usize {
 }
 
 impl Summary {
+    /// Why its results say little, if it skipped a tenth of its steps or more.
+    pub fn warning(&self) -> Option<String> {
+        let Summary { steps, skipped_steps: skipped, .. } = *self;
+        let told = || format!("{skipped} of {steps} steps changed nothing: try a lower --lr, or --clip-grad-norm");
+        (skipped > 0 && skipped.saturating_mul(10) >= steps).then(told)
+    }
+
     /// Reads the `summary.json` of a run.
     ///
     /// # Errors
@@ -105,6 +116,9 @@ impl fmt::Display for Summary {
         }
         if self.skipped_steps > 0 {
             writeln!(f, "{:<28}{} steps: a loss or gradient was not finite", "skipped", self.skipped_steps)?;
+        }
+        if let Some(warning) = self.warning() {
+            writeln!(f, "{:<28}{warning}", "WARNING")?;
         }
         let training = self.training_loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.5}"));
         writeln!(f, "{:<28}{training}", "training loss")?;
@@ -162,14 +176,20 @@ mod tests {
             device: "cpu".to_owned(),
             threads: 1,
             ranks: 1,
+            others_share: None,
             machine: None,
             study: None,
         };
         let text = summary.to_string();
         assert!(text.contains("\nvalidation, batch stat.     inf\nparameters "), "{text}");
+        assert!(
+            text.contains("\nWARNING                     2 of 2 steps changed nothing: try a lower --lr"),
+            "{text}"
+        );
+        assert_eq!(Summary { steps: 21, ..summary.clone() }.warning(), None);
         let mut with_measures = summary.clone();
         with_measures.validation.measures =
-            Measures { psnr: Some(20.0), ssim: None, missing_l1: Some(0.5), damaged_psnr: Some(9.875) };
+            Measures { psnr: Some(20.0), missing_l1: Some(0.5), damaged_psnr: Some(9.875), ..Measures::default() };
         let told = "inf\nvalidation, PSNR            20.00 dB (damaged: 9.88 dB)\nvalidation, missing L1      0.50000\nparameters ";
         assert!(with_measures.to_string().contains(told), "{with_measures}");
         files::write_json(&path, serde_json::to_string(&summary)).unwrap();

@@ -6,10 +6,15 @@
 //! forget all later steps of the earlier files. So a reader that follows a run stays right, whatever happens to the
 //! run.
 //!
-//! Source: TensorFlow's `event.proto`, `summary.proto` and `record_writer.cc`.
+//! The settings of a run are those of its session for the plugin "hparams", which sorts runs by them and by the last
+//! values of their curves.
+//!
+//! Source: TensorFlow's `event.proto`, `summary.proto`, `tensor.proto` and `record_writer.cc`; TensorBoard's
+//! `plugins/hparams/plugin_data.proto` and `api.proto`; `struct.proto` of protocol buffers.
 
 use crate::system::files::{self, FileError};
 use prost::Message;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +28,12 @@ const VERSION: &str = "brain.Event:2";
 
 /// `SessionLog.START`
 const START: i32 = 1;
+
+/// `STATUS_SUCCESS` of the plugin "hparams".
+const SUCCESS: i32 = 1;
+
+/// `DT_FLOAT`
+const FLOAT: i32 = 1;
 
 /// An event file that is being written.
 #[derive(Debug)]
@@ -63,8 +74,99 @@ struct Summary {
 struct SummaryValue {
     #[prost(string, tag = "1")]
     tag: String,
-    #[prost(oneof = "Value", tags = "2, 4")]
+    #[prost(oneof = "Value", tags = "2, 4, 8")]
     value: Option<Value>,
+    #[prost(message, optional, tag = "9")]
+    metadata: Option<Metadata>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Metadata {
+    #[prost(message, optional, tag = "1")]
+    plugin_data: Option<PluginData>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PluginData {
+    #[prost(string, tag = "1")]
+    plugin_name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    content: Vec<u8>,
+}
+
+/// What the plugin "hparams" reads of a run.
+#[derive(Clone, PartialEq, Message)]
+struct Hparams {
+    #[prost(oneof = "Session", tags = "3, 4")]
+    session: Option<Session>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Session {
+    #[prost(message, tag = "3")]
+    Start(SessionStart),
+    #[prost(message, tag = "4")]
+    End(SessionEnd),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SessionStart {
+    #[prost(btree_map = "string, message", tag = "1")]
+    hparams: BTreeMap<String, Setting>,
+    #[prost(double, tag = "5")]
+    start_time_secs: f64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SessionEnd {
+    #[prost(int32, tag = "1")]
+    status: i32,
+    #[prost(double, tag = "2")]
+    end_time_secs: f64,
+}
+
+/// `google.protobuf.Value`
+#[derive(Clone, PartialEq, Message)]
+struct Setting {
+    #[prost(oneof = "Hparam", tags = "2, 3, 4")]
+    value: Option<Hparam>,
+}
+
+/// The value of a setting.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Hparam {
+    /// A number.
+    #[prost(double, tag = "2")]
+    Number(f64),
+    /// A word, or a list of numbers as text.
+    #[prost(string, tag = "3")]
+    Text(String),
+    /// On or off.
+    #[prost(bool, tag = "4")]
+    Switch(bool),
+}
+
+/// `TensorProto`: the plugin wants one, and does not read it.
+#[derive(Clone, PartialEq, Message)]
+struct Tensor {
+    #[prost(int32, tag = "1")]
+    dtype: i32,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<TensorShape>,
+    #[prost(float, repeated, tag = "5")]
+    float_val: Vec<f32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorShape {
+    #[prost(message, repeated, tag = "2")]
+    dim: Vec<Dim>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Dim {
+    #[prost(int64, tag = "1")]
+    size: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -73,6 +175,8 @@ enum Value {
     Scalar(f32),
     #[prost(message, tag = "4")]
     Image(Image),
+    #[prost(message, tag = "8")]
+    Tensor(Tensor),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -120,8 +224,7 @@ impl Events {
 
     /// Adds named numbers of a step.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f32)]) -> Result<(), FileError> {
-        let value =
-            |&(tag, value): &(&str, f32)| SummaryValue { tag: tag.to_owned(), value: Some(Value::Scalar(value)) };
+        let value = |&(tag, value): &(&str, f32)| SummaryValue::new(tag, Value::Scalar(value));
         self.write(step, What::Summary(Summary { value: values.iter().map(value).collect() }))
     }
 
@@ -131,7 +234,34 @@ impl Events {
         let number = |at: usize| png.get(at..at + 4).and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)));
         let (width, height) = (number(16).unwrap_or(0), number(20).unwrap_or(0));
         let image = Image { height, width, colorspace: 1, encoded: png };
-        let value = SummaryValue { tag: tag.to_owned(), value: Some(Value::Image(image)) };
+        let value = SummaryValue::new(tag, Value::Image(image));
+        self.write(step, What::Summary(Summary { value: vec![value] }))
+    }
+
+    /// Adds the settings of the run. Readers keep the first ones of a run.
+    pub fn settings(
+        &mut self,
+        step: u64,
+        settings: impl IntoIterator<Item = (String, Hparam)>,
+    ) -> Result<(), FileError> {
+        let setting = |(name, value)| (name, Setting { value: Some(value) });
+        let hparams = settings.into_iter().map(setting).collect();
+        let start = SessionStart { hparams, start_time_secs: self.now() };
+        self.session(step, "_hparams_/session_start_info", Session::Start(start))
+    }
+
+    /// Adds that the run came to its end.
+    pub fn ended(&mut self, step: u64) -> Result<(), FileError> {
+        let end = SessionEnd { status: SUCCESS, end_time_secs: self.now() };
+        self.session(step, "_hparams_/session_end_info", Session::End(end))
+    }
+
+    fn session(&mut self, step: u64, tag: &str, session: Session) -> Result<(), FileError> {
+        let content = Hparams { session: Some(session) }.encode_to_vec();
+        let shape = Some(TensorShape { dim: vec![Dim { size: 1 }] });
+        let tensor = Value::Tensor(Tensor { dtype: FLOAT, shape, float_val: vec![0.0] });
+        let plugin_data = Some(PluginData { plugin_name: "hparams".to_owned(), content });
+        let value = SummaryValue { metadata: Some(Metadata { plugin_data }), ..SummaryValue::new(tag, tensor) };
         self.write(step, What::Summary(Summary { value: vec![value] }))
     }
 
@@ -140,11 +270,21 @@ impl Events {
         self.file.flush().map_err(FileError::at("write", &self.path))
     }
 
-    fn write(&mut self, step: u64, what: What) -> Result<(), FileError> {
+    /// Seconds since 1970, which never go back.
+    fn now(&self) -> f64 {
         let (begun, clock) = self.begun;
-        let wall_time = (begun + clock.elapsed()).as_secs_f64();
-        let event = Event { wall_time, step: step as i64, what: Some(what) };
+        (begun + clock.elapsed()).as_secs_f64()
+    }
+
+    fn write(&mut self, step: u64, what: What) -> Result<(), FileError> {
+        let event = Event { wall_time: self.now(), step: step as i64, what: Some(what) };
         record(&mut self.file, &event.encode_to_vec()).map_err(FileError::at("write", &self.path))
+    }
+}
+
+impl SummaryValue {
+    fn new(tag: &str, value: Value) -> SummaryValue {
+        SummaryValue { tag: tag.to_owned(), value: Some(value), metadata: None }
     }
 }
 
@@ -253,7 +393,7 @@ mod tests {
         assert_eq!(read[0].what, Some(What::FileVersion(VERSION.to_owned())));
         assert_eq!(read[1].what, Some(What::SessionLog(SessionLog { status: START })));
         let image = Image { height: 256, width: 7, colorspace: 1, encoded: png };
-        let value = SummaryValue { tag: "restored".to_owned(), value: Some(Value::Image(image)) };
+        let value = SummaryValue::new("restored", Value::Image(image));
         assert_eq!(read[3].what, Some(What::Summary(Summary { value: vec![value] })));
 
         fs::write(folder.path().join("mine.txt"), "x").unwrap();

@@ -238,6 +238,20 @@ impl Settings {
         Ok(found)
     }
 
+    /// What it trains, in a line: the depth, the preset, and every other setting of the network and its training that
+    /// is not the preset's.
+    pub fn told(&self) -> String {
+        let layers = match self.network.layers {
+            1 => "1 layer".to_owned(),
+            layers => format!("{layers} layers"),
+        };
+        let others = self.preset.settings().differences(self, &["network", "training"]).unwrap_or_default();
+        let others = others.iter().filter(|other| other.key != "layers");
+        let others: Vec<String> =
+            others.map(|other| format!("{} {}", other.key.replace('_', " "), self.shown(&other.key))).collect();
+        [vec![layers, format!("preset {}", self.preset)], others].concat().join(", ")
+    }
+
     /// What is true of a trained network wherever it is: without the section `[run]` and the path of the first weights.
     pub(crate) fn without_places(&self) -> Settings {
         let training = TrainingSettings { init: None, ..self.training.clone() };

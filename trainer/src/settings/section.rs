@@ -6,6 +6,7 @@ use crate::data::{Fit, Format};
 use crate::tasks::Task;
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Defines the settings of a section and the flags for them from one table. A row has the help, the name, the type, the
@@ -149,6 +150,17 @@ pub enum LossSetting {
     Charbonnier,
     /// 0.84 (1 - SSIM) + 0.16 times the absolute error, for images that look alike
     Ssim,
+}
+
+impl fmt::Display for LossSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LossSetting::L1 => "L1",
+            LossSetting::Mse => "MSE",
+            LossSetting::Charbonnier => "Charbonnier",
+            LossSetting::Ssim => "SSIM and L1",
+        })
+    }
 }
 
 impl LossSetting {

@@ -77,9 +77,8 @@ impl Progress {
         (self.shown_at, self.shown_samples) = (Instant::now(), samples);
         let left = match self.sweep {
             None => format!("{} left", clock(remaining)),
-            Some(SweepPosition { run, runs, later }) => {
-                let all = remaining.as_secs_f64() + later * update.whole_run.as_secs_f64();
-                let all = clock(Duration::try_from_secs_f64(all).unwrap_or(Duration::MAX));
+            Some(SweepPosition { run, runs, .. }) => {
+                let all = clock(self.left_in_sweep(update).unwrap_or(Duration::MAX));
                 format!("{} left  run {run} of {runs}, {all} left in all", clock(remaining))
             }
         };
@@ -95,6 +94,12 @@ impl Progress {
                 loss(5)
             )),
         }
+    }
+
+    /// The time that the run's sweep still takes, if it has one.
+    pub(crate) fn left_in_sweep(&self, update: &ProgressUpdate) -> Option<Duration> {
+        let all = update.remaining.as_secs_f64() + self.sweep?.later * update.whole_run.as_secs_f64();
+        Some(Duration::try_from_secs_f64(all).unwrap_or(Duration::MAX))
     }
 
     /// Shows beside the bar what is done between steps.

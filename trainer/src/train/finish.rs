@@ -29,6 +29,8 @@ pub(super) struct Resources {
     pub(super) ranks: usize,
     /// Memory of the plans, in bytes.
     pub(super) planned_bytes: usize,
+    /// The share of the machine that others used meanwhile, if it is known.
+    pub(super) others_share: Option<f64>,
 }
 
 /// What a run came to.
@@ -59,7 +61,7 @@ pub(super) fn write_results(
     let losses: Vec<f64> = rows.iter().map(|[.., loss]| *loss).filter(|loss| loss.is_finite()).collect();
     let last = &losses[losses.len().saturating_sub(FINAL_STEPS)..];
     let Results { validation, early_stop, study } = results;
-    let Resources { parameters, backend, threads, ranks, planned_bytes } = resources;
+    let Resources { parameters, backend, threads, ranks, planned_bytes, others_share } = resources;
     let summary = Summary {
         layers: settings.network.layers,
         parameters,
@@ -76,11 +78,13 @@ pub(super) fn write_results(
         device: backend,
         threads,
         ranks,
+        others_share,
         machine: Some(Machine::this()),
         study,
     };
     draw_curve(folder, settings, &rows, study)?;
     files::write_json(&folder.summary(), serde_json::to_string_pretty(&summary))?;
+    files::remove(&folder.live())?;
     Ok(summary)
 }
 
@@ -95,9 +99,14 @@ pub(super) fn draw_curve(
     let validations: Vec<ValidationRow> = log::read(&folder.validation())?;
     let of =
         |loss: fn(&ValidationRow) -> f64| validations.iter().map(|row| (row.samples, loss(row))).collect::<Vec<_>>();
-    let title = format!("{} layers, preset {}", settings.network.layers, settings.preset);
     let published = study.map(|study| study.validation_loss);
-    let chart = loss_curve::chart(&title, &training, [&of(|row| row.running), &of(|row| row.batch)], published);
+    let chart = loss_curve::chart(
+        &settings.told(),
+        settings.training.loss,
+        &training,
+        [&of(|row| row.running), &of(|row| row.batch)],
+        published,
+    );
     files::write_bytes(&folder.curve_png(), &chart.png())?;
     files::write_bytes(&folder.curve_svg(), chart.svg().as_bytes())?;
     Ok(())

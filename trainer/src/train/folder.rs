@@ -197,6 +197,7 @@ impl RunFolder {
         let outputs = [
             self.model(),
             self.summary(),
+            self.live(),
             self.picture(),
             self.errors(),
             self.curve_png(),
@@ -356,6 +357,8 @@ files! {
     summary = "summary.json";
     /// `failure.json`: why the run failed, if a sweep's last attempt did.
     failure = "failure.json";
+    /// `live.json`: how long it still takes, while it goes on, or why it failed.
+    live = "live.json";
     /// `reconstruction.png`: validation images, as the network sees them and as it restores them.
     picture = "reconstruction.png";
     /// `errors.json`: where the network errs, by pixel and by class.

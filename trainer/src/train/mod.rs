@@ -44,7 +44,7 @@
 //! | `step` | what a step is |
 //! | `ranks` | how several processes train together |
 //! | [`checkpoint`] | how its state is kept |
-//! | `folder`, `records`, [`log`], `preview`, `finish` | what it writes |
+//! | `folder`, `records`, [`log`], `preview`, `live`, `finish` | what it writes |
 //! | `error` | why it fails |
 
 pub mod backend;
@@ -52,6 +52,7 @@ pub mod checkpoint;
 mod error;
 mod finish;
 mod folder;
+mod live;
 pub mod log;
 mod pace;
 pub(crate) mod plans;
@@ -67,6 +68,7 @@ mod training_loop;
 pub use error::{NotFinite, RankError, Stopped, TrainError};
 pub(crate) use folder::Failure;
 pub use folder::{FolderError, Resumable, ResumePoint, RunFolder};
+pub(crate) use live::Live;
 pub use plans::PlanError;
 pub use prepare::plan_text;
 pub(crate) use prepare::{Estimate, estimate};

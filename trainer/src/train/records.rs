@@ -6,18 +6,24 @@ use super::folder::RunFolder;
 use super::log::{self, Log};
 use super::step::has_reached;
 use crate::apply::eval::{Measures, Validation};
-use crate::output::tensorboard::Events;
-use crate::settings::Settings;
+use crate::output::tensorboard::{Events, Hparam};
+use crate::settings::{Settings, SettingsError, value_text};
 use serde::Deserialize;
 
 const METRICS_HEADER: &str = "step,samples,lr,loss";
-const VALIDATION_HEADER: &str = "step,samples,running,batch,psnr,ssim,missing_l1";
+const VALIDATION_HEADER: &str = "step,samples,running,batch,psnr,ssim,missing_l1,known_l1";
 
 /// The names of the curves in TensorBoard.
 pub(super) const TRAINING_LOSS: &str = "loss/training";
 pub(super) const LEARNING_RATE: &str = "learning_rate";
-const VALIDATION_CURVES: [&str; 5] =
-    ["loss/validation_running", "loss/validation_batch", "measure/psnr", "measure/ssim", "measure/missing_l1"];
+const VALIDATION_CURVES: [&str; 6] = [
+    "loss/validation_running",
+    "loss/validation_batch",
+    "measure/psnr",
+    "measure/ssim",
+    "measure/missing_l1",
+    "measure/known_l1",
+];
 
 /// A row of `validation.csv`. Tables of earlier versions end with the losses.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -37,32 +43,35 @@ pub(crate) struct ValidationRow {
     /// The measure of this name.
     #[serde(default)]
     pub(crate) missing_l1: Option<f64>,
+    /// The measure of this name.
+    #[serde(default)]
+    pub(crate) known_l1: Option<f64>,
 }
 
 impl ValidationRow {
     /// The row of a validation after these training images.
     pub(crate) fn new(samples: u64, validation: &Validation) -> ValidationRow {
-        let Validation { running, batch, measures: Measures { psnr, ssim, missing_l1, .. } } = *validation;
-        ValidationRow { samples: samples as f64, running: running.all, batch: batch.all, psnr, ssim, missing_l1 }
+        let Validation { running, batch, measures: Measures { psnr, ssim, missing_l1, known_l1, .. } } = *validation;
+        let (samples, running, batch) = (samples as f64, running.all, batch.all);
+        ValidationRow { samples, running, batch, psnr, ssim, missing_l1, known_l1 }
     }
 
     /// Its columns.
     pub(super) fn columns(&self, step: u64) -> Vec<String> {
-        let ValidationRow { samples, running, batch, psnr, ssim, missing_l1 } = *self;
-        let numbers = [Some(running), Some(batch), psnr, ssim, missing_l1];
+        let (step, samples) = (step.to_string(), self.samples.to_string());
         let text = |number: Option<f64>| number.map_or_else(String::new, |number| format!("{number:.7}"));
-        [step.to_string(), samples.to_string()].into_iter().chain(numbers.map(text)).collect()
+        [step, samples].into_iter().chain(self.numbers().map(text)).collect()
+    }
+
+    /// Its losses and measures, in the order of the table.
+    fn numbers(&self) -> [Option<f64>; VALIDATION_CURVES.len()] {
+        let ValidationRow { running, batch, psnr, ssim, missing_l1, known_l1, .. } = *self;
+        [Some(running), Some(batch), psnr, ssim, missing_l1, known_l1]
     }
 
     /// Its curves in TensorBoard.
     pub(super) fn scalars(&self) -> Vec<(&'static str, f32)> {
-        let all = VALIDATION_CURVES.into_iter().zip([
-            Some(self.running),
-            Some(self.batch),
-            self.psnr,
-            self.ssim,
-            self.missing_l1,
-        ]);
+        let all = VALIDATION_CURVES.into_iter().zip(self.numbers());
         all.filter_map(|(name, value)| Some((name, value? as f32))).collect()
     }
 }
@@ -115,7 +124,7 @@ impl Records {
         if !resumed {
             let metrics = Log::create(&folder.metrics(), METRICS_HEADER)?;
             let validations = Log::create(&folder.validation(), VALIDATION_HEADER)?;
-            return Ok(Records { metrics, validations, best: Best::default(), events: events(folder, None)? });
+            return Ok(Records { metrics, validations, best: Best::default(), events: events(folder, settings, None)? });
         }
         let (metrics, rows) = Log::resume(&folder.metrics(), METRICS_HEADER, |step| step <= position.step)?;
         if rows != position.step {
@@ -130,18 +139,33 @@ impl Records {
         for row in log::read(&folder.validation())? {
             best.add(&row);
         }
-        Ok(Records { metrics, validations, best, events: events(folder, Some(position.step))? })
+        Ok(Records { metrics, validations, best, events: events(folder, settings, Some(position.step))? })
     }
 }
 
 /// TensorBoard's file of this process. What an earlier process wrote from the step `resumed` on is void: the validation
 /// of that step is done again, and the step itself is written again here.
-fn events(folder: &RunFolder, resumed: Option<u64>) -> Result<Events, TrainError> {
+fn events(folder: &RunFolder, settings: &Settings, resumed: Option<u64>) -> Result<Events, TrainError> {
     let mut events = Events::create(folder.path(), resumed)?;
+    events.settings(resumed.unwrap_or(0), hparams(settings)?)?;
     if let Some([step, _, lr, loss]) = log::read::<[f64; 4]>(&folder.metrics())?.last().copied() {
         events.scalars(step as u64, &[(TRAINING_LOSS, loss as f32), (LEARNING_RATE, lr as f32)])?;
     }
     Ok(events)
+}
+
+/// The settings that change results, by their names: what TensorBoard sorts runs by.
+fn hparams(settings: &Settings) -> Result<Vec<(String, Hparam)>, SettingsError> {
+    let table = toml::Table::try_from(settings)?;
+    let sections = ["network", "training"].into_iter().filter_map(|section| table.get(section)?.as_table());
+    let named = sections.flatten().chain(table.get_key_value("preset"));
+    let value = |value: &toml::Value| match value {
+        toml::Value::Integer(number) => Hparam::Number(*number as f64),
+        toml::Value::Float(number) => Hparam::Number(*number),
+        toml::Value::Boolean(on) => Hparam::Switch(*on),
+        other => Hparam::Text(value_text(other)),
+    };
+    Ok(named.map(|(name, of)| (name.clone(), value(of))).collect())
 }
 
 #[cfg(test)]
@@ -153,10 +177,11 @@ mod tests {
     #[test]
     fn a_validation_is_read_as_it_was_written() {
         let loss = |all| Losses { all, ..Losses::default() };
-        let measures = Measures { psnr: Some(21.5), ssim: None, missing_l1: Some(0.125), damaged_psnr: Some(3.0) };
+        let measures =
+            Measures { psnr: Some(21.5), missing_l1: Some(0.125), damaged_psnr: Some(3.0), ..Measures::default() };
         let row = ValidationRow::new(96, &Validation { running: loss(0.25), batch: loss(f64::NAN), measures });
         let text = row.columns(12).join(",");
-        assert_eq!(text, "12,96,0.2500000,NaN,21.5000000,,0.1250000");
+        assert_eq!(text, "12,96,0.2500000,NaN,21.5000000,,0.1250000,");
         let read = |header: &str, row: &str| {
             let rows: Vec<ValidationRow> = log::parse(Path::new("v.csv"), &format!("{header}\n{row}\n")).unwrap();
             rows[0]
@@ -174,7 +199,15 @@ mod tests {
 
         // A table of an earlier version.
         let old = read("step,samples,running,batch", "12,96,0.25,0.5");
-        let none = ValidationRow { samples: 96.0, running: 0.25, batch: 0.5, psnr: None, ssim: None, missing_l1: None };
+        let none = ValidationRow {
+            samples: 96.0,
+            running: 0.25,
+            batch: 0.5,
+            psnr: None,
+            ssim: None,
+            missing_l1: None,
+            known_l1: None,
+        };
         assert_eq!(old, none);
     }
 }

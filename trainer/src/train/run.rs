@@ -5,6 +5,7 @@ use super::checkpoint::{self, Checkpoint, RunState};
 use super::error::TrainError;
 use super::finish::{Resources, Results, study, write_results};
 use super::folder::RunFolder;
+use super::live::Live;
 use super::plans::{NetworkPlan, Plans};
 use super::prepare::RunPlans;
 use super::ranks::{check_backends, check_batches, send_run};
@@ -16,6 +17,7 @@ use crate::data::{self, Data};
 use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::system::files;
+use crate::system::machine::Others;
 use crate::system::progress::{Progress, SweepPosition};
 use crate::system::ranks::Ranks;
 use crate::system::stop;
@@ -82,7 +84,7 @@ fn train_on<B: ImageBackend>(
     let RunPlans { mut plans, steps, validator, preview } =
         RunPlans::new(settings, start.samples()?, validation, ranks)?;
     plans.limit_memory(&backend, settings.run.memory_limit)?;
-    print_status(&format!("network  {}", describe(&plans)));
+    print_status(&format!("network  {}", describe(&plans, training.size)));
     print_status(&format!("data     {}", data.description));
     if ranks.count() > 1 {
         print_status(&format!("ranks    {}, each with a part of every batch", ranks.count()));
@@ -94,6 +96,7 @@ fn train_on<B: ImageBackend>(
         threads: backend.threads(),
         ranks: ranks.count(),
         planned_bytes: 0,
+        others_share: None,
     };
     let mut session = plans.session(backend)?;
     resources.planned_bytes = session.memory().total();
@@ -113,6 +116,7 @@ fn train_on<B: ImageBackend>(
                 // That of a run that was shorter.
                 files::remove(&folder.summary())?;
             }
+            files::remove(&folder.live())?;
             (Some((resumed.checkpoint.path.clone(), position.step)), resumed.lock)
         }
     };
@@ -136,9 +140,11 @@ fn train_on<B: ImageBackend>(
         study: study(settings, data),
         on_results: context.on_results,
         display: Display::default(),
+        live: Live::default(),
         newest,
         saved: Instant::now(),
     };
+    let others = Others::watch();
     let validation = session.enter(|session| {
         let validation = run.run(session)?;
         folder.check_lock(&lock)?;
@@ -147,16 +153,34 @@ fn train_on<B: ImageBackend>(
         Checkpoint { path: folder.model(), tensors: model, run }.write()?;
         Ok(validation)
     });
-    let validation =
-        validation.map_err(|error: TrainError| error.of_begun_run(run.last_checkpoint(), folder.path()))?;
+    resources.others_share = others.filter(|_| ranks.count() == 1).and_then(|others| others.share());
+    let validation = validation.map_err(|error: TrainError| {
+        let error = error.of_begun_run(run.last_checkpoint(), folder.path());
+        if !matches!(error, TrainError::Stopped(_)) {
+            // The error itself says more than that this cannot be written.
+            let _ = Live::failed(error.to_string()).write(&folder.live());
+        }
+        error
+    })?;
+    run.records.events.ended(run.stepper.position.step)?;
+    run.records.events.flush()?;
     let results = Results { validation, early_stop: run.early_stop, study: run.study };
     write_results(folder, settings, &run.stepper.position, results, resources)
 }
 
-fn describe(plans: &Plans) -> String {
+fn describe(plans: &Plans, size: usize) -> String {
     let network = plans.network();
-    let (layers, parameters) = (network.config().layers, network.parameter_count());
-    format!("layers: {layers}, parameters: {parameters}, receptive field: {} pixels", network.receptive_field())
+    let (layers, parameters, groups) = (network.config().layers, network.parameter_count(), network.config().groups);
+    // From any pixel, it is no farther to the opposite edge than this.
+    let field = match network.receptive_field() {
+        field if field >= 2 * size - 1 => "the whole image".to_owned(),
+        field => format!("{field} pixels"),
+    };
+    let groups = match (layers, groups) {
+        (1, 2..) => format!("; --groups {groups} changes nothing, as one layer has no inner convolution"),
+        _ => String::new(),
+    };
+    format!("layers: {layers}, parameters: {parameters}, receptive field: {field}{groups}")
 }
 
 /// What the memory limit costs in a training step, as the end of a line.

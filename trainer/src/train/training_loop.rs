@@ -5,6 +5,7 @@ use super::checkpoint::Position;
 use super::error::{NotFinite, Stopped, TrainError};
 use super::finish::draw_curve;
 use super::folder::RunFolder;
+use super::live::Live;
 use super::log;
 use super::pace::Pace;
 use super::preview::Preview;
@@ -49,6 +50,8 @@ pub(super) struct TrainingLoop<'a, E> {
     /// Called when there are new results to show.
     pub(super) on_results: Option<&'a (dyn Fn() + Sync)>,
     pub(super) display: Display,
+    /// What readers of the folder are told.
+    pub(super) live: Live,
     /// The newest checkpoint: its file and its step.
     pub(super) newest: Option<(PathBuf, u64)>,
     /// When this process wrote it, or began.
@@ -194,14 +197,16 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         if let Some(duration) = pace.estimate() {
             self.progress.print_status(&format!("this takes {}", progress::about(duration)));
         }
-        self.progress.update(&ProgressUpdate {
+        let update = ProgressUpdate {
             samples,
             loss: pace.loss,
             lr,
             images_per_second: pace.images_per_second(),
             remaining: pace.remaining(),
             whole_run: pace.time_from(0),
-        });
+        };
+        self.live = Live::expects(update.remaining, self.progress.left_in_sweep(&update));
+        self.progress.update(&update);
         Ok(())
     }
 
@@ -260,6 +265,7 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
         self.records.metrics.flush()?;
         let settings = self.stepper.settings;
         draw_curve(self.folder, settings, &log::read(&self.folder.metrics())?, self.study)?;
+        self.live.write(&self.folder.live())?;
         if let Some(on_results) = self.on_results {
             on_results();
         }

@@ -178,5 +178,5 @@ fn a_run_of_an_earlier_version_gets_the_columns_that_it_lacks() {
     assert_eq!(losses(&resumed), losses(&table));
     let [lines, before] = [&resumed, &table].map(|table| table.lines().collect::<Vec<_>>());
     assert_eq!((lines[0], lines[3]), (before[0], before[3]));
-    assert!(lines[1..3].iter().all(|line| line.ends_with(",,,")), "{resumed}");
+    assert!(lines[1..3].iter().all(|line| line.ends_with(",,,,")), "{resumed}");
 }

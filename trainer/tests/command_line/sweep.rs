@@ -116,7 +116,7 @@ pub(crate) fn losses(place: &Place, table: &str, column: &str) -> Vec<(String, S
     let mut reader = csv::Reader::from_path(place.path(table)).unwrap();
     let headings = reader.headers().unwrap().clone();
     let at = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
-    let (key, loss) = (at(column), at("validation_loss"));
+    let (key, loss) = (at(column), at("running_loss"));
     let mut rows: Vec<(String, String)> =
         reader.records().map(|row| row.unwrap()).map(|row| (row[key].to_owned(), row[loss].to_owned())).collect();
     rows.sort();
@@ -145,7 +145,10 @@ fn a_run_that_became_nan_is_told_and_the_others_are_shown() {
     let output = place.run(&["report", "out"]);
     let told = text(&output.stderr);
     assert!(output.status.success() && text(&output.stdout) == "out/report.html\n", "{told}");
-    assert!(told.starts_with("not in the report: lr 100000000000000000000: the validation loss"), "{told}");
+    assert!(
+        told.starts_with("not in the report: layers-1_lr-100000000000000000000_seed-0: the validation loss"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -167,13 +170,15 @@ fn what_is_damaged_is_told_and_the_others_are_shown() {
     assert!(output.status.success(), "{told}");
     let page = place.read_text("out/report.html");
     for (name, reason) in [
-        ("1 layer", "could not use out/layers-1_seed-0/errors.json: EOF while parsing"),
-        ("1 layer", "could not use out/layers-1_seed-0/summary.json: EOF while parsing"),
+        ("layers-1_seed-0", "could not use out/layers-1_seed-0/errors.json: EOF while parsing"),
+        ("layers-1_seed-0", "could not use out/layers-1_seed-0/summary.json: EOF while parsing"),
         ("layers-2_seed-0", "out/layers-2_seed-0/settings.toml: TOML parse error"),
         ("published results", "out/reference.csv: "),
     ] {
         assert!(told.contains(&format!("not in the report: {name}: {reason}")), "{told}");
         assert!(page.contains(&format!("<li class=\"failed\">{name}: {reason}")), "{page}");
+        let table = place.read_text("out/table.md");
+        assert!(table.contains("\nNot in the table:\n\n- ") && table.contains(&format!("\n- {name}: ")), "{table}");
     }
     // The last validation has the loss of the summary, to seven digits.
     let rows = losses(&place, "out/table.csv", "layers");
@@ -184,9 +189,12 @@ fn what_is_damaged_is_told_and_the_others_are_shown() {
     // A folder without a run takes no other along; where there is no run at all, that is an error.
     fs::create_dir(place.path("stray")).unwrap();
     let output = place.run(&["report", "out/layers-3_seed-0", "stray", "--out=both"]);
-    assert_eq!(text(&output.stderr), "not in the report: stray: stray: no run: it has no settings.toml\n");
+    assert_eq!(
+        text(&output.stderr),
+        "not in the report: stray: stray: no run: neither it nor a folder in it has a settings.toml\n"
+    );
     assert_eq!(losses(&place, "both/table.csv", "layers"), [whole[2].clone()]);
-    assert_eq!(place.fail(&["report", "stray"]), "stray: no run: it has no settings.toml");
+    assert_eq!(place.fail(&["report", "stray"]), "stray: no run: neither it nor a folder in it has a settings.toml");
 
     // The sweep makes up for it from the checkpoints.
     let out = place.succeed(&arguments);

@@ -54,7 +54,7 @@ fn a_run_writes_its_tables_pictures_weights_and_summary() {
     }
 
     let validation = place.read_text("run/validation.csv");
-    assert!(validation.starts_with("step,samples,running,batch,psnr,ssim,missing_l1\n"), "{validation}");
+    assert!(validation.starts_with("step,samples,running,batch,psnr,ssim,missing_l1,known_l1\n"), "{validation}");
     let validation = rows(&validation);
     let at: Vec<[f64; 2]> = validation.iter().map(|row| [row[0], row[1]]).collect();
     assert_eq!(at, [[3.0, 24.0], [6.0, 48.0], [7.0, 50.0]]);
@@ -71,15 +71,20 @@ fn a_run_writes_its_tables_pictures_weights_and_summary() {
         assert!((loss - last[column]).abs() < 1e-7, "{loss} and {}", last[column]);
         assert!(out.contains(&format!("{loss:.5}")), "{out}");
     }
-    for (measure, column) in [("psnr", 4), ("ssim", 5), ("missing_l1", 6)] {
+    for (measure, column) in [("psnr", 4), ("ssim", 5), ("missing_l1", 6), ("known_l1", 7)] {
         let value = summary["validation"]["measures"][measure].as_f64().unwrap();
         assert!((value - last[column]).abs() < 1e-7, "{value} and {}", last[column]);
     }
+    // Every image has as many known pixels as missing ones.
+    assert!((last[2] - (last[6] + last[7]) / 2.0).abs() < 1e-6, "{last:?}");
     for said in ["\nvalidation, PSNR    ", " dB (damaged: ", "\nvalidation, SSIM    ", "\nvalidation, missing L1"] {
         assert!(out.contains(said), "{said}: {out}");
     }
     let table = place.read_text("run/table.csv");
-    assert!(table.lines().next().unwrap().contains(",running_loss,psnr,ssim,missing_l1,parameters,"), "{table}");
+    assert!(
+        table.lines().next().unwrap().contains(",running_loss,known_l1,missing_l1,batch_loss,psnr,ssim,parameters,"),
+        "{table}"
+    );
     let mean = metrics.iter().map(|row| row[3]).sum::<f64>() / 7.0;
     assert!((summary["training_loss"].as_f64().unwrap() - mean).abs() < 1e-6);
     for said in ["parameters: 399", "receptive field", "threads: 1", "MiB", "50/50 images", "written to", "run"] {
@@ -295,7 +300,7 @@ fn other_damage_is_learned_in_the_same_way() {
     for told in ["<span>all images</span>", "<p class=\"note\">Mean absolute error of each pixel, with", ">By class<"] {
         assert!(page.contains(told), "{told}: {page}");
     }
-    assert!(page.contains(">PSNR (dB)<") && !page.contains(">missing L1<") && !page.contains("half"), "{page}");
+    assert!(page.contains(">PSNR (dB)<") && !page.contains(">missing pixels<") && !page.contains("half"), "{page}");
 
     for task in ["box:1..2:1/4,pixels:0.2", "half-crop"] {
         let out = place.succeed(&train(&["--samples=16", "--out=mask", "--task", task, "--force"]));

@@ -15,6 +15,9 @@ pub struct Measures {
     pub ssim: Option<f64>,
     /// The L1 loss of the pixels that are missing, if the task takes some away.
     pub missing_l1: Option<f64>,
+    /// The L1 loss of the other pixels of such a task.
+    #[serde(default)]
+    pub known_l1: Option<f64>,
     /// The peak signal-to-noise ratio of the damaged images, before they are restored; absent if they have other
     /// channels.
     pub damaged_psnr: Option<f64>,
@@ -27,6 +30,7 @@ impl Measures {
         let all = [
             ("PSNR", self.psnr.map(|psnr| format!("{psnr:.2} dB{damaged}"))),
             ("SSIM", self.ssim.map(|ssim| format!("{ssim:.4}"))),
+            ("known L1", self.known_l1.map(|loss| format!("{loss:.5}"))),
             ("missing L1", self.missing_l1.map(|loss| format!("{loss:.5}"))),
         ];
         all.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
@@ -39,6 +43,7 @@ pub(super) struct MeasureSums {
     psnr: Mean,
     ssim: Mean,
     missing_l1: Mean,
+    known_l1: Mean,
     damaged_psnr: Mean,
 }
 
@@ -54,12 +59,14 @@ impl MeasureSums {
         add(&mut self.ssim, ssim(&output, &target, [samples.size; 2], channels));
         add(&mut self.damaged_psnr, (input.len() == target.len()).then(|| psnr(&input, &target)));
         if samples.task.is_mask() {
-            let mut missing = Mean::default();
+            let mut parts = [Mean::default(), Mean::default()];
             let pixels = images[1].chunks(channels).zip(images[2].chunks(channels)).zip(known);
-            for ((output, target), _) in pixels.filter(|(_, known)| !**known) {
-                output.iter().zip(target).for_each(|(a, b)| missing.add((a.to_f64() - b.to_f64()).abs()));
+            for ((output, target), &known) in pixels {
+                let part = &mut parts[usize::from(known)];
+                output.iter().zip(target).for_each(|(a, b)| part.add((a.to_f64() - b.to_f64()).abs()));
             }
-            add(&mut self.missing_l1, missing.get());
+            add(&mut self.missing_l1, parts[0].get());
+            add(&mut self.known_l1, parts[1].get());
         }
     }
 
@@ -68,6 +75,7 @@ impl MeasureSums {
             psnr: self.psnr.get(),
             ssim: self.ssim.get(),
             missing_l1: self.missing_l1.get(),
+            known_l1: self.known_l1.get(),
             damaged_psnr: self.damaged_psnr.get(),
         }
     }
@@ -102,9 +110,12 @@ mod tests {
         let image = ([target.clone(), output.clone(), target.clone()], known);
         // A whole image is no less than one whose missing part is small.
         let other = ([target.clone(), vec![0.2; 12], target.clone()], vec![false; 4]);
+        let known = |images: &[_]| measures("pixels:0.5", 2, 3, images).known_l1;
         let of = |task, images: &[_]| measures(task, 2, 3, images).missing_l1;
         let close = |got: Option<f64>, expected: f64| assert!((got.unwrap() - expected).abs() < 1e-6, "{got:?}");
         close(of("pixels:0.5", std::slice::from_ref(&image)), 0.4 / 3.0);
+        close(known(std::slice::from_ref(&image)), 0.4);
+        assert_eq!(known(std::slice::from_ref(&other)), None);
         close(of("pixels:0.5", &[image.clone(), other]), (0.4 / 3.0 + 0.3) / 2.0);
         let intact = ([target.clone(), output, target], vec![true; 4]);
         close(of("pixels:0.5", &[image.clone(), intact.clone()]), 0.4 / 3.0);
@@ -126,7 +137,7 @@ mod tests {
 
         // Equal images have no ratio, and small ones no similarity.
         let equal = measures("noise:0.1", 2, 1, &[([vec![0.0; 4], vec![1.0; 4], vec![1.0; 4]], vec![false; 4])]);
-        assert_eq!(equal, Measures { psnr: None, ssim: None, missing_l1: None, damaged_psnr: Some(0.0) });
+        assert_eq!(equal, Measures { damaged_psnr: Some(0.0), ..Measures::default() });
         // What became grey is not compared with colours.
         let grey = measures("colorize", 2, 3, &[([vec![0.5; 4], vec![0.5; 12], vec![0.6; 12]], vec![false; 4])]);
         assert_eq!(grey.damaged_psnr, None);

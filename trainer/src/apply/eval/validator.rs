@@ -235,7 +235,7 @@ mod tests {
             "validation L1             all\nrunning statistics    0.12500\nbatch statistics      0.25000"
         );
         validation.running.top = Some(0.5);
-        validation.measures = Measures { psnr: Some(21.456), ssim: None, missing_l1: Some(0.25), damaged_psnr: None };
+        validation.measures = Measures { psnr: Some(21.456), missing_l1: Some(0.25), ..Measures::default() };
         assert_eq!(
             validation.to_string(),
             "validation L1             all     left    right      top   bottom\n\
@@ -244,7 +244,7 @@ mod tests {
              PSNR                  21.46 dB\nmissing L1            0.25000"
         );
         validation.measures =
-            Measures { psnr: Some(30.0), damaged_psnr: Some(20.25), ssim: Some(0.9), missing_l1: None };
+            Measures { psnr: Some(30.0), damaged_psnr: Some(20.25), ssim: Some(0.9), ..Measures::default() };
         let text = validation.to_string();
         assert!(
             text.ends_with("\nPSNR                  30.00 dB (damaged: 20.25 dB)\nSSIM                  0.9000"),

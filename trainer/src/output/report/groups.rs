@@ -4,7 +4,7 @@ use super::runs::Run;
 use crate::published::{Published, Row};
 use crate::settings::{Settings, value_text};
 use crate::train::ValidationRow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::Table;
 
 /// All runs of a report, by their settings.
@@ -21,9 +21,9 @@ pub(super) struct Groups<'a> {
 /// The runs of one setting.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
-    /// The values that differ from those of other groups, in words.
+    /// The name of a run; in the report of one sweep, the values that differ from those of other groups, in words.
     pub(super) label: String,
-    /// Its runs, one a seed.
+    /// Its runs: other seeds, or the same one again.
     pub(super) runs: Vec<&'a Run>,
     /// Published results of the network.
     pub(super) published: Option<&'a Row>,
@@ -53,7 +53,8 @@ impl Spread {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(runs: &'a [Run], published: &'a Published) -> Groups<'a> {
+    /// The groups of these runs, which are named after what differs, or else as they are.
+    pub(super) fn new(runs: &'a [Run], published: &'a Published, after_settings: bool) -> Groups<'a> {
         let mut all: Vec<Group<'a>> = Vec::new();
         for run in runs {
             let same = |group: &&mut Group| same_but_for_the_seed(&group.runs[0].settings, &run.settings);
@@ -68,11 +69,13 @@ impl<'a> Groups<'a> {
         let settings: Vec<&Settings> = all.iter().map(|group| &group.runs[0].settings).collect();
         let differing = differing(&settings);
         for group in &mut all {
-            group.label = label(&differing, group.runs[0]);
+            group.label = match after_settings && !differing.is_empty() {
+                true => label(&differing, group.settings()),
+                false => group.short_name(),
+            };
         }
-        // The published losses were measured with batch statistics, too.
         all.sort_by(|a, b| {
-            let key = |group: &Group| group.batch().map_or(f64::INFINITY, |loss| loss.mean);
+            let key = |group: &Group| group.running().map_or(f64::INFINITY, |loss| loss.mean);
             key(a).total_cmp(&key(b))
         });
         Groups { all, differing, published }
@@ -85,7 +88,7 @@ impl<'a> Groups<'a> {
 
     /// The worst group that has a result, and the best one; the same if there is only one.
     pub(super) fn extremes(&self) -> Option<(&Group<'a>, &Group<'a>)> {
-        let mut with_result = self.all.iter().filter(|group| group.batch().is_some());
+        let mut with_result = self.all.iter().filter(|group| group.running().is_some());
         let best = with_result.next()?;
         Some((with_result.next_back().unwrap_or(best), best))
     }
@@ -96,13 +99,35 @@ impl Group<'_> {
         &self.runs[0].settings
     }
 
+    /// The names of its runs.
+    pub(super) fn names(&self) -> String {
+        self.runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The shortest of the names of its runs, and how many more there are.
+    fn short_name(&self) -> String {
+        let name = self.runs.iter().map(|run| run.name.as_str()).min_by_key(|name| name.len()).unwrap_or_default();
+        match self.runs.len() {
+            1 => name.to_owned(),
+            runs => format!("{name} (and {} more)", runs - 1),
+        }
+    }
+
     /// The name of a run among those of the report.
     pub(super) fn label_of(&self, run: &Run) -> String {
-        if self.runs.len() == 1 {
-            self.label.clone()
-        } else {
-            format!("{}, seed {}", self.label, run.settings.training.seed)
+        let seed = run.settings.training.seed;
+        let same_seed = self.runs.iter().filter(|other| other.settings.training.seed == seed).count();
+        match self.runs.len() {
+            1 => self.label.clone(),
+            _ if same_seed > 1 || self.label == self.short_name() => run.name.clone(),
+            _ => format!("{}, seed {seed}", self.label),
         }
+    }
+
+    /// The seeds that have a result.
+    pub(super) fn seeds(&self) -> usize {
+        let with_result = self.runs.iter().filter(|run| run.validation().is_some());
+        with_result.map(|run| run.settings.training.seed).collect::<BTreeSet<u64>>().len()
     }
 
     /// Validation loss with running statistics.
@@ -117,12 +142,27 @@ impl Group<'_> {
 
     /// A number of the last validation.
     pub(super) fn measure(&self, of: impl Fn(&ValidationRow) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| of(&run.validation()?)))
+        self.over_seeds(|run| of(&run.validation()?))
+    }
+
+    /// A number of each seed. Runs of the same seed say nothing about others: they count as one, with their mean.
+    fn over_seeds(&self, of: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+        let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        for run in &self.runs {
+            let value = of(run).filter(|value| value.is_finite());
+            seeds.entry(run.settings.training.seed).or_default().extend(value);
+        }
+        Spread::of(seeds.values().map(|values| values.iter().sum::<f64>() / values.len() as f64))
     }
 
     /// Minutes of training.
     pub(super) fn minutes(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| Some(run.summary.as_ref()?.minutes)))
+        self.over_seeds(|run| Some(run.summary.as_ref()?.minutes))
+    }
+
+    /// Whether the machine of a run was shared, so that its times say little.
+    pub(super) fn is_shared(&self) -> bool {
+        self.runs.iter().any(|run| run.shared().is_some())
     }
 }
 
@@ -155,9 +195,10 @@ fn differing(settings: &[&Settings]) -> Vec<String> {
     keys.into_iter().filter(|key| values(key).len() > 1).collect()
 }
 
-fn label(differing: &[String], run: &Run) -> String {
+/// Some settings in words.
+pub(super) fn label(keys: &[String], settings: &Settings) -> String {
     let part = |key: &String| {
-        let value = run.settings.value(key).map_or_else(|| "none".to_owned(), |value| value_text(&value));
+        let value = settings.value(key).map_or_else(|| "none".to_owned(), |value| value_text(&value));
         match key.as_str() {
             "layers" if value == "1" => "1 layer".to_owned(),
             "layers" | "channels" => format!("{value} {key}"),
@@ -165,10 +206,7 @@ fn label(differing: &[String], run: &Run) -> String {
             _ => format!("{} {value}", key.replace('_', " ")),
         }
     };
-    match differing {
-        [] => run.name.clone(),
-        _ => differing.iter().map(part).collect::<Vec<_>>().join(", "),
-    }
+    keys.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

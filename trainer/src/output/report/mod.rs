@@ -3,32 +3,38 @@
 //!
 //! | module | what it answers |
 //! | --- | --- |
+//! | `content` | which runs it is about, and what could not be read |
 //! | `runs` | what the folders of runs hold |
 //! | `groups` | which runs are the same but for their seeds, and how settings differ |
 //! | `table` | the table, in every form |
 //! | `charts` | which charts there are |
+//! | `names` | how runs are called |
 //! | `maps` | pictures of errors |
 //! | `page` | the HTML file |
+//! | `serve` | the same page on a local port |
 //!
 //! A report is made of the folders alone, so it can be renewed at any time, also while a run goes on.
 
 mod charts;
+mod content;
 mod groups;
 mod maps;
+mod names;
 mod page;
 mod runs;
+mod serve;
 mod table;
 
-use crate::published::{Published, PublishedError};
+use crate::published::PublishedError;
 use crate::settings::SettingsError;
-use crate::sweep::State;
 use crate::system::files::{self, FileError, OutputError};
+use crate::system::stop::Signal;
 use crate::system::terminal;
-use groups::Groups;
-use runs::Run;
+use content::Content;
+pub use serve::Server;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-use table::Table;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +52,7 @@ pub enum ReportError {
     #[error(transparent)]
     Published(#[from] PublishedError),
     /// The folder has no run in it.
-    #[error("{}: no run: it has no settings.toml", path.display())]
+    #[error("{}: no run: neither it nor a folder in it has a settings.toml", path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -57,12 +63,28 @@ pub enum ReportError {
         /// How many there are.
         folders: usize,
     },
+    /// The report cannot be served.
+    #[error(
+        "port {port} of 127.0.0.1: {reason}; choose another one with --serve PORT, or let the system choose with --serve"
+    )]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why not.
+        reason: String,
+    },
+    /// The signals that end the server cannot be caught, or it lost its port.
+    #[error("the report cannot be served: {0}")]
+    Serve(#[source] io::Error),
+    /// The server was asked to stop.
+    #[error("stopped by {0}")]
+    Stopped(Signal),
 }
 
 /// What a report is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The folders of runs, and of sweeps.
+    /// The folders of runs, of sweeps, and of several of them.
     pub folders: Vec<PathBuf>,
     /// Where to write it; absent: in the folder, if there is one.
     pub out: Option<PathBuf>,
@@ -104,29 +126,13 @@ impl fmt::Display for Problem {
 /// # Errors
 /// [`ReportError`] if nothing can be read, or the report cannot be written.
 pub fn write(request: &Request) -> Result<Written, ReportError> {
-    let Request { folders, out, title, published, overwrite } = request;
+    let Request { folders, out, overwrite, .. } = request;
     let out = match (out, &folders[..]) {
         (Some(out), _) => out,
         (None, [folder]) => folder,
         _ => return Err(ReportError::NoPlace { folders: folders.len() }),
     };
-    let mut content = Content::default();
-    let mut first_error = None;
-    for folder in folders {
-        if let Err(error) = content.add(folder) {
-            content.problem(&folder.display().to_string(), &error);
-            first_error.get_or_insert(error);
-        }
-    }
-    if let Some(error) = first_error.filter(|_| content.runs.is_empty()) {
-        return Err(error);
-    }
-    if let Some(path) = published {
-        content.published = Published::read(path)?;
-    }
-    if let Some(title) = title {
-        content.title.clone_from(title);
-    }
+    let content = Content::of(request)?;
     files::create_folder(out)?;
     content.write(out, *overwrite || folders[..] == [out.clone()])
 }
@@ -140,67 +146,4 @@ pub fn renew(folder: &Path) -> bool {
         terminal::print_status(&format!("the report was not renewed: {error}"));
     }
     written.is_ok()
-}
-
-/// Everything that a report is made of.
-#[derive(Default)]
-struct Content {
-    title: String,
-    runs: Vec<Run>,
-    published: Published,
-    /// What could not be read of the folders, apart from single files of runs.
-    problems: Vec<Problem>,
-}
-
-impl Content {
-    fn problem(&mut self, name: &str, reason: &dyn fmt::Display) {
-        self.problems.push(Problem { name: name.to_owned(), reason: reason.to_string() });
-    }
-
-    /// Adds the run, or the sweep, in a folder.
-    fn add(&mut self, folder: &Path) -> Result<(), ReportError> {
-        if State::path(folder).exists() {
-            let state = State::read(folder)?;
-            for entry in &state.runs {
-                match (Run::of_sweep(folder, entry), &entry.error) {
-                    (Ok(Some(run)), _) => self.runs.push(run),
-                    (Ok(None), Some(error)) => self.problem(&entry.name, error),
-                    (Ok(None), None) => {}
-                    (Err(error), _) => self.problem(&entry.name, &error),
-                }
-            }
-            self.title = state.title;
-            if State::published(folder).exists() {
-                match Published::read(&State::published(folder)) {
-                    Ok(published) => self.published = published,
-                    Err(error) => self.problem("published results", &error),
-                }
-            }
-            return Ok(());
-        }
-        let run = Run::read(folder)?.ok_or_else(|| ReportError::NoRun { path: folder.to_owned() })?;
-        self.title.clone_from(&run.name);
-        self.runs.push(run);
-        Ok(())
-    }
-
-    fn write(mut self, out: &Path, overwrite: bool) -> Result<Written, ReportError> {
-        let groups = Groups::new(&self.runs, &self.published);
-        for (group, run) in groups.runs() {
-            let name = group.label_of(run);
-            self.problems
-                .extend(run.problems.iter().map(|reason| Problem { name: name.clone(), reason: reason.clone() }));
-        }
-        let table = Table::new(&groups);
-        let charts = charts::all(&groups);
-        let page = out.join("report.html");
-        let mut content = vec![(out.join("table.md"), table.markdown()), (out.join("table.csv"), table.csv())];
-        content.extend(charts.iter().map(|chart| (out.join(format!("{}.svg", chart.id)), chart.svg())));
-        content.push((page.clone(), page::html(&self.title, &groups, &table, &charts, &self.problems)));
-        files::check_outputs(content.iter().map(|(path, _)| path.as_path()), overwrite)?;
-        for (path, content) in &content {
-            files::write_bytes(path, content.as_bytes())?;
-        }
-        Ok(Written { path: page, problems: self.problems })
-    }
 }

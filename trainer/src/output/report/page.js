@@ -15,7 +15,7 @@
   };
   for (const key of all(".key[data-series]")) {
     const plot = key.dataset.plot, i = Number(key.dataset.series);
-    key.addEventListener("click", () => show(plot, i, off.get(plot).has(i)));
+    key.addEventListener("click", () => { show(plot, i, off.get(plot).has(i)); save(); });
     const stand_out = (on) => keysOf(plot).forEach((_, other) => {
       if (other !== i) seriesOf(plot, other).forEach((group) => group.classList.toggle("faint", on));
     });
@@ -26,6 +26,7 @@
     key.addEventListener("click", () => {
       const plot = key.dataset.plot, on = off.get(plot).size > 0;
       keysOf(plot).forEach((_, i) => show(plot, i, on));
+      save();
     });
   }
 
@@ -108,20 +109,24 @@
   }
 
   // The table: a click on a heading sorts by it, another one the other way round. What is empty stays at the end.
+  const sort = (heading, up) => {
+    const table = heading.closest("table"), body = table.tBodies[0], column = heading.cellIndex;
+    const key = (line) => line.cells[column].dataset.value;
+    const compare = (a, b) => {
+      if (a === "" || b === "") return (a === "") - (b === "");
+      const [x, y] = [Number(a), Number(b)];
+      const order = Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
+      return up ? order : -order;
+    };
+    body.append(...[...body.rows].sort((a, b) => compare(key(a), key(b))));
+    all("th", table).forEach((other) => other.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+  };
   for (const button of all("th button")) {
+    const heading = button.closest("th");
     button.addEventListener("click", () => {
-      const heading = button.closest("th"), table = button.closest("table"), body = table.tBodies[0];
-      const up = heading.getAttribute("aria-sort") !== "ascending", column = heading.cellIndex;
-      const key = (line) => line.cells[column].dataset.value;
-      const compare = (a, b) => {
-        if (a === "" || b === "") return (a === "") - (b === "");
-        const [x, y] = [Number(a), Number(b)];
-        const order = Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
-        return up ? order : -order;
-      };
-      body.append(...[...body.rows].sort((a, b) => compare(key(a), key(b))));
-      all("th", table).forEach((other) => other.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+      sort(heading, heading.getAttribute("aria-sort") !== "ascending");
+      save();
     });
   }
 
@@ -132,6 +137,42 @@
       const place = document.getElementById(select.dataset.place);
       place.replaceChildren(...[...source.children].map((child) => child.cloneNode(true)));
     };
-    select.addEventListener("change", put);
+    select.addEventListener("change", () => { put(); save(); });
   }
+
+  // While a run goes on, the page loads itself again, and by then may have other lines and columns: what the reader
+  // chose is kept by name, as long as the tab is open. A browser may refuse to keep anything.
+  const place = `resconv:${location.pathname}`;
+  const selects = () => all("select[data-shows]");
+  function save() {
+    const heading = document.querySelector("th[aria-sort]");
+    const names = (chart) => [...off.get(chart.id)].map((i) => chart.series[i].name);
+    const state = {
+      sort: heading && [heading.textContent, heading.getAttribute("aria-sort") === "ascending"],
+      off: Object.fromEntries(charts.map((chart) => [chart.id, names(chart)])),
+      shown: selects().map((select) => select.selectedOptions[0].textContent),
+      open: all("details").map((details) => details.open),
+      scroll: [scrollX, scrollY],
+    };
+    try { sessionStorage.setItem(place, JSON.stringify(state)); } catch { /* it is not kept */ }
+  }
+  const restore = (state) => {
+    const heading = all("th").find((heading) => heading.textContent === state.sort?.[0]);
+    if (heading) sort(heading, state.sort[1]);
+    for (const chart of charts) {
+      chart.series.forEach(({ name }, i) => { if (state.off[chart.id]?.includes(name)) show(chart.id, i, false); });
+    }
+    selects().forEach((select, i) => {
+      const option = [...select.options].find((option) => option.textContent === state.shown[i]);
+      if (!option || option.selected) return;
+      option.selected = true;
+      select.dispatchEvent(new Event("change"));
+    });
+    all("details").forEach((details, i) => { details.open = state.open[i] ?? false; });
+    scrollTo(...state.scroll);
+  };
+  let kept = null;
+  try { kept = JSON.parse(sessionStorage.getItem(place)); } catch { /* nothing was kept */ }
+  if (kept) restore(kept);
+  addEventListener("pagehide", save);
 })();

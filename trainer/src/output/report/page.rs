@@ -1,16 +1,18 @@
 //! The HTML file. It loads no other file, and only sorting, switching and hovering need its script.
 
 use super::Problem;
-use super::groups::{Group, Groups};
+use super::groups::{Group, Groups, Spread};
 use super::maps;
 use super::runs::Run;
-use super::table::{Column, Table};
+use super::table::{Column, RUN, Table};
 use crate::apply::eval::{Errors, HalfErrors};
+use crate::data::Fit;
 use crate::output::chart::{Chart, Size, escape, ramp, root_style};
 use crate::output::summary::Summary;
-use crate::settings::value_text;
+use crate::settings::{Settings, value_text};
 use crate::sweep::Status;
 use crate::system::machine::Machine;
+use crate::system::progress::about;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indicatif::HumanCount;
@@ -20,34 +22,77 @@ use toml::Table as Toml;
 /// A policy that the browser enforces: the page loads nothing from anywhere.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/// While a run goes on, the page loads itself again.
-const RELOAD: &str = "<meta http-equiv=\"refresh\" content=\"30\">\n";
+/// What a page is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// A file, which needs nothing else.
+    File,
+    /// The page of all runs of a server, whose runs are links if there are several.
+    All,
+    /// The page of one of its runs.
+    One,
+}
+
+impl View {
+    /// While a run goes on, the page loads itself again after so many seconds. A file changes every half a minute.
+    fn reload(self) -> u32 {
+        if self == View::File { 30 } else { 5 }
+    }
+}
+
+/// What a page shows.
+pub(super) struct Page<'a> {
+    pub(super) title: &'a str,
+    pub(super) groups: &'a Groups<'a>,
+    pub(super) table: &'a Table,
+    pub(super) charts: &'a [Chart],
+    pub(super) problems: &'a [Problem],
+    pub(super) view: View,
+}
+
+/// The address of a run's page on the server.
+pub(super) fn address(name: &str) -> String {
+    let mut address = "/run/".to_owned();
+    for byte in name.bytes() {
+        match byte {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => address.push(byte.into()),
+            _ => address += &format!("%{byte:02X}"),
+        }
+    }
+    address
+}
 
 /// Training images after which the published losses were measured.
 const PUBLISHED_SAMPLES: u64 = 180_000;
 
 /// The column that the table is sorted by at first.
-const MAIN: &str = "validation_loss";
+const MAIN: &str = "running_loss";
 
 /// A chart with more series than this has a key that switches all of them.
 const MANY: usize = 4;
 
 /// The page of a report.
-pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Chart], problems: &[Problem]) -> String {
+pub(super) fn html(shown: &Page<'_>) -> String {
+    let &Page { title, groups, table, charts, problems, view } = shown;
     let title = escape(title);
     // Inside the element, not only its end tag means something, but `<!--` and `<script`, too.
     let data = serde_json::to_string(charts).unwrap_or_else(|_| "[]".to_owned()).replace('<', "\\u003c");
+    let goes_on = groups.runs().any(|(_, run)| run.status == Status::Running);
+    let reload = match goes_on {
+        true => format!("<meta http-equiv=\"refresh\" content=\"{}\">\n", view.reload()),
+        false => String::new(),
+    };
+    let back = if view == View::One { "<p><a href=\"/\">All runs</a></p>\n" } else { "" };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n{}<title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n\
-         <header><h1>{title}</h1>\n{}</header>\n<main>\n",
-        if groups.runs().any(|(_, run)| run.status == Status::Running) { RELOAD } else { "" },
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n{reload}<title>{title}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n\
+         <header>{back}<h1>{title}</h1>\n{}</header>\n<main>\n",
         root_style(),
         include_str!("page.css"),
         lead(groups, problems)
     );
-    page += &results(table, groups);
+    page += &results(table, groups, view == View::All);
     if let Some((curves, others)) = charts.split_first() {
         page += &format!("<section id=\"{}\">{}</section>\n", curves.id, figure(curves, Size::WIDE));
         let others: String =
@@ -61,9 +106,13 @@ pub(super) fn html(title: &str, groups: &Groups<'_>, table: &Table, charts: &[Ch
     }
     let (version, script) = (env!("CARGO_PKG_VERSION"), include_str!("page.js"));
     page + &format!(
-        "</main>\n<footer>Made by resconv {version}. The same table is in table.md and table.csv, the plots are SVG files \
-         beside this one.</footer>\n<div id=\"tip\" role=\"status\" hidden></div>\n\
-         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{script}</script>\n</body>\n</html>\n"
+        "</main>\n<footer>Made by resconv {version}.{}</footer>\n<div id=\"tip\" role=\"status\" hidden></div>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{script}</script>\n</body>\n</html>\n",
+        if view == View::File {
+            " The same table is in table.md and table.csv, the plots are SVG files beside this one."
+        } else {
+            ""
+        }
     )
 }
 
@@ -72,25 +121,43 @@ fn lead(groups: &Groups<'_>, problems: &[Problem]) -> String {
     let mut lines = Vec::new();
     if let Some((worst, best)) = groups.extremes() {
         let told = |group: &Group<'_>| {
-            let loss = group.batch().map_or(f64::NAN, |loss| loss.mean);
-            let published =
-                group.published.map_or(String::new(), |row| format!(" (published: {:.4})", row.validation_loss));
-            format!("<strong>{}</strong> with {loss:.4}{published}", escape(&group.label))
+            let loss = |spread: Option<Spread>| spread.map_or(f64::NAN, |loss| loss.mean);
+            let published = group.published.map_or(String::new(), |row| {
+                let batch = loss(group.batch());
+                format!(" (with batch statistics {batch:.4}, published: {:.4})", row.validation_loss)
+            });
+            format!("{:.4}{published}", loss(group.running()))
         };
+        let name = |group: &Group<'_>| format!("<strong>{}</strong>", escape(&group.label));
         lines.push(match groups.all.len() {
-            1 => format!("<p class=\"lead\">Validation loss: {}.</p>", told(best)),
-            _ => format!("<p class=\"lead\">Lowest validation loss: {}; highest: {}.</p>", told(best), told(worst)),
+            1 => format!("<p class=\"lead\">The validation loss of {} is {}.</p>", name(best), told(best)),
+            _ => format!(
+                "<p class=\"lead\">Of {} networks, {} has the lowest validation loss, {}; {} the highest, {}.</p>",
+                groups.all.len(),
+                name(best),
+                told(best),
+                name(worst),
+                told(worst)
+            ),
         });
     } else {
         lines.push("<p class=\"lead\">There is no validation loss yet.</p>".to_owned());
+    }
+    if let [group] = &groups.all[..] {
+        lines.push(format!("<p class=\"note\">{}</p>", escape(&group.settings().told())));
     }
     if let [(_, run)] = groups.runs().collect::<Vec<_>>()[..] {
         lines.extend(state(run).map(|state| format!("<p>{}</p>", escape(&state))));
     } else {
         lines.extend(states(groups));
     }
-    let failed = groups.runs().filter_map(|(group, run)| Some((group.label_of(run), run.error.as_ref()?)));
-    let told = failed.map(|(label, error)| format!("{label}: {error}")).chain(problems.iter().map(Problem::to_string));
+    let failed = groups.runs().filter_map(|(_, run)| Some((&run.name, run.error.as_ref()?)));
+    let warned =
+        groups.runs().filter_map(|(_, run)| Some(format!("{}: {}", run.name, run.summary.as_ref()?.warning()?)));
+    let told = failed
+        .map(|(name, error)| format!("{name}: {error}"))
+        .chain(warned)
+        .chain(problems.iter().map(Problem::to_string));
     let failed: Vec<String> = told.map(|line| format!("<li class=\"failed\">{}</li>", escape(&line))).collect();
     if !failed.is_empty() {
         lines.push(format!("<ul>{}</ul>", failed.concat()));
@@ -98,40 +165,35 @@ fn lead(groups: &Groups<'_>, problems: &[Problem]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What a single run is doing, unless it is done.
+/// What a single run is doing, or did.
 fn state(run: &Run) -> Option<String> {
-    let (seen, all) = (run.samples(), run.settings.training.samples);
-    let percent = 100.0 * seen as f64 / all as f64;
-    let far = format!("{} of {} training images ({percent:.0} %)", HumanCount(seen), HumanCount(all));
+    if let Some(Summary { samples, minutes, .. }) = &run.summary {
+        return Some(format!("It is done: {} training images in {minutes:.1} minutes.", HumanCount(*samples)));
+    }
+    let go_on = || format!("go on with `resconv train --resume --out {}`.", run.folder.display());
+    let told = run.state()?;
     match run.status {
         Status::Done => None,
-        Status::Running => Some(format!("It is running: {far}.")),
-        Status::Stopped | Status::Failed | Status::Pending => {
-            let folder = run.folder.display();
-            Some(format!("It was interrupted after {far}; go on with `resconv train --resume --out {folder}`."))
-        }
+        Status::Running => Some(format!("It is {told}.")),
+        Status::Failed => Some(format!("It {told}; {}", go_on())),
+        Status::Stopped | Status::Pending => Some(format!("It was {told}; {}", go_on())),
     }
 }
 
-/// How many of several runs are not done, and why.
+/// How many of several runs are not done, and how long that takes.
 fn states(groups: &Groups<'_>) -> Option<String> {
-    let count = groups.runs().count();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, run) in groups.runs() {
-        let state = match run.status {
-            Status::Done => continue,
-            Status::Failed => "failed",
-            Status::Running => "running or killed",
-            Status::Stopped => "stopped",
-            Status::Pending => "not begun",
-        };
-        *states.entry(state).or_default() += 1;
+        *states.entry(run.word()).or_default() += 1;
     }
     let told: Vec<String> = states.iter().map(|(state, runs)| format!("{runs} {state}")).collect();
-    (!told.is_empty()).then(|| format!("<p>Of {count} runs that have begun: {}.</p>", told.join(", ")))
+    let left = groups.runs().filter_map(|(_, run)| run.time_left_in_all()).max();
+    let left = left.map_or_else(String::new, |left| format!(" In all, {} left.", about(left)));
+    let all_done = states.keys().eq(["done"].iter());
+    (!all_done).then(|| format!("<p>Of {} runs that have begun: {}.{left}</p>", groups.runs().count(), told.join(", ")))
 }
 
-fn results(table: &Table, groups: &Groups<'_>) -> String {
+fn results(table: &Table, groups: &Groups<'_>, links: bool) -> String {
     let mut html = "<section id=\"results\"><h2>Results</h2>\n<div class=\"scroll\"><table>\n<thead><tr>".to_owned();
     for column in &table.columns {
         let class = class(table, column);
@@ -140,20 +202,29 @@ fn results(table: &Table, groups: &Groups<'_>) -> String {
         html += &format!("<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\">{title}</button></th>");
     }
     html += "</tr></thead>\n<tbody>\n";
-    for row in &table.rows {
+    let link = |run: &&Run| format!("<a href=\"{}\">{}</a>", address(&run.name), escape(&run.name));
+    for (row, group) in table.rows.iter().zip(&groups.all) {
         html += "<tr>";
         for (cell, column) in row.iter().zip(&table.columns) {
-            let (class, value, text) = (class(table, column), escape(&cell.value), escape(&cell.text));
+            let (class, value) = (class(table, column), escape(&cell.value));
+            let text = match links && column.name == RUN && groups.runs().count() > 1 {
+                true => group.runs.iter().map(link).collect::<Vec<_>>().join(", "),
+                false => escape(&cell.text),
+            };
             html += &format!("<td class=\"{class}\" data-value=\"{value}\">{text}</td>");
         }
         html += "</tr>\n";
     }
-    html += "</tbody></table></div>\n<p class=\"note\">Mean absolute error over the validation images. \
-             “Validation loss” is with batch statistics, and random slopes if there are any (rrelu), as the published ones are; \
-             a network is used with running statistics, and without chance.";
+    html += "</tbody></table></div>\n<p class=\"note\">“Validation loss” is the mean absolute error (L1) over the validation \
+             images with running statistics, as a network is used, whatever it was trained with; it is also what the \
+             pictures show and what best.safetensors is chosen by. With batch statistics, batch norm sees whole batches, and random slopes \
+             (rrelu) are drawn, as the published losses were measured.";
+    if groups.runs().any(|(_, run)| run.shared().is_some()) {
+        html += " Times with ≈ are of a machine that other programs used, too.";
+    }
     if groups.all.iter().any(|group| group.measure(|row| row.psnr.or(row.ssim).or(row.missing_l1)).is_some()) {
-        html += " PSNR, SSIM and the error of the missing pixels alone (“missing L1”) are means over the images, with running \
-                 statistics.";
+        html += " PSNR, SSIM and the losses of the known and of the missing pixels alone are means over the images, with \
+                 running statistics.";
     }
     if groups.all.iter().any(|group| group.published.is_some()) {
         let samples: BTreeSet<u64> = groups.runs().map(|(_, run)| run.settings.training.samples).collect();
@@ -244,9 +315,26 @@ fn pictures(groups: &Groups<'_>) -> String {
         return content;
     }
     format!(
-        "<section id=\"pictures\"><h2>What the networks restore</h2>\n\
-         <p class=\"note\">The first validation images: in odd rows what the network sees, in even rows what it makes of it.</p>\n{content}</section>\n"
+        "<section id=\"pictures\"><h2>What the networks restore</h2>\n<p class=\"note\">{}</p>\n{content}</section>\n",
+        picture_note(groups)
     )
+}
+
+/// Which images the pictures show, and what their rows are.
+fn picture_note(groups: &Groups<'_>) -> String {
+    let any = |has: &dyn Fn(&Settings) -> bool| groups.all.iter().any(|group| has(group.settings()));
+    let (squares, whole) = (any(&|s| s.training.fit == Some(Fit::Crop)), any(&|s| s.training.fit != Some(Fit::Crop)));
+    let images = match (squares, whole) {
+        (true, true) => "The first validation images, or squares spread over them",
+        (true, false) => "Squares spread over the validation images",
+        _ => "The first validation images",
+    };
+    let truth = match (any(&|s| s.run.picture_truth), any(&|s| !s.run.picture_truth)) {
+        (true, true) => ", and in some pictures a third row of the true images",
+        (true, false) => ", and a third row of the true images",
+        _ => "",
+    };
+    format!("{images}: in each group of rows, what the network sees, below it what it makes of that{truth}.")
 }
 
 fn errors(groups: &Groups<'_>) -> String {
@@ -306,7 +394,7 @@ fn parts(groups: &Groups<'_>) -> String {
     let (low, high) = all().fold((f64::INFINITY, 0f64), |(low, high), loss| (low.min(loss), high.max(loss)));
     let mut html = format!(
         "<section id=\"parts\"><h2>By {halves}class</h2>\n\
-         <p class=\"note\">Validation loss with running statistics; the darker, the higher.</p>\n\
+         <p class=\"note\">Validation loss with running statistics; the stronger the colour, the higher.</p>\n\
          <div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"words\" scope=\"col\"><span>network</span></th>"
     );
     for name in &names {
@@ -349,9 +437,16 @@ fn settings(groups: &Groups<'_>) -> String {
     }
     html += "</dl>\n";
     let machines: BTreeSet<String> = groups.runs().filter_map(|(_, run)| run.summary.as_ref()).map(machine).collect();
+    let shared = groups.runs().filter_map(|(_, run)| run.shared()).reduce(f64::max);
     if !machines.is_empty() {
         let items: String = machines.iter().map(|machine| format!("<li>{}</li>", escape(machine))).collect();
         html += &format!("<h2 style=\"margin-top:16px\">Computed on</h2><ul>{items}</ul>\n");
+    }
+    if let Some(share) = shared {
+        html += &format!(
+            "<p class=\"note\">Meanwhile, other programs used up to {:.0} % of the machine: times are too long to compare.</p>\n",
+            100.0 * share
+        );
     }
     html + "</section>\n"
 }

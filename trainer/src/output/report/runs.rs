@@ -1,19 +1,26 @@
 //! What the folder of a run holds.
 
 use super::ReportError;
+use super::names::name_of;
 use crate::apply::eval::Errors;
 use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::sweep::{RunEntry, Status};
 use crate::system::files::{self, FileError};
-use crate::train::{RunFolder, ValidationRow, log};
+use crate::system::progress::about;
+use crate::train::{Live, RunFolder, ValidationRow, log};
+use indicatif::HumanCount;
 use model::ResConv;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Longest picture that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// The share of the machine that other programs may use without a mark at a run's times.
+const SHARED: f64 = 0.1;
 
 /// What is known of a run, which may still go on.
 #[derive(Clone, Debug)]
@@ -25,6 +32,8 @@ pub(super) struct Run {
     pub(super) status: Status,
     /// Why it failed.
     pub(super) error: Option<String>,
+    /// What it tells while it goes on.
+    pub(super) live: Option<Live>,
     /// Images seen, and the loss, of every step.
     pub(super) training: Vec<(f64, f64)>,
     /// Every validation.
@@ -58,16 +67,24 @@ impl Run {
         let summary = kept(summary, &mut problems);
         let errors = folder.errors().exists().then(|| Errors::read(&folder.errors())).transpose();
         let picture = folder.picture().exists().then(|| files::read_bytes(&folder.picture(), MAX_BYTES)).transpose();
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
         let parameters = ResConv::new(settings.network.clone()).map_or(0, |network| network.parameter_count());
-        let unfinished = if folder.is_in_use() { Status::Running } else { Status::Stopped };
+        let live = folder.live().exists().then(|| Live::read(&folder.live())).transpose();
+        let live = kept(live, &mut problems);
+        let error = live.as_ref().and_then(|live| live.error.clone()).filter(|_| !is_done);
+        let status = match (is_done, folder.is_in_use(), &error) {
+            (true, ..) => Status::Done,
+            (false, true, _) => Status::Running,
+            (false, false, Some(_)) => Status::Failed,
+            (false, false, None) => Status::Stopped,
+        };
         let run = Run {
-            name,
+            name: name_of(path),
             folder: path.to_owned(),
             settings,
             parameters,
-            status: if is_done { Status::Done } else { unfinished },
-            error: None,
+            error: error.filter(|_| status == Status::Failed),
+            status,
+            live,
             training: metrics.into_iter().map(|[_, samples, _, loss]| (samples, loss)).collect(),
             validations,
             summary,
@@ -92,7 +109,53 @@ impl Run {
     /// As [`read`](Self::read).
     pub(super) fn of_sweep(folder: &Path, entry: &RunEntry) -> Result<Option<Run>, ReportError> {
         let run = Run::read(&folder.join(&entry.name))?;
-        Ok(run.map(|run| Run { status: entry.status, error: entry.error.clone(), ..run }))
+        Ok(run.map(|run| {
+            // The process may have been killed before it could write anything else.
+            let was_killed = entry.status == Status::Running && run.status != Status::Running;
+            let status = if was_killed { run.status } else { entry.status };
+            Run { status, error: entry.error.clone().or(run.error), ..run }
+        }))
+    }
+
+    /// Its state in a word.
+    pub(super) fn word(&self) -> &'static str {
+        match self.status {
+            Status::Done => "done",
+            Status::Failed => "failed",
+            Status::Running => "running",
+            Status::Stopped => "interrupted",
+            Status::Pending => "not begun",
+        }
+    }
+
+    /// Its state, how far it is and how long it still takes, unless it is done: `running: 9 % (900 of 10,000 images),
+    /// about 2 minutes left`.
+    pub(super) fn state(&self) -> Option<String> {
+        let (seen, all, word) = (self.samples(), self.settings.training.samples, self.word());
+        let percent = 100.0 * seen as f64 / all.max(1) as f64;
+        let far = format!("{percent:.0} % ({} of {} images)", HumanCount(seen), HumanCount(all));
+        match self.status {
+            Status::Done => None,
+            Status::Pending => Some(word.to_owned()),
+            Status::Running => {
+                let left = self.live.as_ref().and_then(Live::time_left);
+                Some(format!(
+                    "{word}: {far}{}",
+                    left.map_or_else(String::new, |left| format!(", {} left", about(left)))
+                ))
+            }
+            Status::Stopped | Status::Failed => Some(format!("{word} at {far}")),
+        }
+    }
+
+    /// The time that its sweep still takes, as it tells while it goes on.
+    pub(super) fn time_left_in_all(&self) -> Option<Duration> {
+        self.live.as_ref().filter(|_| self.status == Status::Running).and_then(Live::time_left_in_all)
+    }
+
+    /// The share of the machine that other programs used meanwhile, if it was so much that its times say little.
+    pub(super) fn shared(&self) -> Option<f64> {
+        self.summary.as_ref()?.others_share.filter(|share| *share > SHARED)
     }
 
     /// Images seen.

@@ -1,5 +1,6 @@
 //! The table of a report: a row for each setting, in every form.
 
+use super::Problem;
 use super::groups::{Group, Groups, Spread};
 use crate::output::table::to_csv;
 use crate::sweep::Status;
@@ -32,6 +33,9 @@ pub(super) struct Cell {
     pub(super) value: String,
 }
 
+/// The column of the names of runs.
+pub(super) const RUN: &str = "run";
+
 /// The settings that the study's table has: their names, and its headings for them.
 const SETTINGS: [(&str, &str); 6] = [
     ("layers", "layers"),
@@ -45,11 +49,11 @@ const SETTINGS: [(&str, &str); 6] = [
 /// A measure of a validation that not all runs have: heading, heading in CSV files, digits, value.
 type Measure = (&'static str, &'static str, usize, fn(&ValidationRow) -> Option<f64>);
 
-const MEASURES: [Measure; 3] = [
-    ("PSNR (dB)", "psnr", 2, |row| row.psnr),
-    ("SSIM", "ssim", 4, |row| row.ssim),
-    ("missing L1", "missing_l1", 5, |row| row.missing_l1),
-];
+/// The loss of a part of the pixels.
+const PARTS: [Measure; 2] =
+    [("known", "known_l1", 5, |row| row.known_l1), ("missing", "missing_l1", 5, |row| row.missing_l1)];
+
+const MEASURES: [Measure; 2] = [("PSNR (dB)", "psnr", 2, |row| row.psnr), ("SSIM", "ssim", 4, |row| row.ssim)];
 
 type Read<'g> = Box<dyn Fn(&Group<'_>) -> Cell + 'g>;
 
@@ -60,6 +64,7 @@ impl Table {
             let is_setting = SETTINGS.iter().any(|(key, _)| *key == name);
             columns.push((Column { title: title.to_owned(), name: name.to_owned(), is_number, is_setting }, read));
         };
+        column("run", RUN, false, Box::new(|group| Cell::text(group.names())));
         for (key, title) in SETTINGS {
             column(title, key, key != "activation", Box::new(move |group| Cell::text(group.settings().shown(key))));
         }
@@ -70,14 +75,21 @@ impl Table {
         }
         let any = |has: &dyn Fn(&Group) -> bool| groups.all.iter().any(has);
         if any(&|group| group.runs.len() > 1) {
-            let seeds = |group: &Group| Cell::text(group.runs.iter().filter(|run| run.validation().is_some()).count());
-            column("seeds", "seeds", true, Box::new(seeds));
+            column("seeds", "seeds", true, Box::new(|group| Cell::text(group.seeds())));
         }
-        column("validation loss", "validation_loss", true, Box::new(|group| Cell::spread(group.batch(), 5)));
-        if any(&|group| group.batch().is_some_and(|loss| loss.deviation.is_some())) {
-            let deviation = |group: &Group| Cell::number(group.batch().and_then(|loss| loss.deviation), 5);
-            column("± std.", "validation_loss_deviation", true, Box::new(deviation));
+        column("validation loss", "running_loss", true, Box::new(|group| Cell::spread(group.running(), 5)));
+        if any(&|group| group.running().is_some_and(|loss| loss.deviation.is_some())) {
+            let deviation = |group: &Group| Cell::number(group.running().and_then(|loss| loss.deviation), 5);
+            column("± std.", "running_loss_deviation", true, Box::new(deviation));
         }
+        let halves = groups.all.iter().all(|group| group.settings().training.task.is_half_crop());
+        for (part, name, digits, measure) in PARTS {
+            if any(&|group: &Group| group.measure(measure).is_some()) {
+                let title = format!("{part} {}", if halves { "half" } else { "pixels" });
+                column(&title, name, true, Box::new(move |group| Cell::spread(group.measure(measure), digits)));
+            }
+        }
+        column("loss, batch statistics", "batch_loss", true, Box::new(|group| Cell::spread(group.batch(), 5)));
         let published = any(&|group| group.published.is_some());
         if published {
             let loss = |group: &Group| group.published.map(|row| row.validation_loss);
@@ -89,7 +101,6 @@ impl Table {
             };
             column("difference", "difference", true, Box::new(difference));
         }
-        column("loss, running statistics", "running_loss", true, Box::new(|group| Cell::spread(group.running(), 5)));
         for (title, name, digits, measure) in MEASURES {
             if any(&|group: &Group| group.measure(measure).is_some()) {
                 column(title, name, true, Box::new(move |group| Cell::spread(group.measure(measure), digits)));
@@ -100,14 +111,19 @@ impl Table {
             Cell { text: HumanCount(parameters as u64).to_string(), value: parameters.to_string() }
         };
         column("model params", "parameters", true, Box::new(parameters));
-        column("train time (min)", "train_minutes", true, Box::new(|group| Cell::spread(group.minutes(), 2)));
+        let marked = |group: &Group, cell: Cell| match group.is_shared() && !cell.text.is_empty() {
+            true => Cell { text: format!("≈ {}", cell.text), ..cell },
+            false => cell,
+        };
+        let minutes = move |group: &Group| marked(group, Cell::spread(group.minutes(), 2));
+        column("train time (min)", "train_minutes", true, Box::new(minutes));
         if published {
             let minutes = |group: &Group| Cell::number(group.published.map(|row| row.minutes), 2);
             column("published time (min)", "published_minutes", true, Box::new(minutes));
         }
-        let images = |group: &Group| {
+        let images = move |group: &Group| {
             let mut speeds = group.runs.iter().filter_map(|run| Some(run.summary.as_ref()?.images_per_second));
-            Cell::number(speeds.find(|speed| speed.is_finite()), 0)
+            marked(group, Cell::number(speeds.find(|speed| speed.is_finite()), 0))
         };
         column("images/s", "images_per_second", true, Box::new(images));
         if groups.runs().any(|(_, run)| run.status != Status::Done) {
@@ -117,8 +133,8 @@ impl Table {
         Table { rows, columns: columns.into_iter().map(|(column, _)| column).collect() }
     }
 
-    /// The table in GitHub's Markdown.
-    pub(super) fn markdown(&self) -> String {
+    /// The table in GitHub's Markdown, and below it what is missing in it.
+    pub(super) fn markdown(&self, problems: &[Problem]) -> String {
         let cells = |row: &mut dyn Iterator<Item = &str>| {
             let escaped: Vec<String> = row.map(markdown).collect();
             format!("| {} |\n", escaped.join(" | "))
@@ -127,6 +143,12 @@ impl Table {
         text += &cells(&mut self.columns.iter().map(|column| if column.is_number { "---:" } else { ":---" }));
         for row in &self.rows {
             text += &cells(&mut row.iter().map(|cell| cell.text.as_str()));
+        }
+        if !problems.is_empty() {
+            text += "\nNot in the table:\n\n";
+        }
+        for problem in problems {
+            text += &format!("- {}\n", markdown(&problem.to_string()));
         }
         text
     }
@@ -168,16 +190,5 @@ impl Cell {
 
 /// The state of a group, which is that of its first run that is not done.
 fn state(group: &Group<'_>) -> String {
-    let told = |run: &&super::runs::Run| {
-        let samples = run.validation().map_or(0.0, |row| row.samples);
-        let seen = HumanCount(samples as u64);
-        match run.status {
-            Status::Done => None,
-            Status::Pending => Some("not begun".to_owned()),
-            Status::Running => Some(format!("runs; validated after {seen} images")),
-            Status::Stopped => Some(format!("stopped; validated after {seen} images")),
-            Status::Failed => Some("failed".to_owned()),
-        }
-    };
-    group.runs.iter().find_map(told).unwrap_or_else(|| "done".to_owned())
+    group.runs.iter().find_map(|run| run.state()).unwrap_or_else(|| "done".to_owned())
 }
