@@ -6,6 +6,9 @@ use super::Scaling;
 /// would fail.
 const LARGEST: f64 = 1e30;
 
+/// A value with a label.
+pub(super) type Tick = (f64, String);
+
 /// From values to units of the drawing.
 pub(super) struct Scale {
     /// The values at both ends.
@@ -61,15 +64,15 @@ impl Scale {
 
     /// Round values with labels, about `most` at most. The middles of two neighbouring labels are at least as far from
     /// each other as `room` says.
-    pub(super) fn ticks(&self, most: usize, room: &dyn Fn(&str, &str) -> f64) -> Vec<(f64, String)> {
+    pub(super) fn ticks(&self, most: usize, room: &dyn Fn(&str, &str) -> f64) -> Vec<Tick> {
         let (low, high) = self.values;
-        let fits = |a: &(f64, String), b: &(f64, String)| (self.place(a.0) - self.place(b.0)).abs() >= room(&a.1, &b.1);
+        let fits = |a: &Tick, b: &Tick| (self.place(a.0) - self.place(b.0)).abs() >= room(&a.1, &b.1);
         let all = match self.logarithmic {
             true => log_round_numbers(low, high, most, &|ticks| ticks.windows(2).all(|pair| fits(&pair[0], &pair[1]))),
             false => round_numbers(low, high, most),
         };
         // Where even the fewest are too close to each other.
-        let mut kept: Vec<(f64, String)> = Vec::new();
+        let mut kept: Vec<Tick> = Vec::new();
         for tick in all {
             if kept.last().is_none_or(|last| fits(last, &tick)) {
                 kept.push(tick);
@@ -86,7 +89,7 @@ impl Scale {
 }
 
 /// Multiples, in the range, of 1, 2 or 5 times a power of ten, at most `most` (and one), with labels.
-fn round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
+fn round_numbers(low: f64, high: f64, most: usize) -> Vec<Tick> {
     let coarse = (high - low) / most.max(1) as f64;
     let power = coarse.log10().floor() as i32;
     let steps = [(1, power), (2, power), (5, power)];
@@ -99,7 +102,7 @@ fn round_numbers(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
 
 /// Numbers of one digit in the range, at most `most` (and one), with labels that `fit` beside each other. The more room
 /// there is, the more of the digits are used. In a range that has hardly any such number, numbers of more digits.
-fn log_round_numbers(low: f64, high: f64, most: usize, fit: &dyn Fn(&[(f64, String)]) -> bool) -> Vec<(f64, String)> {
+fn log_round_numbers(low: f64, high: f64, most: usize, fit: &dyn Fn(&[Tick]) -> bool) -> Vec<Tick> {
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let numbers = |digits: &'static [i64]| {
         let all = powers.clone().flat_map(move |power| digits.iter().map(move |&digit| (digit, power)));
