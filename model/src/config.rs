@@ -229,9 +229,9 @@ impl FromStr for Prediction {
 
 /// A number for each layer of the encoder; the decoder mirrors them.
 ///
-/// As text, on the command line and in a configuration file: `32` for all layers, `16:64` for a [`Ramp`], `16,32,64` for
-/// a list with a number for each layer. A list may stand in brackets, and a file may have numbers and lists of its own:
-/// `32`, `[16, 32, 64]`. A list of two numbers is the same as a ramp.
+/// As text, on the command line and in a configuration file: `32` for all layers, `16:64` for a [`Ramp`], `16,32,64`
+/// for a list with a number for each layer. A list may stand in brackets, and a file may have numbers and lists of its
+/// own: `32`, `[16, 32, 64]`. A list of two numbers is the same as a ramp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PerLayerForm", into = "PerLayerForm")]
 pub enum PerLayer {

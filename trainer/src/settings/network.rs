@@ -12,8 +12,8 @@ pub struct NetworkFlags {
     /// Layers of the encoder; the decoder has as many
     #[arg(long)]
     pub layers: Option<usize>,
-    /// Output channels of the encoder's layers: one number, the first and the last layer's as in 16:64, or those of each
-    /// layer as in 16,32,64
+    /// Output channels of the encoder's layers: one number, the first and the last layer's as in 16:64, or those of
+    /// each layer as in 16,32,64
     #[arg(long)]
     pub channels: Option<PerLayer>,
     /// Side of the kernels: one number, the first and the last layer's as in 9:3, or those of each layer as in 9,5,3

@@ -13,8 +13,8 @@
 //! lr = [1e-3, 3e-4]
 //! ```
 //!
-//! On the command line, the values of a list are separated by commas: `--layers 1,3,5`. What has commas itself stands in
-//! brackets, as in a file: `channels = [8, "16:64", [16, 32, 64]]` is `--channels 8,16:64,[16,32,64]`.
+//! On the command line, the values of a list are separated by commas: `--layers 1,3,5`. What has commas itself stands
+//! in brackets, as in a file: `channels = [8, "16:64", [16, 32, 64]]` is `--channels 8,16:64,[16,32,64]`.
 //!
 //! Every run has its folder in the folder of the sweep, named after its values. The sweep's own files are `sweep.json`,
 //! which has the status of each run, and the report.
