@@ -11,7 +11,6 @@ Needs chromium, and the package websocket-client.
 import argparse
 import base64
 import contextlib
-import fcntl
 import json
 import pathlib
 import shutil
@@ -238,8 +237,10 @@ def check_served(page, resconv, report, screenshots):
             entries = json.loads(state.read_text())
             next(entry for entry in entries["runs"] if entry["name"] == name)["status"] = "running"
             state.write_text(json.dumps(entries))
-        with open(summary.parent / ".lock", "w") as lock, served(resconv, folder) as url:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # As if a process of another machine had just taken it.
+        holder = {"host": "another machine", "pid": 1, "birth": None, "token": "0"}
+        (summary.parent / ".lock").write_text(json.dumps(holder))
+        with served(resconv, folder) as url:
             page.served = url
             page.open(url, WIDTHS["phone"], False)
             assert "running" in page.value("return document.querySelector('header').innerText")

@@ -20,9 +20,9 @@ pub struct ResConvConfig {
     /// Side of the square kernels of the encoder's layers; the decoder mirrors them. Both ends of a [`Ramp`] must be
     /// odd, and the sizes between them are odd too; a single value and those of a list may be even. Default 3.
     pub kernel_size: PerLayer,
-    /// Stride of the encoder's layers, in both directions; the decoder mirrors them. Between the ends of a [`Ramp`] it is
-    /// rounded down: 2 and 1 are 2 in the first layer and 1 in all others, so that the layers between compute at half
-    /// the resolution. Default 1.
+    /// Stride of the encoder's layers, in both directions; the decoder mirrors them. Between the ends of a [`Ramp`] it
+    /// is rounded down: 2 and 1 are 2 in the first layer and 1 in all others, so that the layers between compute at
+    /// half the resolution. Default 1.
     pub stride: PerLayer,
     /// Zeros around the image in every layer. Default [`Padding::Auto`].
     pub padding: Padding,

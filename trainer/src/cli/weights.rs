@@ -69,8 +69,9 @@ impl ModelArgs {
     }
 }
 
-/// Reads weights, of a file, a run's folder or a network that ships, and the settings of their network. What was said wins over the file
-/// of weights, and that over the preset. If the file has no settings, all must be said that its tensors do not show.
+/// Reads weights, of a file, a run's folder or a network that ships, and the settings of their network. What was said
+/// wins over the file of weights, and that over the preset. If the file has no settings, all must be said that its
+/// tensors do not show.
 pub(super) fn open(path: &Path, mut said: Vec<SettingsSource>) -> anyhow::Result<(Checkpoint, Settings)> {
     let checkpoint = match ShippedNetwork::find(path) {
         Some(shipped) if !path.exists() => shipped.checkpoint()?,

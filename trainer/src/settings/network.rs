@@ -19,8 +19,8 @@ pub struct NetworkFlags {
     /// Side of the kernels: one number, the first and the last layer's as in 9:3, or those of each layer as in 9,5,3
     #[arg(long)]
     pub kernel_size: Option<PerLayer>,
-    /// Stride of the encoder's layers: one number, the first and the last layer's as in 2:1, rounded down between them, or
-    /// those of each layer as in 2,1,2
+    /// Stride of the encoder's layers: one number, the first and the last layer's as in 2:1, rounded down between them,
+    /// or those of each layer as in 2,1,2
     #[arg(long)]
     pub stride: Option<PerLayer>,
     /// Zeros around the image in every layer; auto is half the kernel size
