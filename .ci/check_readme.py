@@ -49,7 +49,7 @@ with tempfile.TemporaryDirectory() as folder:
     place = Path(folder)
     (place / "trainer").symlink_to(ROOT / "trainer")
     for i in range(4):
-        write_picture(place / f"PHOTOS/{i}.png", i)
+        write_picture(place / f"PHOTOS/photo-{i}.png", i)
     for name in ["holiday.png", "more/1.png"]:
         write_picture(place / name, name)
     for words in found:

@@ -4,8 +4,8 @@
 usage: pip install torch safetensors numpy pillow; python3 trainer/experiments/photographs.py photographs
        cargo build --release; python3 benches/peers/photo.py [NETWORK] [--record FILE]
 
-NETWORK is the folder of a run, or a file of weights, of a network for grey pictures, without batch normalization. The photograph is a JPEG
-file of 24 megapixels, made of those in `photographs`. Both read it, restore its three colours one by one, and write a PNG file; PyTorch in
+NETWORK is the folder of a run, or a file of weights, of a network for grey pictures, without batch normalization. The photograph is a PNG
+file (decoders of JPEG differ by some levels), of 24 megapixels if nothing else is said, made of those in `photographs`. Both read it, restore its three colours one by one, and write a PNG file; PyTorch in
 tiles with the same halo, of several sizes and in both memory layouts. All run in turn, in a process each, so that its time has the start
 of the program in it, and its memory is its own.
 """
@@ -138,8 +138,8 @@ def compare(args):
 
     Image.MAX_IMAGE_PIXELS = None
     with tempfile.TemporaryDirectory() as folder:
-        photo = Path(folder) / "photo.jpg"
-        mosaic(args.photographs, (6000, 4000)).save(photo, quality=92)
+        photo = Path(folder) / "photo.png"
+        mosaic(args.photographs, tuple(args.size)).save(photo, compress_level=1)
         ours = [args.resconv, "restore", args.network, photo, "--out", folder, "--force", "--threads", args.threads]
         methods = {"ours": (list(map(str, ours)), Path(folder) / "photo-restored.png")}
         for tile in args.tiles:
@@ -167,13 +167,14 @@ def compare(args):
     heading = f"{describe(ROOT)}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} rounds."
     print(table)
     if args.record:
-        write_record(args.record, "A photograph of 24 megapixels restored, beside PyTorch", heading, table)
+        write_record(args.record, f"A photograph of {args.size[0]} x {args.size[1]} pixels restored, beside PyTorch", heading, table)
 
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("network", nargs="?", type=Path, default=NETWORK)
 parser.add_argument("--photographs", type=Path, default=ROOT / "photographs/validation")
 parser.add_argument("--resconv", type=Path, default=ROOT / "target/release/resconv")
+parser.add_argument("--size", type=int, nargs=2, default=[6000, 4000], metavar=("WIDTH", "HEIGHT"), help="of the photograph, in pixels")
 parser.add_argument("--tiles", type=int, nargs="+", default=[256, 512, 1024])
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=int, default=os.cpu_count())

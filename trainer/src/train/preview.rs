@@ -8,7 +8,6 @@ use crate::tasks::{Samples, ValidationBatches};
 use engine::{Element, Session, Statistics};
 use std::path::Path;
 
-
 /// Draws the picture again and again.
 #[derive(Debug)]
 pub(crate) struct Preview<E> {

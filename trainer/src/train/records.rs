@@ -124,7 +124,12 @@ impl Records {
         if !resumed {
             let metrics = Log::create(&folder.metrics(), METRICS_HEADER)?;
             let validations = Log::create(&folder.validation(), VALIDATION_HEADER)?;
-            return Ok(Records { metrics, validations, best: Best::default(), events: events(folder, settings, None)? });
+            return Ok(Records {
+                metrics,
+                validations,
+                best: Best::default(),
+                events: events(folder, settings, None)?,
+            });
         }
         let (metrics, rows) = Log::resume(&folder.metrics(), METRICS_HEADER, |step| step <= position.step)?;
         if rows != position.step {

@@ -54,7 +54,8 @@ pub fn evaluate(
     let mut plans = Plans::new(settings)?;
     with_backend!(backend, |backend| {
         let mut validator = Validator::new(&mut plans, samples, settings)?;
-        let preview = picture.map(|path| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, PICTURE_IMAGES, true)?)));
+        let preview = picture
+            .map(|path| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, PICTURE_IMAGES, true)?)));
         let preview = preview.transpose()?;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;
