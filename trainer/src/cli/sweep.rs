@@ -10,7 +10,7 @@ use trainer::system::terminal::{print_end, print_result, print_status};
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
     /// TOML file of the matrix; the settings' flags win over it, and may list several values: --layers 1,2,3. A value
-    /// with commas stands in brackets: --channels 8,16:64,[16,32,64]
+    /// with commas stands in brackets: `--channels 8,16:64,[16,32,64]`
     file: PathBuf,
     /// Print the runs with their parameters, memory and estimated times, and stop
     #[arg(long)]

@@ -207,7 +207,7 @@ fn what_stands_further_up_wins() {
     let settings = resolve(&layers).unwrap();
     assert_eq!(settings.network.layers, 7, "flag over file");
     assert_eq!(settings.network.residual_weight, 0.5, "file over checkpoint");
-    assert_eq!(settings.network.stride, 2.into(), "checkpoint over default");
+    assert_eq!(settings.network.stride, Ramp { first: 2, last: 1 }.into(), "checkpoint over default");
     assert_eq!(settings.run.threads, 2, "a checkpoint does not tell how many threads");
     assert_eq!(settings.run.out, Some("runs/quick".into()), "a checkpoint does not tell where it lies");
 

@@ -20,7 +20,7 @@
 //! meanwhile is replaced in the same way. The name ends as those of other temporary files do, and is
 //! [removed](super::files::remove_leftovers) with them.
 //!
-//! A process that was stopped for longer than [`PATIENCE`] may find that it has lost its lock: [`Lock::is_lost`].
+//! A process that was stopped for longer than [`PATIENCE`] may find that it has lost its lock: `Lock::is_lost`.
 
 use super::files::{FileError, remove};
 use serde::{Deserialize, Serialize};
