@@ -63,7 +63,10 @@ def load(path, task):
 
 def as_file(damaged):
     """Leaves of the pixels what a PNG file of 16 bits holds."""
-    damaged.pixels = np.rint(np.clip(damaged.pixels, 0, 1) * 65535) / 65535
+    as_levels = lambda pixels: np.rint(np.clip(pixels, 0, 1) * 65535) / 65535
+    damaged.pixels = as_levels(damaged.pixels)
+    if damaged.small is not None:
+        damaged.small = as_levels(damaged.small)
     return damaged
 
 
@@ -86,7 +89,7 @@ def ours(run, program):
 
     def restore(damaged):
         with tempfile.TemporaryDirectory() as folder:
-            write_png(Path(folder) / "damaged.png", damaged.pixels)
+            write_png(Path(folder) / "damaged.png", damaged.pixels if damaged.small is None else damaged.small)  # we enlarge it
             command = [str(program), "restore", run, f"{folder}/damaged.png", "--out", f"{folder}/out"]
             if damaged.missing is not None:
                 cv2.imwrite(f"{folder}/mask.png", damaged.missing.astype(np.uint8) * 255)  # white: missing

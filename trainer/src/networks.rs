@@ -28,7 +28,6 @@ macro_rules! networks {
 networks! {
     "denoise-25": "noise of deviation 25/255, grey or colour" from "denoise-25",
     "super-resolution-2": "twice the height and width, grey or colour" from "super-resolution-2",
-    "inpaint": "boxes of up to 40 pixels a side that are missing, in colour" from "inpaint",
     "half-crop": "the study's: the missing half of a garment, 32 x 32 pixels" from "original-l17",
 }
 

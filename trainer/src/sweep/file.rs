@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn all_experiments_can_be_planned() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+        assert!(files.len() > 10, "{files:?}");
+        for file in files {
+            let sweep = Sweep::read(&file, &flags(&[])).unwrap_or_else(|error| panic!("{error}"));
+            assert!(!sweep.runs.is_empty(), "{}", file.display());
+        }
+    }
+
+    #[test]
     fn the_experiments_are_the_published_networks() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
         for (name, networks) in [
