@@ -66,7 +66,7 @@ fn convolutions_are_profiled_to_tables_and_a_roofline() {
     let arguments = ["profile", "conv", "--shape=1,8,8,16,16,3,3,1,1", "--rounds=2", "--threads=1", "--algo=all"];
     let files = ["--csv=conv.csv", "--json=conv.json", "--roofline=roof.svg", "--roofline=roof.png"];
     let out = place.succeed(&[&arguments[..], &files].concat());
-    for part in ["winograd4x3", "grad_input", "peak in the same run", "chosen", " of 3 passes"] {
+    for part in ["winograd4x3", "grad_input", "peak, the best of turns", "chosen", " of 3 passes"] {
         assert!(out.contains(part), "{part} is not in\n{out}");
     }
     assert_eq!(place.read_text("conv.csv").lines().count(), 1 + 3 * 4);
