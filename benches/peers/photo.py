@@ -4,10 +4,10 @@
 usage: pip install torch safetensors numpy pillow; python3 trainer/experiments/photographs.py photographs
        cargo build --release; python3 benches/peers/photo.py [NETWORK] [--record FILE]
 
-NETWORK is the folder of a run, or a file of weights, of a network for grey pictures, without batch normalization. The photograph is a PNG
-file (decoders of JPEG differ by some levels), of 24 megapixels if nothing else is said, made of those in `photographs`. Both read it, restore its three colours one by one, and write a PNG file; PyTorch in
-tiles with the same halo, of several sizes and in both memory layouts. All run in turn, in a process each, so that its time has the start
-of the program in it, and its memory is its own.
+NETWORK is the folder of a run, or a file of weights, of a network for grey pictures, without batch normalization. The photograph is a PNG file
+(decoders of JPEG differ by some levels), of 24 megapixels if nothing else is said, made of those in `photographs`. Both read it, restore its
+three colours one by one, and write a PNG file; PyTorch in tiles with the same halo, of several sizes and in both memory layouts. All run in
+turn, in a process each, so that its time has the start of the program in it, and its memory is its own.
 """
 import argparse
 import json
@@ -49,27 +49,15 @@ class Network:
             self.config = json.loads(file.metadata()["resconv.settings"])["network"]
             self.tensors = {name: file.get_tensor(name) for name in file.keys()}
         config = self.config
-        expected = {"padding": "auto", "groups": 1, "in_channels": 1, "out_channels": 1, "activation": "gelu", "predict": "residual"}
-        expected |= {"bottleneck_activation": "same", "batch_norm_encoder": "none", "batch_norm_decoder": "none"}
+        expected = {"stride": 1, "padding": "auto", "groups": 1, "in_channels": 1, "out_channels": 1, "activation": "gelu"}
+        expected |= {"predict": "residual", "bottleneck_activation": "same", "batch_norm_encoder": "none", "batch_norm_decoder": "none"}
         other = {key: config[key] for key in expected if config[key] != expected[key]}
         if other or not isinstance(config["kernel_size"], int):
             sys.exit(f"{path}: expected a network with {expected} and one size of kernels, got {other}")
         if channels_last:
             four = [name for name, tensor in self.tensors.items() if tensor.dim() == 4]
             self.tensors |= {name: self.tensors[name].to(memory_format=torch.channels_last) for name in four}
-        first, last = config["stride"] if isinstance(config["stride"], list) else [config["stride"]] * 2
-        steps = config["layers"] - 1
-        self.strides = [(first * (steps - i) + last * i) // max(steps, 1) for i in range(config["layers"])]
-        self.step = 1
-        for stride in self.strides:
-            self.step *= stride
-        field, padding = 1, config["kernel_size"] - 1
-        for stride in self.strides:
-            field = -(-(field + padding) // stride)
-        for stride in reversed(self.strides):
-            field = (field - 1) * stride + padding + 1
-        halo = field // 2 if self.step == 1 else field
-        self.halo = -(-halo // self.step) * self.step
+        self.halo = config["layers"] * (config["kernel_size"] - 1)
 
     def __call__(self, x):
         from torch.nn.functional import conv2d, conv_transpose2d, gelu
@@ -77,13 +65,12 @@ class Network:
         layers, padding = self.config["layers"], self.config["kernel_size"] // 2
         part = lambda name: [self.tensors[f"{name}.conv.{tensor}"] for tensor in ["weight", "bias"]]
         inputs, y = [], x
-        for i, stride in enumerate(self.strides):
+        for i in range(layers):
             inputs.append(y)
-            y = gelu(conv2d(y, *part(f"encoder.layer_{i + 1}"), stride, padding))
-        for i, stride in enumerate(reversed(self.strides)):
+            y = gelu(conv2d(y, *part(f"encoder.layer_{i + 1}"), padding=padding))
+        for i in range(layers):
             mirrored = inputs.pop()
-            rest = [(size - 1) % stride for size in mirrored.shape[2:]] if stride > 1 else 0
-            y = conv_transpose2d(y, *part(f"decoder.layer_{i + 1}"), stride, padding, rest)
+            y = conv_transpose2d(y, *part(f"decoder.layer_{i + 1}"), padding=padding)
             if i + 1 < layers:
                 y = gelu(y) + self.config["residual_weight"] * mirrored
         return x - y

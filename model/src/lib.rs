@@ -26,11 +26,13 @@ mod activation;
 mod config;
 mod error;
 mod layer;
+mod per_layer;
 mod resconv;
 mod text;
 
 pub use activation::{LayerActivation, UnknownActivation};
-pub use config::{BatchNormPosition, BottleneckActivation, Padding, PerLayer, Prediction, Ramp, ResConvConfig};
+pub use config::{BatchNormPosition, BottleneckActivation, Padding, Prediction, ResConvConfig};
 pub use error::{Error, Result};
 pub use layer::Layer;
+pub use per_layer::{PerLayer, Ramp};
 pub use resconv::ResConv;
