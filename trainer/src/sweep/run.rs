@@ -96,7 +96,7 @@ pub fn sweep(sweep: &Sweep, out: &Path, shard: Shard, report: RenewReport<'_>) -
             Err(error) => {
                 print_failure(&format!("failed: {error}"), &run.name);
                 queue.failures.push((run.name.clone(), error.to_string()));
-                // Before another process can try it, too.
+                // Also if it had not begun; and before another process can try it, too.
                 folder.write_failure(&error.to_string())?;
             }
         }

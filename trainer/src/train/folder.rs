@@ -89,7 +89,7 @@ pub enum Resumable {
     Nothing(Option<Lock>),
 }
 
-/// Why a run of a sweep failed, as its folder tells it.
+/// Why a run failed, as its folder tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// What was printed.
@@ -355,9 +355,9 @@ files! {
     model = "model.safetensors";
     /// `summary.json`.
     summary = "summary.json";
-    /// `failure.json`: why the run failed, if a sweep's last attempt did.
+    /// `failure.json`: why the run failed, if its last attempt did.
     failure = "failure.json";
-    /// `live.json`: how long it still takes, while it goes on, or why it failed.
+    /// `live.json`: how long it still takes, while it goes on.
     live = "live.json";
     /// `reconstruction.png`: validation images, as the network sees them and as it restores them.
     picture = "reconstruction.png";

@@ -1,4 +1,4 @@
-//! What a run tells the readers of its folder while it goes on, and if it failed: `live.json`.
+//! What a run tells the readers of its folder while it goes on: `live.json`.
 
 use crate::system::files::{self, FileError};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Longest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What a run expects, and how it ended if that was not at its end. Times are seconds since 1970.
+/// What a run expects. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Live {
     /// When it is going to end.
@@ -16,21 +16,13 @@ pub(crate) struct Live {
     /// When its sweep is going to end.
     #[serde(default)]
     pub(crate) all_end: Option<f64>,
-    /// Why it failed.
-    #[serde(default)]
-    pub(crate) error: Option<String>,
 }
 
 impl Live {
     /// A run that ends after `left`, and its sweep after `all_left`.
     pub(super) fn expects(left: Duration, all_left: Option<Duration>) -> Live {
         let at = |left: Duration| (now() + left.as_secs_f64()).round();
-        Live { ends: Some(at(left)), all_end: all_left.map(at), error: None }
-    }
-
-    /// A run that failed.
-    pub(super) fn failed(error: String) -> Live {
-        Live { error: Some(error), ..Live::default() }
+        Live { ends: Some(at(left)), all_end: all_left.map(at) }
     }
 
     /// The time that the run still takes, as it expected when it wrote this.
@@ -84,7 +76,7 @@ mod tests {
         let over = Live { ends: Some(now() - 10.0), ..live.clone() };
         assert_eq!(over.time_left(), Some(Duration::ZERO));
         assert_eq!(Live { ends: Some(now() - 1000.0), ..live }.time_left(), None, "the process hangs");
-        assert_eq!(Live::failed("no".to_owned()).time_left(), None);
+        assert_eq!(Live::default().time_left(), None);
         // Sums that overflow are no time.
         assert_eq!(Live { ends: Some(1e300), ..Live::default() }.time_left(), None);
     }
@@ -93,7 +85,7 @@ mod tests {
     fn what_was_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("live.json");
-        for live in [Live::expects(Duration::MAX, None), Live::failed("a \"quote\"".to_owned())] {
+        for live in [Live::expects(Duration::MAX, None), Live::default()] {
             live.write(&path).unwrap();
             assert_eq!(Live::read(&path).unwrap(), live);
         }

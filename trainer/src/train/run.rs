@@ -158,7 +158,7 @@ fn train_on<B: ImageBackend>(
         let error = error.of_begun_run(run.last_checkpoint(), folder.path());
         if !matches!(error, TrainError::Stopped(_)) {
             // The error itself says more than that this cannot be written.
-            let _ = Live::failed(error.to_string()).write(&folder.live());
+            let _ = folder.write_failure(&error.to_string());
         }
         error
     })?;

@@ -223,7 +223,7 @@ fn a_checkpoint_that_does_not_fit_is_not_left_half_written() {
     assert!(message.starts_with("could not write run/checkpoint.safetensors: "), "{message}");
     let mut files = place.files("run");
     files.retain(|file| !file.starts_with("events.out.tfevents."));
-    assert_eq!(files, ["live.json", "metrics.csv", "settings.toml", "validation.csv"]);
+    assert_eq!(files, ["failure.json", "metrics.csv", "settings.toml", "validation.csv"]);
 
     place.succeed(&train(&["--samples=16", "--out=whole"]));
     let before = place.read("whole/checkpoint.safetensors");

@@ -70,7 +70,7 @@ impl Run {
         let parameters = ResConv::new(settings.network.clone()).map_or(0, |network| network.parameter_count());
         let live = folder.live().exists().then(|| Live::read(&folder.live())).transpose();
         let live = kept(live, &mut problems);
-        let error = live.as_ref().and_then(|live| live.error.clone()).filter(|_| !is_done);
+        let error = folder.read_failure().map(|failure| failure.error).filter(|_| !is_done);
         let status = match (is_done, folder.is_in_use(), &error) {
             (true, ..) => Status::Done,
             (false, true, _) => Status::Running,
