@@ -84,20 +84,22 @@ def read_png(path, shape):
     return (levels if levels.ndim == 2 else levels[:, :, ::-1]) / np.iinfo(levels.dtype).max
 
 
-def ours(run, program):
-    """A function of Damaged, as the peers are."""
+def ours(run, program, what="restored"):
+    """A function of Damaged, as the peers are; or what the network gets, if that is the `input`."""
 
     def restore(damaged):
         with tempfile.TemporaryDirectory() as folder:
             write_png(Path(folder) / "damaged.png", damaged.pixels if damaged.small is None else damaged.small)  # we enlarge it
             command = [str(program), "restore", run, f"{folder}/damaged.png", "--out", f"{folder}/out"]
+            if what == "input":
+                command += ["--with-input"]
             if damaged.missing is not None:
                 cv2.imwrite(f"{folder}/mask.png", damaged.missing.astype(np.uint8) * 255)  # white: missing
                 command += ["--mask", f"{folder}/mask.png"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{' '.join(command)}: {done.stderr}")
-            return read_png(f"{folder}/out/damaged-restored.png", damaged.pixels.shape)
+            return read_png(f"{folder}/out/damaged-{what}.png", damaged.pixels.shape)
 
     return restore
 
@@ -115,6 +117,8 @@ def measure(name, task, paths):
     """By method and picture: measures and seconds; and the pictures of a strip, by picture and method."""
     runs = [network.split("=", 1)[1] for network in args.network if network.split("=", 1)[0] == name]
     methods = {task.damaged: lambda damaged: damaged.pixels, **task.peers}
+    if name == "inpaint":
+        methods |= {f"what {Path(run).stem} gets": ours(run, args.resconv, "input") for run in runs}
     methods |= {f"ours, {Path(run).stem}": ours(run, args.resconv) for run in runs}
     results, shown, megapixels = {method: {} for method in methods}, {}, 0
     for path in paths:

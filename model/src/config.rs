@@ -131,11 +131,14 @@ impl ResConvConfig {
         if let Padding::Fixed(padding) = self.padding {
             expect("padding", padding <= MAX_EXTENT, || (format!("0 to {MAX_EXTENT}"), padding.to_string()))?;
         }
-        let is_possible = self.predict == Prediction::Image || self.in_channels == self.out_channels;
+        let is_possible = {
+            let more = self.in_channels.checked_sub(self.out_channels);
+            self.predict == Prediction::Image || matches!(more, Some(0 | 1))
+        };
         expect("predict", is_possible, || {
             let Self { in_channels, out_channels, .. } = self;
             (
-                "image, where input and output have different channels".to_owned(),
+                "image, unless the input has as many channels as the output, or a mask more".to_owned(),
                 format!("residual with {in_channels} and {out_channels} channels"),
             )
         })?;
@@ -201,7 +204,9 @@ pub enum Prediction {
     #[default]
     Image,
     /// `residual`: what is subtracted from the input, without an activation at the end. Zhang et al., "Beyond a
-    /// Gaussian denoiser" (DnCNN), 2017: easier to learn where the input is almost right.
+    /// Gaussian denoiser" (DnCNN), 2017: easier to learn where the input is almost right. If the input has a channel
+    /// more than the output, that one is a mask from 0 to 1, by which the residual is multiplied before it is subtracted
+    /// from the others: what is 0 there stays as it is.
     Residual,
 }
 
@@ -472,7 +477,7 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         type Change = fn(&mut ResConvConfig);
-        let cases: [(Change, &str); 16] = [
+        let cases: [(Change, &str); 17] = [
             (|c| c.layers = 0, "layers: expected 1 to 1000, got 0"),
             (|c| c.layers = 1001, "layers: expected 1 to 1000, got 1001"),
             (|c| c.channels = 0.into(), "channels: expected 1 to 16384, got 0"),
@@ -497,6 +502,11 @@ mod tests {
                 "groups: expected a divisor of the 14 channels of encoder layer 2, got 4",
             ),
             (|c| c.in_channels = 0, "in_channels: expected 1 to 16384, got 0"),
+            (
+                |c| (c.predict, c.out_channels) = (Prediction::Residual, 3),
+                "predict: expected image, unless the input has as many channels as the output, or a mask more, got residual \
+                 with 1 and 3 channels",
+            ),
             (|c| c.residual_weight = f64::NAN, "residual_weight: expected a finite number, got NaN"),
         ];
         for (change, message) in cases {

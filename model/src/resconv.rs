@@ -38,7 +38,8 @@ impl ResConv {
     }
 
     /// Records the network on images `x[N,H,W,in_channels]`, and returns its output `[N,H,W,out_channels]`: between 0
-    /// and 1 if it predicts the image, or `x` minus what its layers compute if that is the residual.
+    /// and 1 if it predicts the image, or `x` minus what its layers compute if that is the residual
+    /// ([`Prediction::Residual`]).
     ///
     /// Parameters and running statistics have the names of PyTorch's `state_dict`, such as
     /// `encoder.layer_1.bn.running_mean`, and PyTorch's default initialization. A layer that has its batch norm before
@@ -84,7 +85,15 @@ impl ResConv {
             y = record_layer(layer, graph, y, Place { size, skip, fused })?;
         }
         if self.config.predict == Prediction::Residual {
-            y = graph.sub(x, y)?;
+            let ResConvConfig { in_channels, out_channels, .. } = self.config;
+            let mut image = x;
+            if in_channels > out_channels {
+                image = graph.slice_channels(x, 0..out_channels)?;
+                let mask = graph.slice_channels(x, out_channels..in_channels)?;
+                let mask = graph.concat(&vec![mask; out_channels])?;
+                y = graph.mul(y, mask)?;
+            }
+            y = graph.sub(image, y)?;
             graph.set_name(y, "restored");
         }
         Ok(y)
@@ -235,6 +244,18 @@ mod tests {
         }
         let inside = &row[margin..width - margin];
         inside.iter().flatten().map(|(first, last)| last - first + 1).max().unwrap()
+    }
+
+    #[test]
+    fn the_output_of_a_network_with_a_mask_has_the_channels_of_the_image() {
+        let predict = Prediction::Residual;
+        for in_channels in [3, 4] {
+            let config = ResConvConfig { layers: 2, in_channels, out_channels: 3, predict, ..ResConvConfig::default() };
+            let mut graph = Graph::new();
+            let x = graph.input("x", [2, 8, 8, in_channels]).unwrap();
+            let y = ResConv::new(config).unwrap().record(&mut graph, x).unwrap();
+            assert_eq!(graph.shape(y).dims(), [2, 8, 8, 3]);
+        }
     }
 
     #[test]

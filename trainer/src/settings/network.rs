@@ -30,7 +30,7 @@ pub struct NetworkFlags {
     #[arg(long)]
     pub groups: Option<usize>,
     /// What the layers compute: image, the restored image; or residual, what is subtracted from the input, which is
-    /// easier to learn where the input is almost right (noise, blur, downscale)
+    /// easier to learn where the input is almost right (noise, blur, downscale, fill)
     #[arg(long)]
     #[serde(serialize_with = "as_text")]
     pub predict: Option<Prediction>,

@@ -27,9 +27,13 @@ impl Settings {
         let require = |section: &str, key: &str, value: &dyn Display, right: bool, expected: &str| {
             if right { Ok(()) } else { Err(wrong(section, key, expected, value)) }
         };
-        for (key, channels) in [("in_channels", network.in_channels), ("out_channels", network.out_channels)] {
-            require("network", key, &channels, [1, 3].contains(&channels), "1 for grey images, 3 for colours")?;
-        }
+        let expected = "1 for grey images, 3 for colours";
+        // Before the images are known, a network has one channel.
+        let (with_missing, fills) = (format!("{expected}, and 1 more with `fill`"), t.task.fills());
+        let (inputs, outputs) = (network.in_channels, network.out_channels);
+        let is_input = [1, 3].contains(&inputs) || fills && [2, 4].contains(&inputs);
+        require("network", "in_channels", &inputs, is_input, if fills { &with_missing } else { expected })?;
+        require("network", "out_channels", &outputs, [1, 3].contains(&outputs), expected)?;
         for (section, key, value, min, max) in [
             ("training", "size", t.size as u64, 2, 1024),
             ("training", "samples", t.samples, 1, MOST_SAMPLES),

@@ -164,7 +164,7 @@ impl Settings {
         self.training.task.check_channels(channels)?;
         let mut settings = self.clone();
         settings.training.fit = Some(data.fit);
-        settings.network.in_channels = self.training.task.damaged_channels(channels);
+        settings.network.in_channels = self.training.task.input_channels(channels);
         settings.network.out_channels = channels;
         settings.check(&|section, key| format!("[{section}] {key}"))?;
         Ok(settings)

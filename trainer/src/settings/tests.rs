@@ -268,6 +268,10 @@ fn values_out_of_range_name_where_they_come_from() {
         message.ends_with("my.toml: [network] in_channels: expected 1 for grey images, 3 for colours, got 2"),
         "{message}"
     );
+    let filled = |channels| format!("[network]\nin_channels = {channels}\n[training]\ntask = 'box,fill'");
+    assert!(resolve(&[flags(&[]), file(&filled(4)).unwrap()]).is_ok());
+    let message = in_file(&filled(5));
+    assert!(message.ends_with("1 for grey images, 3 for colours, and 1 more with `fill`, got 5"), "{message}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl<'a> Samples<'a> {
     /// Elements of a damaged sample, and of one as it was.
     pub(crate) fn elements(&self) -> [usize; 2] {
         let channels = self.images.channels();
-        [self.task.damaged_channels(channels), channels].map(|channels| self.size * self.size * channels)
+        [self.task.input_channels(channels), channels].map(|channels| self.size * self.size * channels)
     }
 
     /// Fills `input` and `target` sample by sample. `read` reads the n-th one, and gives its random numbers; `keep`
@@ -47,7 +47,7 @@ impl<'a> Samples<'a> {
             let mut draws = read(n, &mut image.pixels)?;
             target.iter_mut().zip(&image.pixels).for_each(|(to, from)| *to = (*from).into());
             self.task.apply(&mut image, &mut draws);
-            input.iter_mut().zip(&image.pixels).for_each(|(to, from)| *to = (*from).into());
+            input.iter_mut().zip(&*image.network_input()).for_each(|(to, from)| *to = (*from).into());
             keep(n, &image.known);
         }
         Ok(())

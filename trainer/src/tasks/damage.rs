@@ -4,6 +4,7 @@ use super::half::Half;
 use super::resample::{Filter, resize};
 use crate::data::random::{Purpose, below, generator, normal_pair, uniform};
 use rand_chacha::ChaCha8Rng;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -20,13 +21,26 @@ pub(crate) struct Damaged {
     pub(crate) pixels: Vec<f32>,
     /// For each pixel, whether it still is as it was in the image.
     pub(crate) known: Vec<bool>,
+    /// Whether the network is told which pixels are missing.
+    pub(super) tells_missing: bool,
 }
 
 impl Damaged {
     /// An image before anything is done to it.
     pub(crate) fn new([height, width]: [usize; 2], channels: usize, pixels: Vec<f32>) -> Damaged {
         assert_eq!(pixels.len(), height * width * channels, "pixels of an image of {height} x {width} x {channels}");
-        Damaged { height, width, channels, pixels, known: vec![true; height * width] }
+        let known = vec![true; height * width];
+        Damaged { height, width, channels, pixels, known, tells_missing: false }
+    }
+
+    /// What the network gets: the pixels, each of which is followed by 1 if it is missing and 0 if it is not, if the
+    /// network is told.
+    pub(crate) fn network_input(&self) -> Cow<'_, [f32]> {
+        if self.tells_missing {
+            with_missing(&self.pixels, self.known.iter().map(|known| !known)).into()
+        } else {
+            Cow::Borrowed(&self.pixels)
+        }
     }
 
     /// Puts other pixels in place of all that there are.
@@ -47,6 +61,14 @@ impl Damaged {
         self.pixels[pixel * self.channels..][..self.channels].fill(0.0);
         self.known[pixel] = false;
     }
+}
+
+/// Pixels `[..][C]` as a network gets them that is told which are missing: `[..][C + 1]`, with 1 for a missing pixel and
+/// 0 for another.
+pub(crate) fn with_missing(pixels: &[f32], missing: impl ExactSizeIterator<Item = bool>) -> Vec<f32> {
+    let channels = pixels.len() / missing.len();
+    let told = pixels.chunks_exact(channels).zip(missing);
+    told.flat_map(|(pixel, missing)| pixel.iter().copied().chain([if missing { 1.0 } else { 0.0 }])).collect()
 }
 
 /// How a picture is enlarged.
@@ -72,6 +94,11 @@ pub(crate) trait Damage: fmt::Debug + fmt::Display + Send + Sync {
 
     /// Whether it takes pixels away and leaves all others as they are.
     fn is_mask(&self) -> bool {
+        false
+    }
+
+    /// Whether it fills in what is missing, and tells the network.
+    fn is_fill(&self) -> bool {
         false
     }
 

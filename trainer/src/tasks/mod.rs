@@ -8,6 +8,7 @@ mod boxes;
 mod colorize;
 mod damage;
 mod downscale;
+mod fill;
 mod half;
 mod half_crop;
 mod jpeg;
@@ -21,6 +22,7 @@ mod task;
 mod tests;
 
 pub(crate) use batches::{Samples, TrainingBatches, ValidationBatches};
-pub(crate) use damage::{Damaged, Draws, Enlargement};
+pub(crate) use damage::{Damaged, Draws, Enlargement, with_missing};
+pub(crate) use fill::fill;
 pub use half::{Half, UnknownHalf};
 pub use task::{NeedsColors, Task, UnknownTask, kinds};

@@ -5,12 +5,14 @@ use super::boxes::Boxes;
 use super::colorize::Colorize;
 use super::damage::{Damage, Damaged, Draws, Enlargement, Kind};
 use super::downscale::Downscale;
+use super::fill::Fill;
 use super::half_crop::HalfCrop;
 use super::jpeg::Jpeg;
 use super::noise::Noise;
 use super::pixels::Pixels;
 use super::quantize::Quantize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -59,6 +61,25 @@ impl Task {
     /// Channels of a damaged image that had `channels`.
     pub(crate) fn damaged_channels(&self, channels: usize) -> usize {
         self.damage.iter().fold(channels, |channels, damage| damage.out_channels(channels))
+    }
+
+    /// Channels of what the network gets of an image of `channels`.
+    pub(crate) fn input_channels(&self, channels: usize) -> usize {
+        self.damaged_channels(channels) + usize::from(self.fills())
+    }
+
+    /// Whether missing pixels are filled in, and the network is told which they are.
+    pub(crate) fn fills(&self) -> bool {
+        self.damage.iter().any(|damage| damage.is_fill())
+    }
+
+    /// The pixels of damaged images, of what the network gets of them.
+    pub(crate) fn damaged_pixels<'a, T: Copy>(&self, input: &'a [T], channels: usize) -> Cow<'a, [T]> {
+        if !self.fills() {
+            return Cow::Borrowed(input);
+        }
+        let pixels = input.chunks_exact(self.input_channels(channels));
+        pixels.flat_map(|pixel| &pixel[..pixel.len() - 1]).copied().collect()
     }
 }
 
@@ -111,10 +132,11 @@ impl KnownKind {
 }
 
 /// What tasks are made of.
-static KINDS: [KnownKind; 9] = [
+static KINDS: [KnownKind; 10] = [
     KnownKind::of::<HalfCrop>(),
     KnownKind::of::<Boxes>(),
     KnownKind::of::<Pixels>(),
+    KnownKind::of::<Fill>(),
     KnownKind::of::<Noise>(),
     KnownKind::of::<Blur>(),
     KnownKind::of::<Downscale>(),
@@ -141,7 +163,14 @@ impl FromStr for Task {
     type Err = UnknownTask;
 
     fn from_str(text: &str) -> Result<Task, UnknownTask> {
-        let damage = text.split(',').map(parse).collect::<Result<_, _>>()?;
+        let damage = text.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
+        let before = damage.iter().position(|damage| damage.is_fill());
+        let is_last =
+            |before: usize| before + 1 == damage.len() && before > 0 && damage.iter().all(|damage| damage.is_mask());
+        if before.is_some_and(|before| !is_last(before)) {
+            let expected = "fill at the end, after half-crop, box or pixels (as in box,fill)".to_owned();
+            return Err(UnknownTask { expected, got: text.to_owned() });
+        }
         Ok(Task { damage })
     }
 }

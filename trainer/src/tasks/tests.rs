@@ -37,11 +37,13 @@ pub(super) fn assert_close(got: &[f32], expected: &[f32]) {
 }
 
 /// One of each kind.
-const ALL: [&str; 11] = [
+const ALL: [&str; 13] = [
     "half-crop",
     "box",
     "box:1..4:1/8..0.25",
     "pixels:0.5",
+    "box:2:0.2..0.6,fill",
+    "half-crop,pixels:0.2,fill",
     "noise:0..50/255",
     "blur:0.5..2",
     "downscale:3",
@@ -55,7 +57,8 @@ const ALL: [&str; 11] = [
 fn every_kind_damages_images_of_any_size() {
     for task in ALL {
         let is_mask = ["half", "box", "pixels"].iter().any(|name| task.starts_with(name));
-        assert_eq!(task.parse::<Task>().unwrap().is_mask(), is_mask, "{task}");
+        let fills = task.ends_with("fill");
+        assert_eq!(task.parse::<Task>().map(|task| [task.is_mask(), task.fills()]), Ok([is_mask, fills]), "{task}");
         for (size, channels) in [([1, 1], 1), ([1, 1], 3), ([9, 14], 1), ([14, 9], 3), ([1, 30], 3), ([30, 1], 1)] {
             for place in 0..5 {
                 let now = damaged(task, size, channels, place);
@@ -64,10 +67,13 @@ fn every_kind_damages_images_of_any_size() {
                 assert_eq!(now.pixels.len(), height * width * now.channels, "{task}");
                 assert_eq!(now.known.len(), height * width, "{task}");
                 assert!(now.pixels.iter().all(|value| value.is_finite()), "{task}");
+                let input_channels = task.parse::<Task>().unwrap().input_channels(channels);
+                assert_eq!(now.network_input().len(), height * width * input_channels, "{task}");
                 let before = image(size, channels);
                 for (pixel, known) in now.known.iter().enumerate().filter(|_| is_mask) {
                     let [now, before] = [&now.pixels, &before].map(|all| &all[pixel * channels..][..channels]);
-                    assert_eq!(now, if *known { before } else { &[0.0; 3][..channels] }, "{task}");
+                    let right = if *known { now == before } else { fills || now.iter().all(|value| *value == 0.0) };
+                    assert!(right, "{task}: {now:?} for {before:?}");
                 }
                 assert!(
                     is_mask || channels == 1 && task == "colorize" || now.known.iter().all(|known| !known),
@@ -85,7 +91,7 @@ fn damage_depends_on_seed_and_position_alone() {
         let of = |seed, position| {
             let mut now = Damaged::new([32, 24], 3, image([32, 24], 3));
             task.apply(&mut now, &mut Draws::of_training(seed, position));
-            now.pixels
+            now.network_input().into_owned()
         };
         assert_eq!(of(3, 70), of(3, 70), "{task}");
         let text = task.to_string();
@@ -134,7 +140,7 @@ fn mistakes_show_the_right_form() {
     let told = |text: &str| text.parse::<Task>().unwrap_err().to_string();
     let message = told("smear");
     assert!(
-        message.starts_with("expected one of half-crop, box[:COUNT[:SIDE]], pixels:SHARE, noise:SIGMA, "),
+        message.starts_with("expected one of half-crop, box[:COUNT[:SIDE]], pixels:SHARE, fill, noise:SIGMA, "),
         "{message}"
     );
     assert!(message.ends_with(", jpeg:QUALITY, colorize, got `smear`"), "{message}");
@@ -177,6 +183,13 @@ fn mistakes_show_the_right_form() {
         "jpeg:50.5",
         "colorize:1",
         " blur:1",
+        "fill",
+        "fill,box",
+        "box,fill,fill",
+        "box,fill,pixels:0.1",
+        "noise:0.1,fill",
+        "box,noise:0.1,fill",
+        "box,fill:1",
     ] {
         let message = told(text);
         assert!(message.starts_with("expected ") && message.contains(", got `"), "{text}: {message}");
@@ -188,7 +201,7 @@ fn the_help_has_a_short_line_for_each_kind() {
     let help = super::kinds();
     assert!(help.lines().all(|line| line.len() <= 110), "{help}");
     for task in ALL {
-        let name = task.split(':').next().unwrap();
+        let name = task.split([':', ',']).next().unwrap();
         assert_eq!(
             help.lines().filter(|line| line.trim().split([':', '[', ' ']).next() == Some(name)).count(),
             1,

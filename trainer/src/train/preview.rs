@@ -13,9 +13,11 @@ use std::path::Path;
 pub(crate) struct Preview<E> {
     plan: NetworkPlan,
     size: usize,
-    /// Channels of the input, and of the output.
+    /// Channels of the damaged images, and of the restored ones.
     channels: [usize; 2],
     input: Vec<E>,
+    /// The damaged images.
+    shown: Vec<E>,
     output: Vec<E>,
     truth: Vec<E>,
     with_truth: bool,
@@ -38,7 +40,8 @@ impl<E: Element + From<f32> + Default> Preview<E> {
         let output = truth.clone();
         let whole = samples.images.channels();
         let channels = [samples.task.damaged_channels(whole), whole];
-        Ok(Preview { plan, size: samples.size, channels, input, output, truth, with_truth })
+        let shown = samples.task.damaged_pixels(&input, whole).into_owned();
+        Ok(Preview { plan, size: samples.size, channels, input, shown, output, truth, with_truth })
     }
 
     /// Writes the picture of the network as it is.
@@ -48,7 +51,7 @@ impl<E: Element + From<f32> + Default> Preview<E> {
         path: &Path,
     ) -> Result<(), ValidateError> {
         self.plan.infer(session, &self.input, &mut self.output)?;
-        let [input, output, truth] = [&self.input, &self.output, &self.truth].map(|pixels| to_pixels(pixels));
+        let [input, output, truth] = [&self.shown, &self.output, &self.truth].map(|pixels| to_pixels(pixels));
         let truth = self.with_truth.then_some(&truth[..]);
         let picture =
             Reconstructions { size: self.size, channels: self.channels, input: &input, output: &output, truth };

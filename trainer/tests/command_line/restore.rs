@@ -66,6 +66,9 @@ fn a_large_picture_in_tiles_is_the_same_as_in_one_piece() {
     let place = Place::new();
     let photo = RgbImage::from_fn(700, 430, |x, y| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]));
     photo.save(place.path("photo.png")).unwrap();
+    GrayImage::from_fn(700, 430, |x, y| Luma([u8::from(x / 90 % 2 == 1 && y / 50 % 2 == 1)]))
+        .save(place.path("mask.png"))
+        .unwrap();
     let small = ["--layers=2", "--channels=4"];
     for (name, task) in [
         ("grey", &["--task=noise:25/255", "--predict=residual", "--grey"][..]),
@@ -74,11 +77,14 @@ fn a_large_picture_in_tiles_is_the_same_as_in_one_piece() {
         ("even", &["--task=blur:1", "--kernel-size=4"]),
         ("enlarged", &["--task=downscale:2", "--predict=residual"]),
         ("colours", &["--task=colorize"]),
+        ("filled", &["--task=box,fill", "--predict=residual", "--stride=1,2"]),
+        ("filled-grey", &["--task=box,fill", "--predict=residual", "--grey"]),
     ] {
         trained(&place, name, &[&small, task].concat());
         let restore = |out: &str, limit: &str| {
             let (out, limit) = (format!("--out={out}"), format!("--memory-limit={limit}"));
-            place.succeed(&["restore", name, "photo.png", &out, &limit]);
+            let mask: &[&str] = if name.starts_with("filled") { &["--mask=mask.png"] } else { &[] };
+            place.succeed(&[&["restore", name, "photo.png", &out, &limit], mask].concat());
         };
         restore("whole", "2000");
         restore("tiles", "3");
@@ -128,6 +134,37 @@ fn missing_pixels_come_from_the_network_and_the_others_stay() {
     GrayImage::new(9, 9).save(place.path("mask.png")).unwrap();
     let message = place.fail(&["restore", "boxes", "photo.png", "--mask=mask.png", "--force"]);
     assert_eq!(message, "mask.png: 9 x 9 pixels (height x width); expected 30 x 50, as photo.png");
+}
+
+#[test]
+fn missing_pixels_are_filled_in_smoothly_before_the_network_improves_them() {
+    let place = Place::new();
+    let photo = RgbImage::from_fn(60, 40, |x, y| Rgb([x as u8 * 4, y as u8 * 6, 90]));
+    photo.save(place.path("photo.png")).unwrap();
+    let is_missing = |x: u32, y: u32| (20..40).contains(&x) && (10..25).contains(&y);
+    GrayImage::from_fn(60, 40, |x, y| Luma([u8::from(is_missing(x, y)) * 255])).save(place.path("mask.png")).unwrap();
+    let always = ["--task=box,fill", "--layers=2", "--channels=4", "--predict=residual"];
+    for (name, more) in [("colours", &["--lr=1e-9"][..]), ("grey", &["--lr=1e-9", "--grey"])] {
+        trained(&place, name, &[&always, more].concat());
+        let out = format!("--out={name}-out");
+        place.succeed(&["restore", name, "photo.png", "--mask=mask.png", "--with-input", &out]);
+        let open = |file: &str| image::open(place.path(&format!("{name}-out/{file}"))).unwrap().into_rgb8();
+        let (restored, input) = (open("photo-restored.png"), open("photo-input.png"));
+        for (x, y, pixel) in photo.enumerate_pixels() {
+            let [filled, restored] = [&input, &restored].map(|picture| picture.get_pixel(x, y));
+            let is_near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 4; // the picture is a slope
+            assert!(filled.0.iter().zip(&pixel.0).all(is_near), "{filled:?} at {x}, {y} for {pixel:?}");
+            assert!(is_missing(x, y) || [filled, restored] == [pixel; 2]);
+        }
+        let changed = restored.pixels().zip(input.pixels()).filter(|(restored, input)| restored != input).count();
+        assert!((1..=20 * 15).contains(&changed), "{changed} pixels are the network's");
+        // What is not the damage of validation is not told twice.
+        place.succeed(&["restore", name, "photo.png", "--damage", "--with-input", "--out=damaged", "--force"]);
+        let message = place.fail(&["restore", name, "photo.png", "--force"]);
+        assert!(message.contains("none of its pixels is missing"), "{message}");
+        let eval = place.succeed(&["eval", name, "--data=photos", "--picture", &format!("{name}.png")]);
+        assert!(eval.contains("damaged: ") && eval.contains("missing L1"), "{eval}");
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn a_killed_run_on_pictures_resumes_bit_for_bit_whatever_is_wrong_with_them() {
     for (task, loss) in [
         ("half-crop", "l1"),
         ("box:1..3,pixels:0..0.5", "charbonnier"),
+        ("box:1..3,pixels:0..0.5,fill", "l1"),
         ("blur:0..1,noise:0..0.2,quantize:16,downscale:2,jpeg:30..90", "ssim"),
         ("colorize", "mse"),
     ] {

@@ -57,6 +57,7 @@ impl MeasureSums {
             |mean: &mut Mean, value: Option<f64>| value.filter(|v| v.is_finite()).iter().for_each(|v| mean.add(*v));
         add(&mut self.psnr, Some(psnr(&output, &target)));
         add(&mut self.ssim, ssim(&output, &target, [samples.size; 2], channels));
+        let input = samples.task.damaged_pixels(&input, channels);
         add(&mut self.damaged_psnr, (input.len() == target.len()).then(|| psnr(&input, &target)));
         if samples.task.is_mask() {
             let mut parts = [Mean::default(), Mean::default()];

@@ -87,6 +87,9 @@ pub fn restore(
     if !task.is_mask() && request.missing != Missing::Transparent {
         return Err(ApplyError::NothingMissing { task: task.to_string() });
     }
+    if task.fills() && ![2, 4].contains(&settings.network.in_channels) {
+        return Err(ApplyError::NoChannel { task: task.to_string(), got: settings.network.in_channels });
+    }
     for picture in &pictures {
         picture.source(settings, request, 0, &mut |_| ())?;
     }
@@ -150,7 +153,7 @@ struct Tiled {
     sizes: Vec<([usize; 2], NetworkPlan)>,
     rows: Vec<Span>,
     columns: Vec<Span>,
-    /// Channels of the network's input and of its output.
+    /// Channels of an image that the network restores, and of its output.
     channels: [usize; 2],
 }
 
@@ -182,7 +185,8 @@ impl Tiled {
         let mut plans = Plans::new(settings)?;
         let reach = Reach::of(plans.network());
         let config = plans.network().config();
-        let channels = [config.in_channels, config.out_channels];
+        let told = usize::from(settings.training.task.fills());
+        let channels = [config.in_channels - told, config.out_channels];
         let most = side.saturating_add(reach.halo.saturating_mul(2)).saturating_add(reach.step);
         let [rows, columns] = source.size().map(|len| spans(len, most, reach).unwrap_or_default());
         let mut sizes: Vec<([usize; 2], NetworkPlan)> = Vec::new();
@@ -217,7 +221,7 @@ impl Tiled {
                 for column in &columns {
                     let size = [row.window.len(), column.window.len()];
                     let Some((_, plan)) = sizes.iter().find(|(known, _)| *known == size) else { continue };
-                    let input = split(&source.read(&row.window, &column.window), batch);
+                    let input = source.read_images(&row.window, &column.window, batch);
                     let input: Vec<B::Element> = input.into_iter().map(B::Element::from).collect();
                     let mut output = vec![B::Element::default(); size[0] * size[1] * batch * channels[1]];
                     plan.infer(session, &input, &mut output)?;
@@ -229,16 +233,7 @@ impl Tiled {
     }
 }
 
-/// The channels of the pixels `[..][batch * C]` as a batch of images, `[batch][..][C]`, where C is 1 if there are
-/// several.
-fn split(pixels: &[f32], batch: usize) -> Vec<f32> {
-    if batch == 1 {
-        return pixels.to_vec();
-    }
-    (0..batch).flat_map(|image| pixels.iter().skip(image).step_by(batch).copied()).collect()
-}
-
-/// The inverse of [`split`].
+/// The inverse of [`source::split`].
 fn joined(images: &[f32], batch: usize) -> Vec<f32> {
     if batch == 1 {
         return images.to_vec();
@@ -269,6 +264,7 @@ fn compared(restored: &Photo, picture: &Picture, truth: &Photo) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::source::split;
     use super::*;
     use crate::networks::NETWORKS;
     use engine::Cpu;

@@ -1,6 +1,7 @@
 //! A picture of the user's, as its file has it: levels of 8 or 16 bits.
 
 use crate::system::files::{FileError, write_bytes};
+use crate::tasks::fill;
 use image::{DynamicImage, ExtendedColorType};
 use std::ops::Range;
 use std::path::Path;
@@ -85,10 +86,26 @@ impl Photo {
     /// Sets a pixel to the nearest levels. What is no number is black.
     pub(super) fn set_pixel(&mut self, pixel: usize, values: &[f32]) {
         let first = pixel * self.channels;
-        for (i, value) in values.iter().enumerate() {
-            match &mut self.levels {
-                Levels::Eight(levels) => levels[first + i] = (value * 255.0).round() as u8,
-                Levels::Sixteen(levels) => levels[first + i] = (value * 65535.0).round() as u16,
+        values.iter().enumerate().for_each(|(i, value)| self.set_value(first + i, *value));
+    }
+
+    /// Sets element `i` of `[height][width][channels]` to the nearest level. What is no number is black.
+    fn set_value(&mut self, i: usize, value: f32) {
+        match &mut self.levels {
+            Levels::Eight(levels) => levels[i] = (value * 255.0).round() as u8,
+            Levels::Sixteen(levels) => levels[i] = (value * 65535.0).round() as u16,
+        }
+    }
+
+    /// Fills in missing pixels smoothly.
+    pub(super) fn fill(&mut self, missing: &[bool]) {
+        for channel in 0..self.channels {
+            let elements = || (channel..missing.len() * self.channels).step_by(self.channels);
+            let mut plane: Vec<f32> = elements().map(|i| self.value(i)).collect();
+            fill(&mut plane, self.size, missing);
+            let channels = self.channels;
+            for (pixel, _) in missing.iter().enumerate().filter(|(_, missing)| **missing) {
+                self.set_value(pixel * channels + channel, plane[pixel]);
             }
         }
     }

@@ -98,7 +98,8 @@ impl Picture {
             Photo::of(picture)
         };
         let network = &settings.network;
-        let channels = if network.in_channels == network.out_channels { network.in_channels } else { 3 };
+        let in_channels = network.in_channels - usize::from(task.fills());
+        let channels = if in_channels == network.out_channels { in_channels } else { 3 };
         if photo.channels < channels {
             say("grey turned to colours");
             photo = photo.with_channels(channels);
@@ -106,10 +107,10 @@ impl Picture {
         if request.damage {
             let mut damaged = Damaged::new(photo.size, photo.channels, photo.values());
             task.apply(&mut damaged, &mut Draws::of_validation(number as u64));
-            return Ok(Source::damaged(photo, damaged, task.is_mask()));
+            return Ok(Source::damaged(photo, damaged, task));
         }
-        if network.in_channels < network.out_channels && photo.channels > network.in_channels {
-            photo = photo.with_channels(network.in_channels);
+        if in_channels < network.out_channels && photo.channels > in_channels {
+            photo = photo.with_channels(in_channels);
         }
         if !task.is_mask() {
             if transparent.is_some() {
@@ -126,6 +127,7 @@ impl Picture {
             Missing::Mask(mask) => Some(read_mask(mask, &self.path, photo.size)?),
         };
         match missing {
+            Some(missing) if missing.contains(&true) && task.fills() => Ok(Source::filled(photo, missing)),
             Some(missing) if missing.contains(&true) => Ok(Source::of(photo, Some(missing))),
             _ => Err(ApplyError::NotMissing { path: self.path.clone() }),
         }

@@ -1,7 +1,7 @@
 //! What the network gets of a picture.
 
 use super::photo::Photo;
-use crate::tasks::{Damaged, Enlargement};
+use crate::tasks::{Damaged, Enlargement, Task, with_missing};
 use std::ops::Range;
 
 /// The network's input: a picture as it is, damaged or enlarged.
@@ -10,6 +10,8 @@ pub(super) struct Source {
     photo: Photo,
     /// Which of its pixels are missing, if any are.
     missing: Option<Vec<bool>>,
+    /// Whether the network is told which pixels are missing.
+    tells_missing: bool,
     kind: Kind,
 }
 
@@ -29,18 +31,24 @@ impl Source {
         for pixel in missing.iter().flatten().enumerate().filter(|(_, missing)| **missing).map(|(pixel, _)| pixel) {
             photo.set_pixel(pixel, &[0.0; 3][..photo.channels]);
         }
-        Source { photo, missing, kind: Kind::AsItIs }
+        Source { photo, missing, tells_missing: false, kind: Kind::AsItIs }
     }
 
-    /// What damage left of a picture.
-    pub(super) fn damaged(photo: Photo, damaged: Damaged, is_mask: bool) -> Source {
-        let missing = is_mask.then(|| damaged.known.iter().map(|known| !known).collect());
-        Source { photo, missing, kind: Kind::Damaged(damaged) }
+    /// A picture whose missing pixels are filled in for the network, which is told which they are.
+    pub(super) fn filled(mut photo: Photo, missing: Vec<bool>) -> Source {
+        photo.fill(&missing);
+        Source { photo, missing: Some(missing), tells_missing: true, kind: Kind::AsItIs }
+    }
+
+    /// What the damage of a task left of a picture.
+    pub(super) fn damaged(photo: Photo, damaged: Damaged, task: &Task) -> Source {
+        let missing = task.is_mask().then(|| damaged.known.iter().map(|known| !known).collect());
+        Source { photo, missing, tells_missing: task.fills(), kind: Kind::Damaged(damaged) }
     }
 
     /// A picture that is enlarged.
     pub(super) fn enlarged(photo: Photo, enlargement: Enlargement) -> Source {
-        Source { photo, missing: None, kind: Kind::Enlarged(enlargement) }
+        Source { photo, missing: None, tells_missing: false, kind: Kind::Enlarged(enlargement) }
     }
 
     /// Height and width in pixels.
@@ -98,6 +106,18 @@ impl Source {
         out
     }
 
+    /// The pixels of some rows and columns as the network gets them: as `batch` images `[batch][..][C]`, each of which
+    /// has some of the channels, and one more if it is told which pixels are missing.
+    pub(super) fn read_images(&self, rows: &Range<usize>, columns: &Range<usize>, batch: usize) -> Vec<f32> {
+        let images = split(&self.read(rows, columns), batch);
+        let Some(missing) = self.missing.as_ref().filter(|_| self.tells_missing) else { return images };
+        let width = self.photo.size[1];
+        let missing: Vec<bool> =
+            rows.clone().flat_map(|row| &missing[row * width..][columns.clone()]).copied().collect();
+        let of_image = |image: &[f32]| with_missing(image, missing.iter().copied());
+        images.chunks_exact(images.len() / batch).flat_map(of_image).collect()
+    }
+
     /// All of it, as a picture.
     pub(super) fn input(&self) -> Photo {
         let [height, width] = self.size();
@@ -117,6 +137,15 @@ impl Source {
             restored.copy_pixel(pixel, &self.photo);
         }
     }
+}
+
+/// The channels of the pixels `[..][batch * C]` as a batch of images, `[batch][..][C]`, where C is 1 if there are
+/// several.
+pub(super) fn split(pixels: &[f32], batch: usize) -> Vec<f32> {
+    if batch == 1 {
+        return pixels.to_vec();
+    }
+    (0..batch).flat_map(|image| pixels.iter().skip(image).step_by(batch).copied()).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Its input `image` is any number of images of any height and width that the network can take, `[batch, channels,
 //! height, width]`, with 0 for black and 1 for white, damaged as in training. Its output `restored` is the same images,
 //! restored, between 0 and 1 unless the network predicts what to subtract. It needs opset 20, the first one with GELU.
+//! A network of a task that ends with `fill` has one more input channel, the last one: 1 where a pixel is missing, 0
+//! elsewhere; missing pixels have been filled in.
 
 mod proto;
 
@@ -20,6 +22,7 @@ use model::{BatchNormPosition, Layer, LayerActivation, Prediction, ResConv};
 use prost::Message;
 use proto::{Attribute, Graph, Node, Weights};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Images of an example.
@@ -117,7 +120,16 @@ fn encode(network: &ResConv, tensors: &BTreeMap<String, Tensor>) -> Vec<u8> {
     }
     match config.predict {
         Prediction::Image => builder.node_named("restored", "restored", "Identity", &[&y], vec![]),
-        Prediction::Residual => builder.node_named("restored", "restored", "Sub", &["image", &y], vec![]),
+        Prediction::Residual if config.in_channels == config.out_channels => {
+            builder.node_named("restored", "restored", "Sub", &["image", &y], vec![])
+        }
+        Prediction::Residual => {
+            let [begin, end] = [config.out_channels, config.in_channels];
+            let image = builder.channels("image.pixels", "image", 0..begin);
+            let mask = builder.channels("image.mask", "image", begin..end);
+            let masked = builder.node("restored.residual", "Mul", &[&y, &mask], vec![]);
+            builder.node_named("restored", "restored", "Sub", &[&image, &masked], vec![])
+        }
     };
     let mut graph = builder.graph;
     graph.name = "ResConv".to_owned();
@@ -156,6 +168,14 @@ impl Builder<'_> {
             y = self.activation(&format!("{name}.act"), activation, &y);
         }
         self.batch_norm(layer, BatchNormPosition::AfterActivation, y)
+    }
+
+    /// Some of an image's channels.
+    fn channels(&mut self, name: &str, image: &str, channels: Range<usize>) -> String {
+        let numbers = [("begin", channels.start), ("end", channels.end), ("axis", 1)];
+        let [begin, end, axis] =
+            numbers.map(|(what, value)| self.initializer(Weights::of_i64(&format!("{name}.{what}"), &[value as i64])));
+        self.node(name, "Slice", &[image, &begin, &end, &axis], vec![])
     }
 
     /// Adds zeros at the bottom and right, up to the height and width of `target`.
