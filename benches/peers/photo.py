@@ -130,7 +130,7 @@ def compare(args):
         ours = [args.resconv, "restore", args.network, photo, "--out", folder, "--force", "--threads", args.threads]
         methods = {"ours": (list(map(str, ours)), Path(folder) / "photo-restored.png")}
         for tile in args.tiles:
-            for layout in [[], ["--channels-last"]]:
+            for layout in [[], ["--channels-last"]] if args.layouts == "both" else [["--channels-last"]]:
                 out = Path(folder) / f"torch-{tile}-{len(layout)}.png"
                 command = [sys.executable, __file__, args.network, "--torch", photo, "--tile", tile, "--out", out, "--threads", args.threads]
                 name = f"PyTorch{', channels last' if layout else ''}, tiles of {tile}"
@@ -163,6 +163,7 @@ parser.add_argument("--photographs", type=Path, default=ROOT / "photographs/vali
 parser.add_argument("--resconv", type=Path, default=ROOT / "target/release/resconv")
 parser.add_argument("--size", type=int, nargs=2, default=[6000, 4000], metavar=("WIDTH", "HEIGHT"), help="of the photograph, in pixels")
 parser.add_argument("--tiles", type=int, nargs="+", default=[256, 512, 1024])
+parser.add_argument("--layouts", choices=["both", "channels-last"], default="both", help="PyTorch's memory layouts; channels-last is the faster one")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--record", type=Path)

@@ -25,6 +25,9 @@ pub(super) struct EvalArgs {
     /// Write some validation images to this PNG file: what the network sees, what it restores, and how they truly are
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
+    /// Images in it
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, requires = "picture", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    picture_images: u16,
     /// Overwrite files
     #[arg(long)]
     force: bool,
@@ -38,7 +41,8 @@ pub(super) struct EvalArgs {
 }
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let EvalArgs { checkpoint, model, errors: errors_file, picture, force, batch, data, verbosity } = args;
+    let EvalArgs { checkpoint, model, errors: errors_file, picture, picture_images, force, batch, data, verbosity } =
+        args;
     verbosity.apply();
     check_outputs(errors_file.iter().chain(&picture).map(PathBuf::as_path), force)?;
     let sources = model.into_sources(batch, data)?;
@@ -57,7 +61,8 @@ pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let (checkpoint, settings) = open(&checkpoint, sources)?;
-    let (validation, errors) = eval::evaluate(&settings, &checkpoint, picture.as_deref())?;
+    let (validation, errors) =
+        eval::evaluate(&settings, &checkpoint, picture.as_deref().map(|path| (path, picture_images.into())))?;
     print_result(&validation.to_string())?;
     if let Some(path) = errors_file {
         errors.write(&path)?;

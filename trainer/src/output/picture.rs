@@ -45,6 +45,13 @@ impl Default for Layout {
     }
 }
 
+impl Layout {
+    /// That of images with this side: small ones are enlarged, up to three times.
+    pub fn of_images(size: usize) -> Layout {
+        Layout { scale: (96 / size.max(1)).clamp(1, 3), ..Layout::default() }
+    }
+}
+
 /// Brightness of the lines between images.
 const GAP_LEVEL: u8 = 96;
 

@@ -55,6 +55,6 @@ impl<E: Element + From<f32> + Default> Preview<E> {
         let truth = self.with_truth.then_some(&truth[..]);
         let picture =
             Reconstructions { size: self.size, channels: self.channels, input: &input, output: &output, truth };
-        Ok(picture.save(path, Layout::default())?)
+        Ok(picture.save(path, Layout::of_images(self.size))?)
     }
 }

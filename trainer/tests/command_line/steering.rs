@@ -38,6 +38,8 @@ fn a_run_without_progress_ends_early() {
         best.parse::<f64>().unwrap()
     );
     assert!(out.contains(&told) && out.contains("trained                     160 images in 20 steps"), "{out}");
+    let page = place.read_text("run/report.html");
+    assert!(page.contains("run stopped early: no lower validation loss in 3 validations; the best, "), "{page}");
     let summary = summary(&place, "run");
     assert_eq!((&summary["samples"], &summary["early_stop"]["best_samples"]), (&160.into(), &40.into()), "{summary}");
     let step = |file: &str| Checkpoint::read(&place.path(file)).unwrap().run.unwrap().position.unwrap().step;

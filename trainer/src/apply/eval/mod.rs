@@ -33,19 +33,16 @@ use crate::train::preview::Preview;
 use std::cell::RefCell;
 use std::path::Path;
 
-/// Images of the picture: two groups of rows of eight.
-const PICTURE_IMAGES: usize = 16;
-
 /// Validates the network of `settings` with the weights of `checkpoint`. Returns the losses, and where the network
-/// errs. Writes `picture`, if there is one: what the network sees of some validation images, what it restores, and how
-/// they truly are.
+/// errs. Writes `picture`, if there is one, to that file: what the network sees of so many validation images, what it
+/// restores, and how they truly are.
 ///
 /// # Errors
 /// [`ApplyError`].
 pub fn evaluate(
     settings: &Settings,
     checkpoint: &Checkpoint,
-    picture: Option<&Path>,
+    picture: Option<(&Path, usize)>,
 ) -> Result<(Validation, Errors), ApplyError> {
     let backend = backend::open(&settings.run, &mut print_status)?;
     let data = data::open(&settings.data_request(), &print_status)?;
@@ -55,7 +52,7 @@ pub fn evaluate(
     with_backend!(backend, |backend| {
         let mut validator = Validator::new(&mut plans, samples, settings)?;
         let preview = picture
-            .map(|path| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, PICTURE_IMAGES, true)?)));
+            .map(|(path, images)| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, images, true)?)));
         let preview = preview.transpose()?;
         let mut session = plans.session(backend)?;
         checkpoint::load_weights(&mut session, checkpoint)?;

@@ -151,6 +151,8 @@ fn lead(groups: &Groups<'_>, problems: &[Problem]) -> String {
     } else {
         lines.extend(states(groups));
     }
+    let early = groups.runs().filter_map(|(_, run)| Some((&run.name, run.summary.as_ref()?.early_stop?)));
+    lines.extend(early.map(|(name, stop)| format!("<p class=\"note\">{} stopped early: {stop}.</p>", escape(name))));
     let failed = groups.runs().filter_map(|(_, run)| Some((&run.name, run.error.as_ref()?)));
     let warned =
         groups.runs().filter_map(|(_, run)| Some(format!("{}: {}", run.name, run.summary.as_ref()?.warning()?)));
