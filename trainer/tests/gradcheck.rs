@@ -100,7 +100,6 @@ fn rounding_errors_of_a_single_pixel_are_not_called_wrong() {
 fn every_injected_fault_is_found_on_every_path() {
     let convolutions = ["conv2d", "conv_transpose2d", "linear"];
     for fault in Fault::ALL {
-        let summary = check(&Request { cases: 0, fault: Some(fault), ..Request::default() });
         // What must fail, on every path that has it.
         let expected: Vec<(&str, &str)> = match fault {
             // The forward pass of a transposed convolution is the input gradient of a convolution.
@@ -143,10 +142,24 @@ fn every_injected_fault_is_found_on_every_path() {
             Fault::WeightGradientSlightlyOff => Vec::new(),
             Fault::ScaleOverwrites => vec![("add", "grad_a")],
         };
+        let found = |op: Option<&str>| {
+            let op = op.map(str::to_owned);
+            let summary = check(&Request { op, cases: 0, fault: Some(fault), ..Request::default() });
+            let text = summary.to_string();
+            assert!(text.contains("FAILED") && text.contains("resconv gradcheck --op "), "{text}");
+            summary
+        };
+        let only = matches!(fault, Fault::ScaledBiasGradient | Fault::StaleRunningStatistic);
+        // The other operations take most of the time, and nothing is expected of them.
+        let summaries: Vec<Summary> = if only || expected.is_empty() {
+            vec![found(None)]
+        } else {
+            expected.iter().map(|&(op, _)| op).collect::<BTreeSet<_>>().into_iter().map(|op| found(Some(op))).collect()
+        };
         for &(op, pass) in &expected {
-            let lines: Vec<_> = summary
-                .lines
+            let lines: Vec<_> = summaries
                 .iter()
+                .flat_map(|summary| &summary.lines)
                 .filter(|line| line.op == op && line.pass == pass && line.against != "adjoint")
                 .collect();
             assert!(lines.len() >= Isa::available().len(), "{fault}: {} lines of {op} {pass}", lines.len());
@@ -159,13 +172,11 @@ fn every_injected_fault_is_found_on_every_path() {
                 );
             }
         }
-        if matches!(fault, Fault::ScaledBiasGradient | Fault::StaleRunningStatistic) {
-            let of_values = summary.failed().filter(|line| line.against != "adjoint");
+        if only {
+            let of_values = summaries.iter().flat_map(Summary::failed).filter(|line| line.against != "adjoint");
             let failed: BTreeSet<(&str, &str)> = of_values.map(|line| (line.op.as_str(), line.pass.as_str())).collect();
             assert_eq!(failed, expected.into_iter().collect(), "nothing else is wrong");
         }
-        let text = summary.to_string();
-        assert!(text.contains("FAILED") && text.contains("resconv gradcheck --op "), "{text}");
     }
 }
 
