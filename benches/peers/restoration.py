@@ -45,6 +45,7 @@ parser.add_argument("--resconv", type=Path, default=ROOT / "target/release/resco
 parser.add_argument("--grey", action="store_true", help="grey pictures in all tasks; without it, in denoising alone")
 parser.add_argument("--only", default="", help="only pictures whose name contains this")
 parser.add_argument("--unclipped", action="store_true", help="damage that a PNG file cannot hold; without networks of ours")
+parser.add_argument("--without-peers", action="store_true", help="measure networks of ours alone; BM3D takes minutes")
 parser.add_argument("--self-test", action="store_true", help="checks that pictures get to our program and back unchanged, and ends")
 parser.add_argument("--record", type=Path, help="also write the tables, with machine and versions, to this file, and strips beside it")
 args = parser.parse_args()
@@ -116,7 +117,7 @@ def measures(restored, truth, damaged):
 def measure(name, task, paths):
     """By method and picture: measures and seconds; and the pictures of a strip, by picture and method."""
     runs = [network.split("=", 1)[1] for network in args.network if network.split("=", 1)[0] == name]
-    methods = {task.damaged: lambda damaged: damaged.pixels, **task.peers}
+    methods = {task.damaged: lambda damaged: damaged.pixels, **({} if args.without_peers else task.peers)}
     if name == "inpaint":
         methods |= {f"what {Path(run).stem} gets": ours(run, args.resconv, "input") for run in runs}
     methods |= {f"ours, {Path(run).stem}": ours(run, args.resconv) for run in runs}

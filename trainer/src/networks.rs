@@ -27,6 +27,9 @@ macro_rules! networks {
 
 networks! {
     "denoise-25": "noise of deviation 25/255, grey or colour" from "denoise-25",
+    "denoise": "noise of any deviation up to 55/255, grey or colour" from "denoise",
+    "jpeg": "JPEG files of quality 10 to 40, colour" from "jpeg",
+    "inpaint": "missing rectangles, colour; what is missing is said by --mask or transparent" from "inpaint",
     "super-resolution-2": "twice the height and width, grey or colour" from "super-resolution-2",
     "half-crop": "the study's: the missing half of a garment, 32 x 32 pixels" from "original-l17",
 }

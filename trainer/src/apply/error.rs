@@ -70,14 +70,6 @@ pub enum ApplyError {
         /// How many there are.
         pictures: usize,
     },
-    /// The task tells the network what is missing, and the network has no channel for that.
-    #[error("the task {task} tells what is missing: expected a network with 2 or 4 input channels, got {got}")]
-    NoChannel {
-        /// The task.
-        task: String,
-        /// Input channels.
-        got: usize,
-    },
     /// It is not known what a picture lacks.
     #[error(
         "{}: none of its pixels is missing: say what is missing with --missing or --mask, or make it transparent",

@@ -27,12 +27,11 @@ impl Settings {
         let require = |section: &str, key: &str, value: &dyn Display, right: bool, expected: &str| {
             if right { Ok(()) } else { Err(wrong(section, key, expected, value)) }
         };
+        let told = usize::from(t.task.fills());
         let expected = "1 for grey images, 3 for colours";
-        // Before the images are known, a network has one channel.
-        let (with_missing, fills) = (format!("{expected}, and 1 more with `fill`"), t.task.fills());
+        let of_input = if told == 1 { &format!("{expected}, and 1 for what is missing") } else { expected };
         let (inputs, outputs) = (network.in_channels, network.out_channels);
-        let is_input = [1, 3].contains(&inputs) || fills && [2, 4].contains(&inputs);
-        require("network", "in_channels", &inputs, is_input, if fills { &with_missing } else { expected })?;
+        require("network", "in_channels", &inputs, [1 + told, 3 + told].contains(&inputs), of_input)?;
         require("network", "out_channels", &outputs, [1, 3].contains(&outputs), expected)?;
         for (section, key, value, min, max) in [
             ("training", "size", t.size as u64, 2, 1024),

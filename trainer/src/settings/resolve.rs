@@ -26,6 +26,9 @@ pub fn resolve(sources: &[SettingsSource]) -> Result<Settings, SettingsError> {
     for path in [&mut settings.run.data, &mut settings.training.init].into_iter().flatten() {
         *path = absolute(path);
     }
+    if !sources.iter().any(|source| source.says("network", "in_channels")) {
+        settings.network.in_channels = settings.training.task.input_channels(settings.network.out_channels);
+    }
     settings.check(&|section, key| origin(sources, section, key))?;
     Ok(settings)
 }

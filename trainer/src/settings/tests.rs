@@ -270,8 +270,9 @@ fn values_out_of_range_name_where_they_come_from() {
     );
     let filled = |channels| format!("[network]\nin_channels = {channels}\n[training]\ntask = 'box,fill'");
     assert!(resolve(&[flags(&[]), file(&filled(4)).unwrap()]).is_ok());
+    assert_eq!(resolve(&[flags(&["--task=box,fill"])]).unwrap().network.in_channels, 2);
     let message = in_file(&filled(5));
-    assert!(message.ends_with("1 for grey images, 3 for colours, and 1 more with `fill`, got 5"), "{message}");
+    assert!(message.ends_with("1 for grey images, 3 for colours, and 1 for what is missing, got 5"), "{message}");
 }
 
 #[test]
