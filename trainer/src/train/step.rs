@@ -105,7 +105,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
         if all.iter().any(|[is_done, _]| *is_done == 1) {
             return Next::End;
         }
-        let asked = all.iter().find_map(|[_, code]| Signal::ALL.into_iter().find(|signal| signal.exit_code() == *code));
+        let asked = all.iter().find_map(|[_, code]| Signal::of_exit_code(*code));
         asked.map_or(Next::Step, Next::Stop)
     }
 
