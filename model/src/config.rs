@@ -205,8 +205,8 @@ pub enum Prediction {
     Image,
     /// `residual`: what is subtracted from the input, without an activation at the end. Zhang et al., "Beyond a
     /// Gaussian denoiser" (DnCNN), 2017: easier to learn where the input is almost right. If the input has a channel
-    /// more than the output, that one is a mask from 0 to 1, by which the residual is multiplied before it is subtracted
-    /// from the others: what is 0 there stays as it is.
+    /// more than the output, that one is a mask from 0 to 1, by which the residual is multiplied before it is
+    /// subtracted from the others: what is 0 there stays as it is.
     Residual,
 }
 

@@ -63,8 +63,8 @@ impl Damaged {
     }
 }
 
-/// Pixels `[..][C]` as a network gets them that is told which are missing: `[..][C + 1]`, with 1 for a missing pixel and
-/// 0 for another.
+/// Pixels `[..][C]` as a network gets them that is told which are missing: `[..][C + 1]`, with 1 for a missing pixel
+/// and 0 for another.
 pub(crate) fn with_missing(pixels: &[f32], missing: impl ExactSizeIterator<Item = bool>) -> Vec<f32> {
     let channels = pixels.len() / missing.len();
     let told = pixels.chunks_exact(channels).zip(missing);
