@@ -7,7 +7,6 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 const PLAN: PlanId = PlanId(0);
@@ -380,6 +379,7 @@ fn a_file_is_whole_or_as_it_was_and_messages_name_it() {
 #[test]
 fn links_and_rights_stay() {
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
     let session = trained(Reference);
     let folder = tempfile::tempdir().unwrap();
     let [file, link] = ["file", "link"].map(|name| folder.path().join(name));

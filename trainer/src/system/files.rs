@@ -4,14 +4,13 @@
 //! What is at the path stays what it is: links are followed, a file that is replaced keeps its rights, and devices and
 //! pipes are written into. [`check_outputs`] is for paths that the user names.
 
+use super::rights::{give, permit};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-#[cfg(unix)]
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -243,9 +242,8 @@ fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
     let mut builder = tempfile::Builder::new();
     // Not from the name of the file, which may be as long as a name can be.
     builder.prefix(".resconv-").suffix(TEMPORARY);
-    // A temporary file is private by default. The result must have the rights of any other new file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // The result must have the rights of any other new file.
+    permit(&mut builder, 0o666);
     let mut temporary = builder.tempfile_in(folder_of(path))?;
     if let Ok(before) = path.metadata() {
         keep_rights(temporary.as_file(), &before)?;
@@ -260,9 +258,7 @@ fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
 
 /// Gives a new file the rights, and where possible the owner, of the one that it is going to replace.
 fn keep_rights(new: &File, before: &Metadata) -> io::Result<()> {
-    // Only root can give files away.
-    #[cfg(unix)]
-    let _ = std::os::unix::fs::fchown(new, Some(before.uid()), Some(before.gid()));
+    give(new, before);
     // Some file systems have the same rights for all files, and refuse to set them.
     if new.metadata()?.permissions() == before.permissions() {
         return Ok(());

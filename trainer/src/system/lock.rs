@@ -23,6 +23,7 @@
 //! A process that was stopped for longer than [`PATIENCE`] may find that it has lost its lock: `Lock::is_lost`.
 
 use super::files::{FileError, remove};
+use super::rights::{names, owner, permit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -270,8 +271,7 @@ fn candidate(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".resconv-").suffix(".tmp");
     // Others must be able to read who has the lock.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    permit(&mut builder, 0o644);
     builder.tempfile_in(folder)
 }
 
@@ -289,21 +289,6 @@ fn create(candidate: &NamedTempFile, content: &[u8], path: &Path) -> io::Result<
             Ok(file)
         }
     }
-}
-
-/// How many names a file has.
-fn names(file: &File) -> Option<u64> {
-    #[cfg(unix)]
-    return file.metadata().ok().map(|metadata| std::os::unix::fs::MetadataExt::nlink(&metadata));
-    #[cfg(not(unix))]
-    return None;
-}
-
-fn owner(metadata: &fs::Metadata) -> Option<u32> {
-    #[cfg(unix)]
-    return Some(std::os::unix::fs::MetadataExt::uid(metadata));
-    #[cfg(not(unix))]
-    return None;
 }
 
 /// The name of this machine.

@@ -7,5 +7,6 @@ pub mod machine;
 pub mod names;
 pub(crate) mod progress;
 pub mod ranks;
+mod rights;
 pub mod stop;
 pub mod terminal;

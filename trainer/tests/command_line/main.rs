@@ -16,7 +16,11 @@ mod printing;
 mod report;
 mod restore;
 mod resume;
+#[cfg(unix)]
+mod served;
 mod shared_sweep;
+#[cfg(unix)]
+mod signals;
 mod steering;
 mod stopping;
 mod sweep;

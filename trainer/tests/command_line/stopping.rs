@@ -1,14 +1,13 @@
-//! Signals, locks, values that are not finite, and disks that refuse: a run that cannot go on says so and can be
-//! resumed.
+//! Locks, values that are not finite, and disks that refuse: a run that cannot go on says so and can be resumed.
 
-use crate::common::{Place, failure, text, train};
+use crate::common::{Place, train};
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use trainer::train::checkpoint::Checkpoint;
 
 /// Waits until `done`.
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(started.elapsed() < Duration::from_secs(120), "{what}");
@@ -17,7 +16,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// A run that goes on for long, and has written a checkpoint.
-fn started(place: &Place, more: &[&str]) -> Child {
+pub(super) fn started(place: &Place, more: &[&str]) -> Child {
     let arguments = ["--samples=10000000", "--checkpoint-every=80", "--threads=1", "--out=run"];
     let mut command = place.command(&train(&[&arguments[..], more].concat()));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -25,122 +24,8 @@ fn started(place: &Place, more: &[&str]) -> Child {
     child
 }
 
-fn step(place: &Place) -> u64 {
+pub(super) fn step(place: &Place) -> u64 {
     Checkpoint::read(&place.path("run/checkpoint.safetensors")).unwrap().run.unwrap().position.unwrap().step
-}
-
-#[cfg(unix)]
-fn signal(child: &Child, name: &str) {
-    let script = format!("kill -{name} {}", child.id());
-    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
-}
-
-#[cfg(unix)]
-#[test]
-fn a_signal_ends_the_step_writes_a_checkpoint_and_tells_how_to_go_on() {
-    let mut signals = vec![("INT", 130), ("TERM", 143), ("HUP", 129)];
-    // Runs inherit what these tests ignore, and they may have been started with `nohup`.
-    signals.retain(|(name, _)| *name != "HUP" || !hangups_are_ignored());
-    for (name, code) in signals {
-        let place = Place::new();
-        let child = started(&place, &[]);
-        signal(&child, name);
-        let output = child.wait_with_output().unwrap();
-        let err = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{err}");
-        let step = step(&place);
-        let told = format!(
-            "stopped by SIG{name} after step {step} ({} images); go on with `resconv train --resume --out run`\n",
-            8 * step
-        );
-        assert_eq!(err, told);
-        assert_eq!(place.read_text("run/metrics.csv").lines().count() as u64, step + 1);
-        assert!(!place.files("run").iter().any(|name| name.ends_with(".tmp")));
-
-        // It can be told to go on, and to stop again.
-        let mut child = place.command(&["train", "--resume", "--out=run"]);
-        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until("no further step", || self::step(&place) > step);
-        signal(&child, name);
-        let output = child.wait_with_output().unwrap();
-        let out = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(code), "{out}");
-        assert!(out.contains(&format!("resuming after step {step} ({} images) from run/", 8 * step)), "{out}");
-    }
-}
-
-/// Long before the first validation there is something to see, and the page says how far the run is.
-#[cfg(unix)]
-#[test]
-fn a_run_can_be_watched_from_its_beginning_and_says_when_it_was_interrupted() {
-    let place = Place::new();
-    let child = started(&place, &["--validate-every=0"]);
-    wait_until("no report", || place.path("run/report.html").exists());
-    for file in ["run/loss.png", "run/loss.svg", "run/reconstruction.png"] {
-        assert!(place.path(file).exists(), "{file}");
-    }
-    let page = place.read_text("run/report.html");
-    let told = page.split("<p>It is running: 0 % (").nth(1).and_then(|rest| rest.split(".</p>").next());
-    let told = told.unwrap_or_else(|| panic!("{page}"));
-    assert!(told.contains(" of 10,000,000 images), about ") && told.ends_with(" left"), "{told}");
-    assert!(page.contains("http-equiv=\"refresh\"") && page.contains("alt=\"Reconstructions: "));
-    assert!(!place.path("run/validation.csv").exists() || place.read_text("run/validation.csv").lines().count() == 1);
-    signal(&child, "INT");
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
-    let page = place.read_text("run/report.html");
-    let told = format!(
-        "<p>It was interrupted at 0 % ({} of 10,000,000 images); go on with `resconv train --resume --out run`.",
-        indicatif::HumanCount(8 * step(&place))
-    );
-    assert!(page.contains(&told) && !page.contains("http-equiv=\"refresh\""), "{told}\n{page}");
-}
-
-#[cfg(unix)]
-fn hangups_are_ignored() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1)
-}
-
-/// `nohup` is for runs that outlive their terminal.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_run_that_ignores_hangups_goes_on_when_its_terminal_is_closed() {
-    let place = Place::new();
-    let mut ignoring = Command::new("sh");
-    ignoring.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_resconv")]);
-    let arguments = train(&["--samples=10000000", "--checkpoint-every=80", "--threads=1", "--out=run"]);
-    let mut nohup = place.prepare(ignoring, &arguments);
-    let child = nohup.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until("no checkpoint", || place.path("run/checkpoint.safetensors").exists());
-    signal(&child, "HUP");
-    let before = step(&place);
-    wait_until("no further step", || step(&place) > before);
-    signal(&child, "TERM");
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_second_signal_ends_the_run_at_once() {
-    let place = Place::new();
-    // A step that takes many seconds: naive loops over large images.
-    let slow = ["--device=reference", "--size=64", "--channels=32", "--layers=3", "--batch=4"];
-    let mut command = place.command(&train(&[&slow[..], &["--out=run"]].concat()));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until("no table", || place.path("run/validation.csv").exists());
-    std::thread::sleep(Duration::from_millis(100));
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(child.try_wait().unwrap(), None, "the first signal waits for the step");
-    signal(&child, "INT");
-    let begun = Instant::now();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    // Nothing was reached, and nothing is broken: the run is one that has begun.
-    let mut files = place.files("run");
-    files.retain(|file| !file.starts_with("events.out.tfevents."));
-    assert_eq!(files, [".lock", "metrics.csv", "settings.toml", "validation.csv"]);
 }
 
 #[test]
@@ -228,6 +113,7 @@ fn steps_that_are_not_finite_can_be_skipped() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_or_read_only_disk_ends_the_run_and_spares_the_checkpoint() {
+    use std::process::Command;
     let place = Place::new();
     let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
     let can = Command::new(unshare[0]).args(&unshare[1..]).args(["mount", "-t", "tmpfs", "none", "/mnt"]).output();
@@ -253,7 +139,7 @@ fn a_full_or_read_only_disk_ends_the_run_and_spares_the_checkpoint() {
     command.args(&unshare[1..]).args(["sh", "-c", script]).current_dir(place.path(""));
     command.env("PROGRAM", env!("CARGO_BIN_EXE_resconv")).env("RUN", run).env("HOME", place.path(""));
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", crate::common::text(&output.stderr));
     let [first, second, third] = ["1", "2", "3"].map(|n| place.read_text(&format!("err{n}")));
     assert_eq!(["1", "2", "3"].map(|n| place.read_text(&format!("code{n}")).trim().to_owned()), ["1", "1", "0"]);
     assert!(first.starts_with("error: could not write disk/run/"), "{first}");
@@ -280,6 +166,6 @@ fn a_folder_without_permission_is_refused() {
         println!("left out: this user may write everywhere");
         return;
     }
-    let message = failure(&place.run(&train(&["--samples=8", "--out=mine/run"])));
+    let message = place.fail(&train(&["--samples=8", "--out=mine/run"]));
     assert!(message.starts_with("could not create mine/run: Permission denied"), "{message}");
 }
