@@ -56,8 +56,14 @@ static LOST: OnceLock<PrintError> = OnceLock::new();
 /// [`PrintError`] if it is closed or full.
 pub fn print_result(line: &str) -> Result<(), PrintError> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
+    write_line(&mut out, line)?;
     Ok(out.flush()?)
+}
+
+/// Writes the line and its end in one piece. In two, as `writeln!` does to standard error, another process that writes
+/// to the same place can come between them.
+fn write_line(out: &mut impl Write, line: &str) -> io::Result<()> {
+    out.write_all(format!("{line}\n").as_bytes())
 }
 
 /// Writes a line about the state of a run to standard output, unless the user wants none. A run must not end because
@@ -85,11 +91,35 @@ pub fn lost_status() -> Option<&'static PrintError> {
 pub fn print_while_waiting(line: &str) {
     let mut err = io::stderr();
     if err.is_terminal() {
-        let _ = writeln!(err, "{line}");
+        let _ = write_line(&mut err, line);
     }
 }
 
 /// Writes a line to standard error. If that fails, the exit code alone reports the error.
 pub fn print_error(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = write_line(&mut io::stderr(), line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Pieces(Vec<Vec<u8>>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_and_its_end_are_written_in_one_piece() {
+        let mut pieces = Pieces(Vec::new());
+        write_line(&mut pieces, "error: a line").unwrap();
+        assert_eq!(pieces.0, [b"error: a line\n".to_vec()]);
+    }
 }
