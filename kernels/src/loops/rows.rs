@@ -3,9 +3,12 @@
 use super::{Columns, TILE};
 use crate::simd::{Pair, Simd};
 
-/// Rows that are summed in f32: few enough that the sums round no more than their terms do, and that the cache lines of
-/// rows wider than a vector stay in the first-level cache.
+/// Rows that are summed in f32: few enough that the sums round no more than their terms do.
 const BLOCK: usize = 64;
+
+/// Rows that all columns are computed for before the next ones. Rows are wider than what is computed at once, so the
+/// cache lines of so many rows of all operands must stay in the first-level cache.
+const STRIP: usize = 8;
 
 /// A function of the same lane of `N` inputs and of `K` coefficients of the lane's channel, which gives `O` outputs and
 /// `T` sums. Must be `#[inline(always)]`.
@@ -85,7 +88,7 @@ pub(crate) unsafe fn map_rows<S: Simd, F, B, const N: usize, const K: usize, con
     }
 }
 
-/// One block: `rows` rows of `columns` columns, the first at element `start`, `stride` apart.
+/// One block: `rows` rows of `columns` columns, the first at element `start`, `stride` apart, in strips of rows.
 ///
 /// # Safety
 /// As [`map_rows`]; the elements must be among the operands'.
@@ -100,23 +103,27 @@ unsafe fn block<S: Simd, F, const N: usize, const K: usize, const O: usize, cons
 ) where
     F: RowFunction<N, K, O, T>,
 {
-    let mut column = 0;
-    // Two vectors at a time hide each other's latency.
-    while column + 2 * S::LANES <= columns {
-        let place = (start + column, rows, stride, 2 * S::LANES);
-        // SAFETY: the columns are there.
-        unsafe { vectors(Pair(s), f, operands, place, column, coefficients, sums) };
-        column += 2 * S::LANES;
-    }
-    while column < columns {
-        let count = S::LANES.min(columns - column);
-        // SAFETY: `count` columns are there.
-        unsafe { vectors(s, f, operands, (start + column, rows, stride, count), column, coefficients, sums) };
-        column += count;
+    *sums = [[0.0; TILE]; T];
+    for row in (0..rows).step_by(STRIP) {
+        let (start, rows) = (start + row * stride, STRIP.min(rows - row));
+        let mut column = 0;
+        // Two vectors at a time hide each other's latency.
+        while column + 2 * S::LANES <= columns {
+            let place = (start + column, rows, stride, 2 * S::LANES);
+            // SAFETY: the columns are there.
+            unsafe { vectors(Pair(s), f, operands, place, column, coefficients, sums) };
+            column += 2 * S::LANES;
+        }
+        while column < columns {
+            let count = S::LANES.min(columns - column);
+            // SAFETY: `count` columns are there.
+            unsafe { vectors(s, f, operands, (start + column, rows, stride, count), column, coefficients, sums) };
+            column += count;
+        }
     }
 }
 
-/// `count` columns of `rows` rows, the first at element `start`.
+/// `count` columns of `rows` rows, the first at element `start`, whose terms are added to the sums.
 ///
 /// # Safety
 /// As [`block`].
@@ -139,6 +146,10 @@ unsafe fn vectors<S: Simd, F, const N: usize, const K: usize, const O: usize, co
         *value = unsafe { s.load(coefficient.as_ptr().add(column)) };
     }
     let mut row_sums = [s.splat(0.0); T];
+    for (value, sum) in row_sums.iter_mut().zip(&*sums) {
+        // SAFETY: as for the coefficients.
+        *value = unsafe { s.load(sum.as_ptr().add(column)) };
+    }
     for row in 0..rows {
         let i = start + row * stride;
         let mut values = [s.splat(0.0); N];

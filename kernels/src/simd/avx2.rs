@@ -51,7 +51,9 @@ macro_rules! forward {
 impl Simd for Avx2 {
     type F32 = __m256;
     type Mask = __m256;
+    type Index = __m256i;
     const LANES: usize = 8;
+    const ENTRIES: usize = 8;
     const ISA: Isa = Isa::Avx2;
 
     // Not on the shim itself: rustc (1.95) drops `inline(never)` from a function that enables target features.
@@ -120,6 +122,23 @@ impl Simd for Avx2 {
         };
     }
 
+    #[inline(always)]
+    fn segment(self, x: __m256) -> (__m256i, __m256) {
+        // The last bit of the exponent and two bits of the fraction number the segment.
+        const SHIFT: i32 = 21;
+        // SAFETY: the token proves that the CPU has AVX2.
+        unsafe {
+            let bits = _mm256_castps_si256(x);
+            let start = _mm256_and_si256(bits, _mm256_set1_epi32(-1 << SHIFT));
+            (_mm256_srli_epi32::<SHIFT>(bits), _mm256_castsi256_ps(start))
+        }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32], index: __m256i) -> __m256 {
+        assert_eq!(table.len(), Self::ENTRIES);
+        // SAFETY: the table has 8 values. The instruction ignores all but the last three bits of an index.
+        unsafe { _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index) }
+    }
     #[inline(always)]
     fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the token proves that the CPU has AVX2.

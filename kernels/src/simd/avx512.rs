@@ -53,7 +53,9 @@ macro_rules! forward {
 impl Simd for Avx512 {
     type F32 = __m512;
     type Mask = __mmask16;
+    type Index = __m512i;
     const LANES: usize = 16;
+    const ENTRIES: usize = 16;
     const ISA: Isa = Isa::Avx512;
 
     // Not on the shim itself: rustc (1.95) drops `inline(never)` from a function that enables target features.
@@ -118,6 +120,23 @@ impl Simd for Avx512 {
         sum(a) -> f32 = _mm512_reduce_add_ps(a);
     }
 
+    #[inline(always)]
+    fn segment(self, x: __m512) -> (__m512i, __m512) {
+        // The last bit of the exponent and three bits of the fraction number the segment.
+        const SHIFT: u32 = 20;
+        // SAFETY: the token proves that the CPU has AVX-512.
+        unsafe {
+            let bits = _mm512_castps_si512(x);
+            let start = _mm512_and_si512(bits, _mm512_set1_epi32(-1 << SHIFT));
+            (_mm512_srli_epi32::<SHIFT>(bits), _mm512_castsi512_ps(start))
+        }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32], index: __m512i) -> __m512 {
+        assert_eq!(table.len(), Self::ENTRIES);
+        // SAFETY: the table has 16 values. The instruction ignores all but the last four bits of an index.
+        unsafe { _mm512_permutexvar_ps(index, _mm512_loadu_ps(table.as_ptr())) }
+    }
     #[inline(always)]
     fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the token proves that the CPU has AVX-512.

@@ -153,10 +153,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type F32: Copy;
     /// One truth value per lane.
     type Mask: Copy;
+    /// The number of a table's entry per lane.
+    type Index: Copy;
     /// Values in a vector.
     const LANES: usize;
     /// The instruction set.
     const ISA: Isa;
+    /// Entries of a table that [`lookup`](Self::lookup) reads: 8 or 16.
+    const ENTRIES: usize;
     /// Adding it to an `x` in `-2^22..=2^22` rounds `x` to the nearest integer `n`; subtracting it again gives `n`. The
     /// low bits of the sum are those of `n`, as [`mul_exp2`](Self::mul_exp2) needs them.
     const ROUND: f32 = 12_582_912.0;
@@ -233,6 +237,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `a 2^n` for `b = n + ROUND` with integral `n`, if `a` and the product are normal numbers; else the result is
     /// unspecified.
     fn mul_exp2(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The segment that `x` is in, and where it begins. There are [`ENTRIES`](Self::ENTRIES) segments of `2 <= x < 8`:
+    /// half of them, of equal length, end at 4, and the others are twice as long. Any other `x` has some segment, too.
+    fn segment(self, x: Self::F32) -> (Self::Index, Self::F32);
+    /// The entry of `table` for every lane.
+    ///
+    /// # Panics
+    /// If `table` does not have [`ENTRIES`](Self::ENTRIES) values.
+    fn lookup(self, table: &[f32], index: Self::Index) -> Self::F32;
     /// Prefetches the cache line at `ptr`, which may be any address, into L2. Does nothing where there is no such
     /// instruction.
     #[inline(always)]
@@ -295,6 +307,27 @@ mod tests {
         let shifted = s.add(a, s.splat(S::ROUND));
         check("round", s.sub(shifted, s.splat(S::ROUND)), &|a, _| a.round_ties_even());
         check("mul_exp2", s.mul_exp2(a, shifted), &|a, _| a * a.round_ties_even().exp2());
+        let table: Vec<f32> = (0..S::ENTRIES).map(|i| 1.5 * i as f32).collect();
+        // SAFETY: it holds LANES values.
+        let x = unsafe {
+            s.load((0..S::LANES).map(|i| 2.0 + 6.0 / S::LANES as f32 * i as f32).collect::<Vec<_>>().as_ptr())
+        };
+        let (index, start) = s.segment(x);
+        let half = S::ENTRIES / 2;
+        let number = |i: usize| {
+            let x = 2.0 + 6.0 / S::LANES as f32 * i as f32;
+            if x < 4.0 {
+                ((x - 2.0) / 2.0 * half as f32) as usize
+            } else {
+                half + ((x - 4.0) / 4.0 * half as f32) as usize
+            }
+        };
+        let lane = |a: f32| input.iter().position(|&x| x == a).unwrap();
+        check("lookup", s.lookup(&table, index), &|a, _| 1.5 * number(lane(a)) as f32);
+        check("segment", start, &|a, _| match number(lane(a)) {
+            i if i < half => 2.0 + 2.0 / half as f32 * i as f32,
+            i => 4.0 + 4.0 / half as f32 * (i - half) as f32,
+        });
         check("less", s.select(s.less(a, b), a, b), &f32::min);
         let nan = s.splat(f32::NAN);
         check("less nan", s.select(s.less(nan, b), a, b), &|_, b| b);

@@ -34,8 +34,10 @@ macro_rules! both {
 impl<S: Simd> Simd for Pair<S> {
     type F32 = [S::F32; 2];
     type Mask = [S::Mask; 2];
+    type Index = [S::Index; 2];
     const LANES: usize = 2 * S::LANES;
     const ISA: Isa = S::ISA;
+    const ENTRIES: usize = S::ENTRIES;
 
     fn outline<K: Kernel>(self, kernel: K) -> K::Output {
         self.0.outline(Paired(kernel))
@@ -90,6 +92,15 @@ impl<S: Simd> Simd for Pair<S> {
         mul_exp2(a, b);
     }
 
+    #[inline(always)]
+    fn segment(self, x: Self::F32) -> (Self::Index, Self::F32) {
+        let (first, second) = (self.0.segment(x[0]), self.0.segment(x[1]));
+        ([first.0, second.0], [first.1, second.1])
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32], index: Self::Index) -> Self::F32 {
+        [self.0.lookup(table, index[0]), self.0.lookup(table, index[1])]
+    }
     #[inline(always)]
     fn less(self, a: Self::F32, b: Self::F32) -> Self::Mask {
         [self.0.less(a[0], b[0]), self.0.less(a[1], b[1])]

@@ -10,7 +10,9 @@ pub struct Portable;
 impl Simd for Portable {
     type F32 = f32x8;
     type Mask = f32x8;
+    type Index = u32x8;
     const LANES: usize = 8;
+    const ENTRIES: usize = 8;
     const ISA: Isa = Isa::Portable;
 
     #[inline(never)]
@@ -98,6 +100,21 @@ impl Simd for Portable {
     fn mul_exp2(self, a: f32x8, b: f32x8) -> f32x8 {
         let (a, b): (u32x8, u32x8) = (bytemuck::cast(a), bytemuck::cast(b));
         bytemuck::cast(a + (b << 23))
+    }
+    #[inline(always)]
+    fn segment(self, x: f32x8) -> (u32x8, f32x8) {
+        // The last bit of the exponent and two bits of the fraction number the segment.
+        const SHIFT: u32 = 21;
+        let bits: u32x8 = bytemuck::cast(x);
+        (bits >> SHIFT, bytemuck::cast(bits & u32x8::splat(!0 << SHIFT)))
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32], index: u32x8) -> f32x8 {
+        let table: &[f32; 8] = table.try_into().expect("a table of 8 values");
+        f32x8::new(index.to_array().map(
+            #[inline(always)]
+            |i| table[i as usize % 8],
+        ))
     }
     #[inline(always)]
     fn less(self, a: f32x8, b: f32x8) -> f32x8 {

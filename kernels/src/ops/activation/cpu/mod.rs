@@ -5,6 +5,7 @@
 //! magnitude.
 
 mod function;
+mod gelu;
 mod piecewise;
 mod smooth;
 
@@ -35,7 +36,7 @@ pub(crate) trait Visitor {
 /// Gives `visitor` the implementation of an activation. No other place knows which is which.
 pub(crate) fn visit(f: Activation, visitor: impl Visitor) {
     match f {
-        Activation::Gelu => visitor.visit(smooth::Gelu),
+        Activation::Gelu => visitor.visit(gelu::Gelu),
         Activation::Sigmoid => visitor.visit(smooth::Sigmoid),
         Activation::Tanh => visitor.visit(smooth::Tanh),
         Activation::Relu => visitor.visit(piecewise::Relu),

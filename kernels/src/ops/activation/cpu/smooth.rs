@@ -10,13 +10,13 @@ use crate::simd::{Simd, math};
 
 /// `min(|x|, limit)`, and NaN where `x` is.
 #[inline(always)]
-fn magnitude<S: Simd>(s: S, x: S::F32, limit: f32) -> S::F32 {
+pub(super) fn magnitude<S: Simd>(s: S, x: S::F32, limit: f32) -> S::F32 {
     s.min(s.splat(limit), s.abs(x))
 }
 
 /// `max(x, 0)`, and NaN where `x` is.
 #[inline(always)]
-fn positive_part<S: Simd>(s: S, x: S::F32) -> S::F32 {
+pub(super) fn positive_part<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.max(s.splat(0.0), x)
 }
 
@@ -34,34 +34,6 @@ fn is_negative<S: Simd>(s: S, x: S::F32) -> S::Mask {
 
 /// `exp(-87)` is about 1.6e-38, near the smallest normal number.
 const EXP_LIMIT: f32 = 87.0;
-
-/// `Phi(-12.9)` is about 2.3e-38.
-const NORMAL_LIMIT: f32 = 12.9;
-
-/// `1 / sqrt(2 pi)`
-const DENSITY_AT_0: f32 = 0.398_942_3;
-
-/// `f(x) = max(x, 0) - a Phi(-a)`, as `Phi(x) = 1 - Phi(-x)`.
-#[derive(Clone, Copy)]
-pub(super) struct Gelu;
-
-impl Function for Gelu {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
-        let a = magnitude(s, x, NORMAL_LIMIT);
-        let tail = s.mul(math::scaled_normal_tail(s, a), math::gaussian(s, a));
-        s.neg_mul_add(a, tail, positive_part(s, x))
-    }
-
-    /// `f'(-a) = Phi(-a) - a phi(a)` and `f'(a) = 1 - f'(-a)`
-    #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
-        let a = magnitude(s, x, NORMAL_LIMIT);
-        let scaled = s.neg_mul_add(a, s.splat(DENSITY_AT_0), math::scaled_normal_tail(s, a));
-        let negative = s.mul(math::gaussian(s, a), scaled);
-        s.select(is_negative(s, x), negative, s.sub(s.splat(1.0), negative))
-    }
-}
 
 /// `f(-a) = u / (1 + u)` and `f(a) = 1 / (1 + u)` with `u = exp(-a)`.
 #[derive(Clone, Copy)]
