@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Our training step against PyTorch's, in turn on the same cores: wall time, CPU time, ratio.
+"""Our training step against PyTorch's, in turn on the same cores: wall time, CPU time, ratios.
 
 usage: pip install torch; cargo build --release -p benches; python3 benches/peers/step.py [--layers 3 15] [--rounds 5] ...
        ... step.py --all    every row of the table of targets, as Markdown
 
-Every round runs a few of our steps, then a few of PyTorch's in both memory layouts, so that a change of the machine's load affects
-all of them. Times are medians over all steps; a ratio is the median PyTorch step (of its faster layout) over our median step.
-PyTorch's threads wait passively (OMP_WAIT_POLICY). Otherwise any other load would multiply its times.
+Every round runs a few of our steps, which compute in f32, then a few of PyTorch's in both memory layouts, in f32 and under bf16 autocast
+(with --compile also compiled, channels last), so that a change of the machine's load affects all of them. Times are medians over all
+steps; a ratio is the median PyTorch step (of the fastest of its ways) over our median step. PyTorch's threads wait passively
+(OMP_WAIT_POLICY). Otherwise any other load would multiply its times.
 """
 import argparse
 import json
@@ -30,6 +31,7 @@ parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--steps", type=int, default=3, help="timed steps of each layout in a round")
 parser.add_argument("--all", action="store_true", help="the whole table; ignores the other arguments except --rounds and --steps")
+parser.add_argument("--compile", action="store_true", help="PyTorch compiled, too: needs a C++ compiler and minutes a row")
 parser.add_argument("--inference", action="store_true", help="forward passes with running statistics")
 args = parser.parse_args()
 
@@ -44,7 +46,7 @@ class Row:
     """A network, a batch and what is done with it."""
 
     name: str
-    bar: float = 0.0  # the ratio to reach
+    bars: tuple = (0.0, 0.0)  # the ratios to reach, to f32 and to bf16 autocast; 0 is none
     layers: int = 15
     channels: int = 32
     kernel_size: int = 3
@@ -56,23 +58,28 @@ class Row:
 
 
 ROWS = [
-    Row("15 layers, 32x32", 3.0),
-    Row("15 layers, 32x32, in 390 MiB", 3.0, memory_limit=390),
-    Row("15 layers, 28x28", 2.9, size=28),
-    Row("15 layers, 64x64", 4.9, size=64),
-    Row("3 layers, 32x32", 2.8, layers=3),
-    Row("1 layer, 32x32", 3.0, layers=1),
-    Row("11 layers, 28x28, kernel 5", 3.5, layers=11, kernel_size=5, size=28),
-    Row("11 layers, 28x28, kernel 7", 2.4, layers=11, kernel_size=7, size=28),
-    Row("11 layers, 28x28, kernel 9", 3.5, layers=11, kernel_size=9, size=28),
-    Row("11 layers, 28x28, 64 channels", 2.5, layers=11, channels=64, size=28),
-    Row("11 layers, 28x28, 128 channels", 2.0, layers=11, channels=128, size=28),
-    Row("15 layers, batch 1", 3.0, batch=1),
-    Row("15 layers, batch 8", 3.0, batch=8),
-    Row("15 layers, one thread", 2.9, threads=1),
-    Row("inference, 15 layers, batch 64", 3.5, inference=True),
-    Row("inference, 15 layers, batch 1", 3.5, batch=1, inference=True),
+    Row("15 layers, 32x32", (3.75, 2.15)),
+    Row("15 layers, 32x32, in 390 MiB", (3.75, 2.15), memory_limit=390),
+    Row("15 layers, 28x28", (3.3, 2.0), size=28),
+    Row("15 layers, 64x64", (5.8, 0.0), size=64),
+    Row("3 layers, 32x32", (3.4, 2.0), layers=3),
+    Row("1 layer, 32x32", (4.0, 2.5), layers=1),
+    Row("11 layers, 28x28, kernel 5", (4.2, 0.0), layers=11, kernel_size=5, size=28),
+    Row("11 layers, 28x28, kernel 7", (2.8, 0.0), layers=11, kernel_size=7, size=28),
+    Row("11 layers, 28x28, kernel 9", (4.2, 0.0), layers=11, kernel_size=9, size=28),
+    Row("11 layers, 28x28, 64 channels", (3.5, 0.0), layers=11, channels=64, size=28),
+    Row("11 layers, 28x28, 128 channels", (3.7, 0.0), layers=11, channels=128, size=28),
+    Row("15 layers, batch 1", (5.5, 0.0), batch=1),
+    Row("15 layers, batch 8", (3.7, 0.0), batch=8),
+    Row("15 layers, one thread", threads=1),
+    Row("inference, 15 layers, batch 64", (3.5, 2.0), inference=True),
+    Row("inference, 15 layers, batch 1", (4.5, 2.5), batch=1, inference=True),
 ]
+WAYS = [(False, False), (False, True), (True, False), (True, True)]  # of PyTorch: bf16, channels last
+
+
+def name_of(bf16, channels_last):
+    return f"PyTorch, {'bf16' if bf16 else 'f32'}{', channels last' if channels_last else ''}"
 
 
 def ours(row):
@@ -99,13 +106,14 @@ def theirs(peer):
 
 
 def measure(row):
-    """Median wall and CPU milliseconds of ours and every peer, ratios to ours, and our last report."""
+    """Median wall and CPU milliseconds of ours and every peer, ratios to ours of the fastest f32 and bf16 one, and our last report."""
     torch.set_num_threads(row.threads)
     shape = [row.channels, row.kernel_size, row.size, row.batch, row.inference]
-    peers = {
-        "PyTorch": Steps(row.layers, *shape, channels_last=False),
-        "PyTorch, channels last": Steps(row.layers, *shape, channels_last=True),
-    }
+    peers = {name_of(*way): Steps(row.layers, *shape, channels_last=way[1], bf16=way[0]) for way in WAYS}
+    if args.compile:
+        for bf16 in [False, True]:
+            name = name_of(bf16, True) + ", compiled"
+            peers[name] = Steps(row.layers, *shape, channels_last=True, bf16=bf16, compiled=True)
     times = {name: ([], []) for name in ["ours", *peers]}
     for _ in range(args.rounds):
         wall, cpu, report = ours(row)
@@ -116,17 +124,28 @@ def measure(row):
             times[name][0].extend(wall)
             times[name][1].extend(cpu)
     medians = {name: [statistics.median(t) for t in pair] for name, pair in times.items()}
-    best = [min(medians[name][i] for name in peers) for i in range(2)]
-    return medians, [best[i] / medians["ours"][i] for i in range(2)], report
+    ratios = {}
+    for kind in ["f32", "bf16"]:
+        fastest = [min(medians[name][i] for name in peers if kind in name) for i in range(2)]
+        ratios[kind] = [fastest[i] / medians["ours"][i] for i in range(2)]
+    return medians, ratios, report
 
 
 def table():
-    print("| training step, unless stated otherwise | ours, CPU ms | PyTorch | channels last | ratio, CPU | ratio, wall | bar | our peak MiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    ways = [name_of(*way).removeprefix("PyTorch, ") for way in WAYS]
+    if args.compile:
+        ways += [f"{kind}, compiled" for kind in ["f32", "bf16"]]
+    print(
+        f"| training step, unless stated otherwise | ours, CPU ms | {' | '.join(ways)} | ratio to f32: CPU, wall | bar "
+        "| ratio to bf16: CPU, wall | bar | our peak MiB |"
+    )
+    print("| --- |" + " --- |" * (len(ways) + 6))
     for row in ROWS:
         medians, ratios, report = measure(row)
-        cells = [f"{cpu:.1f}" for _, cpu in medians.values()] + [f"{ratios[1]:.2f}", f"{ratios[0]:.2f}"]
-        print(f"| {row.name} | {' | '.join(cells)} | {row.bar} | {report['peak_rss_mib']:.0f} |", flush=True)
+        cells = [f"{cpu:.1f}" for _, cpu in medians.values()]
+        for (wall, cpu), bar in zip(ratios.values(), row.bars):
+            cells += [f"{cpu:.2f}, {wall:.2f}", str(bar or "")]
+        print(f"| {row.name} | {' | '.join(cells)} | {report['peak_rss_mib']:.0f} |", flush=True)
 
 
 if args.all:
@@ -134,13 +153,14 @@ if args.all:
     sys.exit()
 for layers in args.layers:
     kind = "forward pass" if args.inference else "training step"
-    row = Row(kind, 0.0, layers, args.channels, args.kernel_size, args.size, args.batch, args.threads, args.inference)
+    row = Row(kind, (0.0, 0.0), layers, args.channels, args.kernel_size, args.size, args.batch, args.threads, args.inference)
     medians, ratios, report = measure(row)
     print(
         f"{kind}: {layers} layers, {row.channels} channels, {row.kernel_size}x{row.kernel_size}, {row.size}x{row.size}, "
         f"batch {row.batch}, {row.threads} threads, {report['backend']}, torch {torch.__version__}"
     )
     for name, (wall, cpu) in medians.items():
-        print(f"  {name:24} wall {wall:9.1f} ms   CPU {cpu:9.1f} ms")
-    print(f"  ratio (faster layout)    wall {ratios[0]:9.2f}      CPU {ratios[1]:9.2f}")
+        print(f"  {name:38} wall {wall:9.1f} ms   CPU {cpu:9.1f} ms")
+    for kind, (wall, cpu) in ratios.items():
+        print(f"  {'ratio to the fastest ' + kind:38} wall {wall:9.2f}      CPU {cpu:9.2f}")
     print(f"  our peak resident memory {report['peak_rss_mib']:.0f} MiB", flush=True)

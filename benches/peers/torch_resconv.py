@@ -51,7 +51,7 @@ class ResConv(nn.Module):
 class Steps:
     """Training steps (or forward passes in evaluation mode) on one random batch; with `bf16`, forward pass and loss are under autocast."""
 
-    def __init__(self, layers, channels, ks, size, batch, inference, channels_last, bf16=False):
+    def __init__(self, layers, channels, ks, size, batch, inference, channels_last, bf16=False, compiled=False):
         torch.manual_seed(0)
         self.model, self.inference, self.bf16 = ResConv(layers, channels, ks), inference, bf16
         self.x = torch.rand(batch, 1, size, size)
@@ -61,6 +61,8 @@ class Steps:
             self.x = self.x.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4)
         self.model.train(not inference)
+        if compiled:
+            self.model = torch.compile(self.model)
 
     def autocast(self):
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
