@@ -10,6 +10,45 @@ use crate::loops::for_rows;
 use crate::pass::Write;
 use crate::simd::{Kernel, Simd};
 
+/// Rows and columns of pixels, which the compiler knows if both are `N`.
+#[derive(Clone, Copy)]
+enum Size<const N: usize> {
+    Square,
+    Any([usize; 2]),
+}
+
+impl<const N: usize> Size<N> {
+    #[inline(always)]
+    fn rows(self) -> usize {
+        if let Size::Any([rows, _]) = self { rows } else { N }
+    }
+
+    #[inline(always)]
+    fn columns(self) -> usize {
+        if let Size::Any([_, columns]) = self { columns } else { N }
+    }
+}
+
+/// Computes `$value` with `$size` standing for a [`Size`]. It is compiled once for each of the usual windows, whose loops
+/// the compiler unrolls, and once for all others.
+macro_rules! by_size {
+    ($of:expr, |$size:ident| $value:expr) => {
+        match $of {
+            [2, 2] => {
+                let $size = Size::<2>::Square;
+                $value
+            }
+            [3, 3] => {
+                let $size = Size::<3>::Square;
+                $value
+            }
+            other => {
+                let $size = Size::<0>::Any(other);
+                $value
+            }
+        }
+    };
+}
 /// The pooled image. A task has some rows of the output.
 pub(super) fn forward(cpu: &Cpu, p: &PoolParams, x: &[f32], y: &mut [f32]) {
     let row_len = p.output[1] * p.c;
@@ -59,13 +98,13 @@ impl Kernel for ForwardRows<'_> {
             let [image, row] = [(first + i) / p.output[0], (first + i) % p.output[0]];
             for column in 0..p.output[1] {
                 let window = Window::new(p, image, [row, column]);
-                let share = 1.0 / p.divisor(window.pixels()) as f32;
+                let share = s.splat(1.0 / p.divisor(window.pixels()) as f32);
                 let mut c = 0;
                 while c < p.c {
-                    let value = match p.pooling {
-                        Pooling::Max => largest(s, &window, x, c),
-                        Pooling::Average | Pooling::AverageInside => s.mul(sum(s, &window, x, c), s.splat(share)),
-                    };
+                    let value = by_size!(window.size, |size| match p.pooling {
+                        Pooling::Max => largest(s, &window, size, x, c),
+                        Pooling::Average | Pooling::AverageInside => s.mul(sum(s, &window, size, x, c), share),
+                    });
                     store(s, y, row_begin + column * p.c + c, end, value);
                     c += S::LANES;
                 }
@@ -96,7 +135,7 @@ impl<const TILING: bool> Kernel for BackwardImage<'_, TILING> {
                 let mut c = 0;
                 while c < p.c {
                     let value = s.mul(load(s, dy, column * p.c + c), share);
-                    window.spread::<S, TILING>(s, p, x, value, c, dx);
+                    by_size!(window.size, |size| window.spread::<S, TILING, _>(s, p, size, x, value, c, dx));
                     c += S::LANES;
                 }
             }
@@ -111,8 +150,8 @@ struct Window {
     row: usize,
     /// Where the first row of the image that it is in ends.
     row_end: usize,
-    rows: usize,
-    columns: usize,
+    /// Its rows and columns.
+    size: [usize; 2],
     channels: usize,
 }
 
@@ -126,15 +165,14 @@ impl Window {
             begin: begin + columns.start * p.c,
             row_end: begin + row,
             row,
-            rows: rows.len(),
-            columns: columns.len(),
+            size: [rows.len(), columns.len()],
             channels: p.c,
         }
     }
 
     #[inline(always)]
     fn pixels(&self) -> usize {
-        self.rows * self.columns
+        self.size[0] * self.size[1]
     }
 
     #[inline(always)]
@@ -144,23 +182,25 @@ impl Window {
 
     /// Gives the pixels their shares of the gradient, for the vector of channels from `c` on.
     #[inline(always)]
-    fn spread<S: Simd, const TILING: bool>(
+    #[allow(clippy::too_many_arguments)]
+    fn spread<S: Simd, const TILING: bool, const N: usize>(
         &self,
         s: S,
         p: &PoolParams,
+        size: Size<N>,
         x: &[f32],
         dy: S::F32,
         c: usize,
         dx: &mut [f32],
     ) {
         let is_max = p.pooling == Pooling::Max;
-        let best = if is_max { first_largest(s, self, x, c) } else { s.splat(0.0) };
+        let best = if is_max { first_largest(s, self, size, x, c) } else { s.splat(0.0) };
         let (mut rest, zero, mut number) = (dy, s.splat(0.0), 0.0);
         let count = S::LANES.min(p.c - c);
-        for row in 0..self.rows {
+        for row in 0..size.rows() {
             // Vectors behind a pixel's first are not in the order of the pixels.
             let row_end = if p.c <= S::LANES { self.row_end + row * self.row } else { 0 };
-            for column in 0..self.columns {
+            for column in 0..size.columns() {
                 let mut value = rest;
                 if is_max {
                     // The pixel of that number has the gradient, and none is left for those behind it.
@@ -182,10 +222,10 @@ impl Window {
 
 /// Sums of a window, of the vector of channels from `c` on.
 #[inline(always)]
-fn sum<S: Simd>(s: S, window: &Window, x: &[f32], c: usize) -> S::F32 {
+fn sum<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32], c: usize) -> S::F32 {
     let mut sum = s.splat(0.0);
-    for row in 0..window.rows {
-        for column in 0..window.columns {
+    for row in 0..size.rows() {
+        for column in 0..size.columns() {
             sum = s.add(sum, load(s, x, window.pixel(row, column) + c));
         }
     }
@@ -194,10 +234,10 @@ fn sum<S: Simd>(s: S, window: &Window, x: &[f32], c: usize) -> S::F32 {
 
 /// Largest values of a window.
 #[inline(always)]
-fn largest<S: Simd>(s: S, window: &Window, x: &[f32], c: usize) -> S::F32 {
+fn largest<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32], c: usize) -> S::F32 {
     let mut best = s.splat(f32::NEG_INFINITY);
-    for row in 0..window.rows {
-        for column in 0..window.columns {
+    for row in 0..size.rows() {
+        for column in 0..size.columns() {
             let value = load(s, x, window.pixel(row, column) + c);
             // Of a NaN and a number, and of equal values, `max` takes the second.
             best = s.select(s.is_number(value), s.max(value, best), value);
@@ -208,10 +248,10 @@ fn largest<S: Simd>(s: S, window: &Window, x: &[f32], c: usize) -> S::F32 {
 
 /// Numbers of the pixels with the largest values of a window: the first of these, or the last NaN.
 #[inline(always)]
-fn first_largest<S: Simd>(s: S, window: &Window, x: &[f32], c: usize) -> S::F32 {
+fn first_largest<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32], c: usize) -> S::F32 {
     let (mut best, mut number_of_best, mut number) = (s.splat(f32::NEG_INFINITY), s.splat(0.0), 0.0);
-    for row in 0..window.rows {
-        for column in 0..window.columns {
+    for row in 0..size.rows() {
+        for column in 0..size.columns() {
             let value = load(s, x, window.pixel(row, column) + c);
             let this = s.splat(number);
             let is_number = s.is_number(value);

@@ -63,6 +63,10 @@ const FORWARD_TILES: usize = 16;
 const GRAD_WEIGHT_TILES: usize = 32;
 /// Tiles of a block if the kernel has parts: neighbours share transformed input, and the weight is large.
 const PARTS_TILES: usize = 64;
+/// Blocks that a share of a weight gradient should have: with fewer, its accumulator costs more than its products.
+const SHARE_BLOCKS: usize = 4;
+/// Shares that there are at least if there are so many blocks, for the threads.
+const MIN_SHARES: usize = 4;
 /// Most shares that the blocks of a weight gradient are divided into.
 const MAX_SHARES: usize = 16;
 /// Elements that the accumulators of all shares have at most, if that leaves a few shares.
@@ -113,7 +117,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
 
     /// Shares of the blocks of a weight gradient.
     fn shares(g: &Geometry) -> usize {
-        g.blocks().min((MAX_ACC_LEN / Self::acc_len(g)).clamp(4, MAX_SHARES))
+        let affordable = (MAX_ACC_LEN / Self::acc_len(g)).clamp(MIN_SHARES, MAX_SHARES);
+        g.blocks().div_ceil(SHARE_BLOCKS).clamp(MIN_SHARES, affordable).min(g.blocks())
     }
 
     /// Elements of the accumulator of a share.
