@@ -1,7 +1,8 @@
 //! Micro-kernels of the products in the frequency domain.
 //!
 //! Both hold a register block of `ROWS x VECS` vectors: 12 x 2 on AVX-512 (24 of 32 registers, 2 for the right operand,
-//! the left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). They are compiled out of line, on their own. Inlined
+//! the left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). Where there is only one vector, 16 x 1 on AVX-512: with
+//! fewer rows, the loads take longer than the products. They are compiled out of line, on their own. Inlined
 //! into the loop over blocks of tiles, LLVM keeps addresses in registers and spills accumulators, which halves the
 //! speed.
 //!
@@ -11,11 +12,12 @@
 use crate::simd::{Isa, Kernel, Simd};
 use std::ops::Range;
 
-/// Rows of a register block.
-const fn max_rows(isa: Isa) -> usize {
+/// Rows of a register block, of matrices with so many vectors.
+const fn max_rows(isa: Isa, vectors: usize) -> usize {
     match isa {
         Isa::Portable => 3,
         Isa::Avx2 => 6,
+        Isa::Avx512 if vectors == 1 => 16,
         Isa::Avx512 => 12,
     }
 }
@@ -75,7 +77,7 @@ impl Prefetch {
 
 /// How often the inner loop of [`multiply`] or [`accumulate`] goes round.
 pub(super) fn steps<S: Simd>(rows: usize, depth: usize, vectors: usize) -> usize {
-    rows.div_ceil(max_rows(S::ISA)) * rounds::<S>(depth) * vectors.div_ceil(2)
+    rows.div_ceil(max_rows(S::ISA, vectors)) * rounds::<S>(depth) * vectors.div_ceil(2)
 }
 
 /// How often it goes round for a register block.
@@ -160,7 +162,7 @@ pub(super) unsafe fn multiply<S: Simd>(
     [rows, depth, vectors]: [usize; 3],
     prefetch: [Prefetch; 2],
 ) {
-    let blocks = rows.div_ceil(max_rows(S::ISA));
+    let blocks = rows.div_ceil(max_rows(S::ISA, vectors));
     let mut row = 0;
     for block in 0..blocks {
         // Register blocks of equal height: 14 rows are 5 + 5 + 4, not 6 + 6 + 2, so none is too low to hide the
@@ -185,7 +187,7 @@ pub(super) unsafe fn multiply<S: Simd>(
         match S::ISA {
             Isa::Portable => block_of!(1 2 3),
             Isa::Avx2 => block_of!(1 2 3 4 5 6),
-            Isa::Avx512 => block_of!(1 2 3 4 5 6 7 8 9 10 11 12),
+            Isa::Avx512 => block_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
         }
         row = end;
     }
@@ -210,7 +212,7 @@ pub(super) unsafe fn accumulate<S: Simd>(
     [rows, vectors]: [usize; 2],
     prefetch: [Prefetch; 2],
 ) {
-    let blocks = rows.div_ceil(max_rows(S::ISA));
+    let blocks = rows.div_ceil(max_rows(S::ISA, vectors));
     let mut row = 0;
     for block in 0..blocks {
         let end = rows * (block + 1) / blocks;
@@ -230,7 +232,7 @@ pub(super) unsafe fn accumulate<S: Simd>(
         match S::ISA {
             Isa::Portable => block_of!(1 2 3),
             Isa::Avx2 => block_of!(1 2 3 4 5 6),
-            Isa::Avx512 => block_of!(1 2 3 4 5 6 7 8 9 10 11 12),
+            Isa::Avx512 => block_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
         }
         row = end;
     }
