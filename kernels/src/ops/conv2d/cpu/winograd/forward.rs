@@ -1,7 +1,7 @@
 //! The forward pass of one block; with flipped taps, the input gradient's.
 
 use super::columns::{input_columns, input_tiles, load_channels};
-use super::gemm::{Matrix, Prefetch, multiply, steps};
+use super::gemm::{Matrix, Prefetch, is_one_panel, multiply, steps};
 use super::geometry::{Block, Geometry, Scratch, skewed};
 use super::transform::Transform;
 use crate::ops::conv2d::affine::Mapped;
@@ -50,23 +50,32 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         // Fetched on the way: what the next block reads, and what this one overwrites at its end.
         let (reads, writes) = (g.new_input(index + 1, N, M), g.output(&b, M));
         let steps = steps::<S>(run, g.depth(), g.k_vectors);
+        let (v_len, m_len) = ((N - 1) * v_stride + in_rows * in_cols * c, (N - 1) * m_stride + tiles * k);
+        assert!(scratch.in_tiles.len() >= v_len && scratch.out_tiles.len() >= m_len);
+        // A product overwrites its left operand if that is not read again: what is written is in the first-level cache
+        // then, and there are fewer bytes that do not fit there. Otherwise, stores take several times as long.
+        let in_place = c == k && is_one_panel(g.k_vectors) && g.parts == [1; 2];
         input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
         for i in 0..N {
             input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);
+            let in_tiles = scratch.in_tiles.as_mut_ptr();
+            let out_tiles = if in_place { in_tiles } else { scratch.out_tiles.as_mut_ptr() };
             for j in 0..N {
-                let left = &scratch.in_tiles[j * v_stride..][..in_rows * in_cols * c];
                 let right = &u[(i * N + j) * u_stride..][..g.depth() * k];
-                let out = &mut scratch.out_tiles[j * m_stride..][..tiles * k];
                 for row in 0..runs {
-                    let left = Matrix { ptr: left[row * in_cols * c..].as_ptr(), stride: c };
-                    let out = Matrix { ptr: out[row * run * k..].as_mut_ptr(), stride: k };
+                    // SAFETY: `row` is one of the rows of tiles, whose lengths are asserted.
+                    let (left, out) = unsafe {
+                        (in_tiles.add(j * v_stride + row * in_cols * c), out_tiles.add(j * m_stride + row * run * k))
+                    };
+                    let left = Matrix { ptr: left.cast_const(), stride: c };
+                    let out = Matrix { ptr: out, stride: k };
                     let product = [(i * N + j) * runs + row, N * N * runs];
                     let prefetch = [
                         Prefetch::new(x.values.as_ptr(), &reads, product, steps),
                         Prefetch::new(y.as_mut_ptr(), &writes, product, steps),
                     ];
-                    // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with the
-                    // last of the input tiles.
+                    // SAFETY: the matrices have the lengths that the call needs: the last part's tiles end with the last of
+                    // the input tiles. They are disjoint, or the same if `multiply` allows that.
                     unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
                 }
             }
@@ -76,7 +85,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                     let mut m = [s.splat(0.0); N];
                     for (j, m) in m.iter_mut().enumerate() {
                         // SAFETY: `multiply` wrote `tiles x k` values of each frequency.
-                        *m = unsafe { s.load(scratch.out_tiles.as_ptr().add(j * m_stride + tile * k + v)) };
+                        *m = unsafe { s.load(out_tiles.add(j * m_stride + tile * k + v)) };
                     }
                     for (j, m) in T::output(s, m).into_iter().enumerate() {
                         // SAFETY: `(tile M + j) k + v + LANES` is at most `rows width k`.

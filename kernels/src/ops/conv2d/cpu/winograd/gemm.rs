@@ -146,12 +146,18 @@ unsafe fn products<S: Simd, const ROWS: usize, const VECS: usize>(
     }
 }
 
+/// Whether [`multiply`] reads a row of its left operand only once, as the right one has so few vectors.
+pub(super) const fn is_one_panel(vectors: usize) -> bool {
+    vectors <= 2
+}
+
 /// `out[t][k] = sum_{o,c} left[t][offsets[o] + c] right[o depth + c][k]`, with `right` packed by [`packed_offset`] and
 /// `vectors` vectors of `k`.
 ///
 /// # Safety
 /// `left` is valid for `rows x depth` from each of the offsets, `right` for `offsets depth x vectors LANES`, and `out`
-/// for writing `rows x vectors LANES` values.
+/// for writing `rows x vectors LANES` values. `out` is disjoint from both. It may also be the same as `left`, with one
+/// offset of 0, if `right` [is one panel](is_one_panel).
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd>(
     s: S,
