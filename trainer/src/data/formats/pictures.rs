@@ -12,7 +12,7 @@ use engine::mib;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -123,8 +123,15 @@ fn list(folder: &Path) -> Result<Listing, FileError> {
             }
         }
     }
-    listing.pictures.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    listing.pictures.sort_by(|a, b| ordered_bytes(a).cmp(ordered_bytes(b)));
     Ok(listing)
+}
+
+/// The bytes of a path that the order of pictures goes by, and with it which of them are for validation. That must not
+/// depend on the system's separator.
+fn ordered_bytes(path: &Path) -> impl Iterator<Item = u8> {
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    bytes.map(|&byte| if char::from(byte) == MAIN_SEPARATOR { b'/' } else { byte })
 }
 
 fn is_named_as_picture(path: &Path) -> bool {
@@ -309,7 +316,7 @@ mod tests {
     #[test]
     fn folders_are_listed_in_the_order_of_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let names = ["b.png", "B.JPG", "a/z.jpeg", "a.webp", "a-b.bmp", "ä.PNG", "a/x/y.Png"];
+        let names = ["b.png", "B.JPG", "a/z.jpeg", "a.webp", "a-b.bmp", "ä.PNG", "a/x/y.Png", "aB.png"];
         let others = [".hidden.png", ".hidden/a.png", "notes.txt", "png", "a/png.gz"];
         for name in names.iter().chain(&others) {
             let path = folder.path().join(name);
@@ -317,9 +324,8 @@ mod tests {
             fs::write(path, b"").unwrap();
         }
         let Listing { pictures, others } = list(folder.path()).unwrap();
-        let found: Vec<&str> =
-            pictures.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
-        assert_eq!(found, ["B.JPG", "a-b.bmp", "a.webp", "a/x/y.Png", "a/z.jpeg", "b.png", "ä.PNG"]);
+        let sorted = ["B.JPG", "a-b.bmp", "a.webp", "a/x/y.Png", "a/z.jpeg", "aB.png", "b.png", "ä.PNG"];
+        assert_eq!(pictures, sorted.map(|name| folder.path().join(name)));
         assert_eq!(others, 3, "hidden files are not counted");
     }
 
