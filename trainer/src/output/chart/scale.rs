@@ -119,8 +119,11 @@ fn log_round_numbers(low: f64, high: f64, most: usize, fit: &dyn Fn(&[Tick]) -> 
     if numbers.len() < 3 { round_numbers(low, high, most.min(6)) } else { numbers }
 }
 
+/// `digits * 10^power`. Negative powers divide: those of `powi` are off by a bit on some systems, which moves ticks out
+/// of the range.
 fn decimal(digits: i64, power: i32) -> f64 {
-    digits as f64 * 10f64.powi(power)
+    let scale = 10f64.powi(power.abs());
+    if power < 0 { digits as f64 / scale } else { digits as f64 * scale }
 }
 
 /// `digits * 10^power` with no digit more than that needs: `0.05`, `20k`, `1.5M`, `1e-9`.
