@@ -166,16 +166,18 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tensors-").suffix(".tmp");
-    // A temporary file is private by default. The result must have the rights of any other new file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
+    // Opened as any other new file, so that it has the rights of one. By `tempfile_in` it would be private on Unix, and
+    // marked as temporary on Windows, also after it is renamed.
+    let mut file = builder.make_in(folder, |path| File::create_new(path))?;
     if let Some(before) = before {
         file.as_file().set_permissions(before.permissions())?;
     }
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    // Not by the crate's `persist`, which on Windows fails for long paths and while others read the old file.
+    let mut temporary = file.into_temp_path();
+    fs::rename(&temporary, path)?;
+    temporary.disable_cleanup(true);
     // Only on Unix can a folder be flushed, and not on every file system.
     if cfg!(unix) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());

@@ -4,6 +4,7 @@
 //! What is at the path stays what it is: links are followed, a file that is replaced keeps its rights, and devices and
 //! pipes are written into. [`check_outputs`] is for paths that the user names.
 
+use super::replace;
 use super::rights::{give, permit};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf, Prefix};
 use tempfile::NamedTempFile;
 
 /// The end of the names of files that are not complete yet.
@@ -97,6 +98,9 @@ enum Place {
 }
 
 fn place(path: &Path) -> io::Result<Place> {
+    if is_named_device(path) {
+        return Ok(Place::Stream);
+    }
     match fs::metadata(path) {
         Ok(found) if !found.is_file() && !found.is_dir() => return Ok(Place::Stream),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -112,6 +116,13 @@ fn place(path: &Path) -> io::Result<Place> {
         end = folder.join(target);
     }
     Ok(Place::File(end))
+}
+
+/// Whether the path is the name of a device of Windows, such as `NUL`, which has no metadata.
+fn is_named_device(path: &Path) -> bool {
+    let absolute = std::path::absolute(path);
+    let first = absolute.as_ref().ok().and_then(|path| path.components().next());
+    matches!(first, Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::DeviceNS(_)))
 }
 
 /// Writes into what is at `path`.
@@ -225,7 +236,7 @@ impl Staged {
     pub fn commit(self) -> Result<(), FileError> {
         let Some((end, temporary)) = self.file else { return Ok(()) };
         let commit = || {
-            temporary.persist(&end).map_err(|error| error.error)?;
+            persist(temporary, &end)?;
             sync_folder(folder_of(&end))
         };
         commit().map_err(FileError::at("write", &self.path))
@@ -239,12 +250,8 @@ fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let mut builder = tempfile::Builder::new();
-    // Not from the name of the file, which may be as long as a name can be.
-    builder.prefix(".resconv-").suffix(TEMPORARY);
     // The result must have the rights of any other new file.
-    permit(&mut builder, 0o666);
-    let mut temporary = builder.tempfile_in(folder_of(path))?;
+    let mut temporary = temporary(folder_of(path), 0o666)?;
     if let Ok(before) = path.metadata() {
         keep_rights(temporary.as_file(), &before)?;
     }
@@ -254,6 +261,25 @@ fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
     drop(buffered);
     sync(temporary.as_file())?;
     Ok(temporary)
+}
+
+/// A new file in `folder` with these rights, under a name of files that are not complete.
+pub(super) fn temporary(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    permit(&mut options, mode);
+    // The name is not made from that of the result, which may be as long as a name can be. By `tempfile_in`, the file
+    // would be marked as temporary on Windows, also after it is renamed: such files may be left out of backups.
+    tempfile::Builder::new().prefix(".resconv-").suffix(TEMPORARY).make_in(folder, |path| options.open(path))
+}
+
+/// Renames a temporary file, replacing what is at `to`. The crate's own method takes no long paths on Windows, and does
+/// not wait for readers there.
+pub(super) fn persist(temporary: NamedTempFile, to: &Path) -> io::Result<()> {
+    let mut path = temporary.into_temp_path();
+    replace::rename(&path, to)?;
+    path.disable_cleanup(true);
+    Ok(())
 }
 
 /// Gives a new file the rights, and where possible the owner, of the one that it is going to replace.
@@ -310,7 +336,7 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 /// [`FileError`] if that is not allowed.
 pub fn keep_as(from: &Path, to: &Path) -> Result<(), FileError> {
     remove(to)?;
-    let otherwise = |_| if from.is_symlink() { fs::copy(from, to).map(drop) } else { fs::rename(from, to) };
+    let otherwise = |_| if from.is_symlink() { fs::copy(from, to).map(drop) } else { replace::rename(from, to) };
     let keep = || fs::hard_link(from.canonicalize()?, to).or_else(otherwise);
     keep().map_err(FileError::at("keep", from))
 }
@@ -320,7 +346,7 @@ pub fn keep_as(from: &Path, to: &Path) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError`] if that is not allowed.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
-    fs::rename(from, to).map_err(FileError::at("rename", from))
+    replace::rename(from, to).map_err(FileError::at("rename", from))
 }
 
 /// Makes what was written survive a loss of power, where the file can be flushed: devices and some file systems cannot.
@@ -369,6 +395,8 @@ pub fn create_folder(path: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> =
@@ -431,6 +459,31 @@ mod tests {
         assert_eq!(names(folder.path()), ["checkpoint.safetensors", "mine.tmp"]);
         Staged::new(&path, |file| file.write_all(b"new")).unwrap().commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_is_replaced_while_others_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("live.json");
+        write_bytes(&path, &[0; 10_000]).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let read = fs::read(&path).unwrap();
+                        assert!(read.len() == 10_000 && read.iter().all(|byte| *byte == read[0]));
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            for i in 1..=50 {
+                let written = write_bytes(&path, &[i; 10_000]);
+                done.store(i == 50 || written.is_err(), Ordering::Relaxed);
+                written.unwrap();
+            }
+        });
+        assert_eq!(names(folder.path()), ["live.json"]);
     }
 
     #[test]
@@ -527,6 +580,13 @@ mod tests {
             let message = write_bytes(Path::new("/dev/full"), b"x").unwrap_err().to_string();
             assert!(message.starts_with("could not write /dev/full: No space left"), "{message}");
         }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn devices_have_names_on_windows() {
+        check_outputs([Path::new("NUL"), Path::new("nul")], false).unwrap();
+        write_bytes(Path::new("NUL"), b"away").unwrap();
     }
 
     #[test]

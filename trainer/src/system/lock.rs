@@ -22,8 +22,8 @@
 //!
 //! A process that was stopped for longer than [`PATIENCE`] may find that it has lost its lock: `Lock::is_lost`.
 
-use super::files::{FileError, remove};
-use super::rights::{names, owner, permit};
+use super::files::{FileError, persist, remove, temporary};
+use super::rights::{names, owner};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -233,7 +233,8 @@ fn take(folder: &Path, path: &Path) -> io::Result<Result<Taken, Held>> {
     loop {
         let holder = Holder::new();
         let content = serde_json::to_vec(&holder)?;
-        let mut candidate = candidate(folder)?;
+        // Others must be able to read who has the lock.
+        let mut candidate = temporary(folder, 0o644)?;
         candidate.write_all(&content)?;
         candidate.as_file().sync_data()?;
         let taken = |file| Ok(Ok(Taken { file, content: content.clone(), token: holder.token.clone() }));
@@ -257,22 +258,13 @@ fn take(folder: &Path, path: &Path) -> io::Result<Result<Taken, Held>> {
         }
         let is_same = Held::read(path)?.is_some_and(|now| now.token() == held.token());
         let file = candidate.reopen();
-        let replaced = is_same && file.is_ok() && candidate.persist(path).is_ok();
+        let replaced = is_same && file.is_ok() && persist(candidate, path).is_ok();
         // Now it is of no meaning any more.
         let _ = fs::remove_file(&marker);
         if replaced {
             return taken(file?);
         }
     }
-}
-
-/// A file in the folder whose name is one of temporary files.
-fn candidate(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".resconv-").suffix(".tmp");
-    // Others must be able to read who has the lock.
-    permit(&mut builder, 0o644);
-    builder.tempfile_in(folder)
 }
 
 /// Gives the candidate the name `path`, unless that is taken. Returns the file there.

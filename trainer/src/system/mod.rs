@@ -7,6 +7,7 @@ pub mod machine;
 pub mod names;
 pub(crate) mod progress;
 pub mod ranks;
+mod replace;
 mod rights;
 pub mod stop;
 pub mod terminal;

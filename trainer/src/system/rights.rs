@@ -4,8 +4,8 @@ pub(super) use system::{give, names, owner, permit};
 
 #[cfg(unix)]
 mod system {
-    use std::fs::{File, Metadata, Permissions};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    use std::fs::{File, Metadata, OpenOptions};
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 
     /// How many names a file has.
     pub(in super::super) fn names(file: &File) -> Option<u64> {
@@ -22,15 +22,15 @@ mod system {
         let _ = fchown(file, Some(other.uid()), Some(other.gid()));
     }
 
-    /// The rights of the files that are built, which are private by default.
-    pub(in super::super) fn permit(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
-        builder.permissions(Permissions::from_mode(mode));
+    /// The rights of a file that these options create, of which the user's mask may take some away.
+    pub(in super::super) fn permit(options: &mut OpenOptions, mode: u32) {
+        options.mode(mode);
     }
 }
 
 #[cfg(not(unix))]
 mod system {
-    use std::fs::{File, Metadata};
+    use std::fs::{File, Metadata, OpenOptions};
 
     pub(in super::super) fn names(_: &File) -> Option<u64> {
         None
@@ -42,5 +42,5 @@ mod system {
 
     pub(in super::super) fn give(_: &File, _: &Metadata) {}
 
-    pub(in super::super) fn permit(_: &mut tempfile::Builder<'_, '_>, _: u32) {}
+    pub(in super::super) fn permit(_: &mut OpenOptions, _: u32) {}
 }
