@@ -4,7 +4,7 @@ use clap::{Args, Command, FromArgMatches};
 use engine::Activation;
 use model::{BatchNormPosition, BottleneckActivation, LayerActivation, Padding, Prediction, Ramp, ResConvConfig};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// What flags say, as the command line is parsed.
@@ -59,7 +59,7 @@ fn all_changed() -> Settings {
             schedule: ScheduleSetting::Constant,
             warmup: 1,
             seed: i64::MAX as u64,
-            init: Some("/weights \"x\".safetensors".into()),
+            init: Some(from_root("weights \"x\".safetensors")),
         },
         run: RunSettings {
             device: Device::Reference,
@@ -76,12 +76,17 @@ fn all_changed() -> Settings {
             data_format: Format::FashionMnist,
             data_memory: 5,
             skip_unreadable: true,
-            data: Some("/data".into()),
+            data: Some(from_root("data")),
             unverified_data: true,
             out: Some("out".into()),
             picture_truth: true,
         },
     }
+}
+
+/// The absolute path of a file in the root folder, which on Windows begins with the letter of a drive.
+fn from_root(name: &str) -> PathBuf {
+    std::path::absolute(Path::new("/").join(name)).unwrap()
 }
 
 /// `section.key` of every value.

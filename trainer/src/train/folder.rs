@@ -386,7 +386,7 @@ mod tests {
         let run = RunFolder::new(folder.path());
         let lock = run.lock().unwrap();
         let told = run.lock().unwrap_err().to_string();
-        assert!(told.contains(&format!("in use by another run (process {})", std::process::id())), "{told}");
+        assert!(told.contains(&format!("in use by another run (process {}", std::process::id())), "{told}");
         drop(lock);
         run.lock().unwrap();
     }

@@ -34,25 +34,28 @@ fn is_pickle(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::file::Checkpoint;
+    use std::path::Path;
 
     #[test]
     fn a_pickle_is_named_with_the_line_that_converts_it() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("my \"best\".pt");
+        // Windows has no quotes in the names of files, but backslashes between them.
+        let (path, quoted) = (folder.path().join("my best.pt"), Path::new("my \"best\".pt"));
         // What `torch.save` writes at the beginning, today and before version 1.6, and `pickle.dumps` with protocol 4.
         let zip = [b"PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0", &[0; 16][..], b"archive/data.pklFB", &[90; 2000]].concat();
         let old = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.".to_vec();
         let pickle = b"\x80\x04\x95\x1a\0\0\0\0\0\0\0}\x94\x8c\x01a\x94K\x01s.".to_vec();
         for bytes in [zip, old, pickle] {
             std::fs::write(&path, &bytes).unwrap();
-            for error in [Checkpoint::read(&path), Checkpoint::from_bytes(&path, &bytes)] {
+            for (path, error) in [(&*path, Checkpoint::read(&path)), (quoted, Checkpoint::from_bytes(quoted, &bytes))] {
                 let message = error.unwrap_err().to_string();
                 let shown = path.display().to_string();
                 assert!(message.starts_with(&format!("{shown}: a pickle, as torch.save writes it, ")), "{message}");
-                let name = shown.replace('"', "\\\"");
+                let name = shown.replace('\\', "\\\\").replace('"', "\\\"");
                 let line = format!("torch.load(\"{name}\", map_location=\"cpu\", weights_only=True)");
                 assert!(message.contains(&line), "{message}");
-                assert!(message.contains("my \\\"best\\\".safetensors\")"), "{message}");
+                let name = name.replace(".pt", ".safetensors");
+                assert!(message.contains(&format!("}}, \"{name}\")")), "{message}");
             }
         }
         // Other archives, and damaged safetensors files whose header has 640 bytes, are no pickles.
