@@ -139,8 +139,8 @@ pub struct NotFinite {
     pub step: u64,
     /// Images seen with it.
     pub samples: u64,
-    /// The node that the first such value of the step came from.
-    pub origin: Option<engine::NonFinite>,
+    /// The node that the first such value of the step came from. Boxed, as this error is the largest of them.
+    pub origin: Option<Box<engine::NonFinite>>,
     /// The last checkpoint.
     pub checkpoint: Option<PathBuf>,
 }

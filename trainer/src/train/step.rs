@@ -217,6 +217,7 @@ impl<'a, E: Element + From<f32> + Default> Stepper<'a, E> {
             (_, true) => "a gradient became NaN or infinite".to_owned(),
         };
         let (step, samples) = (self.position.step + 1, self.position.samples + plan.batch as u64);
+        let origin = origin.map(Box::new);
         let error = NotFinite { what, step, samples, origin, checkpoint: None };
         if skip {
             self.position.skipped += 1;
