@@ -33,6 +33,14 @@ impl Avx512 {
     }
 }
 
+/// Whether the CPU is one of AMD's family 19h, as CPUID tells: Zen 4 is the only one of these with AVX-512.
+pub(super) fn takes_two_steps() -> bool {
+    let [vendor, signature] = [0, 1].map(__cpuid);
+    let family = (signature.eax >> 8 & 0xf) + (signature.eax >> 20 & 0xff);
+    // "AuthenticAMD"
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD" && family == 0x19
+}
+
 #[inline(always)]
 fn mask(count: usize) -> __mmask16 {
     debug_assert!(count <= 16);

@@ -96,6 +96,16 @@ impl Isa {
         }
     }
 
+    /// Whether the CPU computes vectors of 16 values at once. Those that have AVX-512 do, but for AMD's Zen 4 (family
+    /// 19h), which takes two steps.
+    pub fn is_wide(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self == Isa::Avx512 {
+            return !avx512::takes_two_steps();
+        }
+        false
+    }
+
     /// Runs `kernel` compiled for this instruction set.
     ///
     /// # Panics

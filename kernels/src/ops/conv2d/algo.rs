@@ -1,6 +1,6 @@
 //! [`Algo`]: which algorithm computes a pass on the CPU.
 
-use super::cost;
+use super::cost::{self, Rates};
 use super::params::{Conv2dParams, Direction};
 use super::tile::Tile;
 use crate::host::Cpu;
@@ -101,7 +101,7 @@ impl Algo {
         }
     }
 
-    /// The algorithm that is fastest for a shape.
+    /// The algorithm that is fastest for a shape, with an instruction set on this CPU.
     ///
     /// Milliseconds of the forward pass / input gradient / weight gradient on one core of an AMD EPYC (Zen 4) with
     /// AVX-512, batch 64 at 32x32 (medians on a busy machine, +- 5 %); `resconv profile conv` measures the same:
@@ -128,31 +128,36 @@ impl Algo {
     /// With one channel on either side it is direct: the transforms cost more than the products that they save.
     /// Elsewhere it is the one of the least estimated time. Outputs that are few, and large weights, make Winograd's
     /// algorithm slow. `cost.rs` has the estimate, and how good it is; `resconv profile conv --preset all` measures it.
-    pub fn choose(p: &Conv2dParams, kind: PassKind) -> Algo {
+    pub fn choose(p: &Conv2dParams, kind: PassKind, isa: Isa) -> Algo {
+        Algo::choose_by(&Rates::of(isa), p, kind)
+    }
+
+    /// The algorithm that is fastest at such rates.
+    pub(super) fn choose_by(rates: &Rates, p: &Conv2dParams, kind: PassKind) -> Algo {
         if p.c.min(p.k) == 1 {
             return Algo::Direct;
         }
         let tiles =
             [Tile::F2x3, Tile::F4x3, Tile::F4x5].map(Algo::Winograd).into_iter().filter(|algo| algo.supports(p));
-        let tiles = tiles.map(|algo| (algo, algo.nanoseconds(p, kind)));
+        let tiles = tiles.map(|algo| (algo, algo.nanoseconds(rates, p, kind)));
         match tiles.min_by(|a, b| a.1.total_cmp(&b.1)) {
-            Some((algo, time)) if time < Algo::Direct.nanoseconds(p, kind) => algo,
+            Some((algo, time)) if time < Algo::Direct.nanoseconds(rates, p, kind) => algo,
             _ => Algo::Direct,
         }
     }
 
     /// An estimate of the time for a shape that one of Winograd's tiles supports.
-    fn nanoseconds(self, p: &Conv2dParams, kind: PassKind) -> f64 {
+    fn nanoseconds(self, rates: &Rates, p: &Conv2dParams, kind: PassKind) -> f64 {
         let direction = match kind {
             PassKind::Forward => Some(Direction::Forward),
             PassKind::GradInput => Some(Direction::Adjoint),
             PassKind::GradWeight => None,
         };
         match (self, direction) {
-            (Algo::Winograd(tile), Some(direction)) => cost::winograd_convolution(tile, p, direction),
-            (Algo::Winograd(tile), None) => cost::winograd_gradient(tile, p),
-            (_, Some(direction)) => cost::direct_convolution(p, direction),
-            (_, None) => cost::direct_gradient(p),
+            (Algo::Winograd(tile), Some(direction)) => cost::winograd_convolution(rates, tile, p, direction),
+            (Algo::Winograd(tile), None) => cost::winograd_gradient(rates, tile, p),
+            (_, Some(direction)) => cost::direct_convolution(rates, p, direction),
+            (_, None) => cost::direct_gradient(rates, p),
         }
     }
 
@@ -191,6 +196,6 @@ impl Cpu {
     /// The algorithm that a pass of a convolution runs with, if the pass does not say.
     pub fn conv2d_algo(&self, p: &Conv2dParams, kind: PassKind) -> Algo {
         let forced = self.forced_algo().and_then(|name| name.parse().ok()).filter(|algo: &Algo| algo.supports(p));
-        forced.unwrap_or_else(|| Algo::choose(p, kind))
+        forced.unwrap_or_else(|| Algo::choose(p, kind, self.isa()))
     }
 }

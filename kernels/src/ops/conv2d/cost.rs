@@ -10,12 +10,69 @@
 //! choice, and random ones with outputs of 1x1 to 28x28, kernels of 3x3 to 13x13, 2 to 512 channels and 1 to 64 images,
 //! on one core of an AMD EPYC (Zen 3) with AVX2. Times are right within 25 % (standard deviation); the algorithm of the
 //! least is more than 10 % slower than the fastest in 3 % of the passes, and in none of the presets' by more than what
-//! differs from run to run. With AVX-512 (Zen 4) it was in 5 of 168 passes of the presets, all of 128 channels or more.
+//! differs from run to run. With AVX-512 of half width (Zen 4) it was in 5 of 168 passes of the presets, all of 128
+//! channels or more. A CPU with AVX-512 of full width multiplies more than twice as fast, but memory is not as much
+//! faster: [`Rates`] has what differs.
 
 use super::params::{Conv2dParams, Direction};
 use super::tile::Tile;
+use crate::simd::Isa;
 
-/// Values in a vector that channels are padded to. It is that of AVX2 on every CPU, so that all choose the same.
+/// How long things take, compared with the machine that the times below are of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rates {
+    /// Products.
+    products: f64,
+    /// Values of Winograd's transforms.
+    transforms: f64,
+    /// Values of the input that the direct algorithm copies.
+    copies: f64,
+    /// Weights that it packs, and sums of its weight gradient, a strip each.
+    packing: f64,
+    sums: f64,
+    /// Weights that Winograd's algorithm transforms, and in addition those of large ones.
+    weights: f64,
+    large_weights: f64,
+    /// Elements of its accumulators, a share each, and a block each.
+    shares: f64,
+    blocks: f64,
+}
+
+impl Rates {
+    /// Vectors of 8 values, or of 16 in two halves.
+    pub(super) const NARROW: Rates = Rates {
+        products: 1.0,
+        transforms: 1.0,
+        copies: 1.0,
+        packing: 1.0,
+        sums: 1.0,
+        weights: 1.0,
+        large_weights: 1.0,
+        shares: 1.0,
+        blocks: 1.0,
+    };
+
+    /// Vectors of 16 values. Fitted to the 183 passes of `resconv profile conv --preset all` on an AMD EPYC (Zen 5), for
+    /// the least number of passes whose algorithm is more than 10 % slower than the fastest: one, of 30 microseconds.
+    pub(super) const WIDE: Rates = Rates {
+        products: 0.39,
+        transforms: 0.67,
+        copies: 2.2,
+        packing: 1.53,
+        sums: 0.41,
+        weights: 1.2,
+        large_weights: 0.59,
+        shares: 0.49,
+        blocks: 1.35,
+    };
+
+    /// Those of the CPU that this runs on, with an instruction set.
+    pub(super) fn of(isa: Isa) -> Rates {
+        if isa.is_wide() { Rates::WIDE } else { Rates::NARROW }
+    }
+}
+
+/// Values in a vector that channels are padded to. It is that of AVX2 on every CPU: more differ little.
 const LANES: usize = 8;
 
 /// Independent sums that hide the latency of an addition.
@@ -50,7 +107,7 @@ fn stretched(sums: usize, channels: usize) -> f64 {
 }
 
 /// A forward pass or an input gradient with the direct algorithm.
-pub(super) fn direct_convolution(p: &Conv2dParams, direction: Direction) -> f64 {
+pub(super) fn direct_convolution(rates: &Rates, p: &Conv2dParams, direction: Direction) -> f64 {
     let p = &p.flattened();
     let [[_, width, inputs], [rows, columns, outputs]] = p.images(direction);
     let row_taps = p.n * taps_inside(p.p, p.r, p.pad_h, p.h);
@@ -65,16 +122,16 @@ pub(super) fn direct_convolution(p: &Conv2dParams, direction: Direction) -> f64 
     };
     let weight = product([p.r, p.s, inputs, padded(outputs)]);
     sum([
-        (products, 0.030),
-        (weight, if direction == Direction::Forward { 0.25 } else { 0.60 }),
+        (products, 0.030 * rates.products),
+        (weight, rates.packing * if direction == Direction::Forward { 0.25 } else { 0.60 }),
         (product([p.n, rows, columns, outputs]), 0.090),
-        (product([p.n, rows + p.r - 1, columns + p.s - 1, inputs]), 0.30),
+        (product([p.n, rows + p.r - 1, columns + p.s - 1, inputs]), 0.30 * rates.copies),
         (1.0, 500.0),
     ])
 }
 
 /// A weight gradient with the direct algorithm.
-pub(super) fn direct_gradient(p: &Conv2dParams) -> f64 {
+pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
     /// Elements of a strip, and of all shares' sums.
     const STRIP: usize = 32 * 1024;
     const SUMS: usize = 4 * 1024 * 1024;
@@ -95,11 +152,11 @@ pub(super) fn direct_gradient(p: &Conv2dParams) -> f64 {
     let tasks = (p.flops() / 2_000_000).clamp(1, 16) as f64;
     let shares = tasks.min(strips).min((SUMS as f64 / weight).floor()).max(1.0);
     sum([
-        (products, 0.028),
+        (products, 0.028 * rates.products),
         // Rows of taps that are outside all images cost nothing.
-        (strips * weight * p.r.min(p.h + p.p - 1) as f64 / p.r as f64, 0.091),
+        (strips * weight * p.r.min(p.h + p.p - 1) as f64 / p.r as f64, 0.091 * rates.sums),
         (shares * weight, 0.73),
-        (copy * p.n as f64, 0.20),
+        (copy * p.n as f64, 0.20 * rates.copies),
         (product([p.n, p.p, p.q, p.k]), 0.096),
         (1.0, 2200.0),
     ])
@@ -139,7 +196,7 @@ impl Tiles {
 }
 
 /// A forward pass or an input gradient with Winograd's algorithm.
-pub(super) fn winograd_convolution(tile: Tile, p: &Conv2dParams, direction: Direction) -> f64 {
+pub(super) fn winograd_convolution(rates: &Rates, tile: Tile, p: &Conv2dParams, direction: Direction) -> f64 {
     let Tiles { tiles, parts, all, input, output, weight } = Tiles::new(tile, p, direction);
     let [_, [.., outputs]] = p.images(direction);
     // Tiles that are multiplied at a time.
@@ -154,21 +211,32 @@ pub(super) fn winograd_convolution(tile: Tile, p: &Conv2dParams, direction: Dire
         (Direction::Adjoint, Tile::F4x5) => (1.05, 1.2),
     };
     let large = (weight - CACHED_WEIGHT).max(0.0);
-    sum([(products, 0.029), (input, 0.33), (output, 0.31), (weight, of_weight), (large, of_large_weight)])
+    sum([
+        (products, 0.029 * rates.products),
+        (input, 0.33 * rates.transforms),
+        (output, 0.31 * rates.transforms),
+        (weight, of_weight * rates.weights),
+        (large, of_large_weight * rates.large_weights),
+    ])
 }
 
 /// A weight gradient with Winograd's algorithm.
-pub(super) fn winograd_gradient(tile: Tile, p: &Conv2dParams) -> f64 {
+pub(super) fn winograd_gradient(rates: &Rates, tile: Tile, p: &Conv2dParams) -> f64 {
     /// Elements of the accumulators of all shares.
     const ACCUMULATORS: f64 = (2 * 1024 * 1024) as f64;
     let Tiles { tiles, parts, all, input, output, weight } = Tiles::new(tile, p, Direction::Forward);
     let blocks = if parts == [1; 2] { all.div_ceil(32) } else { p.n * (tiles[0] * tiles[1]).div_ceil(64) } as f64;
-    let shares = blocks.min((ACCUMULATORS / weight).floor().clamp(4.0, 16.0));
+    let shares = (blocks / 4.0).ceil().clamp(4.0, (ACCUMULATORS / weight).floor().clamp(4.0, 16.0)).min(blocks);
     let of_share = match tile {
         Tile::F2x3 => 1.2,
         Tile::F4x3 => 1.3,
         Tile::F4x5 => 1.6,
     };
-    let terms = [(all as f64 * weight, 0.026), (input, 0.20), (output, 0.16)];
-    sum(terms) + sum([(shares * weight, of_share), (blocks * weight, 0.24)])
+    sum([
+        (all as f64 * weight, 0.026 * rates.products),
+        (input, 0.20 * rates.transforms),
+        (output, 0.16 * rates.transforms),
+        (shares * weight, of_share * rates.shares),
+        (blocks * weight, 0.24 * rates.blocks),
+    ])
 }

@@ -122,7 +122,7 @@ fn a_prepared_call_keeps_its_algorithm() {
         let forced = cpu.clone().with_conv2d_algo(Algo::Im2col);
         let unfit = cpu.clone().with_conv2d_algo(Algo::Winograd(Tile::F4x5));
         for kind in PassKind::ALL {
-            let fastest = Algo::choose(&p, kind);
+            let fastest = Algo::choose(&p, kind, cpu.isa());
             assert_eq!(fastest, Algo::Direct, "{kind}");
             assert_eq!([cpu, &forced, &unfit].map(|cpu| cpu.conv2d_algo(&p, kind)), [fastest, Algo::Im2col, fastest]);
             let prepared = |cpu: &Cpu, algo| {

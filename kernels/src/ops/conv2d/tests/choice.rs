@@ -3,12 +3,13 @@
 use super::cases::conv;
 use super::{Algo, Conv2dParams, Tile};
 use crate::ops::conv2d::PassKind;
+use crate::ops::conv2d::cost::Rates;
 
 const DIRECT: Algo = Algo::Direct;
 
 /// For the forward pass, the input gradient and the weight gradient.
-fn choices(p: &Conv2dParams) -> [Algo; 3] {
-    PassKind::ALL.map(|kind| Algo::choose(p, kind))
+fn choices(rates: &Rates, p: &Conv2dParams) -> [Algo; 3] {
+    PassKind::ALL.map(|kind| Algo::choose_by(rates, p, kind))
 }
 
 /// Trained weights depend on the algorithm: another choice changes their bits, and needs a measurement.
@@ -23,13 +24,15 @@ fn the_shapes_of_the_study_keep_their_algorithms() {
             |c, k, stride, groups| conv([batch, size, size, c], k, [kernel; 2], [stride; 2], [kernel / 2; 2], groups);
         let winograd = Algo::Winograd(if kernel == 3 { Tile::F4x3 } else { Tile::F4x5 });
         for channels in [16, 24, 32, 48, 64, 96, 128] {
-            for (c, k) in [(1, channels), (channels, 1)] {
-                assert_eq!(choices(&shape(c, k, 1, 1)), [DIRECT; 3], "{:?}", shape(c, k, 1, 1));
-            }
-            for (c, k) in [(channels, channels), (channels, 32), (64, channels)] {
-                assert_eq!(choices(&shape(c, k, 1, 1)), [winograd; 3], "{:?}", shape(c, k, 1, 1));
-                assert_eq!(choices(&shape(c, k, 2, 1)), [DIRECT; 3], "{:?}", shape(c, k, 2, 1));
-                assert_eq!(choices(&shape(c, k, 1, 4)), [DIRECT; 3], "{:?}", shape(c, k, 1, 4));
+            for rates in [Rates::NARROW, Rates::WIDE] {
+                for (c, k) in [(1, channels), (channels, 1)] {
+                    assert_eq!(choices(&rates, &shape(c, k, 1, 1)), [DIRECT; 3], "{:?}", shape(c, k, 1, 1));
+                }
+                for (c, k) in [(channels, channels), (channels, 32), (64, channels)] {
+                    assert_eq!(choices(&rates, &shape(c, k, 1, 1)), [winograd; 3], "{:?}", shape(c, k, 1, 1));
+                    assert_eq!(choices(&rates, &shape(c, k, 2, 1)), [DIRECT; 3], "{:?}", shape(c, k, 2, 1));
+                    assert_eq!(choices(&rates, &shape(c, k, 1, 4)), [DIRECT; 3], "{:?}", shape(c, k, 1, 4));
+                }
             }
         }
     }
@@ -66,6 +69,17 @@ fn the_algorithm_that_was_measured_to_be_the_fastest_is_chosen() {
         (conv([64, 28, 28, 32], 32, [3, 3], [1, 1], [1, 1], 32), [DIRECT; 3]),
     ];
     for (p, want) in cases {
-        assert_eq!(choices(&p), want, "{p:?}");
+        assert_eq!(choices(&Rates::NARROW, &p), want, "{p:?}");
+    }
+    // With fast products, fewer weights count for more.
+    let wide = [
+        (unpadded(64, 7, 128, 7), [DIRECT; 3]),
+        (same(64, 14, 32, 3), [f4x3; 3]),
+        (conv([8, 7, 7, 512], 512, [3, 3], [1, 1], [1, 1], 1), [f2x3, DIRECT, f4x3]),
+        (conv([1, 28, 28, 512], 512, [3, 3], [1, 1], [1, 1], 1), [f2x3, f2x3, f4x3]),
+        (conv([64, 28, 28, 32], 32, [3, 3], [1, 1], [1, 1], 32), [DIRECT; 3]),
+    ];
+    for (p, want) in wide {
+        assert_eq!(choices(&Rates::WIDE, &p), want, "{p:?}");
     }
 }

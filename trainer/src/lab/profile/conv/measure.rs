@@ -66,7 +66,7 @@ pub fn profile(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<ConvProf
                 jobs.iter_mut().for_each(|job| job.take_turn(&mut operands, request.clock));
                 roofs.take_turn(request.clock);
             }
-            let chosen = Algo::choose(shape, kind);
+            let chosen = Algo::choose(shape, kind, request.isa);
             let fastest = jobs.iter().map(Job::ms).fold(f64::INFINITY, f64::min);
             for job in &jobs {
                 rows.push(Row {
