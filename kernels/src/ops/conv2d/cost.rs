@@ -52,7 +52,7 @@ impl Rates {
         blocks: 1.0,
     };
 
-    /// Vectors of 16 values. Fitted to the 183 passes of `resconv profile conv --preset all` on an AMD EPYC (Zen 5), for
+    /// Vectors of 16 values. Fitted to 183 passes of `resconv profile conv --preset all` on an AMD EPYC (Zen 5), for
     /// the least number of passes whose algorithm is more than 10 % slower than the fastest: one, of 30 microseconds.
     pub(super) const WIDE: Rates = Rates {
         products: 0.39,

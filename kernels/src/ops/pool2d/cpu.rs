@@ -29,8 +29,8 @@ impl<const N: usize> Size<N> {
     }
 }
 
-/// Computes `$value` with `$size` standing for a [`Size`]. It is compiled once for each of the usual windows, whose loops
-/// the compiler unrolls, and once for all others.
+/// Computes `$value` with `$size` standing for a [`Size`]. It is compiled once for each of the usual windows, whose
+/// loops the compiler unrolls, and once for all others.
 macro_rules! by_size {
     ($of:expr, |$size:ident| $value:expr) => {
         match $of {

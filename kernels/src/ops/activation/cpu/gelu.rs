@@ -4,10 +4,10 @@
 //! and every lane takes that of its segment (as in "Elementary functions: algorithms and implementation", Muller 2016,
 //! chapter 6). This costs less than half of what an exponential and a quotient do.
 //!
-//! Polynomials are minimax fits, by iteratively reweighted least squares (Lawson 1961). The first coefficient is rounded to
-//! f32, then the others are fitted anew, and so on. At `a = 6` the tail is exactly 0 and the slope exactly 1/2, and
-//! both stay so beyond. The largest errors, rounding included: 2e-7 of `f(x)` for `x > 0`, 1.1e-7 of `|x|` for `x < 0`, 2.9e-7
-//! of the derivative.
+//! Polynomials are minimax fits, by iteratively reweighted least squares (Lawson 1961). The first coefficient is
+//! rounded to f32, then the others are fitted anew, and so on. At `a = 6` the tail is exactly 0 and the slope exactly
+//! 1/2, and both stay so beyond. The largest errors, rounding included: 2e-7 of `f(x)` for `x > 0`, 1.1e-7 of `|x|`
+//! for `x < 0`, 2.9e-7 of the derivative.
 
 use super::function::Function;
 use super::smooth::{magnitude, positive_part};

@@ -64,7 +64,7 @@ pub fn profile(request: &Request, tell: &mut dyn FnMut(&str)) -> Result<ConvProf
                 prepared.into_iter().map(|prepared| Job::new(prepared, &mut operands, request.clock)).collect();
             for _ in 0..request.rounds.max(1) {
                 jobs.iter_mut().for_each(|job| job.take_turn(&mut operands, request.clock));
-                roofs.take_turn(request.clock);
+                roofs.take_turn();
             }
             let chosen = Algo::choose(shape, kind, request.isa);
             let fastest = jobs.iter().map(Job::ms).fold(f64::INFINITY, f64::min);
@@ -237,7 +237,8 @@ fn error(cpu: &Cpu, algo: Algo, p: &Conv2dParams, kind: PassKind) -> Result<f64,
     Ok(errors.fold(0.0, |worst, error| if error <= worst { worst } else { error }))
 }
 
-/// Measures the peak throughput of the machine.
+/// Measures the peak throughput of the machine, in wall time: the CPU time of a thread that runs may be some
+/// milliseconds old, and the best turn would be the one with the largest error.
 struct Roofs<'a> {
     cpu: &'a Cpu,
     pool: &'a Pool,
@@ -254,27 +255,29 @@ impl<'a> Roofs<'a> {
         let mut roofs =
             Roofs { cpu, pool, memory: cpu.allocate(&[3 * ARRAY])?, gflops: Vec::new(), gb_per_s: Vec::new() };
         // The first turn touches the memory.
-        roofs.add(Clock::Wall);
+        roofs.add();
         roofs.gb_per_s.clear();
         Ok(roofs)
     }
 
     /// Times the multiply-adds, and every fourth time the addition, which takes longer.
-    fn take_turn(&mut self, clock: Clock) {
+    fn take_turn(&mut self) {
         let Roofs { cpu, pool, gflops, .. } = self;
         let mut flops = 0;
-        let ms = pool.enter(|| timed(clock, pool.threads(), || flops = peak::multiply_adds(cpu.isa(), pool)));
+        let ms = pool.enter(|| timed(Clock::Wall, pool.threads(), || flops = peak::multiply_adds(cpu.isa(), pool)));
         gflops.push(flops as f64 / ms / 1e6);
         if self.gflops.len() % 4 == 1 {
-            self.add(clock);
+            self.add();
         }
     }
 
-    fn add(&mut self, clock: Clock) {
+    fn add(&mut self) {
         let Roofs { cpu, memory, gb_per_s, .. } = self;
         let [a, b, y] = [0, 1, 2].map(|i| Span::new(Region(0), i * ARRAY, ARRAY));
         let ms = cpu.enter(|| {
-            timed(clock, cpu.threads(), || cpu.run(memory, &add::Add { weight: 0.5, a, b, y }.into(), Context::NONE))
+            timed(Clock::Wall, cpu.threads(), || {
+                cpu.run(memory, &add::Add { weight: 0.5, a, b, y }.into(), Context::NONE)
+            })
         });
         gb_per_s.push((3 * ARRAY * size_of::<f32>()) as f64 / ms / 1e6);
     }

@@ -74,8 +74,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                         Prefetch::new(x.values.as_ptr(), &reads, product, steps),
                         Prefetch::new(y.as_mut_ptr(), &writes, product, steps),
                     ];
-                    // SAFETY: the matrices have the lengths that the call needs: the last part's tiles end with the last of
-                    // the input tiles. They are disjoint, or the same if `multiply` allows that.
+                    // SAFETY: the matrices have the lengths that the call needs: the last part's tiles end with the
+                    // last of the input tiles. They are disjoint, or the same if `multiply` allows that.
                     unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
                 }
             }

@@ -1,8 +1,8 @@
 //! Micro-kernels of the products in the frequency domain.
 //!
 //! Both hold a register block of `ROWS x VECS` vectors: 12 x 2 on AVX-512 (24 of 32 registers, 2 for the right operand,
-//! the left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). Where there is only one vector, 16 x 1 on AVX-512: with
-//! fewer rows, the loads take longer than the products. They are compiled out of line, on their own. Inlined
+//! the left one broadcast from memory), 6 x 2 on AVX2 (12 of 16). Where there is only one vector, 16 x 1 on AVX-512:
+//! with fewer rows, the loads take longer than the products. They are compiled out of line, on their own. Inlined
 //! into the loop over blocks of tiles, LLVM keeps addresses in registers and spills accumulators, which halves the
 //! speed.
 //!
