@@ -21,8 +21,9 @@ use crate::simd::Isa;
 /// How long things take, compared with the machine that the times below are of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rates {
-    /// Products.
+    /// Products of the direct algorithm, and of Winograd's.
     products: f64,
+    tile_products: f64,
     /// Values of Winograd's transforms.
     transforms: f64,
     /// Values of the input that the direct algorithm copies.
@@ -42,6 +43,7 @@ impl Rates {
     /// Vectors of 8 values, or of 16 in two halves.
     pub(super) const NARROW: Rates = Rates {
         products: 1.0,
+        tile_products: 1.0,
         transforms: 1.0,
         copies: 1.0,
         packing: 1.0,
@@ -56,11 +58,12 @@ impl Rates {
     /// the least number of passes whose algorithm is more than 10 % slower than the fastest: one, of 30 microseconds.
     pub(super) const WIDE: Rates = Rates {
         products: 0.39,
+        tile_products: 0.31,
         transforms: 0.67,
         copies: 2.2,
         packing: 1.53,
-        sums: 0.41,
-        weights: 1.2,
+        sums: 0.33,
+        weights: 1.32,
         large_weights: 0.59,
         shares: 0.49,
         blocks: 1.35,
@@ -151,6 +154,9 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
     let strips = p.n as f64 * strips.clamp(1.0, p.p.max(p.q / 28) as f64);
     let tasks = (p.flops() / 2_000_000).clamp(1, 16) as f64;
     let shares = tasks.min(strips).min((SUMS as f64 / weight).floor()).max(1.0);
+    let pieces = (p.r * if is_narrow { 1 } else { p.k.div_ceil(2 * LANES) }) as f64;
+    let read = tasks * p.n as f64 * (copy + product([p.p, p.q, padded(p.k)]));
+    let shares = if pieces >= tasks && shares * weight > read { 1.0 } else { shares };
     sum([
         (products, 0.028 * rates.products),
         // Rows of taps that are outside all images cost nothing.
@@ -212,7 +218,7 @@ pub(super) fn winograd_convolution(rates: &Rates, tile: Tile, p: &Conv2dParams, 
     };
     let large = (weight - CACHED_WEIGHT).max(0.0);
     sum([
-        (products, 0.029 * rates.products),
+        (products, 0.029 * rates.tile_products),
         (input, 0.33 * rates.transforms),
         (output, 0.31 * rates.transforms),
         (weight, of_weight * rates.weights),
@@ -233,7 +239,7 @@ pub(super) fn winograd_gradient(rates: &Rates, tile: Tile, p: &Conv2dParams) -> 
         Tile::F4x5 => 1.6,
     };
     sum([
-        (all as f64 * weight, 0.026 * rates.products),
+        (all as f64 * weight, 0.026 * rates.tile_products),
         (input, 0.20 * rates.transforms),
         (output, 0.16 * rates.transforms),
         (shares * weight, of_share * rates.shares),

@@ -3,7 +3,7 @@
 //! The strips of all images are divided into a fixed number of shares. Each share sums into an array of its own, and at
 //! the end these are added to each other in their order, so the result does not depend on the threads. There may be too
 //! few strips to go round, or a weight so large that the arrays would take too much memory: then tasks share the
-//! weight, too.
+//! weight, too. They share nothing else if the arrays are larger than what all tasks together read.
 
 use super::outer::{OuterOperands, run_rows, run_vectors};
 use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
@@ -88,15 +88,22 @@ impl Plan {
         let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
         plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
         plan.images = plan.images_in_place();
-        let wanted = wanted_tasks(p.flops());
-        plan.strip_shares = wanted.min(plan.image_strips()).min(MAX_SUMS_LEN / plan.sums_len()).max(1);
-        plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());
         let [rows, columns] = [0, 1].map(|dim| axes[dim].count.div_ceil(plan.strips[dim]));
         // Vectors of a narrow register block reach behind the last pixel.
         let x_len = axes[0].in_len(rows).min(p.h) * axes[1].in_len(columns) * plan.inputs + plan.lanes;
         plan.x_len = x_len.next_multiple_of(LINE);
         plan.dy_len = (rows * columns * dy_pixel).next_multiple_of(LINE);
+        let wanted = wanted_tasks(p.flops());
+        plan.strip_shares = plan.strip_shares_of(wanted);
+        plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());
         plan
+    }
+
+    /// Shares of the strips for so many tasks.
+    fn strip_shares_of(&self, tasks: usize) -> usize {
+        let shares = tasks.min(self.image_strips()).min(MAX_SUMS_LEN / self.sums_len()).max(1);
+        let read = tasks * self.image_strips() * (self.x_len + self.dy_len);
+        if self.weight_pieces() >= tasks && shares * self.sums_len() > read { 1 } else { shares }
     }
 
     /// How many images can be strips together where they are.
