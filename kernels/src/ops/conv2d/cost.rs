@@ -54,8 +54,8 @@ impl Rates {
         blocks: 1.0,
     };
 
-    /// Vectors of 16 values. Fitted to 183 passes of `resconv profile conv --preset all` on an AMD EPYC (Zen 5), for
-    /// the least number of passes whose algorithm is more than 10 % slower than the fastest: one, of 30 microseconds.
+    /// Vectors of 16 values. Fitted to two runs of `resconv profile conv --preset all` on an AMD EPYC (Zen 5), for the
+    /// least number of passes whose algorithm is more than 10 % slower than the fastest.
     pub(super) const WIDE: Rates = Rates {
         products: 0.39,
         tile_products: 0.31,
@@ -138,6 +138,8 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
     /// Elements of a strip, and of all shares' sums.
     const STRIP: usize = 32 * 1024;
     const SUMS: usize = 4 * 1024 * 1024;
+    /// What an element of a share's sums costs, compared with one that is read.
+    const COST_OF_SUM: f64 = 3.0;
     let p = &p.flattened();
     let is_narrow = p.k <= 4 && p.s <= p.w;
     let row_taps = p.n * taps_inside(p.p, p.r, p.pad_h, p.h);
@@ -156,7 +158,7 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
     let shares = tasks.min(strips).min((SUMS as f64 / weight).floor()).max(1.0);
     let pieces = (p.r * if is_narrow { 1 } else { p.k.div_ceil(2 * LANES) }) as f64;
     let read = tasks * p.n as f64 * (copy + product([p.p, p.q, padded(p.k)]));
-    let shares = if pieces >= tasks && shares * weight > read { 1.0 } else { shares };
+    let shares = if pieces >= tasks && COST_OF_SUM * shares * weight > read { 1.0 } else { shares };
     sum([
         (products, 0.028 * rates.products),
         // Rows of taps that are outside all images cost nothing.

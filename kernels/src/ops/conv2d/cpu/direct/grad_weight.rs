@@ -3,7 +3,7 @@
 //! The strips of all images are divided into a fixed number of shares. Each share sums into an array of its own, and at
 //! the end these are added to each other in their order, so the result does not depend on the threads. There may be too
 //! few strips to go round, or a weight so large that the arrays would take too much memory: then tasks share the
-//! weight, too. They share nothing else if the arrays are larger than what all tasks together read.
+//! weight, too. They share nothing else if the arrays would cost more than what all tasks together read.
 
 use super::outer::{OuterOperands, run_rows, run_vectors};
 use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
@@ -27,6 +27,9 @@ const STRIP_LEN: usize = 32 * 1024;
 
 /// Elements of the sums of all shares.
 const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
+
+/// What an element of a share's sums costs, which goes to memory and back, compared with one that is read.
+const COST_OF_SUM: usize = 3;
 
 /// `dw (+)= x^T dy` for every tap
 pub(in super::super) fn grad_weight(cpu: &Cpu, gradient: WeightGradient<'_>, workspace: &mut [f32]) {
@@ -103,7 +106,7 @@ impl Plan {
     fn strip_shares_of(&self, tasks: usize) -> usize {
         let shares = tasks.min(self.image_strips()).min(MAX_SUMS_LEN / self.sums_len()).max(1);
         let read = tasks * self.image_strips() * (self.x_len + self.dy_len);
-        if self.weight_pieces() >= tasks && shares * self.sums_len() > read { 1 } else { shares }
+        if self.weight_pieces() >= tasks && COST_OF_SUM * shares * self.sums_len() > read { 1 } else { shares }
     }
 
     /// How many images can be strips together where they are.
