@@ -70,10 +70,10 @@ class Page:
         # Nothing that an earlier page kept counts.
         self.call("Page.navigate", url=url)
         self.wait_for_page()
-        self.value("sessionStorage.clear(); Storage.prototype.setItem = () => {}")
+        origin = self.value("sessionStorage.clear(); Storage.prototype.setItem = () => {}; return performance.timeOrigin")
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=url)
-        self.wait_for_page()
+        self.wait_for_page(unlike=origin)  # the page that keeps nothing may still be there
 
     def wait_for_page(self, unlike=None):
         """Waits until a page is there, and it did not begin at the time `unlike`."""
