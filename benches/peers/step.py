@@ -75,11 +75,12 @@ ROWS = [
     Row("inference, 15 layers, batch 64", (3.5, 2.0), inference=True),
     Row("inference, 15 layers, batch 1", (4.5, 2.5), batch=1, inference=True),
 ]
-WAYS = [(False, False), (False, True), (True, False), (True, True)]  # of PyTorch: bf16, channels last
-
-
-def name_of(bf16, channels_last):
-    return f"PyTorch, {'bf16' if bf16 else 'f32'}{', channels last' if channels_last else ''}"
+# Of PyTorch: the arguments of Steps that differ. What is compiled is channels last.
+WAYS = {
+    f"{'bf16' if bf16 else 'f32'}{layout}": dict(bf16=bf16, channels_last=bool(layout), compiled="compiled" in layout)
+    for bf16 in [False, True]
+    for layout in ["", ", channels last"] + [", channels last, compiled"] * args.compile
+}
 
 
 def ours(row):
@@ -109,11 +110,7 @@ def measure(row):
     """Median wall and CPU milliseconds of ours and every peer, ratios to ours of the fastest f32 and bf16 one, and our last report."""
     torch.set_num_threads(row.threads)
     shape = [row.channels, row.kernel_size, row.size, row.batch, row.inference]
-    peers = {name_of(*way): Steps(row.layers, *shape, channels_last=way[1], bf16=way[0]) for way in WAYS}
-    if args.compile:
-        for bf16 in [False, True]:
-            name = name_of(bf16, True) + ", compiled"
-            peers[name] = Steps(row.layers, *shape, channels_last=True, bf16=bf16, compiled=True)
+    peers = {name: Steps(row.layers, *shape, **way) for name, way in WAYS.items()}
     times = {name: ([], []) for name in ["ours", *peers]}
     for _ in range(args.rounds):
         wall, cpu, report = ours(row)
@@ -132,14 +129,11 @@ def measure(row):
 
 
 def table():
-    ways = [name_of(*way).removeprefix("PyTorch, ") for way in WAYS]
-    if args.compile:
-        ways += [f"{kind}, compiled" for kind in ["f32", "bf16"]]
     print(
-        f"| training step, unless stated otherwise | ours, CPU ms | {' | '.join(ways)} | ratio to f32: CPU, wall | bar "
+        f"| training step, unless stated otherwise | ours, CPU ms | {' | '.join(WAYS)} | ratio to f32: CPU, wall | bar "
         "| ratio to bf16: CPU, wall | bar | our peak MiB |"
     )
-    print("| --- |" + " --- |" * (len(ways) + 6))
+    print("| --- |" + " --- |" * (len(WAYS) + 6))
     for row in ROWS:
         medians, ratios, report = measure(row)
         cells = [f"{cpu:.1f}" for _, cpu in medians.values()]
@@ -160,7 +154,7 @@ for layers in args.layers:
         f"batch {row.batch}, {row.threads} threads, {report['backend']}, torch {torch.__version__}"
     )
     for name, (wall, cpu) in medians.items():
-        print(f"  {name:38} wall {wall:9.1f} ms   CPU {cpu:9.1f} ms")
+        print(f"  {'PyTorch, ' * (name in WAYS) + name:42} wall {wall:9.1f} ms   CPU {cpu:9.1f} ms")
     for kind, (wall, cpu) in ratios.items():
-        print(f"  {'ratio to the fastest ' + kind:38} wall {wall:9.2f}      CPU {cpu:9.2f}")
+        print(f"  {'ratio to the fastest ' + kind:42} wall {wall:9.2f}      CPU {cpu:9.2f}")
     print(f"  our peak resident memory {report['peak_rss_mib']:.0f} MiB", flush=True)

@@ -318,26 +318,18 @@ mod tests {
         check("round", s.sub(shifted, s.splat(S::ROUND)), &|a, _| a.round_ties_even());
         check("mul_exp2", s.mul_exp2(a, shifted), &|a, _| a * a.round_ties_even().exp2());
         let table: Vec<f32> = (0..S::ENTRIES).map(|i| 1.5 * i as f32).collect();
+        let places: Vec<f32> = (0..S::LANES).map(|i| 2.0 + 6.0 / S::LANES as f32 * i as f32).collect();
         // SAFETY: it holds LANES values.
-        let x = unsafe {
-            s.load((0..S::LANES).map(|i| 2.0 + 6.0 / S::LANES as f32 * i as f32).collect::<Vec<_>>().as_ptr())
+        let (index, start) = s.segment(unsafe { s.load(places.as_ptr()) });
+        // The number of the lane's segment, and where that begins.
+        let segment = |a: f32| {
+            let (place, half) = (places[input.iter().position(|&x| x == a).unwrap()], (S::ENTRIES / 2) as f32);
+            let (begin, len) = if place < 4.0 { (2.0, 2.0 / half) } else { (4.0, 4.0 / half) };
+            let behind = ((place - begin) / len).floor();
+            (if place < 4.0 { behind } else { half + behind }, begin + len * behind)
         };
-        let (index, start) = s.segment(x);
-        let half = S::ENTRIES / 2;
-        let number = |i: usize| {
-            let x = 2.0 + 6.0 / S::LANES as f32 * i as f32;
-            if x < 4.0 {
-                ((x - 2.0) / 2.0 * half as f32) as usize
-            } else {
-                half + ((x - 4.0) / 4.0 * half as f32) as usize
-            }
-        };
-        let lane = |a: f32| input.iter().position(|&x| x == a).unwrap();
-        check("lookup", s.lookup(&table, index), &|a, _| 1.5 * number(lane(a)) as f32);
-        check("segment", start, &|a, _| match number(lane(a)) {
-            i if i < half => 2.0 + 2.0 / half as f32 * i as f32,
-            i => 4.0 + 4.0 / half as f32 * (i - half) as f32,
-        });
+        check("lookup", s.lookup(&table, index), &|a, _| 1.5 * segment(a).0);
+        check("segment", start, &|a, _| segment(a).1);
         check("less", s.select(s.less(a, b), a, b), &f32::min);
         let nan = s.splat(f32::NAN);
         check("less nan", s.select(s.less(nan, b), a, b), &|_, b| b);

@@ -4,19 +4,17 @@
 //! What is at the path stays what it is: links are followed, a file that is replaced keeps its rights, and devices and
 //! pipes are written into. [`check_outputs`] is for paths that the user names.
 
-use super::replace;
-use super::rights::{give, permit};
+pub use super::replace::is_leftover;
+
+use super::replace::{self, persist, temporary};
+use super::rights::give;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf, Prefix};
 use tempfile::NamedTempFile;
-
-/// The end of the names of files that are not complete yet.
-const TEMPORARY: &str = ".tmp";
 
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 16;
@@ -263,25 +261,6 @@ fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
     Ok(temporary)
 }
 
-/// A new file in `folder` with these rights, under a name of files that are not complete.
-pub(super) fn temporary(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    permit(&mut options, mode);
-    // The name is not made from that of the result, which may be as long as a name can be. By `tempfile_in`, the file
-    // would be marked as temporary on Windows, also after it is renamed: such files may be left out of backups.
-    tempfile::Builder::new().prefix(".resconv-").suffix(TEMPORARY).make_in(folder, |path| options.open(path))
-}
-
-/// Renames a temporary file, replacing what is at `to`. The crate's own method takes no long paths on Windows, and does
-/// not wait for readers there.
-pub(super) fn persist(temporary: NamedTempFile, to: &Path) -> io::Result<()> {
-    let mut path = temporary.into_temp_path();
-    replace::rename(&path, to)?;
-    path.disable_cleanup(true);
-    Ok(())
-}
-
 /// Gives a new file the rights, and where possible the owner, of the one that it is going to replace.
 fn keep_rights(new: &File, before: &Metadata) -> io::Result<()> {
     give(new, before);
@@ -297,11 +276,6 @@ fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
-}
-
-/// Whether a file of this name was left by a process that was killed while it wrote.
-pub fn is_leftover(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(TEMPORARY))
 }
 
 /// Removes the files that killed processes left in `folder`. No other process may write to it at the same time.
@@ -395,8 +369,7 @@ pub fn create_folder(path: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
+    use std::ffi::OsStr;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> =
@@ -459,31 +432,6 @@ mod tests {
         assert_eq!(names(folder.path()), ["checkpoint.safetensors", "mine.tmp"]);
         Staged::new(&path, |file| file.write_all(b"new")).unwrap().commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-    }
-
-    #[test]
-    fn a_file_is_replaced_while_others_read_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("live.json");
-        write_bytes(&path, &[0; 10_000]).unwrap();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !done.load(Ordering::Relaxed) {
-                        let read = fs::read(&path).unwrap();
-                        assert!(read.len() == 10_000 && read.iter().all(|byte| *byte == read[0]));
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
-                });
-            }
-            for i in 1..=50 {
-                let written = write_bytes(&path, &[i; 10_000]);
-                done.store(i == 50 || written.is_err(), Ordering::Relaxed);
-                written.unwrap();
-            }
-        });
-        assert_eq!(names(folder.path()), ["live.json"]);
     }
 
     #[test]

@@ -22,7 +22,8 @@
 //!
 //! A process that was stopped for longer than [`PATIENCE`] may find that it has lost its lock: `Lock::is_lost`.
 
-use super::files::{FileError, persist, remove, temporary};
+use super::files::{FileError, remove};
+use super::replace::{persist, temporary};
 use super::rights::{names, owner};
 use serde::{Deserialize, Serialize};
 use std::fmt;

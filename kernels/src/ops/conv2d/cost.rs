@@ -75,7 +75,7 @@ impl Rates {
     }
 }
 
-/// Values in a vector that channels are padded to. It is that of AVX2 on every CPU: more differ little.
+/// Values in a vector that channels are padded to. It is that of AVX2 on every CPU; [`Rates`] has what differs.
 const LANES: usize = 8;
 
 /// Independent sums that hide the latency of an addition.

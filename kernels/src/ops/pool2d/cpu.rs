@@ -10,45 +10,24 @@ use crate::loops::for_rows;
 use crate::pass::Write;
 use crate::simd::{Kernel, Simd};
 
-/// Rows and columns of pixels, which the compiler knows if both are `N`.
-#[derive(Clone, Copy)]
-enum Size<const N: usize> {
-    Square,
-    Any([usize; 2]),
-}
-
-impl<const N: usize> Size<N> {
-    #[inline(always)]
-    fn rows(self) -> usize {
-        if let Size::Any([rows, _]) = self { rows } else { N }
-    }
-
-    #[inline(always)]
-    fn columns(self) -> usize {
-        if let Size::Any([_, columns]) = self { columns } else { N }
-    }
-}
-
-/// Computes `$value` with `$size` standing for a [`Size`]. It is compiled once for each of the usual windows, whose
-/// loops the compiler unrolls, and once for all others.
+/// Computes `$value` with `$size` standing for the rows and columns of a window. It is compiled once for each of the
+/// usual windows, whose loops the compiler unrolls, and once for all others.
 macro_rules! by_size {
     ($of:expr, |$size:ident| $value:expr) => {
         match $of {
             [2, 2] => {
-                let $size = Size::<2>::Square;
+                let $size = [2, 2];
                 $value
             }
             [3, 3] => {
-                let $size = Size::<3>::Square;
+                let $size = [3, 3];
                 $value
             }
-            other => {
-                let $size = Size::<0>::Any(other);
-                $value
-            }
+            $size => $value,
         }
     };
 }
+
 /// The pooled image. A task has some rows of the output.
 pub(super) fn forward(cpu: &Cpu, p: &PoolParams, x: &[f32], y: &mut [f32]) {
     let row_len = p.output[1] * p.c;
@@ -135,7 +114,7 @@ impl<const TILING: bool> Kernel for BackwardImage<'_, TILING> {
                 let mut c = 0;
                 while c < p.c {
                     let value = s.mul(load(s, dy, column * p.c + c), share);
-                    by_size!(window.size, |size| window.spread::<S, TILING, _>(s, p, size, x, value, c, dx));
+                    by_size!(window.size, |size| window.spread::<S, TILING>(s, p, size, x, value, c, dx));
                     c += S::LANES;
                 }
             }
@@ -183,24 +162,24 @@ impl Window {
     /// Gives the pixels their shares of the gradient, for the vector of channels from `c` on.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn spread<S: Simd, const TILING: bool, const N: usize>(
+    fn spread<S: Simd, const TILING: bool>(
         &self,
         s: S,
         p: &PoolParams,
-        size: Size<N>,
+        [rows, columns]: [usize; 2],
         x: &[f32],
         dy: S::F32,
         c: usize,
         dx: &mut [f32],
     ) {
         let is_max = p.pooling == Pooling::Max;
-        let best = if is_max { first_largest(s, self, size, x, c) } else { s.splat(0.0) };
+        let best = if is_max { first_largest(s, self, [rows, columns], x, c) } else { s.splat(0.0) };
         let (mut rest, zero, mut number) = (dy, s.splat(0.0), 0.0);
         let count = S::LANES.min(p.c - c);
-        for row in 0..size.rows() {
+        for row in 0..rows {
             // Vectors behind a pixel's first are not in the order of the pixels.
             let row_end = if p.c <= S::LANES { self.row_end + row * self.row } else { 0 };
-            for column in 0..size.columns() {
+            for column in 0..columns {
                 let mut value = rest;
                 if is_max {
                     // The pixel of that number has the gradient, and none is left for those behind it.
@@ -222,10 +201,10 @@ impl Window {
 
 /// Sums of a window, of the vector of channels from `c` on.
 #[inline(always)]
-fn sum<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32], c: usize) -> S::F32 {
+fn sum<S: Simd>(s: S, window: &Window, [rows, columns]: [usize; 2], x: &[f32], c: usize) -> S::F32 {
     let mut sum = s.splat(0.0);
-    for row in 0..size.rows() {
-        for column in 0..size.columns() {
+    for row in 0..rows {
+        for column in 0..columns {
             sum = s.add(sum, load(s, x, window.pixel(row, column) + c));
         }
     }
@@ -234,10 +213,10 @@ fn sum<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32],
 
 /// Largest values of a window.
 #[inline(always)]
-fn largest<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32], c: usize) -> S::F32 {
+fn largest<S: Simd>(s: S, window: &Window, [rows, columns]: [usize; 2], x: &[f32], c: usize) -> S::F32 {
     let mut best = s.splat(f32::NEG_INFINITY);
-    for row in 0..size.rows() {
-        for column in 0..size.columns() {
+    for row in 0..rows {
+        for column in 0..columns {
             let value = load(s, x, window.pixel(row, column) + c);
             // Of a NaN and a number, and of equal values, `max` takes the second.
             best = s.select(s.is_number(value), s.max(value, best), value);
@@ -248,10 +227,10 @@ fn largest<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f
 
 /// Numbers of the pixels with the largest values of a window: the first of these, or the last NaN.
 #[inline(always)]
-fn first_largest<S: Simd, const N: usize>(s: S, window: &Window, size: Size<N>, x: &[f32], c: usize) -> S::F32 {
+fn first_largest<S: Simd>(s: S, window: &Window, [rows, columns]: [usize; 2], x: &[f32], c: usize) -> S::F32 {
     let (mut best, mut number_of_best, mut number) = (s.splat(f32::NEG_INFINITY), s.splat(0.0), 0.0);
-    for row in 0..size.rows() {
-        for column in 0..size.columns() {
+    for row in 0..rows {
+        for column in 0..columns {
             let value = load(s, x, window.pixel(row, column) + c);
             let this = s.splat(number);
             let is_number = s.is_number(value);
