@@ -12,6 +12,7 @@ use crate::pass::{Access, Aliasing, Operands, Pass};
 macro_rules! passes {
     (
         with CUDA kernels: [$(#[doc = $what:literal] $op:ident { $($name:ident($pass:ident)),* })*]
+        of other passes: [$(#[doc = $sum_what:literal] $sum_op:ident { $($sum_name:ident($sum_pass:ident)),* })*]
         on the host alone: [$(#[doc = $host_what:literal] $host_op:ident { $($host_name:ident($host_pass:ident)),* })*]
     ) => {
         /// A call of any pass: the table of contents of this crate.
@@ -19,10 +20,12 @@ macro_rules! passes {
         /// | operation | what its passes compute |
         /// | --- | --- |
         $(#[doc = concat!("| [`", stringify!($op), "`](crate::", stringify!($op), ") |", $what, " |")])*
+        $(#[doc = concat!("| [`", stringify!($sum_op), "`](crate::", stringify!($sum_op), ") |", $sum_what, " |")])*
         $(#[doc = concat!("| [`", stringify!($host_op), "`](crate::", stringify!($host_op), ") |", $host_what, " |")])*
         #[derive(Clone, Debug)]
         pub enum Call {
             $($(#[allow(missing_docs)] $name(ops::$op::$pass),)*)*
+            $($(#[allow(missing_docs)] $sum_name(ops::$sum_op::$sum_pass),)*)*
             $($(#[allow(missing_docs)] $host_name(ops::$host_op::$host_pass),)*)*
         }
 
@@ -30,6 +33,13 @@ macro_rules! passes {
             impl From<ops::$op::$pass> for Call {
                 fn from(pass: ops::$op::$pass) -> Call {
                     Call::$name(pass)
+                }
+            }
+        )*)*
+        $($(
+            impl From<ops::$sum_op::$sum_pass> for Call {
+                fn from(pass: ops::$sum_op::$sum_pass) -> Call {
+                    Call::$sum_name(pass)
                 }
             }
         )*)*
@@ -46,6 +56,7 @@ macro_rules! passes {
             pub fn pass(&self) -> &dyn Pass {
                 match self {
                     $($(Call::$name(pass) => pass,)*)*
+                    $($(Call::$sum_name(pass) => pass,)*)*
                     $($(Call::$host_name(pass) => pass,)*)*
                 }
             }
@@ -53,6 +64,7 @@ macro_rules! passes {
             fn pass_mut(&mut self) -> &mut dyn Pass {
                 match self {
                     $($(Call::$name(pass) => pass,)*)*
+                    $($(Call::$sum_name(pass) => pass,)*)*
                     $($(Call::$host_name(pass) => pass,)*)*
                 }
             }
@@ -130,6 +142,10 @@ passes! {
         finite { FindNonFinite(Find), CopyIf(CopyIf) }
         /// one value everywhere
         fill { Fill(Fill) }
+    ]
+    of other passes: [
+        /// a convolution and what follows it, in one pass over memory
+        conv_epilogue { ConvEpilogueForward(Forward) }
     ]
     on the host alone: [
         /// a pass that the caller defines, on host memory

@@ -1,7 +1,7 @@
 //! The passes that convolution and transposed convolution share: each is the other's input gradient.
 
 use crate::emit::Emitter;
-use kernels::conv2d::{Affine, Conv2dParams, Forward, GradBias, GradInput, GradWeight};
+use kernels::conv2d::{Affine, Conv, Conv2dParams, Forward, GradBias, GradInput, GradWeight};
 use kernels::{Call, Span, Write};
 
 /// A convolution, or the transposed convolution that is its adjoint.
@@ -14,21 +14,21 @@ pub(super) struct ConvPasses {
 
 impl ConvPasses {
     /// `y = conv(x_map(x)) + bias`
-    pub(super) fn forward(&self, [x, w, bias]: [Span; 3], x_map: Affine, y: Span) -> Call {
+    pub(super) fn forward(&self, [x, w, bias]: [Span; 3], x_map: Affine, y: Span) -> Conv {
         self.gather(x, x_map, w, bias, y, Write::Set, self.transposed)
     }
 
     /// `dx (+)= conv^T(dz)`
-    pub(super) fn grad_input(&self, dz: Span, w: Span, dx: Span, write: Write) -> Call {
+    pub(super) fn grad_input(&self, dz: Span, w: Span, dx: Span, write: Write) -> Conv {
         self.gather(dz, Affine::NONE, w, Span::EMPTY, dx, write, !self.transposed)
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn gather(&self, x: Span, map: Affine, w: Span, bias: Span, y: Span, write: Write, adjoint: bool) -> Call {
+    fn gather(&self, x: Span, map: Affine, w: Span, bias: Span, y: Span, write: Write, adjoint: bool) -> Conv {
         let (params, algo) = (self.params, None);
         match adjoint {
-            false => Forward { params, x, x_map: map, w, bias, y, write, algo }.into(),
-            true => GradInput { params, dy: x, dy_map: map, w, bias, dx: y, write, algo }.into(),
+            false => Conv::Forward(Forward { params, x, x_map: map, w, bias, y, write, algo }),
+            true => Conv::GradInput(GradInput { params, dy: x, dy_map: map, w, bias, dx: y, write, algo }),
         }
     }
 

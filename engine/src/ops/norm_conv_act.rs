@@ -5,7 +5,7 @@
 //! | unfused | fused |
 //! | --- | --- |
 //! | batch statistics of x; normalize | statistics come from the pass that computes x; the convolution normalizes x |
-//! | activation; add the skip | one pass, with the batch statistics that the next layer needs |
+//! | activation; add the skip | the convolution's pass, with the batch statistics that the next layer needs |
 //! | normalization backward: sums; input gradient | sums; the input gradient is evaluated by the layer before |
 //! | activation backward; bias gradient | one pass for both |
 //! | the normalized x again for the weight gradient | the weight gradient normalizes x |
@@ -26,6 +26,7 @@ use crate::graph::Argument;
 use crate::mode::{Mode, Statistics};
 use kernels::activation::{self, Activation, Saved};
 use kernels::batch_norm::{self, BatchNormParams};
+use kernels::conv_epilogue;
 use kernels::conv2d::{self, Affine, Conv2dParams};
 use kernels::epilogue::{self, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
@@ -104,6 +105,12 @@ impl NormConvActOp {
         self.has_norm.then_some(2 + usize::from(self.has_bias) + usize::from(self.has_skip))
     }
 
+    /// Whether the backward passes read the convolution's output, or the activation's if that has a pass of its own.
+    fn keeps_saved(&self, mode: Mode) -> bool {
+        let saves_input = self.params.activation.is_some_and(|f| f.saved() == Saved::Input);
+        self.separate_activation().is_some() || (mode == Mode::Training && saves_input)
+    }
+
     /// Index of the auxiliary that holds the convolution's output, or the activation's if that has a pass of its own.
     fn saved(&self) -> usize {
         if self.has_norm { RSTD + 1 } else { 0 }
@@ -169,9 +176,8 @@ impl NormConvActOp {
         cx.emit(batch_norm::Fold { params, gamma, beta, mean, var, running_mean, running_var, rstd, scale, shift });
     }
 
-    /// The pass over the output of the convolution, or of the separate activation.
-    fn epilogue(&self, cx: &Emitter<'_>, y: Span, [mean, var]: [Span; 2]) -> epilogue::Forward {
-        let z = cx.auxiliary(self.saved());
+    /// The pass from `z`, the output of the convolution or of the separate activation, to the node's output.
+    fn epilogue(&self, cx: &Emitter<'_>, z: Span, y: Span, [mean, var]: [Span; 2]) -> epilogue::Forward {
         let skip = self.skip().map_or(Span::EMPTY, |i| cx.input(i));
         epilogue::Forward { params: self.epilogue_params(cx.output_shape(), 1.0), z, skip, y, mean, var }
     }
@@ -225,8 +231,8 @@ impl Operation for NormConvActOp {
     }
 
     /// If there is a batch normalization, auxiliaries 0 to 2 are its scale, its shift and the reciprocal standard
-    /// deviation. If anything follows the convolution, the next auxiliary is the convolution's output, or the
-    /// activation's if that has a pass of its own.
+    /// deviation. If the backward passes read the convolution's output, or the activation's if that has a pass of its
+    /// own, it is the next auxiliary.
     fn forward(&self, cx: &mut Emitter<'_>) {
         if let Some(gamma) = self.gamma() {
             self.fold(cx, gamma);
@@ -237,20 +243,18 @@ impl Operation for NormConvActOp {
             return;
         }
         let shape = cx.output_shape();
+        let saved = if self.keeps_saved(cx.mode()) { cx.new_auxiliary(shape) } else { y };
+        let stats = if cx.norm_reads_output() { cx.new_output_batch_stats() } else { [Span::EMPTY; 2] };
+        let epilogue = self.epilogue(cx, saved, y, stats);
         match self.separate_activation() {
-            None => {
-                let z = cx.new_auxiliary(shape);
-                cx.emit(conv.forward(operands, map, z));
-            }
+            None => cx.emit(conv_epilogue::Forward { conv: conv.forward(operands, map, saved), epilogue }),
             Some(f) => {
                 let z = cx.new_value(shape);
                 cx.emit(conv.forward(operands, map, z));
-                let saved = cx.new_auxiliary(shape);
                 cx.emit(activation::Forward { activation: f, x: z, y: saved });
+                cx.emit(epilogue);
             }
         }
-        let stats = if cx.norm_reads_output() { cx.new_output_batch_stats() } else { [Span::EMPTY; 2] };
-        cx.emit(self.epilogue(cx, y, stats));
         if !stats[0].is_empty() {
             cx.batch_stats_over_ranks(stats);
         }
@@ -283,7 +287,7 @@ impl Operation for NormConvActOp {
 
     /// One pass recomputes the output from the convolution's output, and a convolution recomputes the latter.
     fn recompute(&self, cx: &mut Emitter<'_>) {
-        if !self.has_epilogue() {
+        if !self.has_epilogue() || !self.keeps_saved(cx.mode()) {
             return;
         }
         let (shape, z) = (cx.output_shape(), cx.auxiliary(self.saved()));
@@ -291,7 +295,7 @@ impl Operation for NormConvActOp {
             let (conv, operands, map) = (self.conv(cx), self.conv_operands(cx), self.map(cx));
             cx.recomputable(z, shape, Effort::Convolution, |copy| conv.forward(operands, map, copy));
         }
-        let (output, epilogue) = (cx.output(), self.epilogue(cx, cx.output(), [Span::EMPTY; 2]));
+        let (output, epilogue) = (cx.output(), self.epilogue(cx, z, cx.output(), [Span::EMPTY; 2]));
         cx.recomputable(output, shape, Effort::Elementwise, |y| epilogue::Forward { y, ..epilogue });
     }
 }

@@ -26,7 +26,9 @@ pub(crate) trait RowFunction<const N: usize, const K: usize, const O: usize, con
 /// Receives the sums of each block of rows. Columns are those of wide rows, see [`Columns`].
 pub(crate) trait BlockSums<const K: usize, const T: usize> {
     /// Whether the first row is a block of its own.
-    const FIRST_ROW_ALONE: bool;
+    fn first_row_alone(&self) -> bool {
+        false
+    }
 
     /// Called for every tile of columns, before its blocks: writes the coefficients of columns `left..`, one slice per
     /// coefficient.
@@ -75,7 +77,7 @@ pub(crate) unsafe fn map_rows<S: Simd, F, B, const N: usize, const K: usize, con
         // The rest of a wide row is a row with fewer columns. There is only one tile then.
         while row < rows + usize::from(rest > 0) {
             let count = match row {
-                0 if B::FIRST_ROW_ALONE => 1,
+                0 if blocks.first_row_alone() => 1,
                 _ => BLOCK.min(rows - row.min(rows)).max(1),
             };
             let tile = if row == rows { rest } else { tile };
@@ -103,7 +105,9 @@ unsafe fn block<S: Simd, F, const N: usize, const K: usize, const O: usize, cons
 ) where
     F: RowFunction<N, K, O, T>,
 {
-    *sums = [[0.0; TILE]; T];
+    for sums in &mut *sums {
+        sums[..columns].fill(0.0);
+    }
     for row in (0..rows).step_by(STRIP) {
         let (start, rows) = (start + row * stride, STRIP.min(rows - row));
         let mut column = 0;

@@ -8,6 +8,7 @@ pub mod batch_norm;
 pub mod clip_norm;
 pub mod concat;
 pub mod conv2d;
+pub mod conv_epilogue;
 pub mod cross_entropy;
 pub mod custom;
 pub mod dropout;

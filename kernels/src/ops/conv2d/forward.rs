@@ -37,12 +37,12 @@ impl Forward {
     }
 
     /// The operands, given what a backend makes of [`reads`](Self::reads) and of `y`.
-    fn with<R, W>(&self, [values, scale, shift, w, bias]: [R; 5], y: W) -> Convolution<'_, R, W> {
+    pub(super) fn with<R, W>(&self, [values, scale, shift, w, bias]: [R; 5], y: W) -> Convolution<'_, R, W> {
         let (direction, input) = (Direction::Forward, Mapped { values, scale, shift });
         Convolution { direction, params: &self.params, input, w, bias, out: y, write: self.write }
     }
 
-    fn algo(&self, cpu: &Cpu) -> Algo {
+    pub(super) fn algo(&self, cpu: &Cpu) -> Algo {
         self.algo.unwrap_or_else(|| cpu.conv2d_algo(&self.params, PassKind::Forward))
     }
 }

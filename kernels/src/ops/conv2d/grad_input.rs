@@ -37,12 +37,12 @@ impl GradInput {
     }
 
     /// The operands, given what a backend makes of [`reads`](Self::reads) and of `dx`.
-    fn with<R, W>(&self, [values, scale, shift, w, bias]: [R; 5], dx: W) -> Convolution<'_, R, W> {
+    pub(super) fn with<R, W>(&self, [values, scale, shift, w, bias]: [R; 5], dx: W) -> Convolution<'_, R, W> {
         let (direction, input) = (Direction::Adjoint, Mapped { values, scale, shift });
         Convolution { direction, params: &self.params, input, w, bias, out: dx, write: self.write }
     }
 
-    fn algo(&self, cpu: &Cpu) -> Algo {
+    pub(super) fn algo(&self, cpu: &Cpu) -> Algo {
         self.algo.unwrap_or_else(|| cpu.conv2d_algo(&self.params, PassKind::GradInput))
     }
 }

@@ -60,8 +60,9 @@
 
 mod affine;
 mod algo;
+mod conv;
 mod cost;
-mod cpu;
+pub(in crate::ops) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod forward;
@@ -77,6 +78,7 @@ mod tile;
 
 pub use affine::Affine;
 pub use algo::{Algo, PassKind, UnknownAlgo};
+pub use conv::Conv;
 pub use forward::Forward;
 pub use grad_bias::GradBias;
 pub use grad_input::GradInput;

@@ -21,7 +21,7 @@
 //! Aliasing: `y` may be `z` itself. `dz` may be `g` itself or, if there is no `g`, `dy` itself. All other operands are
 //! disjoint.
 
-mod cpu;
+pub(super) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 mod params;

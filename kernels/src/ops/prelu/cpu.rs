@@ -117,8 +117,6 @@ impl RowFunction<3, 0, 1, 1> for Gradients {
 struct Sum(f64);
 
 impl BlockSums<0, 1> for Sum {
-    const FIRST_ROW_ALONE: bool = false;
-
     #[inline(always)]
     fn begin(&mut self, _: usize, _: [&mut [f32]; 0]) {}
 

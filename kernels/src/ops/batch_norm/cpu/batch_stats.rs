@@ -94,7 +94,7 @@ pub(crate) fn moments<'a>(cpu: &Cpu, images: Images, x: &[f32], workspace: &'a m
 }
 
 /// Mean, and variance with divisor `rows`, from the moments of all parts.
-pub(crate) fn finish_batch_stats(columns: Columns, parts: &mut [f64], [mean, var]: [&mut [f32]; 2]) {
+fn finish_batch_stats(columns: Columns, parts: &mut [f64], [mean, var]: [&mut [f32]; 2]) {
     let [means, m2] = merge_parts(columns, parts);
     for c in 0..columns.channels {
         mean[c] = means[c] as f32;

@@ -12,7 +12,7 @@ mod sums;
 pub(crate) use backward::{InputGradient, add_up, gradient_sums, put_sums};
 pub(super) use backward::{backward_input, backward_sums, coefficients};
 pub(super) use batch_stats::{ForwardStats, batch_stats, forward_stats, update_running};
-pub(crate) use batch_stats::{finish_batch_stats, merge, merge_parts, moments};
+pub(crate) use batch_stats::{merge, merge_parts, moments};
 pub(crate) use forward::Normalize;
 pub(super) use forward::{apply, fold, inference};
 pub(super) use sums::workspace_len;

@@ -33,9 +33,11 @@ mod winograd;
 use super::algo::Algo;
 use super::params::{Conv2dParams, Direction};
 use crate::host::Cpu;
-use operands::{Convolution, WeightGradient};
+use operands::WeightGradient;
 
 pub(super) use grad_bias::{grad_bias, workspace_len as grad_bias_workspace_len};
+use operands::Convolution;
+pub(in crate::ops) use operands::Then;
 
 /// `y (+)= conv(x, w) + bias`, or `dx (+)= conv^T(dy, w) + bias`
 pub(super) fn convolve(cpu: &Cpu, algo: Algo, convolution: Convolution<'_>, workspace: &mut [f32]) {
@@ -43,8 +45,32 @@ pub(super) fn convolve(cpu: &Cpu, algo: Algo, convolution: Convolution<'_>, work
         Algo::Im2col => im2col::convolve(cpu, convolution, workspace),
         Algo::Direct if depthwise::supports(convolution.params) => depthwise::convolve(cpu, convolution, workspace),
         Algo::Direct => direct::convolve(cpu, convolution, workspace),
-        Algo::Winograd(tile) => winograd::convolve(cpu, tile, convolution, workspace),
+        Algo::Winograd(tile) => winograd::convolve(cpu, tile, convolution, None, workspace),
     }
+}
+
+/// The blocks of [`convolve_then`], or `None` if the algorithm has none: its output is not in the cache when it is
+/// complete.
+pub(super) fn blocks(cpu: &Cpu, algo: Algo, p: &Conv2dParams, direction: Direction) -> Option<usize> {
+    match algo {
+        Algo::Winograd(tile) => Some(winograd::blocks(cpu, tile, p, direction)),
+        Algo::Im2col | Algo::Direct => None,
+    }
+}
+
+/// As [`convolve`], and what is done with the output, block by block.
+///
+/// # Panics
+/// If the algorithm has no [`blocks`].
+pub(super) fn convolve_then(
+    cpu: &Cpu,
+    algo: Algo,
+    convolution: Convolution<'_>,
+    then: Then<'_>,
+    workspace: &mut [f32],
+) {
+    let Algo::Winograd(tile) = algo else { panic!("{algo} has no blocks") };
+    winograd::convolve(cpu, tile, convolution, Some(then), workspace);
 }
 
 /// Scratch of [`convolve`], in elements, if the input is mapped or if not.

@@ -151,8 +151,6 @@ struct BiasSums<'a> {
 }
 
 impl BlockSums<4, 1> for BiasSums<'_> {
-    const FIRST_ROW_ALONE: bool = false;
-
     #[inline(always)]
     fn begin(&mut self, left: usize, out: [&mut [f32]; 4]) {
         self.left = left;

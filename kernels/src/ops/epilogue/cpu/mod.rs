@@ -9,7 +9,10 @@
 
 mod activation;
 mod backward;
+mod blocks;
 mod forward;
+mod moments;
 
 pub(super) use backward::{BackwardOperands, Norm, backward, backward_workspace_len};
+pub(in crate::ops) use blocks::{BlocksOperands, blocks_workspace_len, forward_in_blocks};
 pub(super) use forward::{ForwardOperands, forward, forward_workspace_len};

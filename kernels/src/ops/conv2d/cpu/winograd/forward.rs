@@ -1,10 +1,11 @@
 //! The forward pass of one block; with flipped taps, the input gradient's.
 
 use super::columns::{input_columns, input_tiles, load_channels};
-use super::gemm::{Matrix, Prefetch, is_one_panel, multiply, steps};
+use super::gemm::{Matrix, Prefetch, Stream, is_one_panel, multiply, steps};
 use super::geometry::{Block, Geometry, Scratch, skewed};
 use super::transform::Transform;
 use crate::ops::conv2d::affine::Mapped;
+use crate::ops::conv2d::cpu::operands::Then;
 use crate::ops::conv2d::tile::MAX_PARTS;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
@@ -21,6 +22,7 @@ pub(super) struct ForwardTask<'a, T, const N: usize, const M: usize, const R: us
     pub(super) bias: &'a [f32],
     pub(super) y: SharedSlice<'a, f32>,
     pub(super) write: Write,
+    pub(super) then: Option<Then<'a>>,
     pub(super) scratch: Scratch<'a>,
     pub(super) transform: PhantomData<T>,
 }
@@ -29,7 +31,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let ForwardTask { g, index, x, u, bias, y, write, scratch, .. } = self;
+        let ForwardTask { g, index, x, u, bias, y, write, then, scratch, .. } = self;
         let b = g.block(index);
         let (c, k) = (g.c_padded(), g.k_padded());
         let (tiles, width) = (b.rows * b.cols, M * b.cols);
@@ -47,9 +49,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         // A row of tiles is contiguous, and all of them are if there are no others between.
         let runs = if in_cols == b.cols { 1 } else { b.rows };
         let run = tiles / runs;
-        // Fetched on the way: what the next block reads, and what this one overwrites at its end.
-        let (reads, writes) = (g.new_input(index + 1, N, M), g.output(&b, M));
         let steps = steps::<S>(run, g.depth(), g.k_vectors);
+        let streams = Streams::new(g, index, [N, M], x.values, y, then, [N * N * runs, steps]);
         let (v_len, m_len) = ((N - 1) * v_stride + in_rows * in_cols * c, (N - 1) * m_stride + tiles * k);
         assert!(scratch.in_tiles.len() >= v_len && scratch.out_tiles.len() >= m_len);
         // A product overwrites its left operand if that is not read again: what is written is in the first-level cache
@@ -69,11 +70,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                     };
                     let left = Matrix { ptr: left.cast_const(), stride: c };
                     let out = Matrix { ptr: out, stride: k };
-                    let product = [(i * N + j) * runs + row, N * N * runs];
-                    let prefetch = [
-                        Prefetch::new(x.values.as_ptr(), &reads, product, steps),
-                        Prefetch::new(y.as_mut_ptr(), &writes, product, steps),
-                    ];
+                    let prefetch = streams.prefetch((i * N + j) * runs + row);
                     // SAFETY: the matrices have the lengths that the call needs: the last part's tiles end with the
                     // last of the input tiles. They are disjoint, or the same if `multiply` allows that.
                     unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
@@ -94,8 +91,50 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                 }
             }
         }
-        let output = Output { g, bias, y, write, frequencies: scratch.out_columns, stride: out_stride };
+        let output = Output { g, index, bias, y, write, then, frequencies: scratch.out_columns, stride: out_stride };
         output.store::<S, T, N, M, R>(s, &b);
+    }
+}
+
+/// What is fetched on the way: what the next block reads, and what this one reads and writes at its end.
+struct Streams {
+    /// The streams that even products fetch, and those that odd ones do.
+    turns: [[Stream; 2]; 2],
+    /// Products that take turns, as a power of two.
+    shift: usize,
+}
+
+impl Streams {
+    fn new(
+        g: &Geometry,
+        index: usize,
+        [n, m]: [usize; 2],
+        x: &[f32],
+        y: SharedSlice<'_, f32>,
+        then: Option<Then<'_>>,
+        [products, steps]: [usize; 2],
+    ) -> Streams {
+        let also = then.map_or([None; 2], |then| {
+            let reads = (!then.reads.is_empty()).then_some(then.reads.as_ptr());
+            [reads, then.writes.map(|values| values.as_mut_ptr().cast_const())]
+        });
+        let shift = usize::from(also != [None; 2]);
+        let (input, output) = (g.new_input(index + 1, n, m), g.output(&g.block(index), m));
+        let stream = |values, range| Stream::new(values, range, products.div_ceil(1 << shift), steps);
+        let y = y.as_mut_ptr().cast_const();
+        let first = [stream(x.as_ptr(), &input), stream(y, &output)];
+        // One that is absent is nothing of `y`.
+        let others = also.map(|values| values.map_or(stream(y, &(0..0)), |values| stream(values, &output)));
+        Streams { turns: [first, if shift == 0 { first } else { others }], shift }
+    }
+
+    /// What product `index` fetches.
+    #[inline(always)]
+    fn prefetch(&self, index: usize) -> [Prefetch; 2] {
+        self.turns[index & self.shift].map(
+            #[inline(always)]
+            |stream| stream.piece(index >> self.shift),
+        )
     }
 }
 
@@ -103,9 +142,11 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
 /// [`ForwardTask`] makes one.
 struct Output<'a> {
     g: &'a Geometry,
+    index: usize,
     bias: &'a [f32],
     y: SharedSlice<'a, f32>,
     write: Write,
+    then: Option<Then<'a>>,
     /// Vertical frequencies of the block's columns, one `stride` elements behind the other.
     frequencies: &'a [f32],
     stride: usize,
@@ -115,17 +156,17 @@ impl Output<'_> {
     /// Stores the vertical inverse transform of every column, and adds the bias.
     #[inline(always)]
     fn store<S: Simd, T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize>(self, s: S, b: &Block) {
-        let Output { g, bias, y, write, frequencies, stride } = self;
+        let Output { g, index, bias, y, write, then, frequencies, stride } = self;
         let (k, width) = (g.k_padded(), M * b.cols);
         for row in 0..b.rows {
             let (image, tile) = g.tile_row(b, row);
             let height = M.min(g.p - tile * M);
             let columns = width.min(g.q - b.col * M);
+            let start = ((image * g.p + tile * M) * g.q + b.col * M) * g.k;
             let mut rows: [*mut f32; M] = [std::ptr::null_mut(); M];
             for (m, out) in rows.iter_mut().enumerate().take(height) {
-                let at = ((image * g.p + tile * M + m) * g.q + b.col * M) * g.k;
                 // SAFETY: no other block stores these pixels.
-                *out = unsafe { y.slice(at, columns * g.k) }.as_mut_ptr();
+                *out = unsafe { y.slice(start + m * g.q * g.k, columns * g.k) }.as_mut_ptr();
             }
             let from = frequencies[row * width * k..].as_ptr();
             for column in 0..columns {
@@ -163,6 +204,14 @@ impl Output<'_> {
                         }
                     }
                 }
+            }
+            let Some(then) = then else { continue };
+            // Rows of pixels are contiguous if the block has all of their columns.
+            let (runs, len) = if columns == g.q { (1, height * columns * g.k) } else { (height, columns * g.k) };
+            for run in 0..runs {
+                let start = start + run * g.q * g.k;
+                // SAFETY: no other block stores these pixels, and the pointers to them are not used again.
+                (then.run)(index, start, unsafe { y.slice(start, len) });
             }
         }
     }

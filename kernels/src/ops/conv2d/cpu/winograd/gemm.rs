@@ -51,17 +51,6 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
-    /// What product `index` of `products` fetches of `range` of the values at `values`. Each goes round `steps` times.
-    pub(super) fn new(
-        values: *const f32,
-        range: &Range<usize>,
-        [index, products]: [usize; 2],
-        steps: usize,
-    ) -> Prefetch {
-        let ptr = values.wrapping_add(range.start + range.len() * index / products);
-        Prefetch { ptr, step: range.len().div_ceil(products * steps).min(LINE) }
-    }
-
     /// What is left after `steps` steps.
     #[inline(always)]
     fn after(self, steps: usize) -> Prefetch {
@@ -72,6 +61,29 @@ impl Prefetch {
     fn step<S: Simd>(&mut self, s: S) {
         s.prefetch(self.ptr);
         *self = self.after(1);
+    }
+}
+
+/// Values that are fetched in equal pieces by some products.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    start: *const f32,
+    /// Values that a product fetches, and those that a step of it does.
+    piece: usize,
+    step: usize,
+}
+
+impl Stream {
+    /// `range` of the values at `values`, fetched by `products` products that go round `steps` times each.
+    pub(super) fn new(values: *const f32, range: &Range<usize>, products: usize, steps: usize) -> Stream {
+        let piece = range.len().div_ceil(products);
+        Stream { start: values.wrapping_add(range.start), piece, step: piece.div_ceil(steps).min(LINE) }
+    }
+
+    /// What product `index` fetches.
+    #[inline(always)]
+    pub(super) fn piece(&self, index: usize) -> Prefetch {
+        Prefetch { ptr: self.start.wrapping_add(self.piece * index), step: self.step }
     }
 }
 

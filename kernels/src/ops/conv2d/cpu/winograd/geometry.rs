@@ -145,7 +145,7 @@ impl Geometry {
     }
 
     /// The values of the input that block `index` reads, and the block before it did not, if blocks are whole rows of
-    /// tiles. It is empty if there is no such block. An estimate, for [`Prefetch`](super::gemm::Prefetch).
+    /// tiles. It is empty if there is no such block. An estimate, for [`Stream`](super::gemm::Stream).
     pub(super) fn new_input(&self, index: usize, n: usize, m: usize) -> Range<usize> {
         let end = |index: usize| {
             let b = self.block(index);

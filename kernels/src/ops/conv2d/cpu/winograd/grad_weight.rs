@@ -1,7 +1,7 @@
 //! The weight gradient: sums over the blocks of a share, and over the shares.
 
 use super::columns::{input_columns, input_tiles, output_columns};
-use super::gemm::{Matrix, Prefetch, accumulate, steps};
+use super::gemm::{Matrix, Stream, accumulate, steps};
 use super::geometry::{Geometry, Scratch, part_taps, skewed};
 use super::transform::{Transform, weight_adjoint};
 use crate::ops::conv2d::affine::Mapped;
@@ -55,7 +55,11 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
             } else {
                 (0..0, 0..0)
             };
-            let steps = steps::<S>(g.c, tiles, g.k_vectors);
+            let (products, steps) = (N * N * parts, steps::<S>(g.c, tiles, g.k_vectors));
+            let streams = [
+                Stream::new(x.values.as_ptr(), &next_x, products, steps),
+                Stream::new(dy.values.as_ptr(), &next_dy, products, steps),
+            ];
             input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
             output_columns::<S, T, N, M, R>(s, g, &b, dy, scratch.zeros, scratch.out_columns);
             for i in 0..N {
@@ -85,11 +89,11 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                         let right = Matrix { ptr: right.as_ptr(), stride: k };
                         let out = Matrix { ptr: out.as_mut_ptr(), stride: k };
                         let outer = [in_cols * c, b.cols * k];
-                        let product = [(i * N + j) * parts + part, N * N * parts];
-                        let prefetch = [
-                            Prefetch::new(x.values.as_ptr(), &next_x, product, steps),
-                            Prefetch::new(dy.values.as_ptr(), &next_dy, product, steps),
-                        ];
+                        let product = (i * N + j) * parts + part;
+                        let prefetch = streams.map(
+                            #[inline(always)]
+                            |stream| stream.piece(product),
+                        );
                         // SAFETY: the slices above have the lengths that the call needs: the last part's tiles end with
                         // the last of the input tiles.
                         unsafe {

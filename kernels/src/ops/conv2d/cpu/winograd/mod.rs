@@ -17,7 +17,10 @@
 //! **Prefetch.** Rows of images are some 4 KiB long, so the CPU's own prefetchers start anew with every row of every
 //! tile, and a block waits for its input as long as its transform takes. The products meanwhile use no memory but L2.
 //! So they fetch, a line now and then, what the next block reads and what this one is about to overwrite
-//! (`gemm::Prefetch`).
+//! (`gemm::Stream`).
+//!
+//! **What follows.** A convolution may hand over each row of tiles when it is complete ([`Then`]), while it is in the
+//! cache: [`conv_epilogue`](crate::conv_epilogue) computes the rest of a layer there.
 //!
 //! **grad_weight** accumulates `N x N` products `[C x tiles][tiles x K]`. Tasks share the blocks: there are at most
 //! [`MAX_SHARES`] shares, which depend on the shape alone. Each has an accumulator of its own, and these are added in
@@ -44,7 +47,7 @@ mod grad_weight;
 mod transform;
 mod weight;
 
-use super::operands::{Convolution, WeightGradient};
+use super::operands::{Convolution, Then, WeightGradient};
 use super::tasks::share;
 use crate::host::Cpu;
 use crate::ops::conv2d::params::{Conv2dParams, Direction};
@@ -91,7 +94,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
         weight_len(N, &g) + cpu.pool.threads() * ScratchLens::new(&g, N, M).total()
     }
 
-    fn convolve(cpu: &Cpu, convolution: Convolution<'_>, workspace: &mut [f32]) {
+    fn convolve(cpu: &Cpu, convolution: Convolution<'_>, then: Option<Then<'_>>, workspace: &mut [f32]) {
         let Convolution { direction, params: p, input: x, w, bias, out: y, write } = convolution;
         let g = &Self::convolution_geometry(cpu, p, direction);
         let lens = ScratchLens::new(g, N, M);
@@ -106,7 +109,8 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
         let y = SharedSlice::new(y);
         cpu.pool.for_each_with_scratch(g.blocks(), scratch, |index, scratch| {
             let scratch = lens.cut(scratch);
-            let task = ForwardTask::<T, N, M, R> { g, index, x, u, bias, y, write, scratch, transform: PhantomData };
+            let task =
+                ForwardTask::<T, N, M, R> { g, index, x, u, bias, y, write, then, scratch, transform: PhantomData };
             cpu.isa.dispatch(task);
         });
     }
@@ -177,9 +181,20 @@ macro_rules! with_tile {
     };
 }
 
-/// `y (+)= conv(x, w) + bias`, or `dx (+)= conv^T(dy, w) + bias`
-pub(super) fn convolve(cpu: &Cpu, tile: Tile, convolution: Convolution<'_>, workspace: &mut [f32]) {
-    with_tile!(tile, |P| P::convolve(cpu, convolution, workspace));
+/// `y (+)= conv(x, w) + bias`, or `dx (+)= conv^T(dy, w) + bias`; then, what is done with the output.
+pub(super) fn convolve(
+    cpu: &Cpu,
+    tile: Tile,
+    convolution: Convolution<'_>,
+    then: Option<Then<'_>>,
+    workspace: &mut [f32],
+) {
+    with_tile!(tile, |P| P::convolve(cpu, convolution, then, workspace));
+}
+
+/// Blocks of [`convolve`].
+pub(super) fn blocks(cpu: &Cpu, tile: Tile, p: &Conv2dParams, direction: Direction) -> usize {
+    with_tile!(tile, |P| P::convolution_geometry(cpu, p, direction).blocks())
 }
 
 /// Scratch of [`convolve`], in elements.
