@@ -128,6 +128,7 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
     windows[threadIdx.x] = window<ADJOINT>(p, first + threadIdx.x, p.pixels);
     Loads loads(p, map, in, w, windows);
     auto store = [&](u32 buffer) {
+        loads.finish();
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {
             put_tf32(a + buffer * A::SIZE + A::at(loads.row(i), loads.vec * 4), loads.image[i]);
@@ -206,6 +207,7 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     static_assert(WARPS == 4 && TILE_TAPS == 2 * WARP_ROWS, "two warps beside each other, and two below each other");
     Loads loads(p, splits, in_map, in, dy_map, dy, windows);
     auto store = [&](u32 buffer) {
+        loads.finish();
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {
             put_tf32(a + buffer * A::SIZE + A::at(loads.a_row, loads.a_pixel(i)), loads.image[i]);
