@@ -4,6 +4,7 @@
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::collective::Alone;
 use engine::{AdamW, Backend, Cpu, Cuda, Group, Plan, PlanId, PlanOptions, Session, SessionOptions, Sgd, Step};
+use kernels::{Region, Span};
 use model::ResConvConfig;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,6 +137,25 @@ fn steps_of_a_gpu_are_those_of_a_cpu() {
         }
         for (got, want) in weights.into_iter().zip(want_weights).map(|(a, b)| (f32::from_bits(a), f32::from_bits(b))) {
             assert!((got - want).abs() < 1e-5, "weight {got}, not {want}");
+        }
+    });
+}
+
+/// Pinned memory is dear: a memory that nothing is copied to takes none, and one copy takes one piece.
+#[test]
+fn memory_is_pinned_when_it_is_needed() {
+    let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver-calls-of-copies");
+    let _ = std::fs::remove_file(&list);
+    let list = list.to_str().unwrap();
+    on_each("memory_is_pinned_when_it_is_needed", &[(CALLS, list)], |cuda| {
+        let Ok(list) = std::env::var(CALLS) else { return };
+        let pinned =
+            || std::fs::read_to_string(&list).unwrap().lines().filter(|call| *call == "cuMemHostAlloc").count();
+        let mut memory = cuda.allocate(&[1000]).unwrap();
+        assert_eq!(pinned(), 0);
+        for copies in 1..=20 {
+            cuda.write(&mut memory, Span::new(Region(0), 0, 1000), &[1.0; 1000]);
+            assert_eq!(pinned(), copies.min(8));
         }
     });
 }

@@ -46,6 +46,26 @@ fn copies_arrive_in_turn_with_the_passes() {
     }
 }
 
+/// On an emulator that has memory for nothing but a region and some slots.
+#[test]
+fn copies_need_no_memory_of_their_own() {
+    let Some(cuda) = cuda() else { return };
+    let Some(bytes) = std::env::var_os("CUDA_EMULATOR_MEMORY_BYTES") else { return };
+    let all_bytes: usize = bytes.to_str().unwrap().parse().unwrap();
+    for slots in [0, 1, 3] {
+        // A slot has room for the region, or for a mebibyte of it.
+        let len = (all_bytes / size_of::<f32>() - 100) / (slots + 1);
+        let mut memory = cuda.allocate(&[len]).unwrap();
+        for copy in 0..5 {
+            let values: Vec<f32> = (0..len).map(|i| ((i + copy) % 101) as f32).collect();
+            cuda.write(&mut memory, all(0, len), &values);
+            let mut got = vec![0.0f32; len];
+            cuda.read(&memory, all(0, len), &mut got);
+            assert!(got == values, "copy {copy} with room for {slots} slots");
+        }
+    }
+}
+
 /// The span is inside a region, at an offset that is not aligned to a vector. The rest of the region must stay as it
 /// is.
 #[test]
