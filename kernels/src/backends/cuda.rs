@@ -39,7 +39,7 @@ impl Cuda {
     /// Number of GPUs, which may be 0.
     ///
     /// # Errors
-    /// [`CudaError::NoDriver`] if there is no driver, [`CudaError::Driver`] if it does not start.
+    /// [`CudaError`] if there is no driver, or it is too old or does not start.
     pub fn gpu_count() -> Result<usize, CudaError> {
         gpu::device_count()
     }

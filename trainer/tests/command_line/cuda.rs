@@ -162,6 +162,40 @@ fn tf32_needs_a_gpu_that_has_it() {
     assert!(old(&common).status.success(), "in f32 it trains");
 }
 
+/// A driver that cannot run the kernels is named, with what to do about it, before anything is written.
+#[test]
+fn drivers_that_do_not_serve_are_named() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    for (variable, value, expected) in [
+        (
+            "DRIVER_VERSION",
+            "11040",
+            "--device cuda: the NVIDIA driver is too old: it is for CUDA 11.4, and the kernels are for CUDA 12.0: install \
+             driver 525 or later; use --device cpu",
+        ),
+        (
+            "STUB",
+            "1",
+            "--device cuda: libcuda.so is not the NVIDIA driver but a stub of a CUDA toolkit: take its folder",
+        ),
+        (
+            "COMPILER",
+            "refuse",
+            "does not load the kernels for CUDA driver emulator (not a GPU) of compute capability 8.6: \
+             CUDA_ERROR_INVALID_PTX (this driver compiles nothing, as CUDA_EMULATOR_COMPILER says): a newer driver may",
+        ),
+    ] {
+        let mut command = emulator.command(env!("CARGO_BIN_EXE_resconv"), Order::Forward);
+        command.env(format!("CUDA_EMULATOR_{variable}"), value);
+        let arguments = train(&["--layers=1", "--samples=8", "--out=none", "--device=cuda"]);
+        let output = place.prepare(command, &arguments).output().unwrap();
+        let message = text(&output.stderr);
+        assert!(!output.status.success() && message.contains(expected), "{variable}: {message}");
+        assert!(!place.path("none").exists(), "{variable}");
+    }
+}
+
 #[test]
 fn auto_takes_the_gpu_and_says_so() {
     let Some(emulator) = emulator() else { return };
