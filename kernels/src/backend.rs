@@ -6,6 +6,15 @@ use crate::ops::fill::Fill;
 use crate::pass::Context;
 use crate::passes::Call;
 
+/// Why a backend cannot run a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The call is [for the host only](crate::Pass::is_host_only).
+    HostOnly,
+    /// A size is larger than the device's kernels count, as this says.
+    TooLarge(String),
+}
+
 /// A device that runs passes.
 ///
 /// The caller owns all memory: passes allocate nothing. [`prepare`](Self::prepare) returns how much scratch a call
@@ -56,9 +65,9 @@ pub trait Backend {
     /// Copies `src` to `dst` on the host, which has the same length.
     fn read(&self, memory: &Self::Memory, src: Span, dst: &mut [Self::Element]);
 
-    /// Whether it can run a call. A device cannot run one that is [for the host only](crate::Pass::is_host_only).
-    fn supports(&self, _call: &Call) -> bool {
-        true
+    /// Why it cannot run a call, if so.
+    fn refusal(&self, _call: &Call) -> Option<Refusal> {
+        None
     }
 
     /// Makes the choices of a call that depend on the device, such as the algorithm, and returns the scratch that the

@@ -35,7 +35,7 @@ pub mod simd;
 #[cfg(test)]
 mod testing;
 
-pub use backend::Backend;
+pub use backend::{Backend, Refusal};
 #[cfg(feature = "cuda")]
 pub use backends::Cuda;
 pub use backends::Reference;

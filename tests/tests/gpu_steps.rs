@@ -3,7 +3,10 @@
 
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::collective::Alone;
-use engine::{AdamW, Backend, Cpu, Cuda, Group, Plan, PlanId, PlanOptions, Session, SessionOptions, Sgd, Step};
+use engine::{
+    AdamW, Backend, Conv2d, Cpu, Cuda, Graph, Group, Plan, PlanId, PlanOptions, Session, SessionOptions, Sgd,
+    Statistics, Step,
+};
 use kernels::{Region, Span};
 use model::ResConvConfig;
 use std::collections::BTreeMap;
@@ -137,6 +140,41 @@ fn steps_of_a_gpu_are_those_of_a_cpu() {
         }
         for (got, want) in weights.into_iter().zip(want_weights).map(|(a, b)| (f32::from_bits(a), f32::from_bits(b))) {
             assert!((got - want).abs() < 1e-5, "weight {got}, not {want}");
+        }
+    });
+}
+
+/// What the kernels do not count is an error when the session is made, and nothing has run.
+#[test]
+fn sizes_beyond_the_kernels_are_refused() {
+    on_each("sizes_beyond_the_kernels_are_refused", &[("CUDA_EMULATOR_STREAMS", "eager")], |cuda| {
+        for (side, channels, groups, says) in [
+            (
+                32_764,
+                1,
+                1,
+                "conv2d `conv2d_2` is too large for cuda-sm_86: a side of the image, its padding at both ends and the kernel \
+                 have 32769 pixels together, and CUDA kernels count to 32767",
+            ),
+            (
+                1,
+                65_536,
+                65_536,
+                "conv2d `conv2d_2` is too large for cuda-sm_86: 65536 groups, and CUDA kernels count to 65535",
+            ),
+        ] {
+            let plan = |side: usize, channels: usize, groups: usize| {
+                let mut graph = Graph::new();
+                let x = graph.input("x", [1, side, 1, channels]).unwrap();
+                let w = graph.input("w", [3, 3, channels / groups, channels]).unwrap();
+                let y = graph.conv2d(x, w, None, Conv2d { padding: [1, 1], groups, ..Conv2d::default() }).unwrap();
+                Plan::inference(&graph, &[y], Statistics::Running).unwrap()
+            };
+            let error = Session::new(cuda.clone(), vec![plan(side, channels, groups)]).err().unwrap();
+            assert_eq!(error.to_string(), says);
+            if groups == 1 {
+                Session::new(cuda.clone(), vec![plan(side - 2, 1, 1)]).unwrap();
+            }
         }
     });
 }

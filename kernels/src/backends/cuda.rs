@@ -1,6 +1,6 @@
 //! The GPU backend: hand-written CUDA kernels, launched through the NVIDIA driver.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Refusal};
 use crate::collective::Distributed;
 #[cfg(feature = "nccl")]
 use crate::collective::{Collective, CollectiveError, Communicator};
@@ -148,8 +148,9 @@ impl Backend for Cuda {
         memory.read(src, dst);
     }
 
-    fn supports(&self, call: &Call) -> bool {
-        !call.pass().is_host_only()
+    fn refusal(&self, call: &Call) -> Option<Refusal> {
+        let pass = call.pass();
+        if pass.is_host_only() { Some(Refusal::HostOnly) } else { pass.cuda_limit().map(Refusal::TooLarge) }
     }
 
     fn prepare(&self, call: &mut Call) -> usize {
