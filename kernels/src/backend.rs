@@ -1,6 +1,7 @@
 //! [`Backend`]: a device that runs passes, and its memory.
 
 use crate::element::Element;
+use crate::mark::Mark;
 use crate::memory::{OutOfMemory, Span};
 use crate::ops::fill::Fill;
 use crate::pass::Context;
@@ -41,8 +42,14 @@ pub trait Backend {
         f()
     }
 
-    /// Waits until every started pass has ended. Without it, passes on a GPU cannot be timed: they run asynchronously.
+    /// Waits until every started pass has ended.
     fn synchronize(&self) {}
+
+    /// The moment at which everything started before has ended. Passes on a GPU run asynchronously: two such moments
+    /// have the time of the passes between them, a clock on the host would not.
+    fn mark(&self) -> Mark {
+        Mark::now()
+    }
 
     /// Runs the calls that `passes` makes. They must be the same calls whenever the number and the memory are the same.
     /// A device may record them once, and later repeat the recording instead of calling `passes`; the bits are the

@@ -24,6 +24,7 @@ pub mod faults;
 mod gpu;
 mod host;
 mod loops;
+mod mark;
 pub mod memory;
 mod ops;
 pub mod parallel;
@@ -43,6 +44,7 @@ pub use element::Element;
 #[cfg(feature = "cuda")]
 pub use gpu::{CudaError, CudaMemory, Gpu};
 pub use host::{Cpu, CpuError};
+pub use mark::Mark;
 pub use memory::{HostMemory, OutOfMemory, Region, Span};
 pub use ops::*;
 pub use pass::{Access, Aliasing, Context, Operands, Pass, Write};

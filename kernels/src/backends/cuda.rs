@@ -4,7 +4,8 @@ use crate::backend::{Backend, Refusal};
 use crate::collective::Distributed;
 #[cfg(feature = "nccl")]
 use crate::collective::{Collective, CollectiveError, Communicator};
-use crate::gpu::{self, CudaError, CudaMemory, Gpu};
+use crate::gpu::{self, CudaError, CudaMemory, Event, Gpu};
+use crate::mark::Mark;
 use crate::memory::{OutOfMemory, Span};
 use crate::ops::conv2d;
 use crate::pass::Context;
@@ -125,6 +126,10 @@ impl Backend for Cuda {
 
     fn synchronize(&self) {
         self.gpu.device.synchronize();
+    }
+
+    fn mark(&self) -> Mark {
+        Mark::gpu(Event::record(&self.gpu.device))
     }
 
     /// As a CUDA graph, if the driver makes one.

@@ -113,6 +113,23 @@ fn recorded_passes_do_what_they_did() {
     assert!(recorded[0] != recorded[1], "the two numbers' passes differ");
 }
 
+/// The first mark is waited for, too, if the second one is.
+#[test]
+fn marks_have_the_passes_between_them() {
+    let Some(cuda) = cuda() else { return };
+    let [x, y] = [0, 1].map(|region| all(region, 1000));
+    let mut memory = cuda.allocate(&[1000; 2]).unwrap();
+    cuda.fill(&mut memory, x, 1.0);
+    let marks = [0, 1, 2].map(|_| {
+        scale(&cuda, &mut memory, 1.0, [x, y], Write::Add);
+        cuda.mark()
+    });
+    let [first, second, both] = [(0, 1), (1, 2), (0, 2)].map(|(from, to)| marks[to].seconds_since(&marks[from]));
+    assert!(first > 0.0 && second > 0.0 && both < 60.0, "{first} {second} {both}");
+    // Numbers of milliseconds in f32.
+    assert!((first + second - both).abs() <= 1e-6 * both + 1e-9, "{first} + {second} is not {both}");
+}
+
 /// While one thread records, another one computes on the same device, in memory of its own.
 #[test]
 fn a_recording_has_nothing_of_other_threads() {

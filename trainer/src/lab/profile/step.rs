@@ -109,15 +109,15 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
         let mut times = Vec::new();
         for _ in 0..runs {
             let mut run = session.run_timed(plan.id)?;
-            let start = Instant::now();
+            let start = session.backend().mark();
             session.update(&engine::Step::new(AdamW::default(), 1e-4))?;
-            session.backend().synchronize();
+            let end = session.backend().mark();
             run.push(StepTime {
                 step: run.len(),
                 op: "adamw",
                 node: "parameters".to_owned(),
                 phase: Phase::Backward,
-                seconds: start.elapsed().as_secs_f64(),
+                seconds: end.seconds_since(&start),
                 flops: 0,
                 // Parameter, gradient and two moments are read; all but the gradient are written.
                 bytes: 7 * parameters * element,
