@@ -42,6 +42,11 @@ pub trait Backend {
         f()
     }
 
+    /// What has not gone as it should so far, though results are the same: for the user.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
     /// Waits until every started pass has ended.
     fn synchronize(&self) {}
 

@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
 ///
 /// Passes run asynchronously, one after the other; reading waits for them, writing does not. All kernels sum in an
-/// order that depends only on the shapes, so the same calls give the same bits on the same GPU.
+/// order that depends only on the shapes, so the same calls give the same bits with the same GPU and
+/// driver.
 ///
 /// [`Cuda::with_tf32`] computes convolutions on tensor cores, with operands of less precision.
 ///
@@ -122,6 +123,11 @@ impl Backend for Cuda {
     /// One: the thread that starts the passes.
     fn threads(&self) -> usize {
         1
+    }
+
+    fn remark(&self) -> Option<String> {
+        let error = self.gpu.device.refused_graph.get()?;
+        Some(format!("no CUDA graphs, as {error}; each kernel is launched by itself, to the same results"))
     }
 
     fn synchronize(&self) {

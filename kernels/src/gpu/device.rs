@@ -6,7 +6,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The version of CUDA that the PTX is of, as a driver counts it: the first that can load it.
 const CUDA_VERSION: i32 = 12_000;
@@ -200,6 +200,8 @@ pub(crate) struct Device {
     modules: Vec<sys::CUmodule>,
     pub(crate) name: String,
     pub(crate) capability: (i32, i32),
+    /// Why the driver would not record passes, the first time that it did not.
+    pub(crate) refused_graph: OnceLock<CudaError>,
 }
 
 /// A stream that does not wait for others. Its device must be bound when it is made and when it is dropped.
@@ -258,7 +260,7 @@ impl Device {
             return Err(CudaError::OldGpu { ordinal, name, major, minor });
         }
         let stream = check("cuStreamCreate", OwnedStream::try_new())?;
-        Ok(Device { context, stream, modules: Vec::new(), name, capability })
+        Ok(Device { context, stream, modules: Vec::new(), name, capability, refused_graph: OnceLock::new() })
     }
 
     /// Makes this the device of this thread's driver calls.
@@ -275,7 +277,7 @@ impl Device {
         // The size is a number in the place of an address.
         let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), ptr::without_provenance_mut(LOG_LEN)];
         let (count, options, values) = (options.len() as u32, options.as_mut_ptr(), values.as_mut_ptr());
-        // SAFETY: the image is text that ends with a zero byte, the log has the bytes that the options say; both outlive
+        // SAFETY: the image is text that ends with a zero byte, the log has the bytes that the options say; all outlive
         // the call.
         let loaded = unsafe { sys::cuModuleLoadDataEx(&mut module, ptx.as_ptr().cast(), count, options, values) };
         if let Err(error) = loaded.result() {

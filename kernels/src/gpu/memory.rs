@@ -144,11 +144,13 @@ impl CudaMemory {
                 Recording::Run
             }
             Recording::Run => match Graph::record(&device, || passes(self)) {
-                Some(graph) => {
+                Ok(graph) => {
                     graph.launch(&device);
                     Recording::Graph(graph)
                 }
-                None => {
+                Err(error) => {
+                    // Only the first reason is told.
+                    let _ = device.refused_graph.set(error);
                     passes(self);
                     Recording::Refused
                 }

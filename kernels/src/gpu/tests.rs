@@ -111,6 +111,11 @@ fn recorded_passes_do_what_they_did() {
     let plain = run(&cuda.clone().without_graphs(), 5);
     assert!(recorded == plain, "other bits than without graphs");
     assert!(recorded[0] != recorded[1], "the two numbers' passes differ");
+    let says = "no CUDA graphs, as the NVIDIA driver failed in cuStreamBeginCapture: CUDA_ERROR_NOT_SUPPORTED;";
+    match cuda.remark() {
+        None => assert!(makes_graphs()),
+        Some(remark) => assert!(!makes_graphs() && remark.starts_with(says), "{remark}"),
+    }
 }
 
 /// The first mark is waited for, too, if the second one is.

@@ -162,6 +162,31 @@ fn tf32_needs_a_gpu_that_has_it() {
     assert!(old(&common).status.success(), "in f32 it trains");
 }
 
+/// Without graphs, the run is slower and the same. It says so if that is the driver's doing, and once.
+#[test]
+fn a_driver_without_graphs_is_told_once() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let train = |out: &str, capture: &str, more: &[&str]| {
+        let (out_flag, calls) = (format!("--out={out}"), place.path(&format!("{out}.calls")));
+        let common =
+            ["--layers=1", "--channels=2", "--size=8", "--batch=4", "--samples=40", "--device=cuda", &out_flag];
+        let mut command = emulator.command(env!("CARGO_BIN_EXE_resconv"), Order::Forward);
+        command.env("CUDA_EMULATOR_CAPTURE", capture).env("CUDA_EMULATOR_CALLS", &calls);
+        let output = place.prepare(command, &train(&[&common[..], more].concat())).output().unwrap();
+        let out_text = text(&output.stdout);
+        assert!(output.status.success(), "{out_text}{}", text(&output.stderr));
+        let remarks = out_text.matches("no CUDA graphs, as the NVIDIA driver failed in cuStreamBeginCapture").count();
+        let calls = std::fs::read_to_string(calls).unwrap();
+        let graphs = calls.lines().filter(|call| *call == "cuGraphLaunch").count();
+        (remarks, graphs, place.read(&format!("{out}/model.safetensors")))
+    };
+    let (remarks, graphs, weights) = train("graphs", "allow", &[]);
+    assert!(remarks == 0 && graphs > 0, "{remarks} {graphs}");
+    assert!(train("refused", "refuse", &[]) == (1, 0, weights.clone()), "a driver that refuses");
+    assert!(train("without", "refuse", &["--no-graphs"]) == (0, 0, weights), "--no-graphs");
+}
+
 /// A driver that cannot run the kernels is named, with what to do about it, before anything is written.
 #[test]
 fn drivers_that_do_not_serve_are_named() {
