@@ -130,9 +130,9 @@ fn marks_have_the_passes_between_them() {
         cuda.mark()
     });
     let [first, second, both] = [(0, 1), (1, 2), (0, 2)].map(|(from, to)| marks[to].seconds_since(&marks[from]));
-    assert!(first > 0.0 && second > 0.0 && both < 60.0, "{first} {second} {both}");
-    // Numbers of milliseconds in f32.
-    assert!((first + second - both).abs() <= 1e-6 * both + 1e-9, "{first} + {second} is not {both}");
+    assert!(first >= 0.0 && second >= 0.0 && both < 60.0, "{first} {second} {both}");
+    // Numbers of milliseconds in f32, from clocks that count half microseconds.
+    assert!((first + second - both).abs() <= 1e-6 * both + 2e-6, "{first} + {second} is not {both}");
 }
 
 /// While one thread records, another one computes on the same device, in memory of its own.
