@@ -232,6 +232,18 @@ pub enum Error {
         /// Name of the backend.
         backend: String,
     },
+    /// An operation with a size that the device's kernels cannot count.
+    #[error("{op} `{node}` is too large for {backend}: {reason}")]
+    TooLarge {
+        /// The operation.
+        op: &'static str,
+        /// Name of the node.
+        node: String,
+        /// Name of the backend.
+        backend: String,
+        /// Which size.
+        reason: String,
+    },
     /// An optimizer step without gradients.
     #[error("no gradients that an optimizer step has not used yet: run a plan of `Plan::training` first")]
     NoGradients,

@@ -133,7 +133,7 @@ pub use kernels::conv2d::{Algo, Conv2dParams};
 pub use kernels::loss::Loss;
 pub use kernels::simd::Isa;
 pub use kernels::upsample::Upsampling;
-pub use kernels::{Backend, Cpu, CpuError, Element, OutOfMemory, Reference};
+pub use kernels::{Backend, Cpu, CpuError, Element, Mark, OutOfMemory, Reference, Refusal};
 #[cfg(feature = "cuda")]
 pub use kernels::{Cuda, CudaError};
 pub use mode::{Phase, Statistics};

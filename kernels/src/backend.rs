@@ -1,10 +1,20 @@
 //! [`Backend`]: a device that runs passes, and its memory.
 
 use crate::element::Element;
+use crate::mark::Mark;
 use crate::memory::{OutOfMemory, Span};
 use crate::ops::fill::Fill;
 use crate::pass::Context;
 use crate::passes::Call;
+
+/// Why a backend cannot run a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The call is [for the host only](crate::Pass::is_host_only).
+    HostOnly,
+    /// A size is larger than the device's kernels count, as this says.
+    TooLarge(String),
+}
 
 /// A device that runs passes.
 ///
@@ -32,8 +42,19 @@ pub trait Backend {
         f()
     }
 
-    /// Waits until every started pass has ended. Without it, passes on a GPU cannot be timed: they run asynchronously.
+    /// What has not gone as it should so far, though results are the same: for the user.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
+    /// Waits until every started pass has ended.
     fn synchronize(&self) {}
+
+    /// The moment at which everything started before has ended. Passes on a GPU run asynchronously: two such moments
+    /// have the time of the passes between them, a clock on the host would not.
+    fn mark(&self) -> Mark {
+        Mark::now()
+    }
 
     /// Runs the calls that `passes` makes. They must be the same calls whenever the number and the memory are the same.
     /// A device may record them once, and later repeat the recording instead of calling `passes`; the bits are the
@@ -56,9 +77,9 @@ pub trait Backend {
     /// Copies `src` to `dst` on the host, which has the same length.
     fn read(&self, memory: &Self::Memory, src: Span, dst: &mut [Self::Element]);
 
-    /// Whether it can run a call. A device cannot run one that is [for the host only](crate::Pass::is_host_only).
-    fn supports(&self, _call: &Call) -> bool {
-        true
+    /// Why it cannot run a call, if so.
+    fn refusal(&self, _call: &Call) -> Option<Refusal> {
+        None
     }
 
     /// Makes the choices of a call that depend on the device, such as the algorithm, and returns the scratch that the

@@ -3,7 +3,7 @@
 //! [`Faulty`] runs every call on a host backend, and changes the operands or the results of one kind of pass.
 
 use crate::activation::Activation;
-use crate::backend::Backend;
+use crate::backend::{Backend, Refusal};
 use crate::conv2d::Conv2dParams;
 use crate::element::Element;
 use crate::loss::Loss;
@@ -285,8 +285,8 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
         self.inner.read(memory, src, dst);
     }
 
-    fn supports(&self, call: &Call) -> bool {
-        self.inner.supports(call)
+    fn refusal(&self, call: &Call) -> Option<Refusal> {
+        self.inner.refusal(call)
     }
 
     fn prepare(&self, call: &mut Call) -> usize {

@@ -24,6 +24,7 @@ pub mod faults;
 mod gpu;
 mod host;
 mod loops;
+mod mark;
 pub mod memory;
 mod ops;
 pub mod parallel;
@@ -35,7 +36,7 @@ pub mod simd;
 #[cfg(test)]
 mod testing;
 
-pub use backend::Backend;
+pub use backend::{Backend, Refusal};
 #[cfg(feature = "cuda")]
 pub use backends::Cuda;
 pub use backends::Reference;
@@ -43,6 +44,7 @@ pub use element::Element;
 #[cfg(feature = "cuda")]
 pub use gpu::{CudaError, CudaMemory, Gpu};
 pub use host::{Cpu, CpuError};
+pub use mark::Mark;
 pub use memory::{HostMemory, OutOfMemory, Region, Span};
 pub use ops::*;
 pub use pass::{Access, Aliasing, Context, Operands, Pass, Write};

@@ -186,6 +186,12 @@ pub trait Pass: Debug {
     /// Computes it on the CPU.
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context);
 
+    /// Why a GPU's kernels cannot compute it, if a size is larger than they count.
+    #[cfg(feature = "cuda")]
+    fn cuda_limit(&self) -> Option<String> {
+        None
+    }
+
     /// Elements of scratch that it needs on a GPU.
     #[cfg(feature = "cuda")]
     fn cuda_workspace_len(&self) -> usize {

@@ -103,6 +103,18 @@ fn emulated_threads_do_not_race() {
     run(Mode::ThreadSanitizer, Order::Forward, &Cases::up_to([4_400, 1_030]));
 }
 
+/// A GPU may have no memory left for the pieces in which the host copies to it.
+#[test]
+fn the_emulated_runtime_copies_without_memory_of_its_own() {
+    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let Some(emulator) = required(Emulator::build(&sources, &[], Mode::Plain, cache)) else { return };
+    let mut command = emulator.command(unit_tests(), Order::Forward);
+    command.arg("gpu::tests::copies_need_no_memory_of_their_own").env("KERNELS_TEST_PATHS", "cuda");
+    command.env("CUDA_EMULATOR_MEMORY_BYTES", "4000000");
+    succeed(command, "4 MB");
+}
+
 /// Results must not depend on when the device does its work, or on whether its driver makes graphs.
 #[test]
 fn the_emulated_runtime_waits_where_it_must() {

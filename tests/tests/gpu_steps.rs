@@ -3,7 +3,11 @@
 
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::collective::Alone;
-use engine::{AdamW, Backend, Cpu, Cuda, Group, Plan, PlanId, PlanOptions, Session, SessionOptions, Sgd, Step};
+use engine::{
+    AdamW, Backend, Conv2d, Cpu, Cuda, Graph, Group, Plan, PlanId, PlanOptions, Session, SessionOptions, Sgd,
+    Statistics, Step,
+};
+use kernels::{Region, Span};
 use model::ResConvConfig;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,6 +140,60 @@ fn steps_of_a_gpu_are_those_of_a_cpu() {
         }
         for (got, want) in weights.into_iter().zip(want_weights).map(|(a, b)| (f32::from_bits(a), f32::from_bits(b))) {
             assert!((got - want).abs() < 1e-5, "weight {got}, not {want}");
+        }
+    });
+}
+
+/// What the kernels do not count is an error when the session is made, and nothing has run.
+#[test]
+fn sizes_beyond_the_kernels_are_refused() {
+    on_each("sizes_beyond_the_kernels_are_refused", &[("CUDA_EMULATOR_STREAMS", "eager")], |cuda| {
+        for (side, channels, groups, says) in [
+            (
+                32_764,
+                1,
+                1,
+                "conv2d `conv2d_2` is too large for cuda-sm_86: a side of the image, its padding at both ends and the kernel \
+                 have 32769 pixels together, and CUDA kernels count to 32767",
+            ),
+            (
+                1,
+                65_536,
+                65_536,
+                "conv2d `conv2d_2` is too large for cuda-sm_86: 65536 groups, and CUDA kernels count to 65535",
+            ),
+        ] {
+            let plan = |side: usize, channels: usize, groups: usize| {
+                let mut graph = Graph::new();
+                let x = graph.input("x", [1, side, 1, channels]).unwrap();
+                let w = graph.input("w", [3, 3, channels / groups, channels]).unwrap();
+                let y = graph.conv2d(x, w, None, Conv2d { padding: [1, 1], groups, ..Conv2d::default() }).unwrap();
+                Plan::inference(&graph, &[y], Statistics::Running).unwrap()
+            };
+            let error = Session::new(cuda.clone(), vec![plan(side, channels, groups)]).err().unwrap();
+            assert_eq!(error.to_string(), says);
+            if groups == 1 {
+                Session::new(cuda.clone(), vec![plan(side - 2, 1, 1)]).unwrap();
+            }
+        }
+    });
+}
+
+/// Pinned memory is dear: a memory that nothing is copied to takes none, and one copy takes one piece.
+#[test]
+fn memory_is_pinned_when_it_is_needed() {
+    let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver-calls-of-copies");
+    let _ = std::fs::remove_file(&list);
+    let list = list.to_str().unwrap();
+    on_each("memory_is_pinned_when_it_is_needed", &[(CALLS, list)], |cuda| {
+        let Ok(list) = std::env::var(CALLS) else { return };
+        let pinned =
+            || std::fs::read_to_string(&list).unwrap().lines().filter(|call| *call == "cuMemHostAlloc").count();
+        let mut memory = cuda.allocate(&[1000]).unwrap();
+        assert_eq!(pinned(), 0);
+        for copies in 1..=20 {
+            cuda.write(&mut memory, Span::new(Region(0), 0, 1000), &[1.0; 1000]);
+            assert_eq!(pinned(), copies.min(8));
         }
     });
 }

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::regions::{INPUTS, WORKSPACE};
 use crate::{Error, Result};
 use kernels::random::Key;
-use kernels::{Backend, Context, Span};
+use kernels::{Backend, Context, Refusal, Span};
 
 /// A plan whose operands have places in the session's memory, and whose passes are prepared for the backend.
 pub(super) struct Ready {
@@ -115,14 +115,13 @@ pub(super) fn check_plan<B: Backend>(backend: &B, i: usize, plan: &Plan, first: 
 /// # Errors
 /// If the plan has a pass that the backend cannot run.
 fn check_supported<B: Backend>(backend: &B, plan: &Plan) -> Result<()> {
-    let is_unsupported = |step: &&Step| step.action.call().is_some_and(|call| !backend.supports(call));
-    match plan.program.steps.iter().find(is_unsupported) {
-        None => Ok(()),
-        Some(step) => {
-            let node = plan.graph.get(step.node);
-            Err(Error::NoCustom { op: node.op.kind(), node: node.name.clone(), backend: backend.name() })
-        }
-    }
+    let refused = |step: &Step| Some((step.node, backend.refusal(step.action.call()?)?));
+    let Some((node, refusal)) = plan.program.steps.iter().find_map(refused) else { return Ok(()) };
+    let (op, node, backend) = (plan.graph.get(node).op.kind(), plan.graph.name(node).to_owned(), backend.name());
+    Err(match refusal {
+        Refusal::HostOnly => Error::NoCustom { op, node, backend },
+        Refusal::TooLarge(reason) => Error::TooLarge { op, node, backend, reason },
+    })
 }
 
 /// # Errors

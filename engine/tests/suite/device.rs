@@ -1,7 +1,7 @@
 //! A backend that behaves like a device: the host runs ahead of it, and it needs scratch and has memory of its own.
 
 use engine::{Backend, OutOfMemory, Reference};
-use kernels::{Call, Context, HostMemory, Span};
+use kernels::{Call, Context, HostMemory, Refusal, Span};
 
 /// [`Reference`] behind the interface of a device.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +44,8 @@ impl Backend for Device {
         Reference.read(memory, src, dst);
     }
 
-    fn supports(&self, call: &Call) -> bool {
-        !call.pass().is_host_only()
+    fn refusal(&self, call: &Call) -> Option<Refusal> {
+        call.pass().is_host_only().then_some(Refusal::HostOnly)
     }
 
     fn prepare(&self, call: &mut Call) -> usize {

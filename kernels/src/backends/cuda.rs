@@ -1,10 +1,11 @@
 //! The GPU backend: hand-written CUDA kernels, launched through the NVIDIA driver.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Refusal};
 use crate::collective::Distributed;
 #[cfg(feature = "nccl")]
 use crate::collective::{Collective, CollectiveError, Communicator};
-use crate::gpu::{self, CudaError, CudaMemory, Gpu};
+use crate::gpu::{self, CudaError, CudaMemory, Event, Gpu};
+use crate::mark::Mark;
 use crate::memory::{OutOfMemory, Span};
 use crate::ops::conv2d;
 use crate::pass::Context;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 /// Computes in f32 on an NVIDIA GPU of compute capability 7.0 or later (2017).
 ///
 /// Passes run asynchronously, one after the other; reading waits for them, writing does not. All kernels sum in an
-/// order that depends only on the shapes, so the same calls give the same bits on the same GPU.
+/// order that depends only on the shapes, so the same calls give the same bits with the same GPU and
+/// driver.
 ///
 /// [`Cuda::with_tf32`] computes convolutions on tensor cores, with operands of less precision.
 ///
@@ -39,7 +41,7 @@ impl Cuda {
     /// Number of GPUs, which may be 0.
     ///
     /// # Errors
-    /// [`CudaError::NoDriver`] if there is no driver, [`CudaError::Driver`] if it does not start.
+    /// [`CudaError`] if there is no driver, or it is too old or does not start.
     pub fn gpu_count() -> Result<usize, CudaError> {
         gpu::device_count()
     }
@@ -123,8 +125,17 @@ impl Backend for Cuda {
         1
     }
 
+    fn remark(&self) -> Option<String> {
+        let error = self.gpu.device.refused_graph.get()?;
+        Some(format!("no CUDA graphs, as {error}; each kernel is launched by itself, to the same results"))
+    }
+
     fn synchronize(&self) {
         self.gpu.device.synchronize();
+    }
+
+    fn mark(&self) -> Mark {
+        Mark::gpu(Event::record(&self.gpu.device))
     }
 
     /// As a CUDA graph, if the driver makes one.
@@ -148,8 +159,9 @@ impl Backend for Cuda {
         memory.read(src, dst);
     }
 
-    fn supports(&self, call: &Call) -> bool {
-        !call.pass().is_host_only()
+    fn refusal(&self, call: &Call) -> Option<Refusal> {
+        let pass = call.pass();
+        if pass.is_host_only() { Some(Refusal::HostOnly) } else { pass.cuda_limit().map(Refusal::TooLarge) }
     }
 
     fn prepare(&self, call: &mut Call) -> usize {

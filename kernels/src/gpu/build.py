@@ -4,10 +4,11 @@
     python3 kernels/src/gpu/build.py          # compile, assemble, write *.ptx, RESOURCES.md, ROOFLINE.md
     python3 kernels/src/gpu/build.py --check  # the same, but fail if a file would change: what CI runs
 
-Needs neither a GPU nor a CUDA installation: the two tools come from NVIDIA's wheels, in pinned versions, and are kept in target/.
+Needs neither a GPU nor a CUDA installation: the three tools come from NVIDIA's wheels, in pinned versions, and are kept in target/.
 NVRTC is as old as can be, since a driver refuses PTX of a newer compiler than its own (12.0: PTX 8.0, driver 525 or later), and
 compiles for the oldest GPU that is supported. Drivers compile that PTX for the GPU that they find; ptxas, a newer one that knows
-all of them, does the same here: a kernel that spills registers, uses local memory or computes in double precision fails.
+all of them, does the same here: a kernel that spills registers, uses local memory or computes in double precision fails. nvdisasm
+shows the instructions that ROOFLINE.md counts.
 """
 
 import argparse
@@ -19,9 +20,11 @@ import subprocess
 import sys
 
 import roofline
+import sass
 
 NVRTC = "nvidia-cuda-nvrtc-cu12==12.0.140"
 PTXAS = "nvidia-cuda-nvcc-cu12==12.9.86"
+NVDISASM = "nvidia-cuda-nvdisasm==13.5.37"
 TARGET = 70
 TARGETS = {"conv2d_tf32.cu": 80}  # sources that need a newer GPU
 GPUS = [70, 75, 80, 86, 90, 120]
@@ -36,13 +39,15 @@ ROOFLINE = SOURCES / "gpu" / "ROOFLINE.md"
 
 def toolchain():
     """Installs the wheels, once; in one call, since a second one would not merge into the folder `nvidia`."""
-    folder = ROOT / "target" / "cuda-toolchain" / f"{NVRTC}+{PTXAS}".replace("==", "-")
+    wheels = [NVRTC, PTXAS, NVDISASM]
+    folder = ROOT / "target" / "cuda-toolchain" / "+".join(wheels).replace("==", "-")
     if not (folder / "nvidia").exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, NVRTC, PTXAS]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *wheels]
         subprocess.run(command, check=True)
     nvrtc = folder / "nvidia" / "cuda_nvrtc" / "lib"
     ctypes.CDLL(str(next(nvrtc.glob("libnvrtc-builtins.so.*"))), mode=ctypes.RTLD_GLOBAL)
-    return ctypes.CDLL(str(nvrtc / "libnvrtc.so.12")), folder / "nvidia" / "cuda_nvcc" / "bin" / "ptxas"
+    ptxas, nvdisasm = (folder / "nvidia" / part / "bin" for part in ["cuda_nvcc", "cu13"])
+    return ctypes.CDLL(str(nvrtc / "libnvrtc.so.12")), ptxas / "ptxas", nvdisasm / "nvdisasm"
 
 
 def target(source):
@@ -135,14 +140,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="fail if a file is not what the sources give")
     check = parser.parse_args().check
-    nvrtc, ptxas = toolchain()
-    files, resources = {}, {}
+    nvrtc, ptxas, nvdisasm = toolchain()
+    files, resources, codes = {}, {}, {}
     for source in sorted(SOURCES.glob("**/*.cu")):
         ptx = compile_ptx(nvrtc, source)
         files[source.with_suffix(".ptx")] = ptx
-        resources |= assemble(ptxas, source, ptx)
+        of_source = assemble(ptxas, source, ptx)
+        resources |= of_source
+        if not of_source.keys().isdisjoint(roofline.names()):
+            for _, gpu, *_ in roofline.GPUS:
+                for kernel, code in sass.disassemble(nvdisasm, ptxas, ptx, gpu).items():
+                    codes[kernel, gpu] = code
     files[RESOURCES] = table(resources)
-    files[ROOFLINE] = roofline.report(resources)
+    files[ROOFLINE] = roofline.report(resources, codes)
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     if check and stale:
         raise SystemExit("not what the sources give: " + ", ".join(os.path.relpath(path, ROOT) for path in stale)

@@ -4,8 +4,15 @@ use crate::OutOfMemory;
 use cudarc::driver::CudaContext;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
-use std::ffi::{CStr, CString};
-use std::sync::Arc;
+use std::ffi::{CStr, CString, c_void};
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+
+/// The version of CUDA that the PTX is of, as a driver counts it: the first that can load it.
+const CUDA_VERSION: i32 = 12_000;
+
+/// Bytes of what a driver's compiler has to say.
+const LOG_LEN: usize = 4096;
 
 /// Why a GPU cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +22,22 @@ pub enum CudaError {
         "no NVIDIA driver found (libcuda.so.1): CUDA needs an NVIDIA GPU and its driver, version 525 or later, and nothing else"
     )]
     NoDriver,
+    /// The library is not the driver's, but the one that a CUDA toolkit has for linking.
+    #[error(
+        "libcuda.so is not the NVIDIA driver but a stub of a CUDA toolkit: take its folder out of LD_LIBRARY_PATH, so \
+         that the driver's libcuda.so.1 is found"
+    )]
+    StubDriver,
+    /// The driver is older than what the kernels are compiled for.
+    #[error(
+        "the NVIDIA driver is too old: it is for CUDA {}, and the kernels are for CUDA {}: install driver 525 or later",
+        show_version(*version),
+        show_version(CUDA_VERSION)
+    )]
+    OldDriver {
+        /// Its version of CUDA, times 1000: 11040 is 11.4.
+        version: i32,
+    },
     /// The driver has no GPU.
     #[error("the NVIDIA driver finds no GPU")]
     NoGpu,
@@ -50,6 +73,28 @@ pub enum CudaError {
         /// Compute capability.
         minor: i32,
     },
+    /// The driver does not compile the kernels for the GPU.
+    #[error(
+        "the NVIDIA driver, which is for CUDA {}, does not load the kernels for {name} of compute capability \
+         {major}.{minor}: {error}{}: {}",
+        show_version(*version),
+        show_log(log),
+        advice(error)
+    )]
+    Compile {
+        /// The driver's version of CUDA, times 1000.
+        version: i32,
+        /// The GPU's name.
+        name: String,
+        /// Compute capability.
+        major: i32,
+        /// Compute capability.
+        minor: i32,
+        /// The driver's name of the error.
+        error: String,
+        /// What its compiler said; may be empty.
+        log: String,
+    },
     /// A driver call failed.
     #[error("the NVIDIA driver failed in {call}: {error}")]
     Driver {
@@ -58,6 +103,30 @@ pub enum CudaError {
         /// The driver's name of the error.
         error: String,
     },
+}
+
+/// 12040 is 12.4.
+fn show_version(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+fn show_log(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { String::new() } else { format!(" ({})", lines.join("; ")) }
+}
+
+/// What to do about a failure to load kernels, by the driver's name of the error.
+fn advice(error: &str) -> &'static str {
+    match error {
+        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION" => "install a newer driver",
+        "CUDA_ERROR_JIT_COMPILER_NOT_FOUND" => {
+            "the driver's compiler libnvidia-ptxjitcompiler.so.1 is missing, so install the whole driver, in a \
+             container with the capability `compute`"
+        }
+        "CUDA_ERROR_JIT_COMPILATION_DISABLED" => "unset CUDA_DISABLE_PTX_JIT: the kernels are compiled for each GPU",
+        "CUDA_ERROR_OUT_OF_MEMORY" => "other programs may have the memory, of the GPU or of the host",
+        _ => "a newer driver may help; if it does not, please report this message",
+    }
 }
 
 /// The driver's name of an error.
@@ -76,8 +145,12 @@ pub(super) fn check<T>(call: &'static str, result: Result<T, DriverError>) -> Re
 /// The value of a call that fails only if the GPU or its driver fails. It panics then: a pass can neither report that
 /// nor go on.
 pub(super) fn expect<T>(call: &'static str, result: Result<T, DriverError>) -> T {
-    check(call, result)
-        .unwrap_or_else(|error| panic!("{error}; earlier kernels may be the reason, as they run asynchronously"))
+    check(call, result).unwrap_or_else(|error| {
+        panic!(
+            "{error}; earlier kernels may be the reason, as they run asynchronously, and after one that failed all \
+                 later calls of the process do, too"
+        )
+    })
 }
 
 /// Checks that there is a driver, and a GPU `ordinal`.
@@ -96,11 +169,27 @@ pub(crate) fn device_count() -> Result<usize, CudaError> {
     if !unsafe { sys::is_culib_present() } {
         return Err(CudaError::NoDriver);
     }
-    match result::init().and_then(|()| result::device::get_count()) {
+    let count = result::init().and_then(|()| result::device::get_count());
+    if count == Err(DriverError(CUresult::CUDA_ERROR_STUB_LIBRARY)) {
+        return Err(CudaError::StubDriver);
+    }
+    let version = driver_version()?;
+    if version < CUDA_VERSION {
+        return Err(CudaError::OldDriver { version });
+    }
+    match count {
         Ok(count) => Ok(count.max(0) as usize),
         Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
         Err(error) => check("cuInit", Err(error)),
     }
+}
+
+/// The newest version of CUDA that the driver knows, times 1000.
+fn driver_version() -> Result<i32, CudaError> {
+    let mut version = 0;
+    // SAFETY: the number is written by the call.
+    check("cuDriverGetVersion", unsafe { sys::cuDriverGetVersion(&mut version) }.result())?;
+    Ok(version)
 }
 
 /// A GPU with a context and a stream.
@@ -111,6 +200,8 @@ pub(crate) struct Device {
     modules: Vec<sys::CUmodule>,
     pub(crate) name: String,
     pub(crate) capability: (i32, i32),
+    /// Why the driver would not record passes, the first time that it did not.
+    pub(crate) refused_graph: OnceLock<CudaError>,
 }
 
 /// A stream that does not wait for others. Its device must be bound when it is made and when it is dropped.
@@ -169,7 +260,7 @@ impl Device {
             return Err(CudaError::OldGpu { ordinal, name, major, minor });
         }
         let stream = check("cuStreamCreate", OwnedStream::try_new())?;
-        Ok(Device { context, stream, modules: Vec::new(), name, capability })
+        Ok(Device { context, stream, modules: Vec::new(), name, capability, refused_graph: OnceLock::new() })
     }
 
     /// Makes this the device of this thread's driver calls.
@@ -180,8 +271,21 @@ impl Device {
     /// Compiles a module for this GPU and loads it.
     pub(crate) fn load(&mut self, ptx: &'static str) -> Result<Module, CudaError> {
         let ptx = CStr::from_bytes_with_nul(ptx.as_bytes()).expect("PTX that ends with its only zero byte");
-        // SAFETY: the image is text that ends with a zero byte.
-        let module = check("cuModuleLoadData", unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
+        let (mut module, mut log) = (ptr::null_mut(), [0u8; LOG_LEN]);
+        let mut options =
+            [sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER, sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        // The size is a number in the place of an address.
+        let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), ptr::without_provenance_mut(LOG_LEN)];
+        let (count, options, values) = (options.len() as u32, options.as_mut_ptr(), values.as_mut_ptr());
+        // SAFETY: the image is text that ends with a zero byte, the log has the bytes that the options say; all outlive
+        // the call.
+        let loaded = unsafe { sys::cuModuleLoadDataEx(&mut module, ptx.as_ptr().cast(), count, options, values) };
+        if let Err(error) = loaded.result() {
+            let log = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
+            let ((major, minor), name) = (self.capability, self.name.clone());
+            let (version, error) = (driver_version()?, error_name(error));
+            return Err(CudaError::Compile { version, name, major, minor, error, log });
+        }
         self.modules.push(module);
         Ok(Module(module))
     }

@@ -3,7 +3,7 @@
 //! Launching a kernel takes the host a few microseconds, and a training step launches a few hundred. On a fast GPU,
 //! small kernels take no longer than their launch. A graph is one launch.
 
-use super::device::{Device, OwnedStream, expect};
+use super::device::{CudaError, Device, OwnedStream, check, expect};
 use cudarc::driver::result;
 use cudarc::driver::sys;
 use std::cell::Cell;
@@ -61,25 +61,27 @@ pub(super) struct Graph(sys::CUgraphExec);
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records what `passes` starts on the device, without running it. `None` if the driver cannot record it. The
-    /// device must be bound.
-    pub(super) fn record(device: &Device, passes: impl FnOnce()) -> Option<Graph> {
+    /// Records what `passes` starts on the device, without running it. The device must be bound.
+    ///
+    /// # Errors
+    /// If the driver cannot record it.
+    pub(super) fn record(device: &Device, passes: impl FnOnce()) -> Result<Graph, CudaError> {
         let stream = OwnedStream::new();
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is alive.
-        unsafe { result::stream::begin_capture(stream.0, mode) }.ok()?;
+        check("cuStreamBeginCapture", unsafe { result::stream::begin_capture(stream.0, mode) })?;
         {
             let _recorder = Recorder::new(device, stream.0);
             passes();
         }
         // SAFETY: as above.
-        let graph = unsafe { result::stream::end_capture(stream.0) }.ok().filter(|graph| !graph.is_null())?;
+        let graph = check("cuStreamEndCapture", unsafe { result::stream::end_capture(stream.0) })?;
         let flags = sys::CUgraphInstantiate_flags(0);
         // SAFETY: the graph is alive until it is destroyed; what is instantiated from it does not need it afterwards.
         unsafe {
             let executable = result::graph::instantiate(graph, flags);
             let _ = result::graph::destroy(graph);
-            executable.ok().map(Graph)
+            check("cuGraphInstantiate", executable).map(Graph)
         }
     }
 

@@ -55,7 +55,7 @@ pub struct CudaMemory {
     device: Arc<Device>,
     /// Address and length of each region. The address of an empty region is 0: the driver refuses to allocate 0 bytes.
     regions: Vec<(CUdeviceptr, usize)>,
-    /// Copies from the host. `None` if all regions are empty.
+    /// Copies from the host. `None` until the first one.
     uploads: Option<Uploads>,
     /// State of the passes of each number.
     recordings: Vec<Recording>,
@@ -77,8 +77,6 @@ impl CudaMemory {
             // SAFETY: the allocation has `bytes` bytes.
             expect("cuMemsetD8Async", unsafe { result::memset_d8_async(address, 0, bytes, device.stream.0) });
         }
-        let longest = lens.iter().copied().max().unwrap_or(0);
-        memory.uploads = if longest > 0 { Some(Uploads::new(longest)?) } else { None };
         Ok(memory)
     }
 
@@ -109,8 +107,10 @@ impl CudaMemory {
     pub(crate) fn write(&mut self, dst: Span, src: &[f32]) {
         let to = self.slice(dst);
         assert_eq!(to.len, src.len(), "{dst:?}");
-        if let Some(uploads) = self.uploads.as_mut().filter(|_| to.len > 0) {
+        if to.len > 0 {
             self.device.bind();
+            let longest = || self.regions.iter().map(|&(_, len)| len).max().unwrap_or(0);
+            let uploads = self.uploads.get_or_insert_with(|| Uploads::new(longest()));
             // SAFETY: the slice is inside its allocation, which holds f32.
             unsafe { uploads.write(&self.device, to.ptr.0, src) };
         }
@@ -144,11 +144,13 @@ impl CudaMemory {
                 Recording::Run
             }
             Recording::Run => match Graph::record(&device, || passes(self)) {
-                Some(graph) => {
+                Ok(graph) => {
                     graph.launch(&device);
                     Recording::Graph(graph)
                 }
-                None => {
+                Err(error) => {
+                    // Only the first reason is told.
+                    let _ = device.refused_graph.set(error);
                     passes(self);
                     Recording::Refused
                 }

@@ -13,6 +13,7 @@
 
 pub(crate) mod columns;
 mod device;
+mod event;
 mod graph;
 mod kernel;
 mod loaded;
@@ -26,6 +27,7 @@ mod words;
 
 pub use device::CudaError;
 pub(crate) use device::{Device, check_gpu, device_count};
+pub(crate) use event::Event;
 pub(crate) use kernel::{Arg, Kernel, KernelSet, flat_grid, kernels};
 #[cfg(test)]
 pub(crate) use kernel::{Args, KernelFile, Signature};

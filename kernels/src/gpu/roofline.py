@@ -1,4 +1,4 @@
-"""ROOFLINE.md: what a training step costs on paper, from shapes and from what ptxas reports. Used by build.py."""
+"""ROOFLINE.md: what a training step costs on paper, from shapes, registers and machine code. Used by build.py."""
 
 # The network of the study: layers, channels, 3x3 kernels, 32x32 images, a batch of 64.
 LAYERS, CHANNELS, TAPS, SIDE, BATCH = 15, 32, 9, 32, 64
@@ -16,8 +16,10 @@ TENSOR_CORES = {"RTX 3060": (12.7, 1.78), "A100": (156, 1.41), "H100 SXM": (495,
 REGISTERS = 65536
 RESERVED_SHARED = 1024  # bytes of a block's shared memory that the system takes, since sm_80
 
-# What is assumed, not measured: fractions of the peaks that such kernels reach, and the time from one launch to the next.
-COMPUTE_FRACTION, MEMORY_FRACTION, LAUNCH_US = 0.6, 0.75, 3.0
+SCHEDULERS = 4  # of a multiprocessor: each issues an instruction of a warp a clock
+
+# What is assumed, not measured: the fraction of a bound that such kernels reach, and the time from one launch to the next.
+FRACTION, LAUNCH_US = 0.75, 3.0
 
 IMAGE = 4 * PIXELS * CHANNELS  # bytes of a layer's activations
 PLANE = 4 * PIXELS  # and of an image of one channel
@@ -25,23 +27,28 @@ WEIGHTS = 4 * TAPS * CHANNELS * CHANNELS
 
 
 def kernels():
-    """(kernel, what, launches a step, threads a block, blocks, FLOPs, bytes) of each large kernel; small ones count as launches."""
+    """(kernel, what, launches a step, threads a block, blocks, FLOPs, bytes, turns) of each large kernel; small ones count as launches.
+
+    Turns are those of a thread's longest loop, whose body has several of what it loops over if it is unrolled. Where there are
+    loops inside of it, they are those of the innermost.
+    """
     wide, thin = 2 * (LAYERS - 1), 2 * PIXELS * TAPS * CHANNELS
     square = thin * CHANNELS
     splits = -(-512 // (-(-TAPS * CHANNELS // 64)))
     parts = splits * WEIGHTS
     chunks = PIXELS // 128
+    steps, parted_steps, one_steps = TAPS * CHANNELS // 16, -(-PIXELS // splits // 16), PIXELS // 256 // 16
     return [
-        ("conv2d_forward_4x32", "convolutions, and input gradients of transposed ones", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS),
-        ("conv2d_adjoint_4x32", "transposed convolutions, and input gradients", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS),
-        ("conv2d_weight_4x4x32", "weight gradients", wide, 128, 5 * splits, square, 2 * IMAGE + parts),
-        ("conv2d_sum_splits", "their sums", wide, 256, WEIGHTS // 128, 0, parts + WEIGHTS),
-        ("conv2d_forward_from_one", "first layer, and input gradient of the last", 2, 256, PIXELS // 4 * 8 // 256, thin, PLANE + IMAGE),
-        ("conv2d_adjoint_to_one", "last layer, and input gradient of the first", 2, 256, PIXELS // 128, thin, PLANE + IMAGE),
-        ("conv2d_weight_1x4x32", "weight gradients of both", 2, 128, 256, thin, PLANE + IMAGE),
-        ("epilogue_forward_gelu", "activation, skip, moments", wide + 1, 256, chunks, 0, 2.5 * IMAGE),
-        ("epilogue_backward_gelu", "their gradients, and those of bias and normalization", wide + 1, 256, chunks, 0, 4.5 * IMAGE),
-        ("batch_norm_backward_sums", "gradients of scale and offset", wide + 1, 256, PIXELS // 256, 0, 2 * IMAGE),
+        ("conv2d_forward_4x32", "convolutions, and input gradients of transposed ones", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS, steps),
+        ("conv2d_adjoint_4x32", "transposed convolutions, and input gradients", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS, steps),
+        ("conv2d_weight_4x4x32", "weight gradients", wide, 128, 5 * splits, square, 2 * IMAGE + parts, parted_steps),
+        ("conv2d_sum_splits", "their sums", wide, 256, WEIGHTS // 128, 0, parts + WEIGHTS, splits / 32),
+        ("conv2d_forward_from_one", "first layer, and input gradient of the last", 2, 256, PIXELS // 4 * 8 // 256, thin, PLANE + IMAGE, TAPS),
+        ("conv2d_adjoint_to_one", "last layer, and input gradient of the first", 2, 256, PIXELS // 128, thin, PLANE + IMAGE, TAPS),
+        ("conv2d_weight_1x4x32", "weight gradients of both", 2, 128, 256, thin, PLANE + IMAGE, one_steps),
+        ("epilogue_forward_gelu", "activation, skip, moments", wide + 1, 256, chunks, 0, 2.5 * IMAGE, 4),
+        ("epilogue_backward_gelu", "their gradients, and those of bias and normalization", wide + 1, 256, chunks, 0, 4.5 * IMAGE, 4),
+        ("batch_norm_backward_sums", "gradients of scale and offset", wide + 1, 256, PIXELS // 256, 0, 2 * IMAGE, 4),
     ]
 
 
@@ -61,6 +68,11 @@ def tf32_kernels():
     }
 
 
+def names():
+    """Names of all large kernels."""
+    return [name for name, *_ in kernels()] + [name for name, _ in tf32_kernels().values()]
+
+
 # Launches of a layer that take hardly longer than to be launched: fold, moments, gradients, bias.
 SMALL_LAUNCHES = 2 * LAYERS * 4 + 4
 
@@ -73,10 +85,11 @@ def blocks_at_once(gpu, registers, shared, threads):
     return min(max_threads // threads, max_blocks, by_registers, max_shared // (shared + RESERVED_SHARED))
 
 
-def estimate(gpu, resources, kernel, shared_accesses=0):
-    """(occupancy, bound, microseconds) of a launch; on tensor cores if its accesses to shared memory are given."""
+def estimate(gpu, resources, codes, kernel, shared_accesses=0):
+    """(occupancy, KiB under way on a multiprocessor, {bound: its microseconds}, microseconds) of a launch; on tensor cores if its
+    accesses to shared memory are given."""
     gpu_name, arch, multiprocessors, tflops, bandwidth, max_threads, _, _ = gpu
-    name, _, _, threads, blocks, flops, moved = kernel
+    name, _, _, threads, blocks, flops, moved, turns = kernel
     tensor_tflops, ghz = TENSOR_CORES[gpu_name]
     if shared_accesses:
         tflops = tensor_tflops
@@ -85,30 +98,45 @@ def estimate(gpu, resources, kernel, shared_accesses=0):
     waves = blocks / (multiprocessors * at_once)
     # a part of a wave takes as long as a whole one once its multiprocessors are busy
     quantization = max(1.0, -(-blocks // multiprocessors) * multiprocessors / blocks) if waves < 1 else 1.0
-    compute = flops / (tflops * COMPUTE_FRACTION) * 1e-6 * quantization
-    memory = moved / (bandwidth * MEMORY_FRACTION) * 1e-3
-    access = shared_accesses / (multiprocessors * ghz * MEMORY_FRACTION) * 1e-3 * quantization
-    us, bound = max((compute, "compute"), (memory, "memory"), (access, "shared memory"))
-    return at_once * threads / max_threads, bound, max(us, LAUNCH_US)
+    code = codes[name, arch]
+    instructions = blocks * threads / 32 * (code.whole + (turns - 1) * code.loop)
+    bounds = {
+        "math": flops / tflops * 1e-6 * quantization,
+        "memory": moved / bandwidth * 1e-3,
+        "issue": instructions / (multiprocessors * SCHEDULERS * ghz) * 1e-3 * quantization,
+    }
+    if shared_accesses:
+        bounds["shared"] = shared_accesses / (multiprocessors * ghz) * 1e-3 * quantization
+    # Multiplies are among the instructions that are issued: there is nothing that keeps them from their peak but the others.
+    us = max(bound if name == "math" else bound / FRACTION for name, bound in bounds.items())
+    threads_at_once = min(at_once, -(-blocks // multiprocessors)) * threads
+    return at_once * threads / max_threads, threads_at_once * code.in_flight / 1024, bounds, max(us, LAUNCH_US)
 
 
-def report(resources):
+def report(resources, codes):
     """ROOFLINE.md"""
     lines = [
         "# A training step on paper",
         "",
         f"Written by `build.py`. **Nothing here was measured: no GPU has run the kernels.** The network has {LAYERS} layers of {CHANNELS}",
-        f"channels, 3x3, {SIDE}x{SIDE}, batch {BATCH}. Occupancy follows from registers and shared memory (RESOURCES.md); times assume",
-        f"{COMPUTE_FRACTION:.0%} of the FP32 peak or {MEMORY_FRACTION:.0%} of the memory bandwidth, whichever takes longer, every operand moved once, and",
-        f"{LAUNCH_US:.0f} us from launch to launch. `resconv profile step --device cuda` measures it on a card.",
+        f"channels, 3x3, {SIDE}x{SIDE}, batch {BATCH}. A launch takes at least, in microseconds,",
         "",
-        f"With `--tf32` the wide convolutions run on tensor cores: {COMPUTE_FRACTION:.0%} of their peak, which is that without sparsity, or",
-        f"{MEMORY_FRACTION:.0%} of the 128 bytes a clock that a multiprocessor's shared memory gives, if that takes longer.",
+        "- math: its multiplications and additions at the FP32 peak, or that of the tensor cores without sparsity (with `--tf32`);",
+        "- memory: every operand moved once, at the bandwidth of the card's memory;",
+        f"- issue: the instructions of all warps, one a clock for each of the {SCHEDULERS} schedulers of a multiprocessor, as nvdisasm shows them.",
+        "  Of branches that exclude each other, the longer counts, so that it is a little less in truth;",
+        "- shared (on tensor cores): accesses to shared memory, at 128 bytes a clock.",
+        "",
+        f"The time is the longest of these, if math reaches its peak and the others {FRACTION:.0%} of theirs, and at least the {LAUNCH_US:.0f} us from launch",
+        "to launch. Where blocks do not fill a card once, all but memory is for the multiprocessors that have most of them. Occupancy",
+        "follows from registers and shared memory (RESOURCES.md). In flight are the bytes that a multiprocessor's threads load before an",
+        "instruction needs one of them: at a latency of 600 ns, an RTX 3060 needs 8 KiB, an A100 8 and an H100 15 to use its bandwidth.",
+        "`resconv profile step --device cuda` measures a step on a card.",
         "",
     ]
     header = [
-        "| kernel | what | launches | GFLOP | MB | FLOPs a byte | occupancy | bound | us a launch | ms a step |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
+        "| kernel | what | launches | GFLOP | MB | occupancy | KiB in flight | math | memory | issue | shared | us a launch | ms a step |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for gpu in GPUS:
         name, _, multiprocessors, tflops, bandwidth, *_ = gpu
@@ -119,14 +147,14 @@ def report(resources):
             *header,
         ]
         def row(kernel, shared_accesses=0):
-            kernel_name, what, launches, _, _, flops, moved = kernel
-            occupancy, bound, us = estimate(gpu, resources, kernel, shared_accesses)
-            step = launches * us / 1e3
-            line = (
-                f"| `{kernel_name}` | {what} | {launches} | {flops / 1e9:.2f} | {moved / 1e6:.1f} | {flops / moved:.0f} "
-                f"| {occupancy:.0%} | {bound} | {us:.0f} | {step:.2f} |"
-            )
-            return step, line
+            kernel_name, what, launches, _, _, flops, moved, _ = kernel
+            occupancy, in_flight, bounds, us = estimate(gpu, resources, codes, kernel, shared_accesses)
+            step, largest = launches * us / 1e3, max(bounds, key=bounds.get)
+            cells = [f"`{kernel_name}`", what, launches, f"{flops / 1e9:.2f}", f"{moved / 1e6:.1f}", f"{occupancy:.0%}", f"{in_flight:.0f}"]
+            for name in ["math", "memory", "issue", "shared"]:
+                cell = f"{bounds[name]:.1f}" if name in bounds else ""
+                cells.append(f"**{cell}**" if name == largest else cell)
+            return step, f"| {' | '.join(map(str, cells))} | {us:.0f} | {step:.2f} |"
 
         def step_time(ms):
             return f"{ms:.1f} ms, {BATCH / ms * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * ms / 60e3:.1f} minutes."
@@ -138,7 +166,7 @@ def report(resources):
         saved = sum(step for (step, _), kernel in zip(rows, kernels()) if kernel[0] in tf32)
         total = small + sum(step for step, _ in rows)
         lines += [line for _, line in rows]
-        lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | launch | {LAUNCH_US:.0f} | {small:.2f} |", ""]
+        lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | | | | | {LAUNCH_US:.0f} | {small:.2f} |", ""]
         lines += [f"A step: {step_time(total)}", ""]
         lines += [f"With `--tf32`, {TENSOR_CORES[name][0]} TFLOP/s on tensor cores, the first three are", "", *header]
         lines += [*(line for _, line in tf32_rows), ""]

@@ -46,6 +46,26 @@ fn copies_arrive_in_turn_with_the_passes() {
     }
 }
 
+/// On an emulator that has memory for nothing but a region and some slots.
+#[test]
+fn copies_need_no_memory_of_their_own() {
+    let Some(cuda) = cuda() else { return };
+    let Some(bytes) = std::env::var_os("CUDA_EMULATOR_MEMORY_BYTES") else { return };
+    let all_bytes: usize = bytes.to_str().unwrap().parse().unwrap();
+    for slots in [0, 1, 3] {
+        // A slot has room for the region, or for a mebibyte of it.
+        let len = (all_bytes / size_of::<f32>() - 100) / (slots + 1);
+        let mut memory = cuda.allocate(&[len]).unwrap();
+        for copy in 0..5 {
+            let values: Vec<f32> = (0..len).map(|i| ((i + copy) % 101) as f32).collect();
+            cuda.write(&mut memory, all(0, len), &values);
+            let mut got = vec![0.0f32; len];
+            cuda.read(&memory, all(0, len), &mut got);
+            assert!(got == values, "copy {copy} with room for {slots} slots");
+        }
+    }
+}
+
 /// The span is inside a region, at an offset that is not aligned to a vector. The rest of the region must stay as it
 /// is.
 #[test]
@@ -91,6 +111,28 @@ fn recorded_passes_do_what_they_did() {
     let plain = run(&cuda.clone().without_graphs(), 5);
     assert!(recorded == plain, "other bits than without graphs");
     assert!(recorded[0] != recorded[1], "the two numbers' passes differ");
+    let says = "no CUDA graphs, as the NVIDIA driver failed in cuStreamBeginCapture: CUDA_ERROR_NOT_SUPPORTED;";
+    match cuda.remark() {
+        None => assert!(makes_graphs()),
+        Some(remark) => assert!(!makes_graphs() && remark.starts_with(says), "{remark}"),
+    }
+}
+
+/// The first mark is waited for, too, if the second one is.
+#[test]
+fn marks_have_the_passes_between_them() {
+    let Some(cuda) = cuda() else { return };
+    let [x, y] = [0, 1].map(|region| all(region, 1000));
+    let mut memory = cuda.allocate(&[1000; 2]).unwrap();
+    cuda.fill(&mut memory, x, 1.0);
+    let marks = [0, 1, 2].map(|_| {
+        scale(&cuda, &mut memory, 1.0, [x, y], Write::Add);
+        cuda.mark()
+    });
+    let [first, second, both] = [(0, 1), (1, 2), (0, 2)].map(|(from, to)| marks[to].seconds_since(&marks[from]));
+    assert!(first >= 0.0 && second >= 0.0 && both < 60.0, "{first} {second} {both}");
+    // Numbers of milliseconds in f32, from clocks that count half microseconds.
+    assert!((first + second - both).abs() <= 1e-6 * both + 2e-6, "{first} + {second} is not {both}");
 }
 
 /// While one thread records, another one computes on the same device, in memory of its own.

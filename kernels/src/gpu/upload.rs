@@ -14,6 +14,9 @@
 //! There are [`SLOTS`] pairs of pinned and staging memory, used in turn. The host fills pinned memory when the copy out
 //! of it has ended, and that copy begins when the staging memory has been read. So the host is at most [`SLOTS`] copies
 //! ahead of the device, which also limits how many steps it starts ahead.
+//!
+//! A pair is made when it is used first. If there is no memory for one, those that there are take turns; if there is
+//! none at all, the host waits for each copy.
 
 use super::device::{Device, OwnedStream, allocate, expect};
 use crate::OutOfMemory;
@@ -32,6 +35,8 @@ pub(super) struct Uploads {
     stream: OwnedStream,
     slots: Vec<Slot>,
     next: usize,
+    /// Slots that there may be: fewer than [`SLOTS`] if there was no memory for more.
+    most: usize,
     /// Elements of a slot.
     piece: usize,
 }
@@ -53,17 +58,22 @@ unsafe impl Send for Slot {}
 
 impl Uploads {
     /// For copies of up to `longest` elements in one piece, if [`PIECE`] allows. The device must be bound.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] if the host or the device does not have enough memory.
-    pub(super) fn new(longest: usize) -> Result<Uploads, OutOfMemory> {
-        let mut uploads =
-            Uploads { stream: OwnedStream::new(), slots: Vec::new(), next: 0, piece: longest.clamp(1, PIECE) };
-        for _ in 0..SLOTS {
-            let slot = Slot::new(uploads.piece * size_of::<f32>())?;
-            uploads.slots.push(slot);
+    pub(super) fn new(longest: usize) -> Uploads {
+        let slots = Vec::with_capacity(SLOTS);
+        Uploads { stream: OwnedStream::new(), slots, next: 0, most: SLOTS, piece: longest.clamp(1, PIECE) }
+    }
+
+    /// The slot whose turn it is. `None` if there is no memory for a single one.
+    fn next_slot(&mut self) -> Option<&mut Slot> {
+        if self.next == self.slots.len() && self.next < self.most {
+            match Slot::new(self.piece * size_of::<f32>()) {
+                Ok(slot) => self.slots.push(slot),
+                Err(OutOfMemory { .. }) => self.most = self.slots.len(),
+            }
         }
-        Ok(uploads)
+        let turn = if self.next < self.most { self.next } else { 0 };
+        self.next = turn + 1;
+        self.slots.get_mut(turn)
     }
 
     /// Copies to `dst`, in turn with the passes on the device's stream. Returns when `src` has been read; the copy may
@@ -72,11 +82,15 @@ impl Uploads {
     /// # Safety
     /// `dst` must be the address of `src.len()` f32 on the device until the copy has ended.
     pub(super) unsafe fn write(&mut self, device: &Device, dst: CUdeviceptr, src: &[f32]) {
+        let (copies, passes) = (self.stream.0, device.stream.0);
         for (i, piece) in src.chunks(self.piece).enumerate() {
-            let slot = &mut self.slots[self.next];
-            self.next = (self.next + 1) % SLOTS;
-            let (copies, passes) = (self.stream.0, device.stream.0);
             let to = dst + (i * self.piece * size_of::<f32>()) as u64;
+            let Some(slot) = self.next_slot() else {
+                // SAFETY: the caller answers for `to`; the piece is borrowed until the copy has ended.
+                expect("cuMemcpyHtoDAsync", unsafe { result::memcpy_htod_async(to, piece, passes) });
+                device.synchronize();
+                continue;
+            };
             // SAFETY: streams and events are alive. The pinned memory is no longer read by the copy before, which
             // `copied` waits for, and has room for a piece; so has the staging memory, which that copy's turn on the
             // passes' stream has read before `used`. The caller answers for `to`.

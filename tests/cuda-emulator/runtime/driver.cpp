@@ -23,7 +23,6 @@ using namespace cuda_emulator;
 
 namespace {
 
-constexpr int driver_version = 12090;
 constexpr const char* device_name = "CUDA driver emulator (not a GPU)";
 
 std::mutex lock;
@@ -88,6 +87,26 @@ void put(T* out, T value) {
     *out = value;
 }
 
+// The version of CUDA that the driver knows, times 1000.
+int driver_version() {
+    static const int version = [] {
+        const char* value = getenv("CUDA_EMULATOR_DRIVER_VERSION");
+        if (value == nullptr) return 12090;
+        int number = atoi(value);
+        if (number < 1000) throw Failure(Code::invalid_value, text("CUDA_EMULATOR_DRIVER_VERSION is `%s`, expected 12090 or the like", value));
+        return number;
+    }();
+    return version;
+}
+
+// Whether CUDA_EMULATOR_COMPILER has it that PTX doesn't compile.
+bool refuses_to_compile() {
+    const char* value = getenv("CUDA_EMULATOR_COMPILER");
+    if (value == nullptr || strcmp(value, "allow") == 0) return false;
+    if (strcmp(value, "refuse") == 0) return true;
+    throw Failure(Code::invalid_value, text("CUDA_EMULATOR_COMPILER is `%s`, expected allow or refuse", value));
+}
+
 // Times 10: 86 is an RTX 3060's, 8.6.
 int compute_capability() {
     static const int capability = [] {
@@ -146,6 +165,7 @@ const std::map<int, const char*> error_names = {
     {101, "CUDA_ERROR_INVALID_DEVICE"},
     {200, "CUDA_ERROR_INVALID_IMAGE"},
     {201, "CUDA_ERROR_INVALID_CONTEXT"},
+    {218, "CUDA_ERROR_INVALID_PTX"},
     {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
     {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
     {400, "CUDA_ERROR_INVALID_HANDLE"},
@@ -184,11 +204,21 @@ void note_launch(const std::string& kernel) {
 
 DRIVER cuInit(unsigned) {
     std::lock_guard<std::mutex> guard(lock);
+    // As the library of that name in a CUDA toolkit, which is for linking.
+    if (getenv("CUDA_EMULATOR_STUB") != nullptr) return static_cast<int>(Code::stub_library);
     if (!initialized) fprintf(stderr, "cuda-emulator: this is no GPU; times mean nothing\n");
     initialized = true;
     return 0;
 }
-DRIVER cuDriverGetVersion(int* version) { return *version = driver_version, 0; }
+DRIVER cuDriverGetVersion(int* version) {
+    std::lock_guard<std::mutex> guard(lock);
+    try {
+        *version = driver_version();
+        return 0;
+    } catch (const Failure& failure) {
+        return report(__func__, failure);
+    }
+}
 
 DRIVER cuGetErrorName(int error, const char** name) {
     auto found = error_names.find(error);
@@ -343,11 +373,30 @@ DRIVER cuMemcpyDtoH_v2(void* to, uintptr_t from, size_t bytes) {
 DRIVER cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) { return cuMemcpyDtoDAsync_v2(to, from, bytes, nullptr); }
 DRIVER cuMemsetD8_v2(uintptr_t to, unsigned char value, size_t bytes) { return cuMemsetD8Async(to, value, bytes, nullptr); }
 
-DRIVER cuModuleLoadData(void** out, const void* image) {
+DRIVER cuModuleLoadDataEx(void** out, const void* image, unsigned count, const int* options, void** values) {
+    constexpr int error_log_buffer = 5, error_log_buffer_size_bytes = 6;
+    char* log = nullptr;
+    size_t size = 0;
     return call_in_context(__func__, [&] {
-        put<void*>(out, load_module(static_cast<const char*>(image), driver_version, compute_capability()));
+        for (unsigned i = 0; i < count; i++) {
+            if (options[i] == error_log_buffer) {
+                log = static_cast<char*>(values[i]);
+            } else if (options[i] == error_log_buffer_size_bytes) {
+                size = reinterpret_cast<uintptr_t>(values[i]);
+            } else {
+                throw Failure(Code::invalid_value, text("option %d of the compiler", options[i]));
+            }
+        }
+        try {
+            if (refuses_to_compile()) throw Failure(Code::invalid_ptx, "this driver compiles nothing, as CUDA_EMULATOR_COMPILER says");
+            put<void*>(out, load_module(static_cast<const char*>(image), driver_version(), compute_capability()));
+        } catch (const Failure& failure) {
+            if (log != nullptr && size > 0) snprintf(log, size, "%s", failure.what());
+            throw;
+        }
     });
 }
+DRIVER cuModuleLoadData(void** out, const void* image) { return cuModuleLoadDataEx(out, image, 0, nullptr, nullptr); }
 DRIVER cuModuleUnload(void* module) {
     return call_in_context(__func__, [&] {
         finish_all();

@@ -55,9 +55,11 @@ Module* load_module(const char* image, int driver_version, int compute_capabilit
     std::vector<std::string> words = tokens(image);
     if (words.size() < 4 || words[0] != ".version" || words[2] != ".target")
         throw Failure(Code::invalid_image, "the image is not PTX: it doesn't begin with `.version` and `.target`, and the emulator reads nothing else");
-    // 8.8 is what CUDA 12.9 writes.
+    // CUDA 12.0 writes 8.0, 12.9 writes 8.8, and neither driver reads what is newer; nor do those between them, one by one.
     int version = 10 * atoi(words[1].c_str()) + atoi(words[1].c_str() + words[1].find('.') + 1);
-    if (version > 88) throw Failure(Code::unsupported_ptx_version, text("PTX %s; a driver of version %d knows at most 8.8", words[1].c_str(), driver_version));
+    int newest = driver_version >= 12090 ? 88 : driver_version >= 12000 ? 80 : 75;
+    if (version > newest)
+        throw Failure(Code::unsupported_ptx_version, text("PTX %s; a driver of version %d knows at most %d.%d", words[1].c_str(), driver_version, newest / 10, newest % 10));
     if (words[3].rfind("sm_", 0) != 0 || atoi(words[3].c_str() + 3) > compute_capability)
         throw Failure(Code::no_binary_for_gpu, text("PTX for %s; the device is sm_%d", words[3].c_str(), compute_capability));
     auto module = new Module;

@@ -55,7 +55,9 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
         Device::Cuda { .. } => (false, false),
     };
     let gpu = match device {
-        Device::Cuda { .. } => Some(backend::open(BackendRequest { device, tf32, threads }, &mut |_| ())?),
+        Device::Cuda { .. } => {
+            Some(backend::open(BackendRequest { device, tf32, no_graphs: false, threads }, &mut |_| ())?)
+        }
         // Here, `auto` checks no GPU.
         _ if tf32 => bail!("--tf32: expected --device cuda or cuda:N, got --device {device}"),
         _ => None,

@@ -33,6 +33,9 @@ pub(super) struct ModelArgs {
     /// Convolve on the GPU's tensor cores, as in training
     #[arg(long, help_heading = "Run")]
     tf32: bool,
+    /// Launch the GPU's kernels one by one, as in training
+    #[arg(long, help_heading = "Run")]
+    no_graphs: bool,
     /// Threads that compute; 0 for one a core
     #[arg(long, help_heading = "Run")]
     threads: Option<usize>,
@@ -52,14 +55,14 @@ pub(super) struct DataFlags {
 impl ModelArgs {
     /// As sources of settings, the flags before the file; with flags that only some commands have.
     pub(super) fn into_sources(self, batch: Option<usize>, data: DataFlags) -> anyhow::Result<Vec<SettingsSource>> {
-        let ModelArgs { config, preset, network, size, device, tf32, threads } = self;
+        let ModelArgs { config, preset, network, size, device, tf32, no_graphs, threads } = self;
         let DataFlags { data, unverified_data } = data;
-        let [tf32, unverified_data] = [tf32, unverified_data].map(|flag| flag.then_some(true));
+        let [tf32, no_graphs, unverified_data] = [tf32, no_graphs, unverified_data].map(|flag| flag.then_some(true));
         let flags = SettingsFlags {
             preset,
             network,
             training: TrainingFlags { size, batch, ..TrainingFlags::default() },
-            run: RunFlags { device, tf32, threads, data, unverified_data, ..RunFlags::default() },
+            run: RunFlags { device, tf32, no_graphs, threads, data, unverified_data, ..RunFlags::default() },
         };
         let mut sources = vec![SettingsSource::flags(&flags)?];
         if let Some(path) = config {

@@ -96,6 +96,9 @@ section! {
     /// which has 10 bits of mantissa in place of 23, sums are in f32
     tf32: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+    /// Launch every kernel of an NVIDIA GPU by itself, not all of a step as a CUDA graph: slower, to the same results
+    no_graphs: bool = false,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
     /// Threads that compute, of each process; 0 for one a core
     threads: usize = 0, #[arg(long)];
     /// MiB that the plan of a batch may take: what does not fit is computed again, more slowly; 0 for no limit

@@ -64,6 +64,7 @@ fn all_changed() -> Settings {
         run: RunSettings {
             device: Device::Reference,
             tf32: true,
+            no_graphs: true,
             threads: 3,
             memory_limit: 700,
             checkpoint_every: 5,
@@ -184,6 +185,7 @@ fn flags_say_what_they_are_named_after() {
         "--init=/weights \"x\".safetensors",
         "--device=reference",
         "--tf32",
+        "--no-graphs",
         "--threads=3",
         "--memory-limit=700",
         "--checkpoint-every=5",

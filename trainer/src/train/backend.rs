@@ -12,13 +12,15 @@ pub struct BackendRequest {
     pub device: Device,
     /// Whether convolutions run on tensor cores in TF32, which only GPUs have.
     pub tf32: bool,
+    /// Whether a GPU's kernels are launched one by one, not as CUDA graphs.
+    pub no_graphs: bool,
     /// Threads that compute; 0 for one a core.
     pub threads: usize,
 }
 
 impl From<&RunSettings> for BackendRequest {
     fn from(run: &RunSettings) -> BackendRequest {
-        BackendRequest { device: run.device, tf32: run.tf32, threads: run.threads }
+        BackendRequest { device: run.device, tf32: run.tf32, no_graphs: run.no_graphs, threads: run.threads }
     }
 }
 
@@ -98,7 +100,7 @@ pub enum DeviceError {
 pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) -> Result<AnyBackend, DeviceError> {
     let request = request.into();
     check_tf32(request)?;
-    let BackendRequest { device, tf32, threads } = request;
+    let BackendRequest { device, tf32, threads, .. } = request;
     let backend = match device {
         Device::Auto if !tf32 => match gpu(request, 0) {
             Ok(gpu) => {
@@ -177,6 +179,7 @@ fn cpu(threads: usize) -> Result<AnyBackend, DeviceError> {
 #[cfg(feature = "cuda")]
 fn gpu(request: BackendRequest, ordinal: usize) -> Result<AnyBackend, DeviceError> {
     let cuda = if request.tf32 { Cuda::with_tf32(ordinal) } else { Cuda::new(ordinal) };
+    let cuda = cuda.map(|cuda| if request.no_graphs { cuda.without_graphs() } else { cuda });
     cuda.map(AnyBackend::Cuda).map_err(|error| match error {
         CudaError::NoTf32 { .. } => DeviceError::Tf32 { device: request.device, reason: error.to_string() },
         _ => no_gpu(request, error.to_string()),
@@ -245,7 +248,7 @@ mod tests {
     #[test]
     fn auto_finds_a_device_and_says_why() {
         let mut said = Vec::new();
-        let request = BackendRequest { device: Device::Auto, tf32: false, threads: 1 };
+        let request = BackendRequest { device: Device::Auto, tf32: false, no_graphs: false, threads: 1 };
         open(request, &mut |line| said.push(line.to_owned())).unwrap();
         assert!(said.len() == 1 && said[0].contains(", as "), "{said:?}");
         check(request).unwrap();
@@ -254,7 +257,7 @@ mod tests {
     #[test]
     fn only_a_gpu_has_tf32() {
         for device in [Device::Cpu, Device::Reference] {
-            let request = BackendRequest { device, tf32: true, threads: 1 };
+            let request = BackendRequest { device, tf32: true, no_graphs: false, threads: 1 };
             for error in [open(request, &mut |_| ()).unwrap_err(), check(request).unwrap_err()] {
                 let want = format!(
                     "--tf32: only NVIDIA GPUs have tensor cores; leave it out, or choose another --device than {device}"

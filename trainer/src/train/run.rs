@@ -143,6 +143,7 @@ fn train_on<B: ImageBackend>(
         live: Live::default(),
         newest,
         saved: Instant::now(),
+        has_remarked: false,
     };
     let others = Others::watch();
     let validation = session.enter(|session| {

@@ -56,6 +56,8 @@ pub(super) struct TrainingLoop<'a, E> {
     pub(super) newest: Option<(PathBuf, u64)>,
     /// When this process wrote it, or began.
     pub(super) saved: Instant,
+    /// Whether the backend's remark was shown.
+    pub(super) has_remarked: bool,
 }
 
 /// When picture, curve and report were renewed.
@@ -175,6 +177,10 @@ impl<E: Element + From<f32> + Default> TrainingLoop<'_, E> {
                 return Err(self.not_finite(error));
             }
             advanced => advanced?,
+        }
+        if let Some(remark) = session.backend().remark().filter(|_| !self.has_remarked) {
+            self.has_remarked = true;
+            self.progress.print_status(&remark);
         }
         if self.flushed.elapsed() >= FLUSH_EVERY {
             self.flushed = Instant::now();

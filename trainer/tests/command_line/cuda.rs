@@ -162,6 +162,65 @@ fn tf32_needs_a_gpu_that_has_it() {
     assert!(old(&common).status.success(), "in f32 it trains");
 }
 
+/// Without graphs, the run is slower and the same. It says so if that is the driver's doing, and once.
+#[test]
+fn a_driver_without_graphs_is_told_once() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    let train = |out: &str, capture: &str, more: &[&str]| {
+        let (out_flag, calls) = (format!("--out={out}"), place.path(&format!("{out}.calls")));
+        let common =
+            ["--layers=1", "--channels=2", "--size=8", "--batch=4", "--samples=40", "--device=cuda", &out_flag];
+        let mut command = emulator.command(env!("CARGO_BIN_EXE_resconv"), Order::Forward);
+        command.env("CUDA_EMULATOR_CAPTURE", capture).env("CUDA_EMULATOR_CALLS", &calls);
+        let output = place.prepare(command, &train(&[&common[..], more].concat())).output().unwrap();
+        let out_text = text(&output.stdout);
+        assert!(output.status.success(), "{out_text}{}", text(&output.stderr));
+        let remarks = out_text.matches("no CUDA graphs, as the NVIDIA driver failed in cuStreamBeginCapture").count();
+        let calls = std::fs::read_to_string(calls).unwrap();
+        let graphs = calls.lines().filter(|call| *call == "cuGraphLaunch").count();
+        (remarks, graphs, place.read(&format!("{out}/model.safetensors")))
+    };
+    let (remarks, graphs, weights) = train("graphs", "allow", &[]);
+    assert!(remarks == 0 && graphs > 0, "{remarks} {graphs}");
+    assert!(train("refused", "refuse", &[]) == (1, 0, weights.clone()), "a driver that refuses");
+    assert!(train("without", "refuse", &["--no-graphs"]) == (0, 0, weights), "--no-graphs");
+}
+
+/// A driver that cannot run the kernels is named, with what to do about it, before anything is written.
+#[test]
+fn drivers_that_do_not_serve_are_named() {
+    let Some(emulator) = emulator() else { return };
+    let place = Place::new();
+    for (variable, value, expected) in [
+        (
+            "DRIVER_VERSION",
+            "11040",
+            "--device cuda: the NVIDIA driver is too old: it is for CUDA 11.4, and the kernels are for CUDA 12.0: install \
+             driver 525 or later; use --device cpu",
+        ),
+        (
+            "STUB",
+            "1",
+            "--device cuda: libcuda.so is not the NVIDIA driver but a stub of a CUDA toolkit: take its folder",
+        ),
+        (
+            "COMPILER",
+            "refuse",
+            "does not load the kernels for CUDA driver emulator (not a GPU) of compute capability 8.6: \
+             CUDA_ERROR_INVALID_PTX (this driver compiles nothing, as CUDA_EMULATOR_COMPILER says): a newer driver may",
+        ),
+    ] {
+        let mut command = emulator.command(env!("CARGO_BIN_EXE_resconv"), Order::Forward);
+        command.env(format!("CUDA_EMULATOR_{variable}"), value);
+        let arguments = train(&["--layers=1", "--samples=8", "--out=none", "--device=cuda"]);
+        let output = place.prepare(command, &arguments).output().unwrap();
+        let message = text(&output.stderr);
+        assert!(!output.status.success() && message.contains(expected), "{variable}: {message}");
+        assert!(!place.path("none").exists(), "{variable}");
+    }
+}
+
 #[test]
 fn auto_takes_the_gpu_and_says_so() {
     let Some(emulator) = emulator() else { return };

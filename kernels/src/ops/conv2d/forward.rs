@@ -95,6 +95,11 @@ impl Pass for Forward {
     }
 
     #[cfg(feature = "cuda")]
+    fn cuda_limit(&self) -> Option<String> {
+        cuda::limit(&self.params)
+    }
+
+    #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Gpu, memory: &mut CudaMemory, _: Context) {
         let (reads, [y]) = (memory.slices(self.reads()), memory.slices([self.y]));
         cuda::convolve(gpu, &self.with(reads, y));

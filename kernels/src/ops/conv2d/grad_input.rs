@@ -95,6 +95,11 @@ impl Pass for GradInput {
     }
 
     #[cfg(feature = "cuda")]
+    fn cuda_limit(&self) -> Option<String> {
+        cuda::limit(&self.params)
+    }
+
+    #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Gpu, memory: &mut CudaMemory, _: Context) {
         let (reads, [dx]) = (memory.slices(self.reads()), memory.slices([self.dx]));
         cuda::convolve(gpu, &self.with(reads, dx));

@@ -99,6 +99,11 @@ impl Pass for GradWeight {
     }
 
     #[cfg(feature = "cuda")]
+    fn cuda_limit(&self) -> Option<String> {
+        cuda::limit(&self.params)
+    }
+
+    #[cfg(feature = "cuda")]
     fn cuda_workspace_len(&self) -> usize {
         cuda::grad_weight_workspace_len(&self.params)
     }

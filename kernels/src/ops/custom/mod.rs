@@ -1,7 +1,7 @@
 //! A pass of the caller's own, on host memory: operations that this crate does not have.
 //!
 //! The caller implements [`Function`] for f32 and f64 slices, and names the operands by spans as for every other pass.
-//! It runs on backends whose memory is the host's ([`Backend::supports`](crate::Backend::supports)).
+//! It runs on backends whose memory is the host's ([`Backend::refusal`](crate::Backend::refusal)).
 //!
 //! Aliasing: written operands are disjoint from all others.
 

@@ -29,6 +29,8 @@ pub struct StepProfile {
     pub whole_ms: f64,
     /// Memory that the session allocated.
     pub memory: MemoryReport,
+    /// What the backend has to say.
+    pub remark: Option<String>,
 }
 
 /// A step of a training step.
@@ -109,15 +111,15 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
         let mut times = Vec::new();
         for _ in 0..runs {
             let mut run = session.run_timed(plan.id)?;
-            let start = Instant::now();
+            let start = session.backend().mark();
             session.update(&engine::Step::new(AdamW::default(), 1e-4))?;
-            session.backend().synchronize();
+            let end = session.backend().mark();
             run.push(StepTime {
                 step: run.len(),
                 op: "adamw",
                 node: "parameters".to_owned(),
                 phase: Phase::Backward,
-                seconds: start.elapsed().as_secs_f64(),
+                seconds: end.seconds_since(&start),
                 flops: 0,
                 // Parameter, gradient and two moments are read; all but the gradient are written.
                 bytes: 7 * parameters * element,
@@ -147,8 +149,8 @@ fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> 
     let layers = settings.network.layers;
     let title = format!("{layers} layers, {0}x{0}, batch {1}", training.size, training.batch);
     let steps = steps.collect();
-    let (whole_ms, memory) = (quantile(&whole, 0.5), session.memory());
-    Ok(StepProfile { backend: backend_name, threads, title, runs, steps, whole_ms, memory })
+    let (whole_ms, memory, remark) = (quantile(&whole, 0.5), session.memory(), session.backend().remark());
+    Ok(StepProfile { backend: backend_name, threads, title, runs, steps, whole_ms, memory, remark })
 }
 
 /// Milliseconds of a training step in each of `runs` series of steps, which are started as in a run.
@@ -312,7 +314,7 @@ fn giga(amount: usize, ms: f64) -> f64 {
 /// The heading and the memory, without the tables.
 impl fmt::Display for StepProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StepProfile { backend, threads, title, runs, steps, whole_ms, memory } = self;
+        let StepProfile { backend, threads, title, runs, steps, whole_ms, memory, remark } = self;
         writeln!(f, "training step: {title}, {backend} on {threads} threads, medians of {runs} runs")?;
         let flops: usize = steps.iter().map(|step| step.flops).sum();
         writeln!(
@@ -326,6 +328,9 @@ impl fmt::Display for StepProfile {
             f,
             "as a run takes it: {whole_ms:.3} ms, with copies and checks, without waiting for each step of the plan"
         )?;
+        if let Some(remark) = remark {
+            writeln!(f, "{remark}")?;
+        }
         write!(f, "\n{}\n\n{memory}", self.arena_line())
     }
 }

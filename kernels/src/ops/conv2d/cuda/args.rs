@@ -44,20 +44,32 @@ pub(super) struct Map {
 // SAFETY: `Map` in conv2d.cuh has the same fields.
 unsafe impl Arg for Map {}
 
-/// Rows or columns of an image with its padding and a kernel, which must be fewer.
+/// Rows or columns of an image with its padding and a kernel, which must be fewer: those of windows are numbers of 16
+/// bits.
 const LARGEST_EXTENT: usize = 1 << 15;
+
+/// Groups that a grid has places for.
+const MOST_GROUPS: usize = 65_535;
+
+/// Why the kernels cannot compute a convolution, if a size is larger than they count.
+pub(in crate::ops::conv2d) fn limit(p: &Conv2dParams) -> Option<String> {
+    let extent = |size: usize, pad: usize, taps: usize| (size + 2 * pad).saturating_add(taps);
+    let largest = extent(p.h, p.pad_h, p.r).max(extent(p.w, p.pad_w, p.s));
+    if largest >= LARGEST_EXTENT {
+        return Some(format!(
+            "a side of the image, its padding at both ends and the kernel have {largest} pixels together, and CUDA \
+             kernels count to {}",
+            LARGEST_EXTENT - 1
+        ));
+    }
+    (p.groups > MOST_GROUPS).then(|| format!("{} groups, and CUDA kernels count to {MOST_GROUPS}", p.groups))
+}
 
 impl CudaConv {
     pub(super) fn new(p: &Conv2dParams, direction: Direction, write: Write) -> CudaConv {
-        // Rows and columns of windows are 16-bit numbers.
-        let extent = |size: usize, pad: usize, taps: usize| (size + 2 * pad).saturating_add(taps);
-        let largest = extent(p.h, p.pad_h, p.r).max(extent(p.w, p.pad_w, p.s));
-        // Any stride that is larger than that has one window only, which begins in row 0.
+        assert_eq!(limit(p), None, "{p:?}");
+        // Any stride that is larger than an image has one window only, which begins in row 0.
         let stride = |stride: usize| stride.min(LARGEST_EXTENT) as u32;
-        assert!(
-            largest < LARGEST_EXTENT,
-            "{p:?}: the CUDA kernels take images of up to 32767 pixels a side, with padding"
-        );
         let [[in_h, in_w, in_channels], [out_h, out_w, out_channels]] = p.images(direction);
         let group_in = in_channels / p.groups;
         CudaConv {

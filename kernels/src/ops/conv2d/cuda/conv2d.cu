@@ -76,6 +76,7 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
     windows[tid] = window<ADJOINT>(p, first + tid, p.pixels);
     Loads loads(p, map, in, w, windows);
     auto store = [&](u32 buffer) {
+        loads.finish();
         float *to_a = a + buffer * DEPTH * ROWS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {
@@ -175,6 +176,7 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     using Loads = ReduceLoads<VA, VB, COLUMNS>;
     Loads loads(p, splits, in_map, in, dy_map, dy, windows);
     auto store = [&](u32 buffer) {
+        loads.finish();
         float *to_a = a + buffer * DEPTH * TAPS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {

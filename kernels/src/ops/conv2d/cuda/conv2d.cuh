@@ -142,7 +142,8 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
     const float *source, *w;
     const Window *windows;
     const u32 column0, group, vec, row0;
-    Cursor at;
+    Cursor at; // of what was fetched last; after `finish`, of what is next
+    u32 inside; // a bit for each vector of the image that was fetched last: whether it is inside
     Vec<VEC> image[A_LOADS], weight[B_LOADS];
 
     // `windows`: those of the tile's pixels, in shared memory.
@@ -152,35 +153,46 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
         at.carry(p);
     }
 
-    // Loads the values of the depths from `depth0` on, those after the last ones.
+    // Loads the values of the depths from `depth0` on, those after the last ones. Does nothing with them: that would
+    // wait for them, before the block multiplies what it has.
     __device__ __forceinline__ void fetch(u32 depth0) {
-        Affine<VEC> affine;
-        if (map.scale) {
-            affine.of(map, group * p.group_in + at.c, at.r < p.r);
-        }
+        inside = 0;
 #pragma unroll
         for (u32 i = 0; i < A_LOADS; ++i) {
             const int pixel = at.r < p.r ? neighbour<ADJOINT>(p, windows[row0 + i * A_STEP], at.r, at.s) : -1;
             const u32 index = static_cast<u32>(pixel) * p.in_channels + at.c;
             image[i] = load<VEC>(source + (pixel >= 0 ? index : 0), pixel >= 0);
-            if (map.scale && pixel >= 0) {
-                affine.apply(image[i]);
-            }
+            inside |= (pixel >= 0 ? 1u : 0u) << i;
         }
 #pragma unroll
         for (u32 i = 0; i < B_LOADS; ++i) {
             u32 index;
-            bool inside;
+            bool exists;
             if (ADJOINT) {
                 const u32 column = column0 + row0 + i * A_STEP;
-                inside = at.r < p.r && column < p.group_out;
+                exists = at.r < p.r && column < p.group_out;
                 index = ((at.r * p.s + at.s) * p.group_out + column) * p.weight_stride + group * p.group_in + at.c;
             } else {
                 const u32 depth = depth0 + weight_depth(i), column = column0 + weight_column(i);
-                inside = depth < p.depth && column < p.group_out;
+                exists = depth < p.depth && column < p.group_out;
                 index = depth * p.weight_stride + group * p.group_out + column;
             }
-            weight[i] = load<VEC>(w + (inside ? index : 0), inside);
+            weight[i] = load<VEC>(w + (exists ? index : 0), exists);
+        }
+    }
+
+    // Maps what was fetched, and goes on to the next depths. Scale and shift are loaded only now, from the cache: they
+    // would take registers while the block multiplies.
+    __device__ __forceinline__ void finish() {
+        if (map.scale) {
+            Affine<VEC> affine;
+            affine.of(map, group * p.group_in + at.c, inside != 0);
+#pragma unroll
+            for (u32 i = 0; i < A_LOADS; ++i) {
+                if (inside >> i & 1) {
+                    affine.apply(image[i]);
+                }
+            }
         }
         at.c += DEPTH;
         at.carry(p);
@@ -216,6 +228,7 @@ template <int VA, int VB, int COLUMNS> struct ReduceLoads {
     Cursor at;
     Affine<VA> image_affine;
     Affine<VB> gradient_affine;
+    u32 inside; // a bit for each vector that was fetched last, those of x first: whether it is inside
     Vec<VA> image[A_LOADS];
     Vec<VB> grad[B_LOADS];
 
@@ -247,23 +260,41 @@ template <int VA, int VB, int COLUMNS> struct ReduceLoads {
         }
     }
 
+    // Loads the values of a step, and does nothing with them, as in GatherLoads.
     __device__ __forceinline__ void fetch(u32 step) {
+        inside = 0;
 #pragma unroll
         for (u32 i = 0; i < A_LOADS; ++i) {
             const int pixel = neighbour<false>(p, windows[step % 2 * DEPTH + a_pixel(i)], at.r, at.s);
-            const bool inside = a_inside && pixel >= 0;
-            image[i] = load<VA>(source + (inside ? static_cast<u32>(pixel) * p.in_channels : 0), inside);
-            if (in_map.scale && inside) {
-                image_affine.apply(image[i]);
-            }
+            const bool exists = a_inside && pixel >= 0;
+            image[i] = load<VA>(source + (exists ? static_cast<u32>(pixel) * p.in_channels : 0), exists);
+            inside |= (exists ? 1u : 0u) << i;
         }
 #pragma unroll
         for (u32 i = 0; i < B_LOADS; ++i) {
             const u32 pixel = begin + step * DEPTH + b_pixel(i);
-            const bool inside = b_inside && pixel < end;
-            grad[i] = load<VB>(inside ? gradient + pixel * p.out_channels : dy, inside);
-            if (dy_map.scale && inside) {
-                gradient_affine.apply(grad[i]);
+            const bool exists = b_inside && pixel < end;
+            grad[i] = load<VB>(exists ? gradient + pixel * p.out_channels : dy, exists);
+            inside |= (exists ? 1u : 0u) << (A_LOADS + i);
+        }
+    }
+
+    // Maps what was fetched.
+    __device__ __forceinline__ void finish() {
+        if (in_map.scale) {
+#pragma unroll
+            for (u32 i = 0; i < A_LOADS; ++i) {
+                if (inside >> i & 1) {
+                    image_affine.apply(image[i]);
+                }
+            }
+        }
+        if (dy_map.scale) {
+#pragma unroll
+            for (u32 i = 0; i < B_LOADS; ++i) {
+                if (inside >> (A_LOADS + i) & 1) {
+                    gradient_affine.apply(grad[i]);
+                }
             }
         }
     }

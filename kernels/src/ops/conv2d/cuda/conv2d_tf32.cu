@@ -65,6 +65,11 @@ template <u32 ROWS> struct Across {
     static_assert(STRIDE % 32 == 8 || STRIDE % 32 == 24, "see above");
 
     static __device__ __forceinline__ u32 at(u32 row, u32 depth) { return depth * STRIDE + row; }
+
+    // The value `rows` after `row` and `depths` after `depth`.
+    static __device__ __forceinline__ float read(const float *tile, u32 row, u32 depth, u32 rows, u32 depths) {
+        return (tile + at(row, depth))[depths * STRIDE + rows];
+    }
 };
 
 // [rows][DEPTH], depths contiguous in groups of 4.
@@ -73,10 +78,16 @@ template <u32 ROWS> struct Along {
     static_assert(DEPTH == 16, "4 groups of depths, and two rows in the 32 banks");
 
     static __device__ __forceinline__ u32 at(u32 row, u32 depth) { return row * DEPTH + ((depth / 4) ^ (row / 2 % 4)) * 4 + depth % 4; }
+
+    // As above; `rows` is a multiple of 8, after which the permutation is the same.
+    static __device__ __forceinline__ float read(const float *tile, u32 row, u32 depth, u32 rows, u32 depths) {
+        return (tile + at(row, depth + depths))[rows * DEPTH];
+    }
 };
 
 // acc[i][j] += a b for DEPTH depths: i counts fragments of 16 rows of `a` from `row` on, j those of 8 columns of `b`
-// from `column` on.
+// from `column` on. What the compiler knows of a place, `rows` and `depths`, is added to an address, not to an index of
+// 32 bits: that could wrap around, so the compiler may not make it the offset of a load, which costs nothing.
 template <class A, class B, int M, int N>
 __device__ __forceinline__ void multiply(float (&acc)[M][N][4], const float *a, u32 row, const float *b, u32 column) {
     const u32 g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -87,7 +98,7 @@ __device__ __forceinline__ void multiply(float (&acc)[M][N][4], const float *a, 
         for (u32 i = 0; i < M; ++i) {
 #pragma unroll
             for (u32 v = 0; v < 4; ++v) {
-                left[i][v] = a[A::at(row + 16 * i + v % 2 * 8 + g, k + v / 2 * 4 + t)];
+                left[i][v] = A::read(a, row + g, t, 16 * i + v % 2 * 8, k + v / 2 * 4);
             }
         }
 #pragma unroll
@@ -95,7 +106,7 @@ __device__ __forceinline__ void multiply(float (&acc)[M][N][4], const float *a, 
             float right[2];
 #pragma unroll
             for (u32 v = 0; v < 2; ++v) {
-                right[v] = b[B::at(column + 8 * j + g, k + v * 4 + t)];
+                right[v] = B::read(b, column + g, t, 8 * j, k + v * 4);
             }
 #pragma unroll
             for (u32 i = 0; i < M; ++i) {
@@ -128,6 +139,7 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
     windows[threadIdx.x] = window<ADJOINT>(p, first + threadIdx.x, p.pixels);
     Loads loads(p, map, in, w, windows);
     auto store = [&](u32 buffer) {
+        loads.finish();
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {
             put_tf32(a + buffer * A::SIZE + A::at(loads.row(i), loads.vec * 4), loads.image[i]);
@@ -206,6 +218,7 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     static_assert(WARPS == 4 && TILE_TAPS == 2 * WARP_ROWS, "two warps beside each other, and two below each other");
     Loads loads(p, splits, in_map, in, dy_map, dy, windows);
     auto store = [&](u32 buffer) {
+        loads.finish();
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {
             put_tf32(a + buffer * A::SIZE + A::at(loads.a_row, loads.a_pixel(i)), loads.image[i]);

@@ -10,6 +10,7 @@ use super::params::{Conv2dParams, Direction};
 use crate::gpu::columns::Columns;
 use crate::gpu::{Device, Gpu, Ptr, Slice, kernels};
 use crate::pass::Write;
+pub(super) use args::limit;
 use args::{CudaConv, Map};
 
 kernels!("conv2d" with "conv2d.cuh" {

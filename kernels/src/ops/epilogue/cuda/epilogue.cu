@@ -7,6 +7,9 @@
 // Rows that a thread computes.
 #define ROWS 16
 
+// Rows whose loads are under way together.
+#define TOGETHER 4
+
 // The activation is not known before the launch.
 #define ANY 0xffffffffu
 
@@ -16,17 +19,27 @@ template <u32 F>
 __device__ __forceinline__ void forward(const Columns &p, u32 f, float skip_weight, const float *z, const float *skip, float *y,
                                         float *partial, float *staged, float *shared) {
     const Place at = place(p);
-#pragma unroll 4
-    for (u32 i = 0; i < ROWS; ++i) {
-        const u32 row = at.row + i * at.step;
-        if (row < at.end) {
-            const u32 index = row * p.channels + at.channel;
-            float value = activate(F == ANY ? f : F, z[index]);
-            if (skip) {
-                value = fmaf(skip_weight, skip[index], value);
+#pragma unroll 1
+    for (u32 first = 0; first < ROWS; first += TOGETHER) {
+        // Loads before stores: y may be z, so that the compiler cannot move a load over a store.
+        float values[TOGETHER], skipped[TOGETHER];
+#pragma unroll
+        for (u32 i = 0; i < TOGETHER; ++i) {
+            const u32 row = at.row + (first + i) * at.step, index = row * p.channels + at.channel;
+            values[i] = row < at.end ? z[index] : 0.0f;
+            skipped[i] = skip && row < at.end ? skip[index] : 0.0f;
+        }
+#pragma unroll
+        for (u32 i = 0; i < TOGETHER; ++i) {
+            const u32 row = at.row + (first + i) * at.step;
+            if (row < at.end) {
+                float value = activate(F == ANY ? f : F, values[i]);
+                if (skip) {
+                    value = fmaf(skip_weight, skipped[i], value);
+                }
+                y[row * p.channels + at.channel] = value;
+                staged[(first + i) * BLOCK + threadIdx.x] = value;
             }
-            y[index] = value;
-            staged[i * BLOCK + threadIdx.x] = value;
         }
     }
     if (partial) {
@@ -67,23 +80,37 @@ __device__ __forceinline__ void backward(const Columns &p, u32 f, float dy_weigh
         b = norm.coefficients[p.channels + at.channel];
         c = norm.coefficients[2 * p.channels + at.channel];
     }
-#pragma unroll 4
-    for (u32 i = 0; i < ROWS; ++i) {
-        const u32 row = at.row + i * at.step;
-        if (row < at.end) {
-            const u32 index = row * p.channels + at.channel;
-            float gradient = norm.g ? fmaf(a, norm.g[index], fmaf(b, norm.x[index] - mean, c)) : 0.0f;
-            if (dy) {
-                gradient = fmaf(dy_weight, dy[index], gradient);
+#pragma unroll 1
+    for (u32 first = 0; first < ROWS; first += TOGETHER) {
+        // Loads before stores, as in the forward pass.
+        float g[TOGETHER], x[TOGETHER], d[TOGETHER], s[TOGETHER];
+#pragma unroll
+        for (u32 i = 0; i < TOGETHER; ++i) {
+            const u32 row = at.row + (first + i) * at.step, index = row * p.channels + at.channel;
+            const bool inside = row < at.end;
+            g[i] = norm.g && inside ? norm.g[index] : 0.0f;
+            x[i] = norm.g && inside ? norm.x[index] : 0.0f;
+            d[i] = dy && inside ? dy[index] : 0.0f;
+            s[i] = F != IDENTITY && inside ? saved[index] : 0.0f;
+        }
+#pragma unroll
+        for (u32 i = 0; i < TOGETHER; ++i) {
+            const u32 row = at.row + (first + i) * at.step;
+            if (row < at.end) {
+                const u32 index = row * p.channels + at.channel;
+                float gradient = norm.g ? fmaf(a, g[i], fmaf(b, x[i] - mean, c)) : 0.0f;
+                if (dy) {
+                    gradient = fmaf(dy_weight, d[i], gradient);
+                }
+                if (total) {
+                    total[index] = gradient;
+                }
+                if (F != IDENTITY) {
+                    gradient *= slope(F == ANY ? f : F, s[i]);
+                }
+                dz[index] = gradient;
+                sum += gradient;
             }
-            if (total) {
-                total[index] = gradient;
-            }
-            if (F != IDENTITY) {
-                gradient *= slope(F == ANY ? f : F, saved[index]);
-            }
-            dz[index] = gradient;
-            sum += gradient;
         }
     }
     if (partial) {
