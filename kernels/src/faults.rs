@@ -290,16 +290,18 @@ impl<B: Backend<Memory = Memory<B>>> Backend for Faulty<B> {
     }
 
     fn prepare(&self, call: &mut Call) -> usize {
-        self.inner.prepare(call)
+        let of_parts = call.parts().into_iter().map(|mut part| self.inner.prepare(&mut part)).max();
+        self.inner.prepare(call).max(of_parts.unwrap_or(0))
     }
 
+    /// Parts of a call run one after another, as the fault may be in one of them.
     fn run(&self, memory: &mut Memory<B>, call: &Call, cx: Context) {
+        if let parts @ [_, _, ..] = &call.parts()[..] {
+            return parts.iter().for_each(|part| self.run(memory, part, cx));
+        }
         if self.fault.overwrites(call) {
-            for (span, access) in call.operands() {
-                if access == Access::Update {
-                    fill(memory, span, 0.0);
-                }
-            }
+            let updated = call.operands().into_iter().filter(|(_, access)| *access == Access::Update);
+            updated.for_each(|(span, _)| fill(memory, span, 0.0));
         }
         if let Some((operand, values)) = self.wrong_operand(memory, call) {
             return self.with_operand(memory, call, cx, operand, &values);

@@ -141,6 +141,11 @@ impl<'a, T> SharedSlice<'a, T> {
         SharedSlice { ptr: slice.as_mut_ptr(), len: slice.len(), lifetime: std::marker::PhantomData }
     }
 
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The first element, for tasks whose elements are not contiguous. Writes through it must stay inside the slice,
     /// and the safety rule of [`slice`](Self::slice) holds for them.
     pub fn as_mut_ptr(&self) -> *mut T {

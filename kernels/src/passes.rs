@@ -23,6 +23,7 @@ macro_rules! passes {
         $(#[doc = concat!("| [`", stringify!($sum_op), "`](crate::", stringify!($sum_op), ") |", $sum_what, " |")])*
         $(#[doc = concat!("| [`", stringify!($host_op), "`](crate::", stringify!($host_op), ") |", $host_what, " |")])*
         #[derive(Clone, Debug)]
+        #[expect(clippy::large_enum_variant, reason = "a plan has some hundred calls, which are plain data")]
         pub enum Call {
             $($(#[allow(missing_docs)] $name(ops::$op::$pass),)*)*
             $($(#[allow(missing_docs)] $sum_name(ops::$sum_op::$sum_pass),)*)*
@@ -144,8 +145,8 @@ passes! {
         fill { Fill(Fill) }
     ]
     of other passes: [
-        /// a convolution and what follows it, in one pass over memory
-        conv_epilogue { ConvEpilogueForward(Forward) }
+        /// a convolution and what follows it, in one pass over memory: forward, backward with batch normalization
+        conv_epilogue { ConvEpilogueForward(Forward), ConvEpilogueBackward(Backward) }
     ]
     on the host alone: [
         /// a pass that the caller defines, on host memory
@@ -153,8 +154,18 @@ passes! {
     ]
 }
 
-/// The largest number of operands of any pass: that of a custom one.
-const MAX_OPERANDS: usize = 2 * ops::custom::MAX_OPERANDS;
+impl From<ops::conv2d::Conv> for Call {
+    fn from(conv: ops::conv2d::Conv) -> Call {
+        match conv {
+            ops::conv2d::Conv::Forward(pass) => pass.into(),
+            ops::conv2d::Conv::GradInput(pass) => pass.into(),
+        }
+    }
+}
+
+/// The largest number of operands of any pass: that of a whole layer.
+const MAX_OPERANDS: usize = ops::conv_epilogue::MAX_OPERANDS;
+const _: () = assert!(MAX_OPERANDS >= 2 * ops::custom::MAX_OPERANDS);
 
 impl Call {
     /// Visits every operand except the workspace, to read or change its span. Absent operands are skipped.
@@ -178,6 +189,18 @@ impl Call {
             Aliasing::Output | Aliasing::Disjoint => {}
         }));
         output.map(|output| (output, candidates))
+    }
+
+    /// The calls that it computes as one, in their order: itself, if it is one alone.
+    pub fn parts(&self) -> Vec<Call> {
+        match self {
+            Call::ConvEpilogueForward(pass) => vec![pass.conv.into(), pass.epilogue.into()],
+            Call::ConvEpilogueBackward(pass) => {
+                let (grad_weight, grad_input, gradients) = pass.conv.passes();
+                vec![grad_weight.into(), grad_input.into(), gradients.into(), pass.epilogue.into()]
+            }
+            other => vec![other.clone()],
+        }
     }
 
     /// Makes the choices that depend on the CPU.

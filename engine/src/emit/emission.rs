@@ -1,6 +1,7 @@
 //! [`Emission`]: the state while a plan's passes are emitted. It decides how gradients are accumulated.
 
 use super::action::Action;
+use super::fused_facts::Deferred;
 use super::program::{Program, Step};
 use crate::Shape;
 use crate::ids::NodeId;
@@ -39,6 +40,8 @@ pub(crate) struct Emission {
     /// For each value that is a gradient: how many nodes have it as their gradient and have not emitted their backward
     /// passes yet.
     owners: Vec<usize>,
+    /// Backward passes that are left to another node.
+    pub(super) deferred: Option<Deferred>,
     /// The phase that is being emitted.
     pub(crate) phase: Phase,
 }
@@ -56,6 +59,7 @@ impl Emission {
             needed,
             wants: vec![false; len],
             owners: Vec::new(),
+            deferred: None,
             phase: Phase::Forward,
         }
     }

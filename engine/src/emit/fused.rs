@@ -10,9 +10,10 @@
 
 use super::emission::Emission;
 use super::emitter::Emitter;
-use super::fused_facts::Gradient;
+use super::fused_facts::{Deferred, Gradient};
 use crate::ids::NodeId;
 use kernels::collective::{BatchStats, RankStep};
+use kernels::conv_epilogue::NormConvBackward;
 use kernels::epilogue::{Backward, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
 
@@ -46,6 +47,18 @@ pub(crate) trait Fused {
 
     /// The same, but always by a pass of this node.
     fn contribute_norm_now(&mut self, i: usize, norm: NormGradient);
+
+    /// Whether [`defer_norm`](Self::defer_norm) may leave the passes to the operation of input `i`: it takes separate
+    /// terms, and has none yet. With several ranks, sums over them come between the passes.
+    fn can_defer_norm(&self, i: usize) -> bool;
+
+    /// Adds a gradient through a normalization to the gradient of input `i`, and leaves the passes to the input's
+    /// operation, whose own backward pass is then one with them.
+    fn defer_norm(&mut self, i: usize, passes: NormConvBackward);
+
+    /// The passes that were left to this node. If one of their gradients is that of input `bias`, which the node's own
+    /// pass writes, they cannot be one: then they are emitted first.
+    fn take_deferred_norm(&mut self, bias: Option<usize>) -> Option<NormConvBackward>;
 }
 
 impl Fused for Emitter<'_> {
@@ -102,6 +115,28 @@ impl Fused for Emitter<'_> {
         }
     }
 
+    fn can_defer_norm(&self, i: usize) -> bool {
+        let input = self.input_node(i);
+        let takes_terms = self.wants(i) && self.emission.facts(input).takes_gradient_terms;
+        takes_terms && self.emission.program.fused[input.index()].norm.is_none() && self.emission.part.is_none()
+    }
+
+    fn defer_norm(&mut self, i: usize, passes: NormConvBackward) {
+        let (from, target) = (self.node, self.input_node(i));
+        self.emission.program.fused[target.index()].norm = Some(passes.gradient());
+        self.emission.deferred = Some(Deferred { from, target, passes });
+    }
+
+    fn take_deferred_norm(&mut self, bias: Option<usize>) -> Option<NormConvBackward> {
+        let Deferred { from, passes, .. } = self.emission.deferred.take_if(|deferred| deferred.target == self.node)?;
+        let shared = bias.map(|bias| self.input_node(bias));
+        if shared.is_some_and(|bias| self.emission.facts(from).inputs.contains(&bias)) {
+            self.emission.emit_deferred(from, passes);
+            return None;
+        }
+        Some(passes)
+    }
+
     fn contribute_norm_now(&mut self, i: usize, norm: NormGradient) {
         let input = self.input_node(i);
         let shape = self.shape(i);
@@ -115,6 +150,21 @@ impl Fused for Emitter<'_> {
 }
 
 impl Emission {
+    /// To be called before the backward passes of a node: emits passes that were left to another one. So no passes of
+    /// other nodes come between, which may add to the same gradients.
+    pub(crate) fn emit_deferred_unless(&mut self, node: Option<NodeId>) {
+        if let Some(Deferred { from, passes, .. }) = self.deferred.take_if(|deferred| Some(deferred.target) != node) {
+            self.emit_deferred(from, passes);
+        }
+    }
+
+    fn emit_deferred(&mut self, from: NodeId, passes: NormConvBackward) {
+        let (grad_weight, grad_input, gradients) = passes.passes();
+        self.step(from, grad_weight);
+        self.step(from, grad_input);
+        self.step(from, gradients);
+    }
+
     fn new_batch_stats(&mut self, node: NodeId) -> [Span; 2] {
         let channels = [self.facts(node).shape.channels()].into();
         let stats = [(); 2].map(|()| self.program.value(channels));

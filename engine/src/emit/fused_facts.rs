@@ -1,6 +1,8 @@
 //! [`FusedFacts`]: what fused layers need to know about a node.
 
+use crate::ids::NodeId;
 use kernels::Span;
+use kernels::conv_epilogue::NormConvBackward;
 use kernels::epilogue::NormGradient;
 
 /// What fused layers need to know about a node.
@@ -26,4 +28,11 @@ pub(crate) struct Gradient {
     pub(crate) norm: NormGradient,
     pub(crate) dy: Span,
     pub(crate) weight: f64,
+}
+
+/// Backward passes of node `from` that are left to `target`.
+pub(super) struct Deferred {
+    pub(super) from: NodeId,
+    pub(super) target: NodeId,
+    pub(super) passes: NormConvBackward,
 }

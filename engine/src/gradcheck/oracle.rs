@@ -93,10 +93,10 @@ impl<'a> Oracle<'a> {
             .steps
             .iter()
             .filter_map(|step| step.action.call())
-            .map(|call| {
+            .flat_map(|call| {
                 let mut call = call.clone();
                 backend.prepare(&mut call);
-                Errors::of(&call, tf32)
+                call.parts().iter().map(|part| Errors::of(part, tf32)).collect::<Vec<_>>()
             })
             .collect();
         if let Some(known) = self.rounded.iter().position(|(known, _)| *known == errors) {

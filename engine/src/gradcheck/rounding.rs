@@ -127,6 +127,9 @@ impl<B: Backend> Alteration for Rounding<'_, B> {
     }
 
     fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {
+        if let parts @ [_, _, ..] = &call.parts()[..] {
+            return parts.iter().for_each(|part| self.run(memory, part, cx));
+        }
         let (operands, errors) = (call.operands(), Errors::of(call, self.tf32));
         let written: Vec<Span> = operands.iter().filter(|(_, access)| *access != Access::Read).map(|o| o.0).collect();
         // Others read the same operands without these errors.

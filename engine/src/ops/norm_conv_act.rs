@@ -7,7 +7,7 @@
 //! | batch statistics of x; normalize | statistics come from the pass that computes x; the convolution normalizes x |
 //! | activation; add the skip | the convolution's pass, with the batch statistics that the next layer needs |
 //! | normalization backward: sums; input gradient | sums; the input gradient is evaluated by the layer before |
-//! | activation backward; bias gradient | one pass for both |
+//! | activation backward; bias gradient | one pass for both; with the convolution and the normalization after it |
 //! | the normalized x again for the weight gradient | the weight gradient normalizes x |
 //!
 //! Tests compare it with the unfused nodes. Those are more general: here the batch normalization comes before the
@@ -26,7 +26,7 @@ use crate::graph::Argument;
 use crate::mode::{Mode, Statistics};
 use kernels::activation::{self, Activation, Saved};
 use kernels::batch_norm::{self, BatchNormParams};
-use kernels::conv_epilogue;
+use kernels::conv_epilogue::{self, NormConvBackward};
 use kernels::conv2d::{self, Affine, Conv2dParams};
 use kernels::epilogue::{self, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
@@ -263,7 +263,13 @@ impl Operation for NormConvActOp {
     fn backward(&self, cx: &mut Emitter<'_>) {
         let (conv, map) = (self.conv(cx), self.map(cx));
         let (x, w) = (cx.input(0), cx.input(1));
-        let (dz, total) = self.backward_epilogue(cx);
+        let BackwardValues { dz, dz_sum, total } = self.backward_epilogue(cx);
+        let deferred = self.gamma().filter(|_| cx.wants(1) && cx.can_defer_norm(0));
+        if let Some(gamma) = deferred {
+            self.defer_norm(cx, gamma, [dz, dz_sum]);
+            self.contribute_to_skip(cx, total);
+            return;
+        }
         if cx.wants(1) {
             let gradient = cx.gradient(1);
             cx.emit(conv.grad_weight(x, map, dz, gradient));
@@ -280,9 +286,7 @@ impl Operation for NormConvActOp {
             }
             _ => {}
         }
-        if let Some(skip) = self.skip() {
-            cx.contribute(skip, total, self.params.skip_weight);
-        }
+        self.contribute_to_skip(cx, total);
     }
 
     /// One pass recomputes the output from the convolution's output, and a convolution recomputes the latter.
@@ -341,16 +345,29 @@ impl Cases for NormConvActOp {
             };
             if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {
                 let activation = [Some(Activation::Gelu), None, Some(Activation::Sigmoid)][random.within(0..=2)];
-                return vec![one_layer(x, kernel, k, conv, activation, random.within(0..=7))];
+                let skip = random.within(0..=1) == 1;
+                return vec![
+                    one_layer(x, kernel, k, conv, activation, random.within(0..=7)),
+                    two_layers(x, kernel, k, conv, activation, skip),
+                ];
             }
         }
     }
 }
 
+/// What the first of the backward passes write.
+struct BackwardValues {
+    /// Gradient of the convolution's output.
+    dz: Span,
+    /// The sum of its pixels, or empty.
+    dz_sum: Span,
+    /// Gradient of the node's output, if the skip wants it.
+    total: Span,
+}
+
 impl NormConvActOp {
-    /// Emits the passes from the gradient of the output to those of the convolution's output and the bias. Returns the
-    /// gradient of the convolution's output, and that of the node's output if the skip wants it.
-    fn backward_epilogue(&self, cx: &mut Emitter<'_>) -> (Span, Span) {
+    /// Emits the passes from the gradient of the output to those of the convolution's output and the bias.
+    fn backward_epilogue(&self, cx: &mut Emitter<'_>) -> BackwardValues {
         let Gradient { norm, dy, weight } = cx.output_gradient();
         let shape = cx.output_shape();
         let params = self.epilogue_params(shape, weight);
@@ -360,6 +377,7 @@ impl NormConvActOp {
         let wants_bias = self.bias().is_some_and(|bias| cx.wants(bias));
         let mut total = Span::EMPTY;
         let mut dz = dy;
+        let mut dz_sum = Span::EMPTY;
         let mut fused_bias = false;
         if params.activation.is_some() || !plain {
             dz = cx.new_value(shape);
@@ -376,7 +394,18 @@ impl NormConvActOp {
                 Some(bias) if fused_bias => cx.gradient(bias),
                 _ => (Span::EMPTY, Write::Set),
             };
-            cx.emit(epilogue::Backward { params, saved, norm, dy, total, dz, db, db_write });
+            if db_write == Write::Set {
+                dz_sum = db;
+            }
+            let epilogue = epilogue::Backward { params, saved, norm, dy, total, dz, db, db_write };
+            match cx.take_deferred_norm(self.bias().filter(|_| fused_bias)) {
+                Some(conv) => {
+                    let conv = NormConvBackward { g: dz, ..conv };
+                    let epilogue = epilogue::Backward { norm: conv.gradient(), ..epilogue };
+                    cx.emit(conv_epilogue::Backward { conv, epilogue });
+                }
+                None => cx.emit(epilogue),
+            }
         }
         if total.is_empty() {
             total = dz;
@@ -390,8 +419,45 @@ impl NormConvActOp {
         if let Some(bias) = self.bias().filter(|_| wants_bias && !fused_bias) {
             let (db, write) = cx.gradient(bias);
             cx.emit(conv2d::GradBias { dy: dz, db, write });
+            if write == Write::Set {
+                dz_sum = db;
+            }
         }
-        (dz, total)
+        BackwardValues { dz, dz_sum, total }
+    }
+
+    /// Adds to the gradient of the skip.
+    fn contribute_to_skip(&self, cx: &mut Emitter<'_>, total: Span) {
+        if let Some(skip) = self.skip() {
+            cx.contribute(skip, total, self.params.skip_weight);
+        }
+    }
+
+    /// Leaves all passes from the gradient of the convolution's output on to the layer before.
+    fn defer_norm(&self, cx: &mut Emitter<'_>, gamma: usize, [dz, dz_sum]: [Span; 2]) {
+        let [mean, _] = cx.batch_stats(0).expect("the forward passes took them");
+        let ConvPasses { params, transposed } = self.conv(cx);
+        let pass = NormConvBackward {
+            params,
+            transposed,
+            norm: self.norm_params(cx.shape(0), Mode::Training),
+            x: cx.input(0),
+            map: self.map(cx),
+            gamma: cx.input(gamma),
+            beta: cx.input(gamma + 1),
+            mean,
+            rstd: cx.auxiliary(RSTD),
+            w: cx.input(1),
+            dz,
+            dz_sum,
+            dw: cx.gradient(1),
+            dgamma: cx.gradient(gamma),
+            dbeta: cx.gradient(gamma + 1),
+            g: cx.new_value(cx.shape(0)),
+            coefficients: cx.new_value([3, cx.shape(0).channels()].into()),
+            algos: [None; 2],
+        };
+        cx.defer_norm(0, pass);
     }
 
     /// Emits the passes from `g`, the gradient of the normalized values, to those of the normalization's parameters and
@@ -460,6 +526,39 @@ fn one_layer(
         let norm = norm.map(|gamma| norm_of(graph, a[gamma], a[gamma + 1])).transpose()?;
         let nodes = NormConvActNodes { norm, w: a[1], bias: bias.map(|i| a[i]), skip: skip.map(|i| a[i]) };
         graph.norm_conv_act(a[0], nodes, case_params(conv, activation))
+    })
+}
+
+/// A layer, whose kernel is one pixel, and one with batch normalization after it, whose backward passes are one with
+/// those of the first; the input may be the skip of the first.
+fn two_layers(
+    x: [usize; 4],
+    [r, s]: [usize; 2],
+    k: usize,
+    conv: Convolution,
+    activation: Option<Activation>,
+    has_skip: bool,
+) -> Case {
+    let c = x[3];
+    let w = if matches!(conv, Convolution::Conv2d(_)) { [r, s, c, k] } else { [r, s, k, c] };
+    let channels = Shape::from([c]);
+    let arguments = [
+        ("x", Shape::from(x)),
+        ("w1", [1, 1, c, c].into()),
+        ("bias1", channels),
+        ("gamma", channels),
+        ("beta", channels),
+        ("w2", w.into()),
+        ("bias2", [k].into()),
+    ];
+    let first = Convolution::Conv2d(Conv2d::default());
+    let name = format!("two layers, x {x:?} w2 {w:?} {conv:?}, {activation:?}, skip {has_skip}");
+    Case::new("norm_conv_act", &name, &arguments, move |graph, a| {
+        let nodes = NormConvActNodes { norm: None, w: a[1], bias: Some(a[2]), skip: has_skip.then_some(a[0]) };
+        let y = graph.norm_conv_act(a[0], nodes, case_params(first, activation))?;
+        let norm = Some(norm_of(graph, a[3], a[4])?);
+        let nodes = NormConvActNodes { norm, w: a[5], bias: Some(a[6]), skip: None };
+        graph.norm_conv_act(y, nodes, case_params(conv, Some(Activation::Gelu)))
     })
 }
 

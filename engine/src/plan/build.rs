@@ -124,10 +124,12 @@ impl Builder<'_> {
             // No reader may give one: the classes of a cross-entropy have no gradient.
             let has_gradient = self.emission.wants[id.index()] && self.emission.has_gradient(id);
             if let Some(operation) = graph.get(id).op.operation().filter(|_| has_gradient) {
+                self.emission.emit_deferred_unless(Some(id));
                 operation.backward(&mut Emitter::new(&mut self.emission, id));
                 self.emission.end_backward(id);
             }
         }
+        self.emission.emit_deferred_unless(None);
         self.list_recomputable();
         self.finish_gradients();
         Ok(())

@@ -462,20 +462,23 @@ fn a_session_can_be_entered_and_its_graph_asked() {
 
 /// Whatever is frozen, the others have the gradients that they would have without, and take their steps.
 #[test]
-fn frozen_parameters_change_no_bit_of_the_other_gradients() {
+fn frozen_parameters_leave_the_other_gradients_as_they_are() {
     let plain = || {
         let Network { graph, loss, .. } = network(2);
         (graph, loss)
     };
-    for record in [&plain as &dyn Fn() -> (Graph, NodeId), &|| fused(2)] {
-        check_frozen(&Reference, record);
-        for isa in Isa::available() {
-            check_frozen(&Cpu::with_isa(isa, 2).unwrap(), record);
-        }
+    check_frozen(&Reference, &plain, 0.0);
+    check_frozen(&Reference, &|| fused(2), 0.0);
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2).unwrap();
+        check_frozen(&cpu, &plain, 0.0);
+        // A fused layer takes the sums of a normalization from the weight's gradient, if there is one.
+        check_frozen(&cpu, &|| fused(2), 1e-5);
     }
 }
 
-fn check_frozen<B: Backend + Clone>(backend: &B, record: &dyn Fn() -> (Graph, NodeId)) {
+/// Gradients differ by at most `tolerance` times the largest of a parameter; by no bit if it is 0.
+fn check_frozen<B: Backend + Clone>(backend: &B, record: &dyn Fn() -> (Graph, NodeId), tolerance: f64) {
     // A session after a run, and the steps of its plan
     let run = |graph: &Graph, loss: NodeId| {
         let plan = Plan::training(graph, loss).unwrap();
@@ -501,13 +504,20 @@ fn check_frozen<B: Backend + Clone>(backend: &B, record: &dyn Fn() -> (Graph, No
             graph.set_group(graph.node(name).unwrap(), Group::FROZEN).unwrap();
         }
         let (mut session, steps) = run(&graph, loss);
-        assert!(steps <= most_steps);
+        // Passes that are one if nothing is frozen may be several then.
+        assert!(steps <= most_steps || frozen.len() == 1);
         for (i, name) in names.iter().enumerate() {
             match (frozen.contains(&i), session.gradient(name)) {
                 (true, gradient) => assert!(matches!(gradient, Err(Error::Frozen { .. }))),
                 (false, gradient) => {
-                    let want = bits(want.gradient(name).unwrap());
-                    assert_eq!(bits(gradient.unwrap()), want, "`{name}` without {frozen:?} on {}", backend.name());
+                    let [got, want] = [gradient, want.gradient(name)]
+                        .map(|values| values.unwrap().into_iter().map(Element::to_f64).collect::<Vec<f64>>());
+                    let largest = want.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+                    let is_close = |(got, want): (&f64, &f64)| {
+                        got.to_bits() == want.to_bits() || (got - want).abs() <= tolerance * largest
+                    };
+                    let equal = got.iter().zip(&want).all(is_close);
+                    assert!(equal, "`{name}` without {frozen:?} on {}: {got:?}, not {want:?}", backend.name());
                 }
             }
         }

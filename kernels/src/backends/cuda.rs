@@ -160,8 +160,10 @@ impl Backend for Cuda {
     }
 
     fn refusal(&self, call: &Call) -> Option<Refusal> {
-        let pass = call.pass();
-        if pass.is_host_only() { Some(Refusal::HostOnly) } else { pass.cuda_limit().map(Refusal::TooLarge) }
+        if call.pass().is_host_only() {
+            return Some(Refusal::HostOnly);
+        }
+        call.parts().iter().find_map(|part| part.pass().cuda_limit()).map(Refusal::TooLarge)
     }
 
     fn prepare(&self, call: &mut Call) -> usize {

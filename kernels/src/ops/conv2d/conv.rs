@@ -2,10 +2,10 @@
 
 use super::cpu::{self, Then};
 use super::{Algo, Forward, GradInput};
+use crate::host::Cpu;
 use crate::memory::Span;
 use crate::ops::conv2d::params::Direction;
 use crate::pass::{Pass, Write};
-use crate::{Call, Cpu};
 
 /// A pass that computes images: a convolution, or its adjoint.
 #[derive(Clone, Copy, Debug)]
@@ -14,15 +14,6 @@ pub enum Conv {
     Forward(Forward),
     /// The adjoint of a convolution.
     GradInput(GradInput),
-}
-
-impl From<Conv> for Call {
-    fn from(conv: Conv) -> Call {
-        match conv {
-            Conv::Forward(pass) => pass.into(),
-            Conv::GradInput(pass) => pass.into(),
-        }
-    }
 }
 
 /// Evaluates `$body` with `$pass` standing for the pass.
@@ -44,6 +35,11 @@ impl Conv {
     /// The pass, to change it.
     pub(in crate::ops) fn pass_mut(&mut self) -> &mut dyn Pass {
         with_pass!(self, |pass| pass)
+    }
+
+    /// The CPU's algorithm, if it is chosen.
+    pub(in crate::ops) fn algo(&self) -> Option<Algo> {
+        with_pass!(self, |pass| pass.algo)
     }
 
     /// Pixels and channels of the images that it computes.

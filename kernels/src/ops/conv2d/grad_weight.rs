@@ -44,8 +44,16 @@ impl GradWeight {
         WeightGradient { params: &self.params, x, dy, dw, write: self.write }
     }
 
-    fn algo(&self, cpu: &Cpu) -> Algo {
+    pub(super) fn algo(&self, cpu: &Cpu) -> Algo {
         self.algo.unwrap_or_else(|| cpu.conv2d_algo(&self.params, PassKind::GradWeight))
+    }
+}
+
+impl GradWeight {
+    /// Runs it on the CPU with other operands: values of `x`, its scale and shift, the same of `dy`, and `dw`.
+    pub(in crate::ops) fn cpu_with(&self, cpu: &Cpu, reads: [&[f32]; 6], dw: &mut [f32], workspace: &mut [f32]) {
+        let workspace = &mut workspace[..self.cpu_workspace_len(cpu)];
+        cpu::grad_weight(cpu, self.algo(cpu), self.with(reads, dw), workspace);
     }
 }
 

@@ -1,5 +1,7 @@
-//! A convolution and its [epilogue](crate::epilogue) as one pass: what follows the convolution is computed while its
-//! output is in the cache.
+//! A convolution and its [epilogue](crate::epilogue) as one pass. Backwards, a convolution of normalized values, their
+//! normalization and the epilogue before it. What follows a convolution is computed while its output is in the cache.
+//!
+//! # Forward
 //!
 //! ```text
 //! z = conv(x) + bias          y = f(z) + skip_weight skip          mean, var = batch statistics of y
@@ -9,112 +11,45 @@
 //! so block by block on the CPU if the convolution's algorithm is Winograd's. Otherwise, and on other backends, it runs
 //! the two passes one after another.
 //!
-//! Aliasing: all operands are disjoint. If `z` is not wanted, it is the same span as `y`.
+//! # Backward
+//!
+//! The passes from `dz`, the gradient of a layer's `z = conv(gamma xhat + beta)`, to that of the layer before:
+//!
+//! ```text
+//! dW = gradient of the weight                g = conv^T(dz)
+//! dgamma = sum g xhat    dbeta = sum g       a, b, c = coefficients of the gradient of x
+//! total = a g + b (x - mean) + c + dy_weight dy          dz' = total f'(z')
+//! ```
+//!
+//! One after another, they write `g` to memory and read it twice, since the coefficients are sums over all of it. But a
+//! convolution is bilinear, so these sums follow from the gradient of the weight:
+//!
+//! ```text
+//! sum of g xhat over pixels = sum over taps and output channels of W dWhat
+//! sum of g over pixels      = sum over taps and output channels of W D
+//! dW = gamma dWhat + beta D
+//! ```
+//!
+//! `dWhat` is the gradient of the weight with `xhat` as the input, and `D[tap, k]` the sum of `dz[.., k]` over the
+//! pixels where the tap meets the image, not its padding. So `g` need not be complete before the epilogue begins: it is
+//! never stored. The CPU does this if the stride is 1, there is one group, and the algorithm is Winograd's; otherwise,
+//! and on other backends, the four passes run one after another.
+//!
+//! `xhat` is read as `rstd x + shift`. The rounding of `shift` makes it `xhat + eps`, with the same `eps` in all pixels
+//! of a channel. Where the mean is large, that would be the largest error by far. So `eps D` is subtracted from
+//! `dWhat`.
+//!
+//! Aliasing: all operands are disjoint. In the forward pass, `z` is the same span as `y` if it is not wanted.
 
+mod backward;
+mod cpu;
+mod forward;
+mod norm_conv;
+mod taps;
 #[cfg(test)]
 mod tests;
 
-use crate::ops::conv2d::Conv;
-use crate::ops::epilogue;
-use crate::ops::prelude::*;
-
-/// The two passes.
-#[derive(Clone, Copy, Debug)]
-pub struct Forward {
-    /// The convolution, which sets `z`.
-    pub conv: Conv,
-    /// What follows it: reads `z`.
-    pub epilogue: epilogue::Forward,
-}
-
-impl Forward {
-    /// Whether `z` is not the same as `y`.
-    fn keeps_z(&self) -> bool {
-        self.epilogue.z != self.epilogue.y
-    }
-}
-
-impl Pass for Forward {
-    fn name(&self) -> &'static str {
-        "conv_epilogue.forward"
-    }
-
-    fn operands(&mut self, visit: &mut Operands<'_>) {
-        let keeps_z = self.keeps_z();
-        let epilogue = &mut self.epilogue;
-        visit.read(self.conv.reads_mut());
-        visit.read([&mut epilogue.skip]);
-        visit.set([&mut epilogue.y, &mut epilogue.mean, &mut epilogue.var]);
-        if keeps_z {
-            visit.set([&mut epilogue.z]);
-        } else {
-            epilogue.z = epilogue.y;
-        }
-        *self.conv.output_mut() = epilogue.z;
-    }
-
-    fn check(&self) {
-        let p = &self.epilogue.params;
-        assert_eq!(self.conv.output(), (self.epilogue.z, Write::Set), "the epilogue of another convolution: {self:?}");
-        assert_eq!(self.conv.rows_and_channels(), [p.rows, p.channels], "shapes of {self:?}");
-        self.conv.pass().check();
-        self.epilogue.check();
-    }
-
-    fn flops(&self) -> usize {
-        self.conv.pass().flops()
-    }
-
-    fn longest_sum(&self) -> usize {
-        self.conv.pass().longest_sum().max(self.epilogue.longest_sum())
-    }
-
-    fn reference(&self, memory: &mut HostMemory<f64>, cx: Context) {
-        self.conv.pass().reference(memory, cx);
-        self.epilogue.reference(memory, cx);
-    }
-
-    fn prepare_cpu(&mut self, cpu: &Cpu) {
-        self.conv.pass_mut().prepare_cpu(cpu);
-        self.epilogue.prepare_cpu(cpu);
-    }
-
-    fn cpu_workspace_len(&self, cpu: &Cpu) -> usize {
-        let (conv, p) = (self.conv.pass().cpu_workspace_len(cpu), &self.epilogue.params);
-        match self.conv.blocks(cpu) {
-            Some(blocks) => conv + epilogue::cpu::blocks_workspace_len(cpu, p, blocks),
-            None => conv.max(self.epilogue.cpu_workspace_len(cpu)),
-        }
-    }
-
-    fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {
-        let Some(blocks) = self.conv.blocks(cpu) else {
-            self.conv.pass().cpu(cpu, memory, cx);
-            self.epilogue.cpu(cpu, memory, cx);
-            return;
-        };
-        let Forward { mut conv, epilogue: e } = *self;
-        let [x, scale, shift, w, bias] = conv.reads_mut().map(|span| *span);
-        let kept = if self.keeps_z() { e.z } else { Span::EMPTY };
-        let ([x, scale, shift, w, bias, skip], [z, y, mean, var, workspace]) =
-            memory.views([x, scale, shift, w, bias, e.skip], [kept, e.y, e.mean, e.var, cx.workspace]);
-        let workspace = scratch(workspace, self.cpu_workspace_len(cpu));
-        let (workspace, parts) = workspace.split_at_mut(self.conv.pass().cpu_workspace_len(cpu));
-        let (out, y) = if self.keeps_z() { (z, Some(y)) } else { (y, None) };
-        let operands = epilogue::cpu::BlocksOperands { skip, y, batch_stats: [mean, var] };
-        epilogue::cpu::forward_in_blocks(cpu, &e.params, operands, blocks, parts, |then| {
-            self.conv.cpu_then(cpu, [x, scale, shift, w, bias], out, then, workspace);
-        });
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_workspace_len(&self) -> usize {
-        self.conv.pass().cuda_workspace_len().max(self.epilogue.cuda_workspace_len())
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda(&self, gpu: &Gpu, memory: &mut CudaMemory, cx: Context) {
-        self.conv.pass().cuda(gpu, memory, cx);
-        self.epilogue.cuda(gpu, memory, cx);
-    }
-}
+pub use backward::Backward;
+pub(crate) use backward::MAX_OPERANDS;
+pub use forward::Forward;
+pub use norm_conv::NormConvBackward;

@@ -9,8 +9,8 @@ mod batch_stats;
 mod forward;
 mod sums;
 
-pub(crate) use backward::{InputGradient, add_up, gradient_sums, put_sums};
-pub(super) use backward::{backward_input, backward_sums, coefficients};
+pub(crate) use backward::{InputGradient, add_up, coefficients, gradient_sums, put_sums};
+pub(super) use backward::{backward_input, backward_sums};
 pub(super) use batch_stats::{ForwardStats, batch_stats, forward_stats, update_running};
 pub(crate) use batch_stats::{merge, merge_parts, moments};
 pub(crate) use forward::Normalize;

@@ -66,7 +66,7 @@ impl Visitor for Backward<'_> {
         let (dz, shared) = (SharedSlice::new(dz), SharedSlice::new(parts));
         let total = (!total.is_empty()).then(|| SharedSlice::new(total));
         let has_dy = dy.is_none_or(|dy| !dy.is_empty());
-        let gradient = Gradient { f, has_norm: norm.is_some(), dy_weight: has_dy.then_some(p.dy_weight as f32) };
+        let gradient = Gradient::new(f, p, norm.is_some(), has_dy);
         cpu.pool.for_each(columns.tasks(), |task| {
             let range = columns.task(task);
             let part_of = |x: &'_ [f32]| if x.is_empty() { None } else { Some(x[range.clone()].as_ptr()) };
@@ -85,6 +85,7 @@ impl Visitor for Backward<'_> {
             ];
             let operands = Operands { inputs, outputs: [dz, total.unwrap_or(std::ptr::null_mut())], len: range.len() };
             let coefficients = norm.map_or([&[][..]; 2], |norm| [norm.mean, norm.coefficients]);
+            sums.fill(0.0);
             cpu.isa.dispatch(BackwardTask { columns, gradient, operands, coefficients, sums });
         });
         for (c, db) in db.iter_mut().enumerate() {
@@ -94,13 +95,14 @@ impl Visitor for Backward<'_> {
     }
 }
 
-/// One task of [`backward`]. `coefficients` are `[mean, [a, b, c]]`. `sums` gets the sums of the rows of `dz`.
-struct BackwardTask<'a, F> {
-    columns: Columns,
-    gradient: Gradient<F>,
-    operands: Operands<4, 2>,
-    coefficients: [&'a [f32]; 2],
-    sums: &'a mut [f64],
+/// Some rows, cut from `saved`, `g`, `x` and `dy`, `dz` and the total. `coefficients` are `[mean, [a, b, c]]`. The sums
+/// of the rows of `dz` are added to `sums`.
+pub(super) struct BackwardTask<'a, F> {
+    pub(super) columns: Columns,
+    pub(super) gradient: Gradient<F>,
+    pub(super) operands: Operands<4, 2>,
+    pub(super) coefficients: [&'a [f32]; 2],
+    pub(super) sums: &'a mut [f64],
 }
 
 impl<F: Function> Kernel for BackwardTask<'_, F> {
@@ -109,7 +111,6 @@ impl<F: Function> Kernel for BackwardTask<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let BackwardTask { columns, gradient, operands, coefficients, sums } = self;
-        sums.fill(0.0);
         let mut bias = BiasSums { channels: columns.channels, coefficients, sums, left: 0 };
         // SAFETY: all operands were cut to the same task; an input is `dz` or does not overlap an output.
         unsafe { map_rows(s, &gradient, columns, operands, &mut bias) };
@@ -118,10 +119,16 @@ impl<F: Function> Kernel for BackwardTask<'_, F> {
 
 /// `total = a g + b (x - mean) + c + dy_weight dy` and `dz = total f'`, and the sum of the rows of `dz`
 #[derive(Clone, Copy)]
-struct Gradient<F> {
+pub(super) struct Gradient<F> {
     f: F,
     has_norm: bool,
     dy_weight: Option<f32>,
+}
+
+impl<F> Gradient<F> {
+    pub(super) fn new(f: F, p: &EpilogueParams, has_norm: bool, has_dy: bool) -> Gradient<F> {
+        Gradient { f, has_norm, dy_weight: has_dy.then_some(p.dy_weight as f32) }
+    }
 }
 
 impl<F: Function> RowFunction<4, 4, 2, 1> for Gradient<F> {
@@ -170,13 +177,18 @@ impl BlockSums<4, 1> for BiasSums<'_> {
     #[inline(always)]
     fn add(&mut self, _: usize, [sums]: [&[f32]; 1], _: [&mut [f32]; 4]) {
         // A tile begins with channel `left`. After the last channel, a tile of whole wide rows goes on with the first.
-        let mut channel = self.left;
-        for sum in sums {
-            self.sums[channel] += f64::from(*sum);
-            channel = if channel + 1 == self.channels { 0 } else { channel + 1 };
+        let (first, others) = sums.split_at(sums.len().min(self.channels - self.left));
+        add_each(&mut self.sums[self.left..], first);
+        for sums in others.chunks(self.channels) {
+            add_each(self.sums, sums);
         }
     }
 
     #[inline(always)]
     fn end(&mut self, _: usize, _: usize) {}
+}
+
+#[inline(always)]
+fn add_each(totals: &mut [f64], sums: &[f32]) {
+    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(*sum));
 }

@@ -1,16 +1,20 @@
-//! The forward pass in the blocks in which a convolution computes `z`.
+//! The passes in the blocks in which a convolution computes what they read: `z`, and the gradient of the normalized
+//! values.
 
 use super::activation::visit_activation;
+use super::backward::{BackwardTask, Gradient};
 use super::forward::{ForwardTask, Value};
 use super::moments;
 use crate::host::{Cpu, as_f64, f64_workspace_len};
-use crate::loops::Columns;
+use crate::loops::{Columns, Operands};
 use crate::ops::activation::cpu::{Function, Visitor};
-use crate::ops::conv2d::cpu::Then;
+use crate::ops::conv2d::cpu::{Then, Touched};
 use crate::ops::epilogue::params::EpilogueParams;
 use crate::parallel::SharedSlice;
+use crate::pass::Write;
 
-/// Scratch of [`forward_in_blocks`], in elements: the moments of every block.
+/// Scratch of [`forward_in_blocks`], in elements: the moments of every block. It is enough for [`backward_in_blocks`],
+/// which keeps a sum of each channel.
 pub(in crate::ops) fn blocks_workspace_len(cpu: &Cpu, p: &EpilogueParams, blocks: usize) -> usize {
     f64_workspace_len(blocks * moments::len(Columns::new(cpu, p.rows, p.channels)))
 }
@@ -71,9 +75,85 @@ impl<C: FnOnce(Then<'_>)> Visitor for Blocks<'_, C> {
             };
             cpu.isa.dispatch(ForwardTask { columns, value, z, skip, y, moments });
         };
-        convolve(Then { run: &run, reads: skip, writes: y });
+        let touches = [Touched::Read(skip), y.map_or(Touched::Read(&[]), Touched::Written)];
+        convolve(Then { run: &run, touches: &touches });
         if wants_stats {
             moments::finish(columns, parts, batch_stats);
+        }
+    }
+}
+
+/// Operands of [`backward_in_blocks`].
+pub(in crate::ops) struct BackwardBlocks<'a> {
+    /// Empty if there is no activation.
+    pub(in crate::ops) saved: &'a [f32],
+    /// What was normalized.
+    pub(in crate::ops) x: &'a [f32],
+    /// Its mean.
+    pub(in crate::ops) mean: &'a [f32],
+    /// `a`, `b` and `c`
+    pub(in crate::ops) coefficients: &'a [f32],
+    /// Empty if it is absent.
+    pub(in crate::ops) dy: &'a [f32],
+    /// Empty if it is not wanted.
+    pub(in crate::ops) total: &'a mut [f32],
+    /// Empty if it is not wanted.
+    pub(in crate::ops) db: &'a mut [f32],
+    pub(in crate::ops) db_write: Write,
+}
+
+/// As [`backward`](super::backward), in the blocks in which `convolve` computes `g`, whose place `dz` takes.
+pub(in crate::ops) fn backward_in_blocks(
+    cpu: &Cpu,
+    p: &EpilogueParams,
+    operands: BackwardBlocks<'_>,
+    blocks: usize,
+    workspace: &mut [f32],
+    convolve: impl FnOnce(Then<'_>),
+) {
+    visit_activation(p, Backward { cpu, p, operands, blocks, workspace, convolve });
+}
+
+/// Arguments of [`backward_in_blocks`].
+struct Backward<'a, C> {
+    cpu: &'a Cpu,
+    p: &'a EpilogueParams,
+    operands: BackwardBlocks<'a>,
+    blocks: usize,
+    workspace: &'a mut [f32],
+    convolve: C,
+}
+
+impl<C: FnOnce(Then<'_>)> Visitor for Backward<'_, C> {
+    fn visit<F: Function>(self, f: F) {
+        let Backward { cpu, p, operands, blocks, workspace, convolve } = self;
+        let BackwardBlocks { saved, x, mean, coefficients, dy, total, db, db_write } = operands;
+        let columns = Columns::new(cpu, p.rows, p.channels);
+        let sums = &mut as_f64(workspace)[..blocks * p.channels];
+        sums.fill(0.0);
+        let (shared, total) = (SharedSlice::new(sums), SharedSlice::new(total));
+        let gradient = Gradient::new(f, p, true, !dy.is_empty());
+        let run = |block: usize, start: usize, dz: &mut [f32]| {
+            let len = dz.len();
+            let dz = dz.as_mut_ptr();
+            // `dz` holds `g`. It also stands for an operand that is absent, whose value is not used.
+            let of = |values: &[f32]| match values {
+                [] => dz.cast_const(),
+                _ => values[start..start + len].as_ptr(),
+            };
+            // SAFETY: no other block has these pixels and these sums.
+            let (total, sums) = unsafe {
+                let total = (!total.is_empty()).then(|| total.slice(start, len).as_mut_ptr());
+                (total.unwrap_or(std::ptr::null_mut()), shared.slice(block * p.channels, p.channels))
+            };
+            let operands = Operands { inputs: [of(saved), dz, of(x), of(dy)], outputs: [dz, total], len };
+            cpu.isa.dispatch(BackwardTask { columns, gradient, operands, coefficients: [mean, coefficients], sums });
+        };
+        let touches = [Touched::Read(saved), Touched::Read(x), Touched::Read(dy), Touched::Written(total)];
+        convolve(Then { run: &run, touches: &touches });
+        for (c, db) in db.iter_mut().enumerate() {
+            let sum: f64 = sums.iter().skip(c).step_by(p.channels).sum();
+            db_write.put(db, sum as f32);
         }
     }
 }

@@ -14,5 +14,7 @@ mod forward;
 mod moments;
 
 pub(super) use backward::{BackwardOperands, Norm, backward, backward_workspace_len};
-pub(in crate::ops) use blocks::{BlocksOperands, blocks_workspace_len, forward_in_blocks};
+pub(in crate::ops) use blocks::{
+    BackwardBlocks, BlocksOperands, backward_in_blocks, blocks_workspace_len, forward_in_blocks,
+};
 pub(super) use forward::{ForwardOperands, forward, forward_workspace_len};

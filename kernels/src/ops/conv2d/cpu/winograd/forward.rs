@@ -5,7 +5,7 @@ use super::gemm::{Matrix, Prefetch, Stream, is_one_panel, multiply, steps};
 use super::geometry::{Block, Geometry, Scratch, skewed};
 use super::transform::Transform;
 use crate::ops::conv2d::affine::Mapped;
-use crate::ops::conv2d::cpu::operands::Then;
+use crate::ops::conv2d::cpu::operands::{Then, Touched};
 use crate::ops::conv2d::tile::MAX_PARTS;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
@@ -50,7 +50,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         let runs = if in_cols == b.cols { 1 } else { b.rows };
         let run = tiles / runs;
         let steps = steps::<S>(run, g.depth(), g.k_vectors);
-        let streams = Streams::new(g, index, [N, M], x.values, y, then, [N * N * runs, steps]);
+        let mut streams = Streams::new(g, index, [N, M], x.values, y, then, [N * N * runs, steps]);
         let (v_len, m_len) = ((N - 1) * v_stride + in_rows * in_cols * c, (N - 1) * m_stride + tiles * k);
         assert!(scratch.in_tiles.len() >= v_len && scratch.out_tiles.len() >= m_len);
         // A product overwrites its left operand if that is not read again: what is written is in the first-level cache
@@ -70,7 +70,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                     };
                     let left = Matrix { ptr: left.cast_const(), stride: c };
                     let out = Matrix { ptr: out, stride: k };
-                    let prefetch = streams.prefetch((i * N + j) * runs + row);
+                    let prefetch = streams.next();
                     // SAFETY: the matrices have the lengths that the call needs: the last part's tiles end with the
                     // last of the input tiles. They are disjoint, or the same if `multiply` allows that.
                     unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
@@ -96,12 +96,17 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
     }
 }
 
+/// Most pairs of streams.
+const MAX_TURNS: usize = 3;
+
 /// What is fetched on the way: what the next block reads, and what this one reads and writes at its end.
 struct Streams {
-    /// The streams that even products fetch, and those that odd ones do.
-    turns: [[Stream; 2]; 2],
-    /// Products that take turns, as a power of two.
-    shift: usize,
+    /// Products fetch a pair each, in turns.
+    turns: [[Stream; 2]; MAX_TURNS],
+    count: usize,
+    turn: usize,
+    /// How often all had their turn.
+    round: usize,
 }
 
 impl Streams {
@@ -114,27 +119,32 @@ impl Streams {
         then: Option<Then<'_>>,
         [products, steps]: [usize; 2],
     ) -> Streams {
-        let also = then.map_or([None; 2], |then| {
-            let reads = (!then.reads.is_empty()).then_some(then.reads.as_ptr());
-            [reads, then.writes.map(|values| values.as_mut_ptr().cast_const())]
-        });
-        let shift = usize::from(also != [None; 2]);
+        let touches = then.map_or(&[][..], |then| then.touches);
+        let others = || touches.iter().filter_map(Touched::start);
+        let count = (2 + others().count()).div_ceil(2);
+        assert!(count <= MAX_TURNS, "too many operands");
         let (input, output) = (g.new_input(index + 1, n, m), g.output(&g.block(index), m));
-        let stream = |values, range| Stream::new(values, range, products.div_ceil(1 << shift), steps);
+        let stream = |values, range| Stream::new(values, range, products.div_ceil(count), steps);
         let y = y.as_mut_ptr().cast_const();
-        let first = [stream(x.as_ptr(), &input), stream(y, &output)];
         // One that is absent is nothing of `y`.
-        let others = also.map(|values| values.map_or(stream(y, &(0..0)), |values| stream(values, &output)));
-        Streams { turns: [first, if shift == 0 { first } else { others }], shift }
+        let mut turns = [[stream(y, &(0..0)); 2]; MAX_TURNS];
+        turns[0] = [stream(x.as_ptr(), &input), stream(y, &output)];
+        for (i, values) in others().enumerate() {
+            turns[1 + i / 2][i % 2] = stream(values, &output);
+        }
+        Streams { turns, count, turn: 0, round: 0 }
     }
 
-    /// What product `index` fetches.
+    /// What the next product fetches.
     #[inline(always)]
-    fn prefetch(&self, index: usize) -> [Prefetch; 2] {
-        self.turns[index & self.shift].map(
-            #[inline(always)]
-            |stream| stream.piece(index >> self.shift),
-        )
+    fn next(&mut self) -> [Prefetch; 2] {
+        let [first, second] = self.turns[self.turn];
+        let prefetch = [first.piece(self.round), second.piece(self.round)];
+        self.turn += 1;
+        if self.turn == self.count {
+            (self.turn, self.round) = (0, self.round + 1);
+        }
+        prefetch
     }
 }
 

@@ -1,7 +1,7 @@
 //! Against the two passes that it consists of, and against the reference.
 
-use super::Forward;
 use crate::activation::Activation;
+use crate::conv_epilogue::Forward;
 use crate::conv2d::{Affine, Algo, Conv, Conv2dParams, Forward as ConvForward, GradInput, Tile};
 use crate::epilogue::{self, EpilogueParams};
 use crate::testing::{Bound, Operand, assert_bits, check, is_tested, normal, paths};

@@ -1,0 +1,148 @@
+//! [`Fusion`]: the backward passes without `g`.
+
+use super::norm_conv::NormConvBackward;
+use super::taps::TapSums;
+use crate::host::{Cpu, as_f64, f64_workspace_len};
+use crate::ops::batch_norm::cpu::{coefficients, put_sums};
+use crate::ops::epilogue;
+use crate::ops::epilogue::cpu::{BackwardBlocks, backward_in_blocks, blocks_workspace_len};
+use crate::ops::prelude::*;
+use crate::simd::{Kernel, Simd};
+
+/// The passes of a [`Backward`](super::Backward), whose sums over `g` are taken from the gradient of the weight.
+pub(super) struct Fusion<'a> {
+    conv: &'a NormConvBackward,
+    epilogue: &'a epilogue::Backward,
+    taps: TapSums,
+    blocks: usize,
+}
+
+impl<'a> Fusion<'a> {
+    /// None if the CPU's algorithm for `g` has no blocks, or the kernel does not move by one pixel.
+    pub(super) fn new(cpu: &Cpu, conv: &'a NormConvBackward, epilogue: &'a epilogue::Backward) -> Option<Fusion<'a>> {
+        let p = &conv.params;
+        if [p.stride_h, p.stride_w, p.groups] != [1; 3] {
+            return None;
+        }
+        let blocks = conv.grad_input().blocks(cpu)?;
+        Some(Fusion { conv, epilogue, taps: TapSums::new(conv), blocks })
+    }
+
+    /// Elements of the scratch of the convolutions, of `dWhat`, of its map, and of all that is f64.
+    fn workspace_lens(&self, cpu: &Cpu) -> [usize; 4] {
+        let NormConvBackward { norm, params, .. } = self.conv;
+        let (grad_weight, grad_input) = (self.conv.grad_weight(), self.conv.grad_input());
+        let convolutions = grad_weight.cpu_workspace_len(cpu).max(grad_input.pass().cpu_workspace_len(cpu));
+        let sums = f64_workspace_len(3 * norm.channels + self.taps.len() + self.taps.scratch_len());
+        let of_blocks = blocks_workspace_len(cpu, &self.epilogue.params, self.blocks);
+        [convolutions, params.weight_len(), 2 * norm.channels, sums.max(of_blocks)]
+    }
+
+    pub(super) fn workspace_len(&self, cpu: &Cpu) -> usize {
+        self.workspace_lens(cpu).iter().sum()
+    }
+
+    pub(super) fn run(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {
+        let (conv, e) = (self.conv, self.epilogue);
+        let reads = [conv.x, conv.gamma, conv.beta, conv.mean, conv.rstd, conv.w, conv.dz, conv.dz_sum, e.saved, e.dy];
+        let writes = [conv.dw.0, conv.dgamma.0, conv.dbeta.0, conv.coefficients, e.db, e.total, e.dz, cx.workspace];
+        let (
+            [x, gamma, beta, mean, rstd, w, dz, dz_sum, saved, dy],
+            [dw, dgamma, dbeta, coefficients_out, db, total, dz_out, workspace],
+        ) = memory.views(reads, writes);
+        let lens = self.workspace_lens(cpu);
+        let (convolutions, rest) = workspace.split_at_mut(lens[0]);
+        let (dw_hat, rest) = rest.split_at_mut(lens[1]);
+        let (map, rest) = rest.split_at_mut(lens[2]);
+        let sums_area = &mut rest[..lens[3]];
+
+        // `xhat`, and what rounding adds to it.
+        let channels = conv.norm.channels;
+        let (scale, shift) = map.split_at_mut(channels);
+        let f64s = as_f64(sums_area);
+        let (eps, f64s) = f64s.split_at_mut(channels);
+        let (sums, f64s) = f64s.split_at_mut(2 * channels);
+        let (of_taps, f64s) = f64s.split_at_mut(self.taps.len());
+        for c in 0..channels {
+            let exact = -f64::from(mean[c]) * f64::from(rstd[c]);
+            (scale[c], shift[c]) = (rstd[c], exact as f32);
+            eps[c] = f64::from(shift[c]) - exact;
+        }
+
+        let mut grad_weight = conv.grad_weight();
+        grad_weight.write = Write::Set;
+        let (mapped, plain) = ([x, &*scale, &*shift], [dz, &[], &[]]);
+        let [[a, b, c], [d, e_, f]] = if conv.transposed { [plain, mapped] } else { [mapped, plain] };
+        grad_weight.cpu_with(cpu, [a, b, c, d, e_, f], dw_hat, convolutions);
+        self.taps.compute(cpu, dz, dz_sum, f64s, of_taps);
+        let write = conv.dw.1;
+        cpu.isa.dispatch(WeightSums { conv, w, dw_hat, of_taps, eps, affine: [gamma, beta], dw, write, sums });
+        let (sum_g_xhat, sum_g) = sums.split_at(channels);
+        put_sums(dgamma, sum_g_xhat, conv.dgamma.1);
+        put_sums(dbeta, sum_g, conv.dbeta.1);
+        coefficients(&conv.norm, [gamma, rstd], [sum_g_xhat, sum_g], coefficients_out);
+
+        let grad_input = conv.grad_input();
+        let coefficients = &*coefficients_out;
+        let operands = BackwardBlocks { saved, x, mean, coefficients, dy, total, db, db_write: e.db_write };
+        backward_in_blocks(cpu, &e.params, operands, self.blocks, sums_area, |then| {
+            grad_input.cpu_then(cpu, [dz, &[], &[], w, &[]], dz_out, then, convolutions);
+        });
+    }
+}
+
+/// The sums over `g xhat` and `g`, one after another, and the gradient of the weight.
+struct WeightSums<'a> {
+    conv: &'a NormConvBackward,
+    w: &'a [f32],
+    dw_hat: &'a [f32],
+    /// `D`
+    of_taps: &'a [f64],
+    /// What is added to `xhat` by rounding.
+    eps: &'a [f64],
+    /// `gamma` and `beta`
+    affine: [&'a [f32]; 2],
+    dw: &'a mut [f32],
+    write: Write,
+    sums: &'a mut [f64],
+}
+
+impl Kernel for WeightSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let WeightSums { conv, w, dw_hat, of_taps, eps, affine: [gamma, beta], dw, write, sums } = self;
+        let p = &conv.params;
+        let (sum_g_xhat, sum_g) = sums.split_at_mut(conv.norm.channels);
+        sum_g_xhat.fill(0.0);
+        sum_g.fill(0.0);
+        let rows = w.chunks_exact(p.k).zip(dw_hat.chunks_exact(p.k)).zip(dw.chunks_exact_mut(p.k));
+        for (row, ((w, dw_hat), dw)) in rows.enumerate() {
+            let (tap, c) = (row / p.c, row % p.c);
+            if conv.transposed {
+                // The normalization's channels lie one after another.
+                let d = of_taps[tap * p.c + c];
+                for k in 0..p.k {
+                    let (w, dw_hat) = (f64::from(w[k]), f64::from(dw_hat[k]) - eps[k] * d);
+                    sum_g_xhat[k] += w * dw_hat;
+                    sum_g[k] += w * d;
+                    write.put(&mut dw[k], (f64::from(gamma[k]) * dw_hat + f64::from(beta[k]) * d) as f32);
+                }
+                continue;
+            }
+            let (eps, gamma, beta) = (eps[c], f64::from(gamma[c]), f64::from(beta[c]));
+            let of_tap = &of_taps[tap * p.k..][..p.k];
+            let mut products = [[0.0; 8]; 2];
+            for k in 0..p.k {
+                let (w, d) = (f64::from(w[k]), of_tap[k]);
+                let dw_hat = f64::from(dw_hat[k]) - eps * d;
+                products[0][k % 8] += w * dw_hat;
+                products[1][k % 8] += w * d;
+                write.put(&mut dw[k], (gamma * dw_hat + beta * d) as f32);
+            }
+            sum_g_xhat[c] += products[0].iter().sum::<f64>();
+            sum_g[c] += products[1].iter().sum::<f64>();
+        }
+    }
+}
