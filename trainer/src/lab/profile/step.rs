@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn every_step_is_in_every_table_once() {
         let profile = small();
-        assert!(profile.steps.len() > 20 && profile.steps.last().unwrap().op == "adamw");
+        assert!(profile.steps.len() > 10 && profile.steps.last().unwrap().op == "adamw");
         assert!(profile.whole_ms > 0.0 && profile.to_string().contains("as a run takes it"));
         for by in [By::Op, By::Layer, By::Step] {
             let table = profile.table(by);
@@ -377,10 +377,11 @@ mod tests {
     fn convolutions_have_operations_and_all_steps_bytes() {
         let profile = small();
         // Layer 1 of the encoder: 2 images, 8x8 pixels, 9 taps, 1 to 4 channels.
-        let first = profile.steps.iter().find(|step| step.op == "conv2d.forward").unwrap();
+        let first = profile.steps.iter().find(|step| step.op == "conv_epilogue.forward").unwrap();
         assert_eq!((first.layer.as_str(), first.flops), ("encoder.layer_1", 2 * 2 * 8 * 8 * 9 * 4));
-        // Images in and out, weight and bias, scale and shift of the batch normalization.
-        assert_eq!(first.bytes, 4 * (2 * 8 * 8 * (1 + 4) + 9 * 4 + 4 + 2));
+        // Images in and out, before and after the activation; weight and bias, scale and shift of the batch
+        // normalization, mean and variance for the next one.
+        assert_eq!(first.bytes, 4 * (2 * 8 * 8 * (1 + 4 + 4) + 9 * 4 + 4 + 2 + 2 * 4));
         assert!(profile.steps.iter().all(|step| step.bytes > 0 && step.ms >= 0.0));
         let peak = profile.steps.iter().map(|step| step.arena_bytes).max().unwrap();
         assert!(peak > 0 && peak <= profile.memory.arena, "{peak}");
