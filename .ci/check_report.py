@@ -180,6 +180,7 @@ def check_reload(page, by_itself):
         "[...document.querySelectorAll('.series')].map((s) => s.classList.contains('off'))," \
         "[...document.querySelectorAll('#pictures select')].map((s) => s.value), scrollY])"
     before, origin = page.value(state), page.value("return performance.timeOrigin")
+    time.sleep(1)  # a browser on a busy machine takes its time to pass on what a page keeps
     if not by_itself:
         page.call("Page.reload")
     page.wait_for_page(unlike=origin)
