@@ -317,6 +317,9 @@ impl Cases for NormConvActOp {
             }
         }
         cases.push(chain(conv, transposed));
+        for (transposed, kernel) in [(false, [3, 3]), (true, [3, 3]), (false, [5, 5])] {
+            cases.push(two_layers([2, 6, 5, 3], kernel, transposed, Some(Activation::Gelu), true));
+        }
         // Larger kernels have algorithms of their own.
         let conv = Convolution::Conv2d(Conv2d { padding: [2, 2], ..Conv2d::default() });
         let transposed = Convolution::Transposed(ConvTranspose2d { padding: [3, 3], ..ConvTranspose2d::default() });
@@ -345,11 +348,12 @@ impl Cases for NormConvActOp {
             };
             if params.is_ok_and(|p| p.flops() <= MOST_FLOPS) {
                 let activation = [Some(Activation::Gelu), None, Some(Activation::Sigmoid)][random.within(0..=2)];
-                let skip = random.within(0..=1) == 1;
-                return vec![
-                    one_layer(x, kernel, k, conv, activation, random.within(0..=7)),
-                    two_layers(x, kernel, k, conv, activation, skip),
-                ];
+                let one = one_layer(x, kernel, k, conv, activation, random.within(0..=7));
+                let kernel = random.pair(0..=2).map(|half| 2 * half + 1);
+                let [transposed, skip] = random.pair(0..=1).map(|is| is == 1);
+                let [h, w] = random.pair(2..=12);
+                let two = two_layers([2, h, w, random.within(1..=19)], kernel, transposed, activation, skip);
+                return vec![one, two];
             }
         }
     }
@@ -529,35 +533,28 @@ fn one_layer(
     })
 }
 
-/// A layer, whose kernel is one pixel, and one with batch normalization after it, whose backward passes are one with
-/// those of the first; the input may be the skip of the first.
-fn two_layers(
-    x: [usize; 4],
-    [r, s]: [usize; 2],
-    k: usize,
-    conv: Convolution,
-    activation: Option<Activation>,
-    has_skip: bool,
-) -> Case {
-    let c = x[3];
-    let w = if matches!(conv, Convolution::Conv2d(_)) { [r, s, c, k] } else { [r, s, k, c] };
+/// Two layers with the same weight, whose output has the input's shape. The second one has batch normalization and no
+/// bias, so that its backward passes are one with those of the first; the input may be the skip of the first.
+fn two_layers(x: [usize; 4], [r, s]: [usize; 2], transposed: bool, activation: Option<Activation>, skip: bool) -> Case {
+    let (c, padding) = (x[3], [r / 2, s / 2]);
+    let conv = match transposed {
+        false => Convolution::Conv2d(Conv2d { padding, ..Conv2d::default() }),
+        true => Convolution::Transposed(ConvTranspose2d { padding, ..ConvTranspose2d::default() }),
+    };
     let channels = Shape::from([c]);
     let arguments = [
         ("x", Shape::from(x)),
-        ("w1", [1, 1, c, c].into()),
-        ("bias1", channels),
+        ("w", [r, s, c, c].into()),
+        ("bias", channels),
         ("gamma", channels),
         ("beta", channels),
-        ("w2", w.into()),
-        ("bias2", [k].into()),
     ];
-    let first = Convolution::Conv2d(Conv2d::default());
-    let name = format!("two layers, x {x:?} w2 {w:?} {conv:?}, {activation:?}, skip {has_skip}");
+    let name = format!("two layers x {x:?} kernel {:?} transposed {transposed} skip {skip}, {activation:?}", [r, s]);
     Case::new("norm_conv_act", &name, &arguments, move |graph, a| {
-        let nodes = NormConvActNodes { norm: None, w: a[1], bias: Some(a[2]), skip: has_skip.then_some(a[0]) };
-        let y = graph.norm_conv_act(a[0], nodes, case_params(first, activation))?;
+        let nodes = NormConvActNodes { norm: None, w: a[1], bias: Some(a[2]), skip: skip.then_some(a[0]) };
+        let y = graph.norm_conv_act(a[0], nodes, case_params(conv, activation))?;
         let norm = Some(norm_of(graph, a[3], a[4])?);
-        let nodes = NormConvActNodes { norm, w: a[5], bias: Some(a[6]), skip: None };
+        let nodes = NormConvActNodes { norm, w: a[1], bias: None, skip: None };
         graph.norm_conv_act(y, nodes, case_params(conv, Some(Activation::Gelu)))
     })
 }
