@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from machine import describe, write_record
+from machine import build, describe, write_record
 
 PEERS = Path(__file__).resolve().parent
 ROOT = PEERS.parents[1]
@@ -36,11 +36,6 @@ args = parser.parse_args()
 
 # PyTorch's threads wait passively. Otherwise any other load would multiply its times.
 ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "RAYON_NUM_THREADS": str(args.threads)}
-
-
-def build(folder, *flags):
-    print(f"building {folder.relative_to(ROOT.parent)}", file=sys.stderr)
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *flags], cwd=folder, check=True)
 
 
 def commands():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our convolution passes beside PyTorch's, in turn on the same cores: milliseconds of CPU time over threads, and ratios.
 
-usage: pip install torch; cargo build --release; python3 benches/peers/conv.py [--rounds 5] [--record FILE]
+usage: pip install torch; python3 benches/peers/conv.py [--rounds 5] [--record FILE]
 
 The shapes are depthwise and with few outputs, where a general path can be slow. Every round runs our passes of a shape, then PyTorch's
 in both memory layouts, so that a change of the machine's load affects all of them. Times are medians over the rounds, of which each is
@@ -29,7 +29,7 @@ args = parser.parse_args()
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import torch  # noqa: E402  (after the policy is set)
-from machine import describe, write_record  # noqa: E402
+from machine import build, describe, write_record  # noqa: E402
 
 torch.set_num_threads(args.threads)
 
@@ -113,6 +113,7 @@ def table():
     return "\n".join(lines)
 
 
+build(ROOT)
 measured = table()
 heading = (
     f"{describe(ROOT)}, {args.threads} threads, torch {torch.__version__}; CPU milliseconds over threads, medians of {args.rounds} rounds."

@@ -21,6 +21,12 @@ def describe(root):
     return f"{datetime.date.today().isoformat()}, {cpu}, commit {commit}{' with changes' if changed else ''}, load at the end {load}"
 
 
+def build(folder, *flags):
+    """Compiles what is measured, so that it is not a program of some day before."""
+    print(f"building {Path(folder).name}", file=sys.stderr)
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *flags], cwd=folder, check=True)
+
+
 def write_record(path, title, heading, measured):
     """Writes the tables `measured`, with the command that made them."""
     command = " ".join(["python3", f"benches/peers/{Path(sys.argv[0]).name}", *sys.argv[1:]])

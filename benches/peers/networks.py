@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training steps of LeNet, ResNet-20 and a U-Net, and single operations, beside PyTorch's, in turn on the same cores: CPU time, ratios.
 
-usage: pip install torch; cargo build --release -p benches; python3 benches/peers/networks.py [--rounds 5] [--record FILE]
+usage: pip install torch; python3 benches/peers/networks.py [--rounds 5] [--record FILE]
 
 The networks are those of trainer/examples. Every round runs our steps, then PyTorch's in both memory layouts, in f32 and under bf16
 autocast, so that a change of the machine's load affects all of them. Times are medians over all steps, CPU time of all threads; a
@@ -30,7 +30,7 @@ args = parser.parse_args()
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import torch  # noqa: E402  (after the policy is set)
-from machine import describe, write_record  # noqa: E402
+from machine import build, describe, write_record  # noqa: E402
 from torch_networks import NETWORKS, OPERATIONS, Operation, Steps  # noqa: E402
 
 torch.set_num_threads(args.threads)
@@ -87,6 +87,7 @@ def operations():
     return "\n".join(lines)
 
 
+build(ROOT, "-p", "benches")
 measured = f"{networks()}\n\n{operations()}"
 heading = f"{describe(ROOT)}, {args.threads} threads, torch {torch.__version__}; CPU milliseconds, medians of {args.rounds} rounds of {args.steps}."
 print(f"{heading}\n\n{measured}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our training step against PyTorch's, in turn on the same cores: wall time, CPU time, ratios.
 
-usage: pip install torch; cargo build --release -p benches; python3 benches/peers/step.py [--layers 3 15] [--rounds 5] ...
+usage: pip install torch; python3 benches/peers/step.py [--layers 3 15] [--rounds 5] ...
        ... step.py --all    every row of the table of targets, as Markdown
 
 Every round runs a few of our steps, which compute in f32, then a few of PyTorch's in both memory layouts, in f32 and under bf16 autocast
@@ -38,6 +38,7 @@ args = parser.parse_args()
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 sys.path.insert(0, str(Path(__file__).parent))
 import torch  # noqa: E402  (after the policy is set)
+from machine import build  # noqa: E402
 from torch_resconv import Steps  # noqa: E402
 
 
@@ -142,6 +143,7 @@ def table():
         print(f"| {row.name} | {' | '.join(cells)} | {report['peak_rss_mib']:.0f} |", flush=True)
 
 
+build(ROOT, "-p", "benches")
 if args.all:
     table()
     sys.exit()
