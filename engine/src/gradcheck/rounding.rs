@@ -127,7 +127,15 @@ impl<B: Backend> Alteration for Rounding<'_, B> {
     }
 
     fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {
-        if let parts @ [_, _, ..] = &call.parts()[..] {
+        let mut parts = call.parts();
+        if let Call::ConvEpilogueBackward(pass) = call
+            && matches!(pass.conv.algos[1], Some(Algo::Winograd(_)))
+        {
+            // The sums over `g` are not those of the `g` that the epilogue reads, but come from the weight: their
+            // errors do not cancel each other. So they get an own `g`, with errors of its own.
+            parts.insert(3, parts[1].clone());
+        }
+        if parts.len() > 1 {
             return parts.iter().for_each(|part| self.run(memory, part, cx));
         }
         let (operands, errors) = (call.operands(), Errors::of(call, self.tf32));
