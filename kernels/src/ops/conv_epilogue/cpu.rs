@@ -4,8 +4,9 @@ use super::norm_conv::NormConvBackward;
 use super::taps::TapSums;
 use crate::host::{Cpu, as_f64, f64_workspace_len};
 use crate::ops::batch_norm::cpu::{coefficients, put_sums};
+use crate::ops::conv2d::cpu::Then;
 use crate::ops::epilogue;
-use crate::ops::epilogue::cpu::{BackwardBlocks, backward_in_blocks, blocks_workspace_len};
+use crate::ops::epilogue::cpu::{BackwardBlocks, InBlocks, blocks_workspace_len};
 use crate::ops::prelude::*;
 use crate::simd::{Kernel, Simd};
 
@@ -18,12 +19,9 @@ pub(super) struct Fusion<'a> {
 }
 
 impl<'a> Fusion<'a> {
-    /// None if the CPU's algorithm for `g` has no blocks, or the kernel does not move by one pixel.
+    /// None if the CPU's algorithm for `g` has no blocks. Those that have are for strides of 1 and one group, as
+    /// [`TapSums`] is.
     pub(super) fn new(cpu: &Cpu, conv: &'a NormConvBackward, epilogue: &'a epilogue::Backward) -> Option<Fusion<'a>> {
-        let p = &conv.params;
-        if [p.stride_h, p.stride_w, p.groups] != [1; 3] {
-            return None;
-        }
         let blocks = conv.grad_input().blocks(cpu)?;
         Some(Fusion { conv, epilogue, taps: TapSums::new(conv), blocks })
     }
@@ -85,9 +83,9 @@ impl<'a> Fusion<'a> {
         let grad_input = conv.grad_input();
         let coefficients = &*coefficients_out;
         let operands = BackwardBlocks { saved, x, mean, coefficients, dy, total, db, db_write: e.db_write };
-        backward_in_blocks(cpu, &e.params, operands, self.blocks, sums_area, |then| {
-            grad_input.cpu_then(cpu, [dz, &[], &[], w, &[]], dz_out, then, convolutions);
-        });
+        let convolve = |then: Then<'_>| grad_input.cpu_then(cpu, [dz, &[], &[], w, &[]], dz_out, then, convolutions);
+        let (params, blocks, workspace) = (&e.params, self.blocks, sums_area);
+        InBlocks { cpu, params, operands, blocks, workspace, convolve }.run();
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Forward`]: a convolution, and what follows it.
 
 use crate::ops::conv2d::Conv;
+use crate::ops::conv2d::cpu::Then;
 use crate::ops::epilogue;
 use crate::ops::prelude::*;
 
@@ -62,7 +63,6 @@ impl Pass for Forward {
 
     fn prepare_cpu(&mut self, cpu: &Cpu) {
         self.conv.pass_mut().prepare_cpu(cpu);
-        self.epilogue.prepare_cpu(cpu);
     }
 
     fn cpu_workspace_len(&self, cpu: &Cpu) -> usize {
@@ -87,10 +87,9 @@ impl Pass for Forward {
         let workspace = scratch(workspace, self.cpu_workspace_len(cpu));
         let (workspace, parts) = workspace.split_at_mut(self.conv.pass().cpu_workspace_len(cpu));
         let (out, y) = if self.keeps_z() { (z, Some(y)) } else { (y, None) };
-        let operands = epilogue::cpu::BlocksOperands { skip, y, batch_stats: [mean, var] };
-        epilogue::cpu::forward_in_blocks(cpu, &e.params, operands, blocks, parts, |then| {
-            self.conv.cpu_then(cpu, [x, scale, shift, w, bias], out, then, workspace);
-        });
+        let operands = epilogue::cpu::ForwardBlocks { skip, y, batch_stats: [mean, var] };
+        let convolve = |then: Then<'_>| self.conv.cpu_then(cpu, [x, scale, shift, w, bias], out, then, workspace);
+        epilogue::cpu::InBlocks { cpu, params: &e.params, operands, blocks, workspace: parts, convolve }.run();
     }
 
     #[cfg(feature = "cuda")]

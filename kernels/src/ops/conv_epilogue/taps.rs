@@ -2,6 +2,8 @@
 
 use super::norm_conv::NormConvBackward;
 use crate::host::Cpu;
+use crate::ops::batch_norm::cpu::add_up;
+use crate::ops::conv2d::cpu::share as share_of;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -121,15 +123,12 @@ impl TapSums {
         let scratch = &mut scratch[..shares * len];
         let shared = SharedSlice::new(scratch);
         cpu.pool.for_each(shares, |share| {
-            let images = self.images * share / shares..self.images * (share + 1) / shares;
+            let images = share_of(self.images, shares, share);
             // SAFETY: every share has its own sums.
             let sums = unsafe { shared.slice(share * len, len) };
             cpu.isa.dispatch(Share { taps: self, images, dz, all: total.is_empty(), sums });
         });
-        let (sums, others) = scratch.split_at_mut(len);
-        for others in others.chunks_exact(len) {
-            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other);
-        }
+        let sums = add_up(scratch, len, len);
         let [height, width] = self.axes;
         if !total.is_empty() {
             let middle = height.middle() * width.pieces() + width.middle();

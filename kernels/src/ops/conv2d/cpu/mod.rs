@@ -38,6 +38,7 @@ use operands::WeightGradient;
 pub(super) use grad_bias::{grad_bias, workspace_len as grad_bias_workspace_len};
 use operands::Convolution;
 pub(in crate::ops) use operands::{Then, Touched};
+pub(in crate::ops) use tasks::share;
 
 /// `y (+)= conv(x, w) + bias`, or `dx (+)= conv^T(dy, w) + bias`
 pub(super) fn convolve(cpu: &Cpu, algo: Algo, convolution: Convolution<'_>, workspace: &mut [f32]) {

@@ -16,7 +16,7 @@ pub(super) fn wanted_tasks(flops: usize) -> usize {
 }
 
 /// Share `i` of `0..len`, if there are `shares` nearly equal ones.
-pub(super) fn share(len: usize, shares: usize, i: usize) -> Range<usize> {
+pub(in crate::ops) fn share(len: usize, shares: usize, i: usize) -> Range<usize> {
     i * len / shares..(i + 1) * len / shares
 }
 

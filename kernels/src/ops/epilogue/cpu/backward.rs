@@ -4,6 +4,7 @@ use super::activation::visit_activation;
 use crate::host::{Cpu, as_f64, f64_workspace_len};
 use crate::loops::{BlockSums, Columns, Operands, RowFunction, map_rows};
 use crate::ops::activation::cpu::{Function, Visitor};
+use crate::ops::batch_norm::cpu::{add_up, put_sums};
 use crate::ops::epilogue::params::EpilogueParams;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
@@ -88,10 +89,7 @@ impl Visitor for Backward<'_> {
             sums.fill(0.0);
             cpu.isa.dispatch(BackwardTask { columns, gradient, operands, coefficients, sums });
         });
-        for (c, db) in db.iter_mut().enumerate() {
-            let sum: f64 = parts.iter().skip(c).step_by(channels).sum();
-            db_write.put(db, sum as f32);
-        }
+        put_sums(db, add_up(parts, channels, channels), db_write);
     }
 }
 

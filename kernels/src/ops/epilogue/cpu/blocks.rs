@@ -8,19 +8,20 @@ use super::moments;
 use crate::host::{Cpu, as_f64, f64_workspace_len};
 use crate::loops::{Columns, Operands};
 use crate::ops::activation::cpu::{Function, Visitor};
+use crate::ops::batch_norm::cpu::{add_up, put_sums};
 use crate::ops::conv2d::cpu::{Then, Touched};
 use crate::ops::epilogue::params::EpilogueParams;
 use crate::parallel::SharedSlice;
 use crate::pass::Write;
 
-/// Scratch of [`forward_in_blocks`], in elements: the moments of every block. It is enough for [`backward_in_blocks`],
-/// which keeps a sum of each channel.
+/// Scratch of a pass in blocks, in elements: the moments of every block. It is enough for the backward pass, which
+/// keeps a sum of each channel.
 pub(in crate::ops) fn blocks_workspace_len(cpu: &Cpu, p: &EpilogueParams, blocks: usize) -> usize {
     f64_workspace_len(blocks * moments::len(Columns::new(cpu, p.rows, p.channels)))
 }
 
-/// Operands of [`forward_in_blocks`].
-pub(in crate::ops) struct BlocksOperands<'a> {
+/// Operands of the forward pass in blocks.
+pub(in crate::ops) struct ForwardBlocks<'a> {
     /// Empty if it is absent.
     pub(in crate::ops) skip: &'a [f32],
     /// `None` if it takes the place of `z`.
@@ -29,31 +30,32 @@ pub(in crate::ops) struct BlocksOperands<'a> {
     pub(in crate::ops) batch_stats: [&'a mut [f32]; 2],
 }
 
-/// As [`forward`](super::forward), in the blocks in which `convolve` computes `z`.
-pub(in crate::ops) fn forward_in_blocks(
-    cpu: &Cpu,
-    p: &EpilogueParams,
-    operands: BlocksOperands<'_>,
-    blocks: usize,
-    workspace: &mut [f32],
-    convolve: impl FnOnce(Then<'_>),
-) {
-    visit_activation(p, Blocks { cpu, p, operands, blocks, workspace, convolve });
+/// A pass with operands `O`, in the blocks in which `convolve` computes what it reads.
+pub(in crate::ops) struct InBlocks<'a, O, C> {
+    pub(in crate::ops) cpu: &'a Cpu,
+    pub(in crate::ops) params: &'a EpilogueParams,
+    pub(in crate::ops) operands: O,
+    pub(in crate::ops) blocks: usize,
+    /// As long as [`blocks_workspace_len`] says.
+    pub(in crate::ops) workspace: &'a mut [f32],
+    pub(in crate::ops) convolve: C,
 }
 
-/// Arguments of [`forward_in_blocks`].
-struct Blocks<'a, C> {
-    cpu: &'a Cpu,
-    p: &'a EpilogueParams,
-    operands: BlocksOperands<'a>,
-    blocks: usize,
-    workspace: &'a mut [f32],
-    convolve: C,
+impl<O, C> InBlocks<'_, O, C>
+where
+    Self: Visitor,
+{
+    /// Runs convolution and pass.
+    pub(in crate::ops) fn run(self) {
+        visit_activation(self.params, self);
+    }
 }
 
-impl<C: FnOnce(Then<'_>)> Visitor for Blocks<'_, C> {
+/// As [`forward`](super::forward).
+impl<C: FnOnce(Then<'_>)> Visitor for InBlocks<'_, ForwardBlocks<'_>, C> {
     fn visit<F: Function>(self, f: F) {
-        let Blocks { cpu, p, operands: BlocksOperands { skip, y, batch_stats }, blocks, workspace, convolve } = self;
+        let InBlocks { cpu, params: p, operands, blocks, workspace, convolve } = self;
+        let ForwardBlocks { skip, y, batch_stats } = operands;
         let columns = Columns::new(cpu, p.rows, p.channels);
         let wants_stats = !batch_stats[0].is_empty();
         let part_len = if wants_stats { moments::len(columns) } else { 0 };
@@ -83,7 +85,7 @@ impl<C: FnOnce(Then<'_>)> Visitor for Blocks<'_, C> {
     }
 }
 
-/// Operands of [`backward_in_blocks`].
+/// Operands of the backward pass in blocks.
 pub(in crate::ops) struct BackwardBlocks<'a> {
     /// Empty if there is no activation.
     pub(in crate::ops) saved: &'a [f32],
@@ -102,31 +104,10 @@ pub(in crate::ops) struct BackwardBlocks<'a> {
     pub(in crate::ops) db_write: Write,
 }
 
-/// As [`backward`](super::backward), in the blocks in which `convolve` computes `g`, whose place `dz` takes.
-pub(in crate::ops) fn backward_in_blocks(
-    cpu: &Cpu,
-    p: &EpilogueParams,
-    operands: BackwardBlocks<'_>,
-    blocks: usize,
-    workspace: &mut [f32],
-    convolve: impl FnOnce(Then<'_>),
-) {
-    visit_activation(p, Backward { cpu, p, operands, blocks, workspace, convolve });
-}
-
-/// Arguments of [`backward_in_blocks`].
-struct Backward<'a, C> {
-    cpu: &'a Cpu,
-    p: &'a EpilogueParams,
-    operands: BackwardBlocks<'a>,
-    blocks: usize,
-    workspace: &'a mut [f32],
-    convolve: C,
-}
-
-impl<C: FnOnce(Then<'_>)> Visitor for Backward<'_, C> {
+/// As [`backward`](super::backward), where `convolve` computes `g`, whose place `dz` takes.
+impl<C: FnOnce(Then<'_>)> Visitor for InBlocks<'_, BackwardBlocks<'_>, C> {
     fn visit<F: Function>(self, f: F) {
-        let Backward { cpu, p, operands, blocks, workspace, convolve } = self;
+        let InBlocks { cpu, params: p, operands, blocks, workspace, convolve } = self;
         let BackwardBlocks { saved, x, mean, coefficients, dy, total, db, db_write } = operands;
         let columns = Columns::new(cpu, p.rows, p.channels);
         let sums = &mut as_f64(workspace)[..blocks * p.channels];
@@ -151,9 +132,6 @@ impl<C: FnOnce(Then<'_>)> Visitor for Backward<'_, C> {
         };
         let touches = [Touched::Read(saved), Touched::Read(x), Touched::Read(dy), Touched::Written(total)];
         convolve(Then { run: &run, touches: &touches });
-        for (c, db) in db.iter_mut().enumerate() {
-            let sum: f64 = sums.iter().skip(c).step_by(p.channels).sum();
-            db_write.put(db, sum as f32);
-        }
+        put_sums(db, add_up(sums, p.channels, p.channels), db_write);
     }
 }

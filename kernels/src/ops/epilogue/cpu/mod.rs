@@ -14,7 +14,5 @@ mod forward;
 mod moments;
 
 pub(super) use backward::{BackwardOperands, Norm, backward, backward_workspace_len};
-pub(in crate::ops) use blocks::{
-    BackwardBlocks, BlocksOperands, backward_in_blocks, blocks_workspace_len, forward_in_blocks,
-};
+pub(in crate::ops) use blocks::{BackwardBlocks, ForwardBlocks, InBlocks, blocks_workspace_len};
 pub(super) use forward::{ForwardOperands, forward, forward_workspace_len};
