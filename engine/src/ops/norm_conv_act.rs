@@ -318,8 +318,9 @@ impl Cases for NormConvActOp {
         }
         cases.push(chain(conv, transposed));
         for (transposed, kernel) in [(false, [3, 3]), (true, [3, 3]), (false, [5, 5])] {
-            cases.push(two_layers([2, 6, 5, 3], kernel, transposed, Some(Activation::Gelu), true));
+            cases.push(two_layers([2, 6, 5, 3], kernel, transposed, Some(Activation::Gelu), true, false));
         }
+        cases.push(two_layers([2, 6, 5, 3], [3, 3], false, Some(Activation::Gelu), false, true));
         // Larger kernels have algorithms of their own.
         let conv = Convolution::Conv2d(Conv2d { padding: [2, 2], ..Conv2d::default() });
         let transposed = Convolution::Transposed(ConvTranspose2d { padding: [3, 3], ..ConvTranspose2d::default() });
@@ -352,7 +353,7 @@ impl Cases for NormConvActOp {
                 let kernel = random.pair(0..=2).map(|half| 2 * half + 1);
                 let [transposed, skip] = random.pair(0..=1).map(|is| is == 1);
                 let [h, w] = random.pair(2..=12);
-                let two = two_layers([2, h, w, random.within(1..=19)], kernel, transposed, activation, skip);
+                let two = two_layers([2, h, w, random.within(1..=19)], kernel, transposed, activation, skip, false);
                 return vec![one, two];
             }
         }
@@ -533,9 +534,17 @@ fn one_layer(
     })
 }
 
-/// Two layers with the same weight, whose output has the input's shape. The second one has batch normalization and no
-/// bias, so that its backward passes are one with those of the first; the input may be the skip of the first.
-fn two_layers(x: [usize; 4], [r, s]: [usize; 2], transposed: bool, activation: Option<Activation>, skip: bool) -> Case {
+/// Two layers with the same weight, whose output has the input's shape. The second one has batch normalization, and its
+/// backward passes are one with those of the first. The input may be the skip of the first. The second may have the
+/// bias of the first: then the passes stay apart, as one reads the gradient that the other adds to.
+fn two_layers(
+    x: [usize; 4],
+    [r, s]: [usize; 2],
+    transposed: bool,
+    activation: Option<Activation>,
+    skip: bool,
+    shares_bias: bool,
+) -> Case {
     let (c, padding) = (x[3], [r / 2, s / 2]);
     let conv = match transposed {
         false => Convolution::Conv2d(Conv2d { padding, ..Conv2d::default() }),
@@ -549,12 +558,13 @@ fn two_layers(x: [usize; 4], [r, s]: [usize; 2], transposed: bool, activation: O
         ("gamma", channels),
         ("beta", channels),
     ];
-    let name = format!("two layers x {x:?} kernel {:?} transposed {transposed} skip {skip}, {activation:?}", [r, s]);
+    let kind = format!("transposed {transposed} skip {skip} same bias {shares_bias}, {activation:?}");
+    let name = format!("two layers x {x:?} kernel {:?} {kind}", [r, s]);
     Case::new("norm_conv_act", &name, &arguments, move |graph, a| {
         let nodes = NormConvActNodes { norm: None, w: a[1], bias: Some(a[2]), skip: skip.then_some(a[0]) };
         let y = graph.norm_conv_act(a[0], nodes, case_params(conv, activation))?;
         let norm = Some(norm_of(graph, a[3], a[4])?);
-        let nodes = NormConvActNodes { norm, w: a[1], bias: None, skip: None };
+        let nodes = NormConvActNodes { norm, w: a[1], bias: shares_bias.then_some(a[2]), skip: None };
         graph.norm_conv_act(y, nodes, case_params(conv, Some(Activation::Gelu)))
     })
 }
