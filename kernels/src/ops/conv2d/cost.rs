@@ -140,6 +140,8 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
     const SUMS: usize = 4 * 1024 * 1024;
     /// What an element of a share's sums costs, compared with one that is read.
     const COST_OF_SUM: f64 = 3.0;
+    /// Rows of a linear layer's weight that are a piece.
+    const PIECE_ROWS: usize = 128;
     let p = &p.flattened();
     let is_narrow = p.k <= 4 && p.s <= p.w;
     let row_taps = p.n * taps_inside(p.p, p.r, p.pad_h, p.h);
@@ -152,12 +154,15 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
         false => (product([row_taps, column_taps, p.c, padded(p.k)]), product([p.r, p.s, p.c, padded(p.k)])),
     };
     let copy = product([p.p + p.r - 1, p.q + p.s - 1, p.c]);
-    let strips = ((copy + product([p.p, p.q, padded(p.k)])) / STRIP as f64).ceil();
+    let is_linear = [p.r, p.s, p.groups] == [1; 3] && !is_narrow;
+    let rows = if is_linear { p.c.div_ceil(PIECE_ROWS) } else { 1 };
+    let strips = ((copy / rows as f64 + product([p.p, p.q, padded(p.k)])) / STRIP as f64).ceil();
     let strips = p.n as f64 * strips.clamp(1.0, p.p.max(p.q / 28) as f64);
     let tasks = (p.flops() / 2_000_000).clamp(1, 16) as f64;
     let shares = tasks.min(strips).min((SUMS as f64 / weight).floor()).max(1.0);
-    let pieces = (p.r * if is_narrow { 1 } else { p.k.div_ceil(2 * LANES) }) as f64;
-    let read = tasks * p.n as f64 * (copy + product([p.p, p.q, padded(p.k)]));
+    let pieces = (p.r * rows * if is_narrow { 1 } else { p.k.div_ceil(2 * LANES) }) as f64;
+    let reads_of_x = if is_linear { 1.0 } else { tasks };
+    let read = p.n as f64 * (reads_of_x * copy + tasks * product([p.p, p.q, padded(p.k)]));
     let shares = if pieces >= tasks && COST_OF_SUM * shares * weight > read { 1.0 } else { shares };
     sum([
         (products, 0.028 * rates.products),

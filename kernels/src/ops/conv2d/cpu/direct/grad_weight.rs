@@ -3,7 +3,8 @@
 //! The strips of all images are divided into a fixed number of shares. Each share sums into an array of its own, and at
 //! the end these are added to each other in their order, so the result does not depend on the threads. There may be too
 //! few strips to go round, or a weight so large that the arrays would take too much memory: then tasks share the
-//! weight, too. They share nothing else if the arrays would cost more than what all tasks together read.
+//! weight, too. They share nothing else if the arrays would cost more than what all tasks together read. So it is for
+//! most linear layers, whose weight is cut by its rows, too, and whose input each task then reads a part of.
 
 use super::outer::{OuterOperands, run_rows, run_vectors};
 use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
@@ -19,6 +20,7 @@ use crate::ops::conv2d::params::{Conv2dParams, Direction};
 use crate::parallel::{Pool, SharedSlice};
 use crate::pass::Write;
 use crate::simd::{Isa, Kernel, Simd};
+use std::ops::Range;
 
 /// Elements of the input and of `dy` of a strip, 128 KiB. Half and twice as many change the time by 3 % at most. In
 /// strips that stay in the first-level cache there are too few pixels: the sums' way to memory costs more than the
@@ -27,6 +29,10 @@ const STRIP_LEN: usize = 32 * 1024;
 
 /// Elements of the sums of all shares.
 const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
+
+/// Rows of the weight of a linear layer that are a piece: so few that a strip's values of them stay in the cache while
+/// all outputs go over it.
+const PIECE_ROWS: usize = 128;
 
 /// What an element of a share's sums costs, which goes to memory and back, compared with one that is read.
 const COST_OF_SUM: usize = 3;
@@ -89,7 +95,8 @@ impl Plan {
             dy_len: 0,
         };
         let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
-        plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * plan.inputs + dy * dy_pixel);
+        let inputs = plan.rows_of_piece(plan.inputs, 0).len();
+        plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * inputs + dy * dy_pixel);
         plan.images = plan.images_in_place();
         let [rows, columns] = [0, 1].map(|dim| axes[dim].count.div_ceil(plan.strips[dim]));
         // Vectors of a narrow register block reach behind the last pixel.
@@ -105,7 +112,8 @@ impl Plan {
     /// Shares of the strips for so many tasks.
     fn strip_shares_of(&self, tasks: usize) -> usize {
         let shares = tasks.min(self.image_strips()).min(MAX_SUMS_LEN / self.sums_len()).max(1);
-        let read = tasks * self.image_strips() * (self.x_len + self.dy_len);
+        let reads_of_x = if self.is_cut_by_rows() { 1 } else { tasks };
+        let read = self.image_strips() * (reads_of_x * self.x_len + tasks * self.dy_len);
         if self.weight_pieces() >= tasks && COST_OF_SUM * shares * self.sums_len() > read { 1 } else { shares }
     }
 
@@ -160,9 +168,27 @@ impl Plan {
         if reached { self.p.n * self.strips[0] * self.strips[1] } else { 0 }
     }
 
-    /// Pieces of the weight that tasks can share: one for each tap row and panel of output channels.
+    /// Pieces of the weight that tasks can share: one for each tap row and panel of output channels, or for each panel
+    /// and some rows.
     fn weight_pieces(&self) -> usize {
-        self.p.r * if self.is_narrow() { 1 } else { self.outputs.div_ceil(PANEL_VECTORS * self.lanes) }
+        let rows = if self.is_cut_by_rows() { self.inputs.div_ceil(PIECE_ROWS) } else { 1 };
+        self.p.r * self.panels() * rows
+    }
+
+    /// Panels of output channels.
+    fn panels(&self) -> usize {
+        if self.is_narrow() { 1 } else { self.outputs.div_ceil(PANEL_VECTORS * self.lanes) }
+    }
+
+    /// Whether the pieces are cut by rows of the weight: in a linear layer, of which all rows are one tap's.
+    fn is_cut_by_rows(&self) -> bool {
+        [self.p.r, self.p.s, self.p.groups] == [1; 3] && !self.is_narrow()
+    }
+
+    /// The rows of a piece, of the `depth` that a row of taps meets.
+    fn rows_of_piece(&self, depth: usize, piece: usize) -> Range<usize> {
+        let start = piece / (self.p.r * self.panels()) * PIECE_ROWS;
+        if self.is_cut_by_rows() { start..depth.min(start + PIECE_ROWS) } else { 0..depth }
     }
 
     fn workspace_len(&self, cpu: &Cpu) -> usize {
@@ -325,7 +351,7 @@ impl Plan {
         sums: *mut f32,
         add: bool,
     ) {
-        let (r, vector) = (piece % self.p.r, piece / self.p.r * PANEL_VECTORS);
+        let (r, vector) = (piece % self.p.r, piece / self.p.r % self.panels() * PANEL_VECTORS);
         let first = self.inputs(segments).map(|inputs| inputs.first);
         let [tap_row, sums_row] = self.sums_strides();
         let [rows, columns] = segments.each_ref().map(|segment| segment.outputs.clone());
@@ -371,8 +397,9 @@ impl Plan {
                     };
                     run_vectors(s, operands, self.outputs, depth.div_ceil(S::LANES));
                 } else {
+                    let depth = self.rows_of_piece(depth, piece);
                     let operands = OuterOperands {
-                        a: x_pixel_0,
+                        a: x_pixel_0.wrapping_add(depth.start),
                         a_image: x_image,
                         a_row: x_row,
                         a_pixel: x_pixel,
@@ -381,12 +408,12 @@ impl Plan {
                         b_row: dy.row,
                         b_pixel: dy.pixel,
                         pixels,
-                        sums,
+                        sums: sums.add(depth.start * sums_row),
                         sums_row,
                         add,
                     };
                     let vectors = (self.outputs.div_ceil(S::LANES) - vector).min(PANEL_VECTORS);
-                    run_rows(s, operands, depth, vectors);
+                    run_rows(s, operands, depth.len(), vectors);
                 }
             }
         }
