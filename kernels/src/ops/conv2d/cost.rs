@@ -21,6 +21,8 @@ use crate::simd::Isa;
 /// How long things take, compared with the machine that the times below are of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rates {
+    /// Values in a vector.
+    lanes: usize,
     /// Products of the direct algorithm, and of Winograd's.
     products: f64,
     tile_products: f64,
@@ -42,6 +44,7 @@ pub(super) struct Rates {
 impl Rates {
     /// Vectors of 8 values, or of 16 in two halves.
     pub(super) const NARROW: Rates = Rates {
+        lanes: 8,
         products: 1.0,
         tile_products: 1.0,
         transforms: 1.0,
@@ -57,6 +60,7 @@ impl Rates {
     /// Vectors of 16 values. Fitted to two runs of `resconv profile conv --preset all` on an AMD EPYC (Zen 5), for the
     /// least number of passes whose algorithm is more than 10 % slower than the fastest.
     pub(super) const WIDE: Rates = Rates {
+        lanes: 16,
         products: 0.39,
         tile_products: 0.31,
         transforms: 0.67,
@@ -140,7 +144,7 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
     const SUMS: usize = 4 * 1024 * 1024;
     /// What an element of a share's sums costs, compared with one that is read.
     const COST_OF_SUM: f64 = 3.0;
-    /// Rows of a linear layer's weight that are a piece.
+    /// Rows of the weight that a piece has at least, if pieces are cut by rows.
     const PIECE_ROWS: usize = 128;
     let p = &p.flattened();
     let is_narrow = p.k <= 4 && p.s <= p.w;
@@ -154,22 +158,27 @@ pub(super) fn direct_gradient(rates: &Rates, p: &Conv2dParams) -> f64 {
         false => (product([row_taps, column_taps, p.c, padded(p.k)]), product([p.r, p.s, p.c, padded(p.k)])),
     };
     let copy = product([p.p + p.r - 1, p.q + p.s - 1, p.c]);
-    let is_linear = [p.r, p.s, p.groups] == [1; 3] && !is_narrow;
-    let rows = if is_linear { p.c.div_ceil(PIECE_ROWS) } else { 1 };
-    let strips = ((copy / rows as f64 + product([p.p, p.q, padded(p.k)])) / STRIP as f64).ceil();
-    let strips = p.n as f64 * strips.clamp(1.0, p.p.max(p.q / 28) as f64);
     let tasks = (p.flops() / 2_000_000).clamp(1, 16) as f64;
+    let pieces = (p.r * if is_narrow { 1 } else { p.k.div_ceil(2 * rates.lanes) }) as f64;
+    let is_cut = !is_narrow && p.s <= p.w && pieces < tasks;
+    let row_pieces = if is_cut { (p.s * p.c).div_ceil(PIECE_ROWS) } else { 1 } as f64;
+    let copy_at_a_time = if [p.r, p.s] == [1; 2] { copy / row_pieces } else { copy };
+    let strips = ((copy_at_a_time + product([p.p, p.q, padded(p.k)])) / STRIP as f64).ceil();
+    let strips_of_image = strips.clamp(1.0, p.p.max(p.q / 28) as f64);
+    let strips = p.n as f64 * strips_of_image;
     let shares = tasks.min(strips).min((SUMS as f64 / weight).floor()).max(1.0);
-    let pieces = (p.r * rows * if is_narrow { 1 } else { p.k.div_ceil(2 * LANES) }) as f64;
-    let reads_of_x = if is_linear { 1.0 } else { tasks };
-    let read = p.n as f64 * (reads_of_x * copy + tasks * product([p.p, p.q, padded(p.k)]));
-    let shares = if pieces >= tasks && COST_OF_SUM * shares * weight > read { 1.0 } else { shares };
+    let read = p.n as f64 * ((tasks / row_pieces).ceil() * copy + tasks * product([p.p, p.q, padded(p.k)]));
+    let is_one_share = pieces * row_pieces >= tasks && COST_OF_SUM * shares * weight > read;
+    let shares = if is_one_share { 1.0 } else { shares };
+    // Neither are the images copied nor the sums: the pieces are cut so that there is one share of sums, the weight.
+    let is_whole = strips_of_image == 1.0 && [p.pad_h, p.pad_w] == [0; 2] && p.k.is_multiple_of(LANES);
+    let copies = if is_whole && is_one_share && row_pieces > 1.0 { 0.0 } else { 1.0 };
     sum([
         (products, 0.028 * rates.products),
         // Rows of taps that are outside all images cost nothing.
-        (strips * weight * p.r.min(p.h + p.p - 1) as f64 / p.r as f64, 0.091 * rates.sums),
-        (shares * weight, 0.73),
-        (copy * p.n as f64, 0.20 * rates.copies),
+        (copies * strips * weight * p.r.min(p.h + p.p - 1) as f64 / p.r as f64, 0.091 * rates.sums),
+        (copies * shares * weight, 0.73),
+        (copies * copy * p.n as f64, 0.20 * rates.copies),
         (product([p.n, p.p, p.q, p.k]), 0.096),
         (1.0, 2200.0),
     ])

@@ -4,7 +4,7 @@
 //! the end these are added to each other in their order, so the result does not depend on the threads. There may be too
 //! few strips to go round, or a weight so large that the arrays would take too much memory: then tasks share the
 //! weight, too. They share nothing else if the arrays would cost more than what all tasks together read. So it is for
-//! most linear layers, whose weight is cut by its rows, too, and whose input each task then reads a part of.
+//! most linear layers: their weight is cut by its rows, and each task reads a part of the input.
 
 use super::outer::{OuterOperands, run_rows, run_vectors};
 use super::plan::{LINE, MAX_NARROW, PANEL_VECTORS, aligned, strips};
@@ -20,7 +20,6 @@ use crate::ops::conv2d::params::{Conv2dParams, Direction};
 use crate::parallel::{Pool, SharedSlice};
 use crate::pass::Write;
 use crate::simd::{Isa, Kernel, Simd};
-use std::ops::Range;
 
 /// Elements of the input and of `dy` of a strip, 128 KiB. Half and twice as many change the time by 3 % at most. In
 /// strips that stay in the first-level cache there are too few pixels: the sums' way to memory costs more than the
@@ -30,8 +29,7 @@ const STRIP_LEN: usize = 32 * 1024;
 /// Elements of the sums of all shares.
 const MAX_SUMS_LEN: usize = 4 * 1024 * 1024;
 
-/// Rows of the weight of a linear layer that are a piece: so few that a strip's values of them stay in the cache while
-/// all outputs go over it.
+/// Rows of the weight that a piece has at least, if pieces are cut by rows.
 const PIECE_ROWS: usize = 128;
 
 /// What an element of a share's sums costs, which goes to memory and back, compared with one that is read.
@@ -64,6 +62,8 @@ struct Plan {
     /// Images that a register block sums over, if none of their values have to be copied: those of so few pixels that
     /// the sums' way to memory would cost more than the products.
     images: usize,
+    /// Pieces that the rows of a tap row are cut into.
+    row_pieces: usize,
     /// Shares of the strips, each with sums of its own.
     strip_shares: usize,
     /// Tasks that share the pieces of the weight.
@@ -89,13 +89,17 @@ impl Plan {
             outputs,
             strips: [1; 2],
             images: 1,
+            row_pieces: 1,
             strip_shares: 1,
             weight_shares: 1,
             x_len: 0,
             dy_len: 0,
         };
         let dy_pixel = if plan.is_narrow() { plan.outputs } else { plan.outputs.next_multiple_of(plan.lanes) };
-        let inputs = plan.rows_of_piece(plan.inputs, 0).len();
+        let wanted = wanted_tasks(p.flops());
+        plan.row_pieces = plan.row_pieces_of(wanted);
+        // A piece of a linear layer's weight reads as many of the channels.
+        let inputs = if [p.r, p.s] == [1; 2] { plan.inputs.div_ceil(plan.row_pieces) } else { plan.inputs };
         plan.strips = strips(&axes, p.h, STRIP_LEN, |x, dy| x * inputs + dy * dy_pixel);
         plan.images = plan.images_in_place();
         let [rows, columns] = [0, 1].map(|dim| axes[dim].count.div_ceil(plan.strips[dim]));
@@ -103,17 +107,21 @@ impl Plan {
         let x_len = axes[0].in_len(rows).min(p.h) * axes[1].in_len(columns) * plan.inputs + plan.lanes;
         plan.x_len = x_len.next_multiple_of(LINE);
         plan.dy_len = (rows * columns * dy_pixel).next_multiple_of(LINE);
-        let wanted = wanted_tasks(p.flops());
         plan.strip_shares = plan.strip_shares_of(wanted);
         plan.weight_shares = wanted.div_ceil(plan.strip_shares).min(plan.weight_pieces());
         plan
     }
 
+    /// Pieces of the rows of a tap row, if the weight has fewer other pieces than there are tasks.
+    fn row_pieces_of(&self, tasks: usize) -> usize {
+        let is_cut = !self.is_narrow() && !self.is_sparse && self.weight_pieces() < tasks;
+        if is_cut { self.depth().div_ceil(PIECE_ROWS) } else { 1 }
+    }
+
     /// Shares of the strips for so many tasks.
     fn strip_shares_of(&self, tasks: usize) -> usize {
         let shares = tasks.min(self.image_strips()).min(MAX_SUMS_LEN / self.sums_len()).max(1);
-        let reads_of_x = if self.is_cut_by_rows() { 1 } else { tasks };
-        let read = self.image_strips() * (reads_of_x * self.x_len + tasks * self.dy_len);
+        let read = self.image_strips() * (tasks.div_ceil(self.row_pieces) * self.x_len + tasks * self.dy_len);
         if self.weight_pieces() >= tasks && COST_OF_SUM * shares * self.sums_len() > read { 1 } else { shares }
     }
 
@@ -168,27 +176,14 @@ impl Plan {
         if reached { self.p.n * self.strips[0] * self.strips[1] } else { 0 }
     }
 
-    /// Pieces of the weight that tasks can share: one for each tap row and panel of output channels, or for each panel
-    /// and some rows.
+    /// Pieces of the weight that tasks can share: of some rows of a tap row, and a panel of output channels.
     fn weight_pieces(&self) -> usize {
-        let rows = if self.is_cut_by_rows() { self.inputs.div_ceil(PIECE_ROWS) } else { 1 };
-        self.p.r * self.panels() * rows
+        self.p.r * self.panels() * self.row_pieces
     }
 
     /// Panels of output channels.
     fn panels(&self) -> usize {
         if self.is_narrow() { 1 } else { self.outputs.div_ceil(PANEL_VECTORS * self.lanes) }
-    }
-
-    /// Whether the pieces are cut by rows of the weight: in a linear layer, of which all rows are one tap's.
-    fn is_cut_by_rows(&self) -> bool {
-        [self.p.r, self.p.s, self.p.groups] == [1; 3] && !self.is_narrow()
-    }
-
-    /// The rows of a piece, of the `depth` that a row of taps meets.
-    fn rows_of_piece(&self, depth: usize, piece: usize) -> Range<usize> {
-        let start = piece / (self.p.r * self.panels()) * PIECE_ROWS;
-        if self.is_cut_by_rows() { start..depth.min(start + PIECE_ROWS) } else { 0..depth }
     }
 
     fn workspace_len(&self, cpu: &Cpu) -> usize {
@@ -351,7 +346,8 @@ impl Plan {
         sums: *mut f32,
         add: bool,
     ) {
-        let (r, vector) = (piece % self.p.r, piece / self.p.r % self.panels() * PANEL_VECTORS);
+        let (r, panel) = (piece % self.p.r, piece / self.p.r % self.panels());
+        let (vector, row_piece) = (panel * PANEL_VECTORS, piece / (self.p.r * self.panels()));
         let first = self.inputs(segments).map(|inputs| inputs.first);
         let [tap_row, sums_row] = self.sums_strides();
         let [rows, columns] = segments.each_ref().map(|segment| segment.outputs.clone());
@@ -397,7 +393,7 @@ impl Plan {
                     };
                     run_vectors(s, operands, self.outputs, depth.div_ceil(S::LANES));
                 } else {
-                    let depth = self.rows_of_piece(depth, piece);
+                    let depth = share(depth, self.row_pieces, row_piece);
                     let operands = OuterOperands {
                         a: x_pixel_0.wrapping_add(depth.start),
                         a_image: x_image,
