@@ -196,7 +196,7 @@ impl Call {
         match self {
             Call::ConvEpilogueForward(pass) => vec![pass.conv.into(), pass.epilogue.into()],
             Call::ConvEpilogueBackward(pass) => {
-                let (grad_weight, grad_input, gradients) = pass.conv.passes();
+                let (grad_weight, grad_input, gradients) = pass.norm_conv.passes();
                 vec![grad_weight.into(), grad_input.into(), gradients.into(), pass.epilogue.into()]
             }
             other => vec![other.clone()],

@@ -129,7 +129,7 @@ impl<B: Backend> Alteration for Rounding<'_, B> {
     fn run(&self, memory: &mut HostMemory<f64>, call: &Call, cx: Context) {
         let mut parts = call.parts();
         if let Call::ConvEpilogueBackward(pass) = call
-            && matches!(pass.conv.algos[1], Some(Algo::Winograd(_)))
+            && matches!(pass.norm_conv.algos[1], Some(Algo::Winograd(_)))
         {
             // The sums over `g` are not those of the `g` that the epilogue reads, but come from the weight: their
             // errors do not cancel each other. So they get an own `g`, with errors of its own.

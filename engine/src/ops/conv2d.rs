@@ -1,10 +1,10 @@
 //! Convolution, and the linear layer: a convolution of images of one pixel.
 
 use super::case::MOST_FLOPS;
-use super::conv_passes::ConvPasses;
+use super::conv_passes;
 use super::layout::{self, WeightAxes};
 use super::prelude::*;
-use kernels::conv2d::{self, Conv2dParams};
+use kernels::conv2d::{self, Conv2dParams, ConvPasses};
 
 /// Parameters of [`Graph::conv2d`]. The default is stride 1, no padding, one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,11 +105,11 @@ impl Operation for Conv2d {
     }
 
     fn forward(&self, cx: &mut Emitter<'_>) {
-        self.passes(cx.shape(0), cx.shape(1)).emit_forward(cx);
+        conv_passes::emit_forward(self.passes(cx.shape(0), cx.shape(1)), cx);
     }
 
     fn backward(&self, cx: &mut Emitter<'_>) {
-        self.passes(cx.shape(0), cx.shape(1)).emit_backward(cx);
+        conv_passes::emit_backward(self.passes(cx.shape(0), cx.shape(1)), cx);
     }
 }
 

@@ -1,10 +1,10 @@
 //! The convolution of a fused layer: one of two kinds.
 
-use super::conv_passes::ConvPasses;
 use super::conv_transpose2d::ConvTranspose2d;
 use super::conv2d::Conv2d;
 use crate::graph::{Arguments, Operation};
 use crate::{Result, Shape};
+use kernels::conv2d::ConvPasses;
 
 /// The convolution of a [`Graph::norm_conv_act`](crate::Graph::norm_conv_act).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -15,7 +15,6 @@
 
 use super::batch_norm::{self as norm_op, BatchNorm, BatchNormNodes};
 use super::case::MOST_FLOPS;
-use super::conv_passes::ConvPasses;
 use super::conv_transpose2d::ConvTranspose2d;
 use super::conv2d::Conv2d;
 use super::convolution::Convolution;
@@ -27,7 +26,7 @@ use crate::mode::{Mode, Statistics};
 use kernels::activation::{self, Activation, Saved};
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::conv_epilogue::{self, NormConvBackward};
-use kernels::conv2d::{self, Affine, Conv2dParams};
+use kernels::conv2d::{self, Affine, Conv2dParams, ConvPasses};
 use kernels::epilogue::{self, EpilogueParams, NormGradient};
 use kernels::{Span, Write};
 
@@ -277,12 +276,12 @@ impl Operation for NormConvActOp {
         match self.gamma() {
             Some(gamma) if cx.wants(0) || cx.wants(gamma) || cx.wants(gamma + 1) => {
                 let g = cx.new_value(cx.shape(0));
-                cx.emit(conv.grad_input(dz, w, g, Write::Set));
+                cx.emit(conv.grad_input(dz, w, (g, Write::Set)));
                 self.backward_norm(cx, gamma, g);
             }
             None if cx.wants(0) => {
-                let (dx, write) = cx.gradient(0);
-                cx.emit(conv.grad_input(dz, w, dx, write));
+                let gradient = cx.gradient(0);
+                cx.emit(conv.grad_input(dz, w, gradient));
             }
             _ => {}
         }
@@ -404,10 +403,10 @@ impl NormConvActOp {
             }
             let epilogue = epilogue::Backward { params, saved, norm, dy, total, dz, db, db_write };
             match cx.take_deferred_norm(self.bias().filter(|_| fused_bias)) {
-                Some(conv) => {
-                    let conv = NormConvBackward { g: dz, ..conv };
-                    let epilogue = epilogue::Backward { norm: conv.gradient(), ..epilogue };
-                    cx.emit(conv_epilogue::Backward { conv, epilogue });
+                Some(norm_conv) => {
+                    let norm_conv = NormConvBackward { g: dz, ..norm_conv };
+                    let epilogue = epilogue::Backward { norm: norm_conv.gradient(), ..epilogue };
+                    cx.emit(conv_epilogue::Backward { norm_conv, epilogue });
                 }
                 None => cx.emit(epilogue),
             }
@@ -441,10 +440,8 @@ impl NormConvActOp {
     /// Leaves all passes from the gradient of the convolution's output on to the layer before.
     fn defer_norm(&self, cx: &mut Emitter<'_>, gamma: usize, [dz, dz_sum]: [Span; 2]) {
         let [mean, _] = cx.batch_stats(0).expect("the forward passes took them");
-        let ConvPasses { params, transposed } = self.conv(cx);
         let pass = NormConvBackward {
-            params,
-            transposed,
+            conv: self.conv(cx),
             norm: self.norm_params(cx.shape(0), Mode::Training),
             x: cx.input(0),
             map: self.map(cx),

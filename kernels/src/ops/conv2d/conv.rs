@@ -52,6 +52,14 @@ impl Conv {
         [params.n * height * width, channels]
     }
 
+    /// The same pass with an algorithm of the CPU; `None` until it is chosen.
+    pub(in crate::ops) fn with_algo(self, algo: Option<Algo>) -> Conv {
+        match self {
+            Conv::Forward(pass) => Conv::Forward(Forward { algo, ..pass }),
+            Conv::GradInput(pass) => Conv::GradInput(GradInput { algo, ..pass }),
+        }
+    }
+
     /// What it reads: image, scale and shift of the image, weight, bias.
     pub(in crate::ops) fn reads_mut(&mut self) -> [&mut Span; 5] {
         match self {

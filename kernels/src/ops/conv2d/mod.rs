@@ -71,6 +71,7 @@ mod grad_input;
 mod grad_weight;
 mod operands;
 mod params;
+mod passes;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -84,4 +85,5 @@ pub use grad_bias::GradBias;
 pub use grad_input::GradInput;
 pub use grad_weight::GradWeight;
 pub use params::{Conv2dParams, ShapeError};
+pub use passes::ConvPasses;
 pub use tile::Tile;

@@ -12,17 +12,17 @@ pub(crate) const MAX_OPERANDS: usize = 19;
 #[derive(Clone, Copy, Debug)]
 pub struct Backward {
     /// The convolution and its normalization. `g` is the same span as the epilogue's `dz`.
-    pub conv: NormConvBackward,
-    /// The epilogue, whose normalization is that of `conv`.
+    pub norm_conv: NormConvBackward,
+    /// The epilogue, whose normalization is that of `norm_conv`.
     pub epilogue: epilogue::Backward,
 }
 
 impl Backward {
     /// The passes one after another.
     fn each(&self, mut f: impl FnMut(&dyn Pass)) {
-        f(&self.conv.grad_weight());
-        f(self.conv.grad_input().pass());
-        f(&self.conv.gradients());
+        f(&self.norm_conv.grad_weight());
+        f(self.norm_conv.grad_input().pass());
+        f(&self.norm_conv.gradients());
         f(&self.epilogue);
     }
 
@@ -40,7 +40,7 @@ impl Pass for Backward {
     }
 
     fn operands(&mut self, visit: &mut Operands<'_>) {
-        let Backward { conv, epilogue } = self;
+        let Backward { norm_conv: conv, epilogue } = self;
         visit.read([&mut conv.x, &mut conv.map.scale, &mut conv.map.shift, &mut conv.gamma, &mut conv.beta]);
         visit.read([&mut conv.mean, &mut conv.rstd, &mut conv.w, &mut conv.dz, &mut conv.dz_sum]);
         visit.read([&mut epilogue.saved, &mut epilogue.dy]);
@@ -54,20 +54,20 @@ impl Pass for Backward {
     }
 
     fn check(&self) {
-        let (p, norm) = (&self.epilogue.params, &self.conv.norm);
-        assert_eq!(self.epilogue.norm, self.conv.gradient(), "the epilogue of another normalization: {self:?}");
-        assert_eq!(self.conv.g, self.epilogue.dz, "`dz` takes the place of `g`: {self:?}");
+        let (p, norm) = (&self.epilogue.params, &self.norm_conv.norm);
+        assert_eq!(self.epilogue.norm, self.norm_conv.gradient(), "the epilogue of another normalization: {self:?}");
+        assert_eq!(self.norm_conv.g, self.epilogue.dz, "`dz` takes the place of `g`: {self:?}");
         assert_eq!([norm.rows, norm.channels], [p.rows, p.channels], "shapes of {self:?}");
-        assert_eq!(self.conv.grad_input().rows_and_channels(), [p.rows, p.channels], "shapes of {self:?}");
-        assert_eq!(self.conv.beta.len, norm.channels, "lengths of {self:?}");
-        let [_, [height, width]] = self.conv.sizes();
-        let channels = self.conv.dz.len / (self.conv.params.n * height * width);
-        assert!(self.conv.dz_sum.is_empty() || self.conv.dz_sum.len == channels, "lengths of {self:?}");
+        assert_eq!(self.norm_conv.grad_input().rows_and_channels(), [p.rows, p.channels], "shapes of {self:?}");
+        assert_eq!(self.norm_conv.beta.len, norm.channels, "lengths of {self:?}");
+        let [_, [height, width]] = self.norm_conv.conv.sizes();
+        let channels = self.norm_conv.dz.len / (self.norm_conv.conv.params.n * height * width);
+        assert!(self.norm_conv.dz_sum.is_empty() || self.norm_conv.dz_sum.len == channels, "lengths of {self:?}");
         self.each(|pass| pass.check());
     }
 
     fn flops(&self) -> usize {
-        2 * self.conv.params.flops()
+        2 * self.norm_conv.conv.params.flops()
     }
 
     fn longest_sum(&self) -> usize {
@@ -79,21 +79,21 @@ impl Pass for Backward {
     }
 
     fn prepare_cpu(&mut self, cpu: &Cpu) {
-        let (mut grad_weight, mut grad_input) = (self.conv.grad_weight(), self.conv.grad_input());
+        let (mut grad_weight, mut grad_input) = (self.norm_conv.grad_weight(), self.norm_conv.grad_input());
         grad_weight.prepare_cpu(cpu);
         grad_input.pass_mut().prepare_cpu(cpu);
-        self.conv.algos = [grad_weight.algo, grad_input.algo()];
+        self.norm_conv.algos = [grad_weight.algo, grad_input.algo()];
     }
 
     fn cpu_workspace_len(&self, cpu: &Cpu) -> usize {
-        match Fusion::new(cpu, &self.conv, &self.epilogue) {
+        match Fusion::new(cpu, &self.norm_conv, &self.epilogue) {
             Some(fusion) => fusion.workspace_len(cpu),
             None => self.largest(|pass| pass.cpu_workspace_len(cpu)),
         }
     }
 
     fn cpu(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {
-        match Fusion::new(cpu, &self.conv, &self.epilogue) {
+        match Fusion::new(cpu, &self.norm_conv, &self.epilogue) {
             Some(fusion) => fusion.run(cpu, memory, cx),
             None => self.each(|pass| pass.cpu(cpu, memory, cx)),
         }

@@ -4,6 +4,7 @@ use super::norm_conv::NormConvBackward;
 use super::taps::TapSums;
 use crate::host::{Cpu, as_f64, f64_workspace_len};
 use crate::ops::batch_norm::cpu::{coefficients, put_sums};
+use crate::ops::conv2d::ConvPasses;
 use crate::ops::conv2d::cpu::Then;
 use crate::ops::epilogue;
 use crate::ops::epilogue::cpu::{BackwardBlocks, InBlocks, blocks_workspace_len};
@@ -12,7 +13,7 @@ use crate::simd::{Kernel, Simd};
 
 /// The passes of a [`Backward`](super::Backward), whose sums over `g` are taken from the gradient of the weight.
 pub(super) struct Fusion<'a> {
-    conv: &'a NormConvBackward,
+    norm_conv: &'a NormConvBackward,
     epilogue: &'a epilogue::Backward,
     taps: TapSums,
     blocks: usize,
@@ -21,19 +22,23 @@ pub(super) struct Fusion<'a> {
 impl<'a> Fusion<'a> {
     /// None if the CPU's algorithm for `g` has no blocks. Those that have are for strides of 1 and one group, as
     /// [`TapSums`] is.
-    pub(super) fn new(cpu: &Cpu, conv: &'a NormConvBackward, epilogue: &'a epilogue::Backward) -> Option<Fusion<'a>> {
-        let blocks = conv.grad_input().blocks(cpu)?;
-        Some(Fusion { conv, epilogue, taps: TapSums::new(conv), blocks })
+    pub(super) fn new(
+        cpu: &Cpu,
+        norm_conv: &'a NormConvBackward,
+        epilogue: &'a epilogue::Backward,
+    ) -> Option<Fusion<'a>> {
+        let blocks = norm_conv.grad_input().blocks(cpu)?;
+        Some(Fusion { norm_conv, epilogue, taps: TapSums::new(norm_conv), blocks })
     }
 
     /// Elements of the scratch of the convolutions, of `dWhat`, of its map, and of all that is f64.
     fn workspace_lens(&self, cpu: &Cpu) -> [usize; 4] {
-        let NormConvBackward { norm, params, .. } = self.conv;
-        let (grad_weight, grad_input) = (self.conv.grad_weight(), self.conv.grad_input());
+        let NormConvBackward { norm, conv, .. } = self.norm_conv;
+        let (grad_weight, grad_input) = (self.norm_conv.grad_weight(), self.norm_conv.grad_input());
         let convolutions = grad_weight.cpu_workspace_len(cpu).max(grad_input.pass().cpu_workspace_len(cpu));
         let sums = f64_workspace_len(3 * norm.channels + self.taps.len() + self.taps.scratch_len());
         let of_blocks = blocks_workspace_len(cpu, &self.epilogue.params, self.blocks);
-        [convolutions, params.weight_len(), 2 * norm.channels, sums.max(of_blocks)]
+        [convolutions, conv.params.weight_len(), 2 * norm.channels, sums.max(of_blocks)]
     }
 
     pub(super) fn workspace_len(&self, cpu: &Cpu) -> usize {
@@ -41,9 +46,9 @@ impl<'a> Fusion<'a> {
     }
 
     pub(super) fn run(&self, cpu: &Cpu, memory: &mut HostMemory<f32>, cx: Context) {
-        let (conv, e) = (self.conv, self.epilogue);
-        let reads = [conv.x, conv.gamma, conv.beta, conv.mean, conv.rstd, conv.w, conv.dz, conv.dz_sum, e.saved, e.dy];
-        let writes = [conv.dw.0, conv.dgamma.0, conv.dbeta.0, conv.coefficients, e.db, e.total, e.dz, cx.workspace];
+        let (n, e) = (self.norm_conv, self.epilogue);
+        let reads = [n.x, n.gamma, n.beta, n.mean, n.rstd, n.w, n.dz, n.dz_sum, e.saved, e.dy];
+        let writes = [n.dw.0, n.dgamma.0, n.dbeta.0, n.coefficients, e.db, e.total, e.dz, cx.workspace];
         let (
             [x, gamma, beta, mean, rstd, w, dz, dz_sum, saved, dy],
             [dw, dgamma, dbeta, coefficients_out, db, total, dz_out, workspace],
@@ -55,7 +60,7 @@ impl<'a> Fusion<'a> {
         let sums_area = &mut rest[..lens[3]];
 
         // `xhat`, and what rounding adds to it.
-        let channels = conv.norm.channels;
+        let channels = n.norm.channels;
         let (scale, shift) = map.split_at_mut(channels);
         let f64s = as_f64(sums_area);
         let (eps, f64s) = f64s.split_at_mut(channels);
@@ -67,20 +72,20 @@ impl<'a> Fusion<'a> {
             eps[c] = f64::from(shift[c]) - exact;
         }
 
-        let mut grad_weight = conv.grad_weight();
+        let mut grad_weight = n.grad_weight();
         grad_weight.write = Write::Set;
         let (mapped, plain) = ([x, &*scale, &*shift], [dz, &[], &[]]);
-        let [[a, b, c], [d, e_, f]] = if conv.transposed { [plain, mapped] } else { [mapped, plain] };
+        let [[a, b, c], [d, e_, f]] = if n.conv.transposed { [plain, mapped] } else { [mapped, plain] };
         grad_weight.cpu_with(cpu, [a, b, c, d, e_, f], dw_hat, convolutions);
         self.taps.compute(cpu, dz, dz_sum, f64s, of_taps);
-        let write = conv.dw.1;
-        cpu.isa.dispatch(WeightSums { conv, w, dw_hat, of_taps, eps, affine: [gamma, beta], dw, write, sums });
+        let write = n.dw.1;
+        cpu.isa.dispatch(WeightSums { norm_conv: n, w, dw_hat, of_taps, eps, affine: [gamma, beta], dw, write, sums });
         let (sum_g_xhat, sum_g) = sums.split_at(channels);
-        put_sums(dgamma, sum_g_xhat, conv.dgamma.1);
-        put_sums(dbeta, sum_g, conv.dbeta.1);
-        coefficients(&conv.norm, [gamma, rstd], [sum_g_xhat, sum_g], coefficients_out);
+        put_sums(dgamma, sum_g_xhat, n.dgamma.1);
+        put_sums(dbeta, sum_g, n.dbeta.1);
+        coefficients(&n.norm, [gamma, rstd], [sum_g_xhat, sum_g], coefficients_out);
 
-        let grad_input = conv.grad_input();
+        let grad_input = n.grad_input();
         let coefficients = &*coefficients_out;
         let operands = BackwardBlocks { saved, x, mean, coefficients, dy, total, db, db_write: e.db_write };
         let convolve = |then: Then<'_>| grad_input.cpu_then(cpu, [dz, &[], &[], w, &[]], dz_out, then, convolutions);
@@ -91,7 +96,7 @@ impl<'a> Fusion<'a> {
 
 /// The sums over `g xhat` and `g`, one after another, and the gradient of the weight.
 struct WeightSums<'a> {
-    conv: &'a NormConvBackward,
+    norm_conv: &'a NormConvBackward,
     w: &'a [f32],
     dw_hat: &'a [f32],
     /// `D`
@@ -110,15 +115,15 @@ impl Kernel for WeightSums<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let WeightSums { conv, w, dw_hat, of_taps, eps, affine: [gamma, beta], dw, write, sums } = self;
-        let p = &conv.params;
-        let (sum_g_xhat, sum_g) = sums.split_at_mut(conv.norm.channels);
+        let WeightSums { norm_conv, w, dw_hat, of_taps, eps, affine: [gamma, beta], dw, write, sums } = self;
+        let ConvPasses { params: p, transposed } = &norm_conv.conv;
+        let (sum_g_xhat, sum_g) = sums.split_at_mut(norm_conv.norm.channels);
         sum_g_xhat.fill(0.0);
         sum_g.fill(0.0);
         let rows = w.chunks_exact(p.k).zip(dw_hat.chunks_exact(p.k)).zip(dw.chunks_exact_mut(p.k));
         for (row, ((w, dw_hat), dw)) in rows.enumerate() {
             let (tap, c) = (row / p.c, row % p.c);
-            if conv.transposed {
+            if *transposed {
                 // The normalization's channels lie one after another.
                 let d = of_taps[tap * p.c + c];
                 for k in 0..p.k {

@@ -1,7 +1,7 @@
 //! [`NormConvBackward`]: the backward passes of a convolution of normalized values.
 
 use crate::ops::batch_norm::{self, BatchNormParams};
-use crate::ops::conv2d::{Affine, Algo, Conv, Conv2dParams, Forward, GradInput, GradWeight};
+use crate::ops::conv2d::{Affine, Algo, Conv, ConvPasses, GradWeight};
 use crate::ops::epilogue::NormGradient;
 use crate::ops::prelude::*;
 
@@ -9,10 +9,8 @@ use crate::ops::prelude::*;
 /// parameters, and of what was normalized.
 #[derive(Clone, Copy, Debug)]
 pub struct NormConvBackward {
-    /// Shape of the convolution, or of the one that a transposed convolution is the adjoint of.
-    pub params: Conv2dParams,
-    /// Whether the convolution is transposed.
-    pub transposed: bool,
+    /// The convolution.
+    pub conv: ConvPasses,
     /// Shape and constants of the normalization.
     pub norm: BatchNormParams,
     /// What was normalized, an image of as many channels as the normalization.
@@ -50,22 +48,13 @@ pub struct NormConvBackward {
 impl NormConvBackward {
     /// The gradient of the weight.
     pub fn grad_weight(&self) -> GradWeight {
-        let NormConvBackward { params, x, map, dz, dw: (dw, write), algos: [algo, _], .. } = *self;
-        let ((x, x_map), (dy, dy_map)) = match self.transposed {
-            false => ((x, map), (dz, Affine::NONE)),
-            true => ((dz, Affine::NONE), (x, map)),
-        };
-        GradWeight { params, x, x_map, dy, dy_map, dw, write, algo }
+        let algo = self.algos[0];
+        GradWeight { algo, ..self.conv.grad_weight(self.x, self.map, self.dz, self.dw) }
     }
 
     /// The pass that computes `g`.
     pub fn grad_input(&self) -> Conv {
-        let NormConvBackward { params, dz, w, g, algos: [_, algo], .. } = *self;
-        let (map, bias, write) = (Affine::NONE, Span::EMPTY, Write::Set);
-        match self.transposed {
-            false => Conv::GradInput(GradInput { params, dy: dz, dy_map: map, w, bias, dx: g, write, algo }),
-            true => Conv::Forward(Forward { params, x: dz, x_map: map, w, bias, y: g, write, algo }),
-        }
+        self.conv.grad_input(self.dz, self.w, (self.g, Write::Set)).with_algo(self.algos[1])
     }
 
     /// The gradients of the normalization's parameters, and the coefficients.
@@ -90,13 +79,6 @@ impl NormConvBackward {
     /// The three passes.
     pub fn passes(&self) -> (GradWeight, Conv, batch_norm::Gradients) {
         (self.grad_weight(), self.grad_input(), self.gradients())
-    }
-
-    /// Height and width of `x`, and of `dz`.
-    pub(super) fn sizes(&self) -> [[usize; 2]; 2] {
-        let p = &self.params;
-        let sizes = [[p.h, p.w], [p.p, p.q]];
-        if self.transposed { [sizes[1], sizes[0]] } else { sizes }
     }
 
     /// What is left to do for the gradient of `x`.

@@ -3,6 +3,7 @@
 use super::norm_conv::NormConvBackward;
 use crate::host::Cpu;
 use crate::ops::batch_norm::cpu::add_up;
+use crate::ops::conv2d::ConvPasses;
 use crate::ops::conv2d::cpu::share as share_of;
 use crate::parallel::SharedSlice;
 use crate::simd::{Kernel, Simd};
@@ -86,9 +87,9 @@ pub(super) struct TapSums {
 
 impl TapSums {
     /// For a convolution of stride 1.
-    pub(super) fn new(conv: &NormConvBackward) -> TapSums {
-        let NormConvBackward { params: p, transposed, .. } = *conv;
-        let [x, dz] = conv.sizes();
+    pub(super) fn new(norm_conv: &NormConvBackward) -> TapSums {
+        let ConvPasses { params: p, transposed } = norm_conv.conv;
+        let [x, dz] = norm_conv.conv.sizes();
         let (sizes, pad, taps) = ([0, 1].map(|dim| [x[dim], dz[dim]]), [p.pad_h, p.pad_w], [p.r, p.s]);
         let axes = [0, 1].map(|dim| {
             let rows = |tap| rows_of_tap(transposed, sizes[dim], pad[dim], tap);

@@ -3,7 +3,7 @@
 use crate::activation::Activation;
 use crate::batch_norm::BatchNormParams;
 use crate::conv_epilogue::{Backward, MAX_OPERANDS, NormConvBackward};
-use crate::conv2d::{Affine, Algo, Conv2dParams, Tile};
+use crate::conv2d::{Affine, Algo, Conv2dParams, ConvPasses, Tile};
 use crate::epilogue::{self, EpilogueParams};
 use crate::testing::{Bound, Operand, check, is_tested, normal, paths, run};
 use crate::{Call, Reference, Region, Span, Write};
@@ -66,9 +66,8 @@ impl Case {
         let &[x, scale, shift, gamma, beta, mean, rstd, w, dz, dz_sum, saved, dy, ..] = o else {
             unreachable!("12 operands are read")
         };
-        let conv = NormConvBackward {
-            params,
-            transposed,
+        let norm_conv = NormConvBackward {
+            conv: ConvPasses { params, transposed },
             norm: BatchNormParams { rows, channels, eps: 1e-5, momentum: 0.1 },
             x,
             map: Affine { scale, shift },
@@ -90,14 +89,14 @@ impl Case {
         let epilogue = epilogue::Backward {
             params,
             saved,
-            norm: conv.gradient(),
+            norm: norm_conv.gradient(),
             dy,
             total: o[TOTAL],
             dz: o[DZ_OUT],
             db: o[DB],
             db_write: write,
         };
-        Backward { conv, epilogue }
+        Backward { norm_conv, epilogue }
     }
 
     /// Values that are consistent with each other, as `dW` follows from `xhat`: the map is that of the normalization.
@@ -269,7 +268,7 @@ fn spans_that_change_change_in_all_passes() {
 #[should_panic(expected = "the epilogue of another normalization")]
 fn the_epilogue_s_normalization_is_that_of_the_convolution() {
     let mut pass = call();
-    pass.epilogue.norm.mean = pass.conv.beta;
+    pass.epilogue.norm.mean = pass.norm_conv.beta;
     Call::from(pass).check(Span::EMPTY);
 }
 
@@ -277,7 +276,7 @@ fn the_epilogue_s_normalization_is_that_of_the_convolution() {
 #[should_panic(expected = "takes the place of")]
 fn the_gradient_of_z_takes_the_place_of_that_of_the_normalized_values() {
     let mut pass = call();
-    pass.conv.g = pass.epilogue.total;
-    pass.epilogue.norm = pass.conv.gradient();
+    pass.norm_conv.g = pass.epilogue.total;
+    pass.epilogue.norm = pass.norm_conv.gradient();
     Call::from(pass).check(Span::EMPTY);
 }
