@@ -5,8 +5,8 @@ usage: python3 benches/gpu/check.py [--keep FOLDER]    FOLDER: where the kit, it
 
 The kit runs with nothing of this environment but PATH and KIT_PYTHON (a Python with PyTorch, to try that comparison, too), and
 with an empty folder in place of the repository, where the user may mount one. Every job must end well, or need what this
-machine lacks. Then the kit runs with a driver that compiles nothing, without enough time, and with damaged archives:
-its results and its exit status must say so. Times mean nothing here.
+machine lacks. Then jobs go wrong, and the kit runs with a driver that compiles nothing, without time, and with damaged
+archives: its results and its exit status must say so. Times mean nothing here.
 """
 import argparse
 import json
@@ -19,6 +19,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE / "kit"))
+import readers  # noqa: E402
+from runner import Job, Runner  # noqa: E402
+
 # Jobs of which each must have run; their names begin like this.
 REQUIRED = ["jit", "start, warm", "gradcheck", "test ", "same bits", "losses beside", "profile", "full training", "processor, ours"]
 
@@ -87,15 +91,38 @@ def check_whole(kit):
     print(f"{len(well)} jobs ended well, {len(jobs) - len(well)} need what is not here; files: {', '.join(files)}")
 
 
+def check_runner(folder):
+    """Jobs that go wrong, each in its own way."""
+    for name in ["out", "work/logs"]:
+        (folder / name).mkdir(parents=True)
+    runner = Runner(folder / "out", folder / "work", seconds=60, python=sys.executable, only=[])
+    runner.absent["ncu"] = "there is no ncu"
+    # Its child must end, too: it would hold the log open.
+    sleep = ["sh", "-c", "sleep 60 & sleep 60"]
+    for job, expected in [
+        (Job("sleeps", sleep, 2.1), "timeout: ended after 2 s"),
+        (Job("fails", ["false"], 9), "failed: exit status 1"),
+        (Job("is no program", ["no-such-program"], 9), "failed: not started"),
+        (Job("says nothing", ["true"], 9, readers.gradcheck, is_check=True), "failed: it did not come to its end"),
+        (Job("says something else", ["echo", "{"], 9, readers.step_times), "failed: unexpected output"),
+        (Job("lacks something", ["ncu"], 9, is_check=True, needs=("ncu",)), "not there: there is no ncu"),
+    ]:
+        entry = runner.run(job)
+        if not f"{entry['status']}: {entry['reason']}".startswith(expected):
+            fail(f"a job that {job.name}: {entry}, not {expected}")
+    if [entry["name"] for entry in runner.failed_checks()] != ["says nothing"]:
+        fail(f"checks that fail: {runner.failed_checks()}")
+
+
 def check_broken(kit):
     """Faults: each must be in the results, and in the exit status."""
     refuses = kit.run("refuses", KIT_ONLY="jit,start", CUDA_EMULATOR_COMPILER="refuse")
     if refuses[0] != 1 or {entry["status"] for entry in refuses[1]["jobs"]} != {"failed"}:
         fail(f"with a driver that compiles nothing: {refuses}")
     # Eight seconds are kept for the summary.
-    late = kit.run("late", KIT_ONLY="gradcheck,quick", KIT_SECONDS="10.5")
-    if late[0] != 1 or "timeout" not in {entry["status"] for entry in late[1]["jobs"]}:
-        fail(f"without enough time: {late}")
+    late = kit.run("late", KIT_ONLY="gradcheck,quick", KIT_SECONDS="8")
+    if late[0] != 1 or {entry["status"] for entry in late[1]["jobs"]} != {"no time"}:
+        fail(f"without time: {late}")
     archive = kit.folder / "kit/programs.tar.xz"
     archive.write_bytes(archive.read_bytes()[:-1000])
     for name, expected in [("cut off", "not whole"), ("gone", "not there")]:
@@ -103,7 +130,7 @@ def check_broken(kit):
         if status != 2 or expected not in results["error"]:
             fail(f"with an archive that is {name}: {status}, {results}")
         archive.unlink(missing_ok=True)
-    print("four faults are in the results and in the exit status")
+    print("faults are in the results and in the exit status")
 
 
 def check(folder):
@@ -112,6 +139,7 @@ def check(folder):
         fail(f"it has files that it does not need: {sources}")
     build_emulator(folder / "emulator")
     kit = Kit(folder)
+    check_runner(folder / "runner")
     check_whole(kit)
     check_broken(kit)
 

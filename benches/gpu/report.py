@@ -169,7 +169,7 @@ def compiler(results):
     lines = [
         f"{values['kernels']} kernels in {values['seconds']:.1f} s; the first start of the program takes {number(starts[0], 1)} s, "
         f"the second {number(starts[1], 1)} s.",
-        f"With spilled registers: {', '.join(values['spilled']) or 'none'}.",
+        f"With spilled registers: {', '.join(values['spilled']) or 'none'}." if "spilled" in values else "It does not say what they use.",
     ]
     if values["too_new"]:
         lines.append(f"For newer GPUs: {', '.join(values['too_new'])}.")

@@ -192,7 +192,8 @@ def jit(path):
         values = {key: content.get(key) for key in ["gpu", "driver_cuda_version", "compute_capability_major", "compute_capability_minor"]}
         values |= {"kernels": len(kernels), "seconds": sum(file["seconds"] for file in files.values())}
         values["too_new"] = [name for name, file in files.items() if file["too_new"]]
-        values["spilled"] = [name for name, uses in kernels.items() if uses["local_bytes"]]
+        if any(uses["local_bytes"] is not None for uses in kernels.values()):  # a driver that says what kernels use
+            values["spilled"] = [name for name, uses in kernels.items() if uses["local_bytes"]]
         values["missing_symbols"] = content["missing_symbols"]
         if content["failures"]:
             raise Unexpected("; ".join(content["failures"]), values)

@@ -167,8 +167,8 @@ def read(job, text, entry):
         found = {"reason": f"unexpected output: {type(error).__name__}: {error}"}
     if entry["status"] == OK:
         return found | {"status": FAILED}
-    # Of a program that failed, output may be missing: how it failed says more.
-    return {"values": found["values"]} if "values" in found else {}
+    # Output of a program that failed may be missing. How it failed comes first.
+    return found | {"reason": f"{entry['reason']}; {found['reason']}"}
 
 
 def line_of(entry):
