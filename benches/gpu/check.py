@@ -103,6 +103,7 @@ def check_runner(folder):
         (Job("sleeps", sleep, 2.1), "timeout: ended after 2 s"),
         (Job("fails", ["false"], 9), "failed: exit status 1"),
         (Job("is no program", ["no-such-program"], 9), "failed: not started"),
+        (Job("has last words", ["sh", "-c", "echo no GPU; exit 3"], 9, readers.gradcheck), "failed: exit status 3: no GPU"),
         (Job("says nothing", ["true"], 9, readers.gradcheck, is_check=True), "failed: it did not come to its end"),
         (Job("says something else", ["echo", "{"], 9, readers.step_times), "failed: unexpected output"),
         (Job("lacks something", ["ncu"], 9, is_check=True, needs=("ncu",)), "not there: there is no ncu"),

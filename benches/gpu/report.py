@@ -65,11 +65,11 @@ def number(value, digits):
 def heading(results):
     # Also of a driver that did not take a kernel.
     of, jit = results.all, results.jobs.get("jit", {}).get("values", {})
-    version = jit.get("driver_cuda_version") or 0
-    parts = [
-        jit.get("gpu", "no GPU that answers"),
-        f"compute capability {jit.get('compute_capability_major', '?')}.{jit.get('compute_capability_minor', '?')}",
-        f"driver for CUDA {version // 1000}.{version % 1000 // 10}",
+    parts = ["no GPU that answers"]
+    if "compute_capability_minor" in jit:
+        version, capability = jit["driver_cuda_version"], [jit[f"compute_capability_{part}"] for part in ["major", "minor"]]
+        parts = [jit["gpu"], f"compute capability {capability[0]}.{capability[1]}", f"driver for CUDA {version // 1000}.{version % 1000 // 10}"]
+    parts += [
         f"{of['processor']}, {of['cores']} cores",
         f"torch {results.torch['torch']}" if results.torch else "no PyTorch",
         f"commit {of['kit']['commit']}, packed {of['kit']['packed']}",

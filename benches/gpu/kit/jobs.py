@@ -77,13 +77,14 @@ def tests(kit):
     only = {"KERNELS_TEST_PATHS": "cuda"} | ({"KERNELS_TEST_LARGEST": "1030"} if kit.smoke else {})
     filters = [*kernel_tests(kit), *(["--skip", "any_"] if kit.smoke else [])]
     yield Job("test kernels", [kit.program("test-kernels"), *filters], 150, readers.rust_tests, True, environment=only)
-    golden = {"TESTS_GOLDEN_DIR": str(kit.work / "golden")}
+    # They look for no emulator where there is no GPU, but fail.
+    environment = {"TESTS_GOLDEN_DIR": str(kit.work / "golden"), "CUDA_EMULATOR_CHILD": "1"}
     programs = {"golden": ["cuda_"], "golden_networks": ["cuda_"], "gradients": ["cuda_"], "gpu_steps": []}
     if kit.smoke:
         # The others take a minute on the emulator, and find their files in the same way.
         programs = {"golden_networks": ["cuda_"], "gradients": ["cuda_agrees"], "gpu_steps": ["steps_of_a_gpu", "sizes_beyond"]}
     for name, filters in programs.items():
-        yield Job(f"test {name}", [kit.program(f"test-{name}"), *filters], 150, readers.rust_tests, True, environment=golden)
+        yield Job(f"test {name}", [kit.program(f"test-{name}"), *filters], 150, readers.rust_tests, True, environment=environment)
 
 
 def gradchecks(kit):

@@ -189,7 +189,8 @@ def jit(path):
         write_json(path, content)
         files = content["files"]
         kernels = {name: uses for file in files.values() for name, uses in file["kernels"].items()}
-        values = {key: content.get(key) for key in ["gpu", "driver_cuda_version", "compute_capability_major", "compute_capability_minor"]}
+        keys = ["gpu", "driver_cuda_version", "compute_capability_major", "compute_capability_minor"]
+        values = {key: content[key] for key in keys if content.get(key) is not None}
         values |= {"kernels": len(kernels), "seconds": sum(file["seconds"] for file in files.values())}
         values["too_new"] = [name for name, file in files.items() if file["too_new"]]
         if any(uses["local_bytes"] is not None for uses in kernels.values()):  # a driver that says what kernels use

@@ -22,6 +22,7 @@ import machine
 from runner import Runner, line_of, write_json
 
 HERE = Path(__file__).resolve().parent
+RESULTS = ["results.json", "log.txt", "jit.json", "torch.json", "training.json", "reconstruction.png"]
 TOOLS = ["compute-sanitizer", "ncu"]
 
 
@@ -106,7 +107,8 @@ def main():
         if importlib.util.find_spec("_lzma") is None:
             raise Broken(f"{sys.executable} was built without lzma, which the archives need")
         out.mkdir(parents=True, exist_ok=True)
-        (out / "log.txt").write_text("")
+        for name in RESULTS:
+            (out / name).unlink(missing_ok=True)  # of an earlier run
         return run(out)
     except Broken as error:
         print(error, file=sys.stderr)

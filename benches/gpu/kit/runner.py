@@ -101,8 +101,11 @@ class Runner:
             entry["values"] = compare()
         except Unexpected as error:
             entry |= {"status": FAILED, "reason": str(error), "values": error.values}
-        except Exception as error:  # what is compared is not complete, or not as expected
-            entry |= {"status": FAILED, "reason": f"nothing to compare: {type(error).__name__}: {error}"}
+        except FileNotFoundError as error:
+            run = Path(error.filename).parent.name
+            entry |= {"status": FAILED, "reason": f"there is nothing to compare: {run} did not end well, or was left out"}
+        except Exception as error:  # what is compared is not as expected
+            entry |= {"status": FAILED, "reason": f"unexpected output: {type(error).__name__}: {error}"}
         self.add(entry, "")
 
     def together(self, jobs, seconds):
@@ -167,8 +170,9 @@ def read(job, text, entry):
         found = {"reason": f"unexpected output: {type(error).__name__}: {error}"}
     if entry["status"] == OK:
         return found | {"status": FAILED}
-    # Output of a program that failed may be missing. How it failed comes first.
-    return found | {"reason": f"{entry['reason']}; {found['reason']}"}
+    if not found.get("values"):  # its last words say more
+        found["reason"] = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
+    return found | {"reason": f"{entry['reason']}: {found['reason']}"}
 
 
 def line_of(entry):
