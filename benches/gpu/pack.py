@@ -4,8 +4,8 @@
 usage: python3 benches/gpu/pack.py [FOLDER] [--small]    writes FOLDER, by default target/gpu-kit
 
 Builds what is tested, as `.ci/run` does. The folder must stay below 45 MB. Compressing takes two minutes; the images are
-compressed once, and kept in FOLDER. `--small` leaves them out and compresses little: the kit then trains on the 100 images of
-the tests, as a try of the kit itself. README.md says how to go on.
+compressed once, and kept in FOLDER. `--small` leaves them out and compresses little: such a kit runs with KIT_SMOKE=1 only, to
+be tried. README.md says how to go on.
 """
 import argparse
 import datetime

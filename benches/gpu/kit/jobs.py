@@ -42,7 +42,7 @@ class Kit:
     def train(self, run, *arguments, small=False):
         """Training on the images; `small`: on the few that tests have, for what makes a program slow."""
         data, few = self.work / "data", self.work / "data-small"
-        images = ["--data", few, "--unverified-data"] if small or not data.exists() else ["--data", data]
+        images = ["--data", few, "--unverified-data"] if small or self.smoke else ["--data", data]
         return self.resconv("train", *images, "--force", "--out", self.work / run, *arguments)
 
 

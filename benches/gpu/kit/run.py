@@ -74,6 +74,8 @@ def run(out):
     smoke, only = os.environ.get("KIT_SMOKE") == "1", os.environ.get("KIT_ONLY", "").split(",")
     runner = Runner(out, work, seconds, os.environ.get("KIT_PYTHON") or sys.executable, [name.strip() for name in only if name.strip()])
     manifest = read_manifest()
+    if "data.tar.xz" not in manifest["archives"] and not smoke:
+        raise Broken("this kit was packed with --small: it has no images, and runs with KIT_SMOKE=1 only")
     if work.exists() and not (work / "logs").is_dir():
         raise Broken(f"KIT_WORK={work} exists, and is not of this kit: name another folder")
     shutil.rmtree(work, ignore_errors=True)
@@ -104,6 +106,8 @@ def run(out):
 def main():
     out = Path(os.environ.get("OUT") or "out").resolve()
     try:
+        if sys.version_info < (3, 9):
+            raise Broken(f"Python 3.9 or later is needed; {sys.executable} is {platform.python_version()}")
         if importlib.util.find_spec("_lzma") is None:
             raise Broken(f"{sys.executable} was built without lzma, which the archives need")
         out.mkdir(parents=True, exist_ok=True)
