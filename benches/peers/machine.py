@@ -7,18 +7,22 @@ import sys
 from pathlib import Path
 
 
-def describe(root):
-    """Date, CPU, commit of the repository `root`, and load."""
+def processor():
+    """The name of the CPU."""
     try:
         names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     except OSError:
         names = []
-    cpu = names[0] if names else platform.processor() or "unknown CPU"
+    return names[0] if names else platform.processor() or "unknown CPU"
+
+
+def describe(root):
+    """Date, CPU, commit of the repository `root`, and load."""
     git = ["git", "-C", str(root)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True).stdout
     load = "/".join(f"{load:.1f}" for load in os.getloadavg())
-    return f"{datetime.date.today().isoformat()}, {cpu}, commit {commit}{' with changes' if changed else ''}, load at the end {load}"
+    return f"{datetime.date.today().isoformat()}, {processor()}, commit {commit}{' with changes' if changed else ''}, load at the end {load}"
 
 
 def build(folder, *flags):

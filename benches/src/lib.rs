@@ -1,5 +1,5 @@
-//! Throughput of whole training steps, and comparison with peers; see the programs in `src/bin` and the scripts in
-//! `peers`. Here is what the programs have in common.
+//! Throughput of whole training steps, and comparison with peers; see the programs in `src/bin`, the scripts in
+//! `peers`, and the kit for a machine with a GPU in `gpu`. Here is what the programs have in common.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};

@@ -1,11 +1,14 @@
 //! The golden training traces in `tests/golden/`; the README there says what they hold.
+//!
+//! A test program that runs where there are no sources finds them in the folder that the environment variable
+//! `TESTS_GOLDEN_DIR` names.
 
 use engine::{Shape, pytorch};
 use model::{BottleneckActivation, Padding, ResConvConfig};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What PyTorch computed in one training run.
 pub struct Trace {
@@ -60,9 +63,11 @@ impl Golden {
 }
 
 impl Trace {
-    /// The trace in `golden/NAME.safetensors`.
+    /// The trace in `NAME.safetensors`.
     pub fn load(name: &'static str) -> Trace {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{name}.safetensors"));
+        let folder = std::env::var_os("TESTS_GOLDEN_DIR").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"));
+        let path = folder.join(format!("{name}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let arguments = header.metadata().clone().unwrap();

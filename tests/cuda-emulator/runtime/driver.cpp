@@ -374,6 +374,8 @@ DRIVER cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) { return cuMe
 DRIVER cuMemsetD8_v2(uintptr_t to, unsigned char value, size_t bytes) { return cuMemsetD8Async(to, value, bytes, nullptr); }
 
 DRIVER cuModuleLoadDataEx(void** out, const void* image, unsigned count, const int* options, void** values) {
+    // It has nothing to say about what compiles, so that the log of that stays as it is.
+    constexpr int info_log_buffer = 3, info_log_buffer_size_bytes = 4, log_verbose = 12;
     constexpr int error_log_buffer = 5, error_log_buffer_size_bytes = 6;
     char* log = nullptr;
     size_t size = 0;
@@ -383,7 +385,7 @@ DRIVER cuModuleLoadDataEx(void** out, const void* image, unsigned count, const i
                 log = static_cast<char*>(values[i]);
             } else if (options[i] == error_log_buffer_size_bytes) {
                 size = reinterpret_cast<uintptr_t>(values[i]);
-            } else {
+            } else if (options[i] != info_log_buffer && options[i] != info_log_buffer_size_bytes && options[i] != log_verbose) {
                 throw Failure(Code::invalid_value, text("option %d of the compiler", options[i]));
             }
         }

@@ -119,6 +119,11 @@ impl Emulator {
         Ok(emulator)
     }
 
+    /// The folder of the library, which a program's `LD_LIBRARY_PATH` must begin with.
+    pub fn folder(&self) -> &Path {
+        &self.directory
+    }
+
     /// The library.
     pub fn library(&self) -> PathBuf {
         self.directory.join("libcuda.so.1")
@@ -179,12 +184,14 @@ impl Emulator {
     }
 }
 
-/// All `.cu` files in a folder and the folders in it, sorted.
+/// All `.cu` files in a folder and the folders in it, sorted. Their paths are the same however the folder is named, so
+/// that all who build an emulator of them share its library.
 ///
 /// # Errors
 /// If a folder can't be read.
 pub fn sources_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let error = |error| Error::File { path: directory.to_path_buf(), error };
+    let directory = &directory.canonicalize().map_err(error)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(error)? {
         let path = entry.map_err(error)?.path();
