@@ -6,8 +6,9 @@
 //! | [`data`] | where the dataset is, and in which order a run sees its images |
 //! | [`tasks`] | what the network learns: the damage to the images, and the batches |
 //! | [`train`](mod@train) | what a run does, on which device, and what it leaves behind |
+//! | [`validation`] | how good a network is: losses, measures, where it errs, the picture |
 //! | [`networks`] | which trained networks ship with the program |
-//! | [`apply`] | how good a network is, and what it makes of the user's images |
+//! | [`apply`] | what a trained network is worth, and what it makes of the user's images |
 //! | [`sweep`](mod@sweep) | how many runs are one experiment |
 //! | [`output`] | what is shown of runs, and what other programs read of them |
 //! | [`lab`] | whether every gradient is right, and where time and memory go |
@@ -30,3 +31,4 @@ pub mod sweep;
 pub mod system;
 pub mod tasks;
 pub mod train;
+pub mod validation;

@@ -1,6 +1,5 @@
 //! Why a trained network cannot be used.
 
-use super::eval::ValidateError;
 use crate::data::DataError;
 use crate::data::picture_file::PictureError;
 use crate::settings::SettingsError;
@@ -8,6 +7,7 @@ use crate::system::files::{FileError, OutputError};
 use crate::train::backend::DeviceError;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::plans::PlanError;
+use crate::validation::ValidateError;
 use std::path::PathBuf;
 
 /// A trained network cannot be used.

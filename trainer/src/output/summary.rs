@@ -1,10 +1,10 @@
 //! What a run ends with: its result, its cost, and the study's figures beside them.
 
-use crate::apply::eval::Validation;
 use crate::published::Study;
 use crate::system::files::{self, FileError};
 use crate::system::json;
 use crate::system::machine::Machine;
+use crate::validation::Validation;
 use engine::mib;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -149,7 +149,7 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::eval::{Losses, Measures};
+    use crate::validation::{Losses, Measures};
 
     #[test]
     fn what_is_not_a_number_is_read_as_it_was_written_and_not_printed() {

@@ -4,11 +4,11 @@ use super::backend::DeviceError;
 use super::checkpoint::CheckpointError;
 use super::folder::FolderError;
 use super::plans::PlanError;
-use crate::apply::eval::ValidateError;
 use crate::data::DataError;
 use crate::settings::SettingsError;
 use crate::system::files::FileError;
 use crate::system::stop::Signal;
+use crate::validation::ValidateError;
 use std::path::{Path, PathBuf};
 
 /// Why a run failed.

@@ -5,7 +5,6 @@ use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log;
 use super::records::ValidationRow;
-use crate::apply::eval::Validation;
 use crate::data::Data;
 use crate::output::loss_curve;
 use crate::output::summary::{EarlyStop, Summary};
@@ -13,6 +12,7 @@ use crate::published::Study;
 use crate::settings::Settings;
 use crate::system::files;
 use crate::system::machine::{self, Machine};
+use crate::validation::Validation;
 
 /// Steps whose mean is the run's training loss.
 const FINAL_STEPS: usize = 100;

@@ -30,7 +30,7 @@
 //!    progress. If a step was not finite, `Stepper::not_finite` finds the node where it began, and the run ends or
 //!    skips the step.
 //! 8. **Between steps**, as the settings say: `TrainingLoop::validate` runs the validation images
-//!    (`Validator` in `apply/eval/validator.rs`), renews the picture (`preview.rs`) and calls back for the report;
+//!    (`Validator` in `validation/validator.rs`), renews the picture (`validation/preview.rs`) and calls back for the report;
 //!    `TrainingLoop::save` writes a checkpoint ([`RunFolder`]). Nothing is computed meanwhile.
 //! 9. **The end.** `train_on` (`run.rs`) writes the weights, and `finish.rs` the summary and the loss curve.
 //!
@@ -57,7 +57,6 @@ pub mod log;
 mod pace;
 pub(crate) mod plans;
 mod prepare;
-pub(crate) mod preview;
 mod ranks;
 mod records;
 mod run;

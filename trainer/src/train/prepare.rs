@@ -4,14 +4,13 @@ use super::backend::{self, ImageBackend, with_backend};
 use super::error::TrainError;
 use super::pace::Pace;
 use super::plans::{NetworkPlan, PlanKind, Plans};
-use super::preview::Preview;
 use super::ranks::check_batches;
 use super::step::images_to_plan;
-use crate::apply::eval::Validator;
 use crate::data::{Dataset, Fit, SIDE, TEST_IMAGES};
 use crate::settings::Settings;
 use crate::system::ranks::Ranks;
 use crate::tasks::Samples;
+use crate::validation::{Preview, Validator};
 use engine::Element;
 use std::time::{Duration, Instant};
 

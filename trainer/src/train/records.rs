@@ -5,9 +5,9 @@ use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log::{self, Log};
 use super::step::has_reached;
-use crate::apply::eval::{Measures, Validation};
 use crate::output::tensorboard::{Events, Hparam};
 use crate::settings::{Settings, SettingsError, value_text};
+use crate::validation::{Measures, Validation};
 use serde::Deserialize;
 
 const METRICS_HEADER: &str = "step,samples,lr,loss";
@@ -176,7 +176,7 @@ fn hparams(settings: &Settings) -> Result<Vec<(String, Hparam)>, SettingsError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::eval::Losses;
+    use crate::validation::Losses;
     use std::path::Path;
 
     #[test]

@@ -2,13 +2,13 @@
 
 use super::ReportError;
 use super::names::name_of;
-use crate::apply::eval::Errors;
 use crate::output::summary::Summary;
 use crate::settings::Settings;
 use crate::sweep::{RunEntry, Status};
 use crate::system::files::{self, FileError};
 use crate::system::progress::about;
 use crate::train::{Live, RunFolder, ValidationRow, log};
+use crate::validation::Errors;
 use indicatif::HumanCount;
 use model::ResConv;
 use serde::de::DeserializeOwned;

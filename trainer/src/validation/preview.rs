@@ -1,10 +1,10 @@
 //! The run's picture: the first validation images, as the network sees them and as it restores them.
 
-use super::backend::{ImageBackend, to_pixels};
-use super::plans::{NetworkPlan, PlanKind, Plans};
-use crate::apply::eval::ValidateError;
+use super::validator::ValidateError;
 use crate::output::picture::{Layout, Reconstructions};
 use crate::tasks::{Samples, ValidationBatches};
+use crate::train::backend::{ImageBackend, to_pixels};
+use crate::train::plans::{NetworkPlan, PlanKind, Plans};
 use engine::{Element, Session, Statistics};
 use std::path::Path;
 
