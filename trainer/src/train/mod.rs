@@ -29,7 +29,7 @@
 //!    (`training_loop.rs`) writes them to `metrics.csv` and TensorBoard's events (`records.rs`, `log.rs`) and shows the
 //!    progress. If a step was not finite, `Stepper::not_finite` finds the node where it began, and the run ends or
 //!    skips the step.
-//! 8. **Between steps**, as the settings say: `TrainingLoop::validate` runs the validation images and renews the picture
+//! 8. **Between steps**, as the settings say: `TrainingLoop::validate` runs the validation images, renews the picture
 //!    (`Validator` and `Preview` in [`validation`](crate::validation)) and calls back for the report;
 //!    `TrainingLoop::save` writes a checkpoint ([`RunFolder`]). Nothing is computed meanwhile.
 //! 9. **The end.** `train_on` (`run.rs`) writes the weights, and `finish.rs` the summary and the loss curve.
@@ -44,7 +44,7 @@
 //! | `step` | what a step is |
 //! | `ranks` | how several processes train together |
 //! | [`checkpoint`] | how its state is kept |
-//! | `folder`, `records`, [`log`], `preview`, `live`, `finish` | what it writes |
+//! | `folder`, `records`, [`log`], `live`, `finish` | what it writes |
 //! | `error` | why it fails |
 
 pub mod backend;
