@@ -106,6 +106,17 @@ impl Program {
         self.fixed(shape, place)
     }
 
+    /// Runs passes one after another that are computed as one.
+    pub(crate) fn separate(&mut self) {
+        let parts = |step: Step| {
+            let parts = step.action.call().map(Call::parts);
+            let actions =
+                parts.map_or_else(|| vec![step.action], |calls| calls.into_iter().map(Action::Call).collect());
+            actions.into_iter().map(move |action| Step { node: step.node, phase: step.phase, action })
+        };
+        self.steps = std::mem::take(&mut self.steps).into_iter().flat_map(parts).collect();
+    }
+
     /// Lets the caller read a value after the run.
     pub(crate) fn keep(&mut self, value: Span) {
         self.values[value.offset].kept = true;

@@ -39,6 +39,7 @@ use place::Placement;
 ///   they can.
 /// - The output of a batch normalization is recomputed for the backward passes of its readers
 ///   ([`PlanOptions::recompute`]).
+/// - A convolution and what follows it in a layer are one step ([`PlanOptions::fuse`]).
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) graph: Graph,
@@ -132,6 +133,9 @@ impl Plan {
         let layout = Layout::of(graph);
         let mut program = build::build(graph, &layout, &purpose, &options.keep)?;
         let recomputable = std::mem::take(&mut program.recomputable);
+        if !options.fuse {
+            program.separate();
+        }
         let program = recompute::choose(&program, &recomputable, options);
         let placement = place::place(&program, &place::lifetimes(&program), options.reuse);
         Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, options: options.clone() })
@@ -156,6 +160,14 @@ impl Plan {
         }
         let needed = plan.memory(backend).total();
         if needed <= limit { Ok(plan) } else { Err(Error::MemoryLimit { limit, needed }) }
+    }
+
+    /// The same plan with [`PlanOptions::fuse`] or without.
+    ///
+    /// # Errors
+    /// None that making this plan did not have.
+    pub fn fused(&self, fuse: bool) -> Result<Plan> {
+        Plan::new(&self.graph, self.purpose.clone(), &PlanOptions { fuse, ..self.options.clone() })
     }
 
     /// What a small arena costs: the number of recompute steps, and their share of the plan's floating-point operations

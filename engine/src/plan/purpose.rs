@@ -1,10 +1,10 @@
-//! [`Purpose`]: what a plan computes; [`PlanOptions`]: how it uses memory.
+//! [`Purpose`]: what a plan computes; [`PlanOptions`]: how it uses memory and joins passes.
 
 use crate::ids::NodeId;
 use crate::mode::{Mode, Statistics};
 use kernels::collective::Part;
 
-/// How a plan uses memory. No option changes a bit of the results.
+/// How a plan uses memory and joins passes. No option but [`fuse`](Self::fuse) changes a bit of the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Whether values share memory when their lifetimes allow. Default true; false helps to find out whether a wrong
@@ -22,6 +22,10 @@ pub struct PlanOptions {
     /// Whether memory is filled with NaN before the run, and again when its value is no longer needed, so that a wrong
     /// read shows. Default: true in builds with debug assertions.
     pub poison: bool,
+    /// Whether a convolution and what follows it are one pass in a fused layer: a CPU need not go to memory in between.
+    /// Default true; false runs them one after another, so that each has its own time
+    /// ([`Session::run_timed`](crate::Session::run_timed)). Results differ by rounding.
+    pub fuse: bool,
 }
 
 impl Default for PlanOptions {
@@ -32,6 +36,7 @@ impl Default for PlanOptions {
             arena_limit: None,
             keep: Vec::new(),
             poison: cfg!(debug_assertions),
+            fuse: true,
         }
     }
 }

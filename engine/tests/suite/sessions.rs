@@ -549,3 +549,44 @@ fn gradients_of_a_network_with_frozen_parameters_are_checked() {
         "{report}"
     );
 }
+
+#[test]
+fn passes_of_fused_layers_can_run_one_after_another() {
+    check_separate(&Reference, 0.0);
+    for isa in Isa::available() {
+        // The sums of a normalization are taken from `g`, and not from the weight's gradient.
+        check_separate(&Cpu::with_isa(isa, 2).unwrap(), 1e-5);
+    }
+}
+
+/// Gradients of the two ways differ by at most `tolerance` times the largest of a parameter; by no bit if it is 0.
+fn check_separate<B: Backend + Clone>(backend: &B, tolerance: f64) {
+    let (graph, loss) = fused(2);
+    let plan = Plan::training(&graph, loss).unwrap();
+    let run = |plan: Plan| {
+        let mut session = Session::new(backend.clone(), vec![plan]).unwrap();
+        session.initialize(7);
+        for input in ["x", "target"].map(|name| graph.node(name).unwrap()) {
+            let len = graph.shape(input).len();
+            let values: Vec<B::Element> = numbers(len, len as u64).into_iter().map(B::Element::from_f64).collect();
+            session.write_input(PLAN, input, &values).unwrap();
+        }
+        let ops: Vec<&str> = session.run_timed(PLAN).unwrap().iter().map(|time| time.op).collect();
+        (session, ops)
+    };
+    let (want, together) = run(plan.clone());
+    let (got, apart) = run(plan.fused(false).unwrap());
+    let count = |ops: &[&str], op: &str| ops.iter().filter(|found| **found == op).count();
+    let [forward, backward] = ["conv_epilogue.forward", "conv_epilogue.backward"].map(|op| count(&together, op));
+    assert!(forward > 2 && backward > 1, "{together:?}");
+    assert_eq!(apart.len(), together.len() + forward + 3 * backward, "{apart:?}");
+    assert!(apart.iter().all(|op| !op.starts_with("conv_epilogue")), "{apart:?}");
+    for info in graph.tensors().iter().filter(|info| info.trained) {
+        let [want, got] = [&want, &got].map(|session| session.gradient(&info.name).unwrap());
+        let largest = want.iter().fold(0.0, |largest: f64, x| largest.max(x.to_f64().abs()));
+        for (want, got) in want.iter().zip(&got) {
+            let apart = (want.to_f64() - got.to_f64()).abs();
+            assert!(apart <= tolerance * largest, "{}: {want:?} and {got:?}", info.name);
+        }
+    }
+}

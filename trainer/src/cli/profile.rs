@@ -29,6 +29,9 @@ pub(crate) struct StepArgs {
     /// What the table has a row for; can be repeated
     #[arg(long, value_enum, default_values_t = [By::Op, By::Layer])]
     by: Vec<By>,
+    /// Run the passes of a fused layer one after another, so that each has its own time
+    #[arg(long)]
+    separate: bool,
     /// Write the steps of one run and the arena's use for ui.perfetto.dev or chrome://tracing
     #[arg(long, value_name = "JSON")]
     trace: Option<PathBuf>,
@@ -100,10 +103,10 @@ pub(super) fn run(command: ProfileCommand) -> anyhow::Result<()> {
 }
 
 fn run_step(args: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { runs, by, trace, csv, force, model, batch } = args;
+    let StepArgs { runs, by, separate, trace, csv, force, model, batch } = args;
     check_outputs([&trace, &csv].into_iter().flatten().map(PathBuf::as_path), force)?;
     let settings = resolve(&model.into_sources(batch, DataFlags::default())?)?;
-    let profile = step::profile(&settings, runs.into())?;
+    let profile = step::profile(&settings, runs.into(), separate)?;
     for by in by {
         print_result(&format!("{}\n", profile.table(by)))?;
     }

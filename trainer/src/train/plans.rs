@@ -146,6 +146,14 @@ impl Plans {
         full.into_iter().chain((rest > 0).then_some(rest)).map(|batch| self.add(kind, batch)).collect()
     }
 
+    /// Changes the plans so that the passes of a fused layer run one after another.
+    pub(crate) fn separate_passes(&mut self) -> Result<(), PlanError> {
+        for plan in &mut self.plans {
+            *plan = plan.fused(false)?;
+        }
+        Ok(())
+    }
+
     /// Changes the plans so that each needs at most `mib` MiB on the backend. What does not fit is computed again. 0 is
     /// no limit.
     ///

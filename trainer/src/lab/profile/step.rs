@@ -79,19 +79,27 @@ pub enum By {
 }
 
 /// Times every step of the plan of a training step of the settings' network. The step runs `runs` times on synthetic
-/// images, after a run that is not counted.
+/// images, after a run that is not counted. If `separate`, the passes of a fused layer run one after another.
 ///
 /// # Errors
 /// If the device is missing, the network's settings contradict each other, or there is not enough memory.
-pub fn profile(settings: &Settings, runs: usize) -> Result<StepProfile, ProfileError> {
+pub fn profile(settings: &Settings, runs: usize, separate: bool) -> Result<StepProfile, ProfileError> {
     let chosen = backend::open(&settings.run, &mut |_| ())?;
-    Ok(with_backend!(chosen, |backend| profile_on(backend, settings, runs.max(1)))?)
+    Ok(with_backend!(chosen, |backend| profile_on(backend, settings, runs.max(1), separate))?)
 }
 
-fn profile_on<B: ImageBackend>(backend: B, settings: &Settings, runs: usize) -> Result<StepProfile, PlanError> {
+fn profile_on<B: ImageBackend>(
+    backend: B,
+    settings: &Settings,
+    runs: usize,
+    separate: bool,
+) -> Result<StepProfile, PlanError> {
     let training = &settings.training;
     let mut plans = Plans::new(settings)?;
     let plan = plans.add(PlanKind::Training, training.batch)?;
+    if separate {
+        plans.separate_passes()?;
+    }
     plans.limit_memory(&backend, settings.run.memory_limit)?;
     let element = size_of::<B::Element>();
     let mut arena: Vec<usize> = plans.plan(&plan).arena_use().iter().map(|len| len * element).collect();
@@ -341,18 +349,18 @@ mod tests {
     use crate::settings::Device;
     use crate::settings::Settings;
 
-    fn small() -> StepProfile {
+    fn small(separate: bool) -> StepProfile {
         let mut settings = Settings::default();
         settings.network.layers = 2;
         settings.network.channels = 4.into();
         (settings.training.size, settings.training.batch) = (8, 2);
         (settings.run.device, settings.run.threads) = (Device::Cpu, 1);
-        profile(&settings, 3).unwrap()
+        profile(&settings, 3, separate).unwrap()
     }
 
     #[test]
     fn every_step_is_in_every_table_once() {
-        let profile = small();
+        let profile = small(false);
         assert!(profile.steps.len() > 10 && profile.steps.last().unwrap().op == "adamw");
         assert!(profile.whole_ms > 0.0 && profile.to_string().contains("as a run takes it"));
         for by in [By::Op, By::Layer, By::Step] {
@@ -374,8 +382,19 @@ mod tests {
     }
 
     #[test]
+    fn separate_passes_are_those_of_the_operations() {
+        let ops = |separate| small(separate).steps.into_iter().map(|step| step.op).collect::<Vec<_>>();
+        let (together, apart) = (ops(false), ops(true));
+        assert!(together.iter().any(|op| op.starts_with("conv_epilogue.")), "{together:?}");
+        assert!(apart.iter().all(|op| !op.starts_with("conv_epilogue.")), "{apart:?}");
+        for pass in ["forward", "grad_input", "grad_weight"] {
+            assert!(apart.contains(&format!("conv2d.{pass}")), "{pass} in {apart:?}");
+        }
+    }
+
+    #[test]
     fn convolutions_have_operations_and_all_steps_bytes() {
-        let profile = small();
+        let profile = small(false);
         // Layer 1 of the encoder: 2 images, 8x8 pixels, 9 taps, 1 to 4 channels.
         let first = profile.steps.iter().find(|step| step.op == "conv_epilogue.forward").unwrap();
         assert_eq!((first.layer.as_str(), first.flops), ("encoder.layer_1", 2 * 2 * 8 * 8 * 9 * 4));
@@ -389,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_trace_has_the_steps_end_to_end_and_layers_around_them() {
-        let profile = small();
+        let profile = small(false);
         let trace = profile.trace();
         let events = trace["traceEvents"].as_array().unwrap();
         let on = |tid: u32| events.iter().filter(move |event| event["ph"] == "X" && event["tid"] == tid);
