@@ -109,7 +109,8 @@ fn processes_share_the_runs_and_the_status_shows_who_does_what() {
     let begun = Instant::now();
     let table = loop {
         let table = place.succeed(&sweep(&[&long[..], &["--status"]].concat()));
-        if table.contains("2 running") && !table.contains("  0 %") {
+        // A run that has just begun has not said yet how much of it is done.
+        if table.contains("2 running") && table.matches(" % ").count() == 2 && !table.contains("  0 %") {
             break table;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{table}");
