@@ -2,11 +2,50 @@
 
 use image::{Rgb, RgbImage};
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) const TRAIN_IMAGES: u32 = 40;
 pub(crate) const TEST_IMAGES: u32 = 20;
+
+/// A process that a test started. It is killed if the test fails before the process has ended.
+pub(crate) struct Started(Option<Child>);
+
+impl Started {
+    /// Starts it; what it prints can be read.
+    pub(crate) fn new(command: &mut Command) -> Started {
+        Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn output(mut self) -> Output {
+        self.0.take().expect("it is taken here alone").wait_with_output().unwrap()
+    }
+}
+
+impl Deref for Started {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        self.0.as_ref().expect("nobody waits for it yet")
+    }
+}
+
+impl DerefMut for Started {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().expect("nobody waits for it yet")
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
 
 /// A folder for a test, with a dataset in `data`.
 pub(crate) struct Place {

@@ -1,9 +1,9 @@
 //! `resconv report --serve`, which is stopped by a signal.
 
-use crate::common::{Place, text, train};
+use crate::common::{Place, Started, text, train};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The status line and the body of an answer to `request`, whose lines are given without their ends.
 fn answer(port: u16, request: &[&str]) -> (String, String) {
@@ -21,8 +21,7 @@ fn a_served_report_is_as_the_folder_is_now_and_only_for_this_machine() {
     let place = Place::new();
     place.succeed(&train(&["--samples=16", "--out=runs/first"]));
     let before = place.files("runs/first");
-    let mut child = place.command(&["report", "runs", "--serve"]);
-    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Started::new(&mut place.command(&["report", "runs", "--serve"]));
     let mut url = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut url).unwrap();
     let port = url
@@ -74,6 +73,6 @@ fn a_served_report_is_as_the_folder_is_now_and_only_for_this_machine() {
 
     let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
     assert!(killed.success());
-    let output = child.wait_with_output().unwrap();
+    let output = child.output();
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(130), "stopped by SIGINT\n"));
 }

@@ -1,7 +1,7 @@
 //! Several `resconv sweep` processes on one folder: they share its runs, nobody does one twice, and who is killed is
 //! replaced.
 
-use crate::common::{Place, text};
+use crate::common::{Place, Started, text};
 use crate::faults::{below, count};
 use crate::sweep::{losses, place, sweep};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Processes that work on a sweep together.
@@ -19,9 +18,8 @@ const PROCESSES: usize = 3;
 const RUNS: [&str; 6] =
     ["layers-1_seed-0", "layers-1_seed-1", "layers-2_seed-0", "layers-2_seed-1", "layers-3_seed-0", "layers-3_seed-1"];
 
-fn start(place: &Place, more: &[&str]) -> Child {
-    let mut command = place.command(&sweep(more));
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+fn start(place: &Place, more: &[&str]) -> Started {
+    Started::new(&mut place.command(&sweep(more)))
 }
 
 /// SHA-256 of what a run leaves that must not depend on who computed it.
@@ -64,7 +62,7 @@ fn processes_that_are_killed_at_random_moments_do_every_run_once() {
         rounds += 1;
         let out = &format!("shared-{rounds}");
         let arguments = [&*format!("--out={out}")];
-        let mut processes: Vec<Child> = (0..PROCESSES).map(|_| start(&place, &arguments)).collect();
+        let mut processes: Vec<Started> = (0..PROCESSES).map(|_| start(&place, &arguments)).collect();
         let mut done = BTreeMap::new();
         // Each round has time to end.
         let kills_before = kills;
@@ -81,7 +79,7 @@ fn processes_that_are_killed_at_random_moments_do_every_run_once() {
             done = now;
         }
         for process in processes {
-            let output = process.wait_with_output().unwrap();
+            let output = process.output();
             let (said, err) = (text(&output.stdout), text(&output.stderr));
             assert!(output.status.success(), "{said}{err}");
             assert!(said.contains("all 6 runs are done; the report is") && err.is_empty(), "{said}{err}");
@@ -105,7 +103,7 @@ fn processes_share_the_runs_and_the_status_shows_who_does_what() {
     place.succeed(&sweep(&["--out=whole"]));
     // Runs that are long enough to be looked at.
     let long = ["--out=out", "--samples=400000", "--layers=2", "--seed=0,1,2"];
-    let mut processes: Vec<Child> = (0..2).map(|_| start(&place, &long)).collect();
+    let mut processes: Vec<Started> = (0..2).map(|_| start(&place, &long)).collect();
     let begun = Instant::now();
     let table = loop {
         let table = place.succeed(&sweep(&[&long[..], &["--status"]].concat()));
