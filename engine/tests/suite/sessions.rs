@@ -477,18 +477,24 @@ fn frozen_parameters_leave_the_other_gradients_as_they_are() {
     }
 }
 
+/// A session of one plan of a graph with inputs `x` and `target`, which have numbers that look random.
+fn ready<B: Backend + Clone>(backend: &B, graph: &Graph, plan: Plan) -> Session<B> {
+    let mut session = Session::new(backend.clone(), vec![plan]).unwrap();
+    session.initialize(7);
+    for input in ["x", "target"].map(|name| graph.node(name).unwrap()) {
+        let len = graph.shape(input).len();
+        let values: Vec<B::Element> = numbers(len, len as u64).into_iter().map(B::Element::from_f64).collect();
+        session.write_input(PLAN, input, &values).unwrap();
+    }
+    session
+}
+
 /// Gradients differ by at most `tolerance` times the largest of a parameter; by no bit if it is 0.
 fn check_frozen<B: Backend + Clone>(backend: &B, record: &dyn Fn() -> (Graph, NodeId), tolerance: f64) {
     // A session after a run, and the steps of its plan
     let run = |graph: &Graph, loss: NodeId| {
         let plan = Plan::training(graph, loss).unwrap();
-        let mut session = Session::new(backend.clone(), vec![plan]).unwrap();
-        session.initialize(7);
-        for input in ["x", "target"].map(|name| graph.node(name).unwrap()) {
-            let len = graph.shape(input).len();
-            let values: Vec<B::Element> = numbers(len, len as u64).into_iter().map(B::Element::from_f64).collect();
-            session.write_input(PLAN, input, &values).unwrap();
-        }
+        let mut session = ready(backend, graph, plan);
         // A pass may do what several do if something is frozen.
         let passes = |op: &str| match op {
             "conv_epilogue.forward" => 2,
@@ -564,13 +570,7 @@ fn check_separate<B: Backend + Clone>(backend: &B, tolerance: f64) {
     let (graph, loss) = fused(2);
     let plan = Plan::training(&graph, loss).unwrap();
     let run = |plan: Plan| {
-        let mut session = Session::new(backend.clone(), vec![plan]).unwrap();
-        session.initialize(7);
-        for input in ["x", "target"].map(|name| graph.node(name).unwrap()) {
-            let len = graph.shape(input).len();
-            let values: Vec<B::Element> = numbers(len, len as u64).into_iter().map(B::Element::from_f64).collect();
-            session.write_input(PLAN, input, &values).unwrap();
-        }
+        let mut session = ready(backend, &graph, plan);
         let ops: Vec<&str> = session.run_timed(PLAN).unwrap().iter().map(|time| time.op).collect();
         (session, ops)
     };
