@@ -53,9 +53,11 @@ pub(super) fn cases() -> Vec<Conv2dParams> {
         conv([2, 6, 5, 33], 31, [1, 1], [1, 1], [0, 0], 1),
         conv([5, 1, 1, 19], 7, [1, 1], [1, 1], [0, 0], 1),
         conv([2, 7, 5, 16], 16, [1, 1], [2, 2], [0, 0], 1),
-        // Linear layers of several tasks, with more rows of the weight than a piece has; one flattens an image.
-        conv([40, 1, 1, 300], 197, [1, 1], [1, 1], [0, 0], 1),
-        conv([64, 5, 5, 13], 96, [5, 5], [1, 1], [0, 0], 1),
+        // More tasks of the weight gradient than tap rows and panels of outputs: they share rows of the weight. Linear
+        // layers, of which one flattens an image, and few outputs.
+        conv([1200, 1, 1, 300], 8, [1, 1], [1, 1], [0, 0], 1),
+        conv([400, 5, 5, 30], 16, [5, 5], [1, 1], [0, 0], 1),
+        conv([512, 4, 4, 50], 9, [3, 3], [1, 1], [0, 0], 1),
         // Groups, down to one channel each.
         conv([2, 6, 7, 8], 12, [3, 3], [1, 1], [1, 1], 4),
         conv([1, 9, 8, 6], 6, [3, 3], [2, 2], [1, 1], 6),
