@@ -60,7 +60,7 @@ def ours(shape, calls):
         report = Path(folder) / "report.json"
         command = [str(ROOT / "target/release/resconv"), "profile", "conv", "--no-errors", "--clock", "cpu", "--shape", shape]
         command += ["--threads", str(args.threads), "--rounds", str(calls), "--json", str(report)]
-        command += ["--algo", "direct", "--algo", "winograd2x3", "--algo", "winograd4x3", "--algo", "winograd4x5"]
+        command += ["--algo", "direct", "--algo", "winograd2x3", "--algo", "winograd4x3", "--algo", "winograd4x4", "--algo", "winograd4x5"]
         subprocess.run(command, check=True, capture_output=True)
         rows = {row["pass"]: row["ms"] for row in json.loads(report.read_text())["rows"] if row["chosen"]}
     return rows["forward"], rows["grad_input"] + rows["grad_weight"]

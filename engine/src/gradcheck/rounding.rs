@@ -79,6 +79,7 @@ fn amplification(algo: Algo) -> f64 {
         Algo::Im2col | Algo::Direct => 1.0,
         Algo::Winograd(Tile::F2x3) => 1.7,
         Algo::Winograd(Tile::F4x3) => 10.8,
+        Algo::Winograd(Tile::F4x4) => 15.9,
         Algo::Winograd(Tile::F4x5) => 19.1,
     }
 }

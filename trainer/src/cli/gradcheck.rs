@@ -24,8 +24,8 @@ pub(crate) struct GradcheckArgs {
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
     #[arg(long)]
     isa: Vec<Isa>,
-    /// Algorithm of convolutions: im2col, direct, winograd2x3, winograd4x3 or winograd4x5; can be repeated [default:
-    /// all]
+    /// Algorithm of convolutions: im2col, direct, winograd2x3, winograd4x3, winograd4x4 or winograd4x5; can be repeated
+    /// [default: all]
     #[arg(long)]
     algo: Vec<Algo>,
     /// Threads that compute; 0 for one a core

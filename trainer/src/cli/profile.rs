@@ -56,7 +56,8 @@ pub(crate) struct ConvArgs {
     /// Convolutions that are worth measuring; can be repeated [default: step, if there is no --shape]
     #[arg(long, value_enum)]
     preset: Vec<Preset>,
-    /// Algorithm: im2col, direct, winograd2x3, winograd4x3, winograd4x5 or all; can be repeated [default: all]
+    /// Algorithm: im2col, direct, winograd2x3, winograd4x3, winograd4x4, winograd4x5 or all; can be repeated [default:
+    /// all]
     #[arg(long, value_parser = parse_algo)]
     algo: Vec<Vec<Algo>>,
     /// Instruction set: portable, avx2 or avx512 [default: KERNELS_ISA, or the widest]

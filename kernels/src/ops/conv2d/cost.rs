@@ -227,10 +227,10 @@ pub(super) fn winograd_convolution(rates: &Rates, tile: Tile, p: &Conv2dParams, 
     let (of_weight, of_large_weight) = match (direction, tile) {
         (Direction::Forward, Tile::F2x3) => (0.50, 0.50),
         (Direction::Forward, Tile::F4x3) => (0.53, 0.50),
-        (Direction::Forward, Tile::F4x5) => (1.0, 0.50),
+        (Direction::Forward, Tile::F4x4 | Tile::F4x5) => (1.0, 0.50),
         (Direction::Adjoint, Tile::F2x3) => (1.3, 1.2),
         (Direction::Adjoint, Tile::F4x3) => (0.68, 1.2),
-        (Direction::Adjoint, Tile::F4x5) => (1.05, 1.2),
+        (Direction::Adjoint, Tile::F4x4 | Tile::F4x5) => (1.05, 1.2),
     };
     let large = (weight - CACHED_WEIGHT).max(0.0);
     sum([
@@ -252,7 +252,7 @@ pub(super) fn winograd_gradient(rates: &Rates, tile: Tile, p: &Conv2dParams) -> 
     let of_share = match tile {
         Tile::F2x3 => 1.2,
         Tile::F4x3 => 1.3,
-        Tile::F4x5 => 1.6,
+        Tile::F4x4 | Tile::F4x5 => 1.6,
     };
     sum([
         (all as f64 * weight, 0.026 * rates.tile_products),

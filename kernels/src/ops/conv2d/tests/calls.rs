@@ -150,12 +150,12 @@ fn a_prepared_call_keeps_its_algorithm() {
 
 #[test]
 fn names_are_parsed_and_refused() {
-    let names = ["im2col", "direct", "winograd2x3", "winograd4x3", "winograd4x5"];
+    let names = ["im2col", "direct", "winograd2x3", "winograd4x3", "winograd4x4", "winograd4x5"];
     assert_eq!(Algo::ALL.map(Algo::name), names);
     assert_eq!(names.map(|name| name.parse::<Algo>().unwrap()), Algo::ALL);
     let error = "winograd".parse::<Algo>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown algorithm `winograd`: expected one of im2col, direct, winograd2x3, winograd4x3, winograd4x5"
+        "unknown algorithm `winograd`: expected one of im2col, direct, winograd2x3, winograd4x3, winograd4x4, winograd4x5"
     );
 }

@@ -22,7 +22,11 @@ fn the_shapes_of_the_study_keep_their_algorithms() {
     {
         let shape =
             |c, k, stride, groups| conv([batch, size, size, c], k, [kernel; 2], [stride; 2], [kernel / 2; 2], groups);
-        let winograd = Algo::Winograd(if kernel == 3 { Tile::F4x3 } else { Tile::F4x5 });
+        let winograd = Algo::Winograd(match kernel {
+            3 => Tile::F4x3,
+            7 => Tile::F4x4,
+            _ => Tile::F4x5,
+        });
         for channels in [16, 24, 32, 48, 64, 96, 128] {
             for rates in [Rates::NARROW, Rates::WIDE] {
                 for (c, k) in [(1, channels), (channels, 1)] {
@@ -41,7 +45,7 @@ fn the_shapes_of_the_study_keep_their_algorithms() {
 /// At the edges of what is chosen: few outputs and large weights.
 #[test]
 fn the_algorithm_that_was_measured_to_be_the_fastest_is_chosen() {
-    let [f2x3, f4x3, f4x5] = [Tile::F2x3, Tile::F4x3, Tile::F4x5].map(Algo::Winograd);
+    let [f2x3, f4x3, f4x4, f4x5] = [Tile::F2x3, Tile::F4x3, Tile::F4x4, Tile::F4x5].map(Algo::Winograd);
     let unpadded =
         |n, size: usize, channels, kernel| conv([n, size, size, channels], channels, [kernel; 2], [1, 1], [0, 0], 1);
     let same = |n, size: usize, channels, kernel: usize| {
@@ -62,6 +66,12 @@ fn the_algorithm_that_was_measured_to_be_the_fastest_is_chosen() {
         (unpadded(64, 3, 128, 3), [DIRECT; 3]),
         (same(64, 14, 32, 3), [f4x3; 3]),
         (same(64, 14, 32, 5), [f4x5; 3]),
+        // Taps that the parts of one of both tiles fit.
+        (unpadded(64, 31, 32, 4), [f4x4; 3]),
+        (same(64, 28, 32, 7), [f4x4; 3]),
+        (same(64, 28, 32, 9), [f4x5; 3]),
+        (same(64, 28, 32, 11), [f4x4; 3]),
+        (same(64, 28, 32, 13), [f4x5; 3]),
         // Large weights.
         (conv([1, 14, 14, 512], 512, [3, 3], [1, 1], [1, 1], 1), [f2x3, DIRECT, DIRECT]),
         (conv([1, 28, 28, 512], 512, [3, 3], [1, 1], [1, 1], 1), [f4x3; 3]),

@@ -44,14 +44,15 @@ impl Path {
             Algo::Im2col | Algo::Direct => None,
             Algo::Winograd(Tile::F2x3) => Some(1.0),
             Algo::Winograd(Tile::F4x3) => Some(8.0),
+            Algo::Winograd(Tile::F4x4) => Some(24.0),
             Algo::Winograd(Tile::F4x5) => Some(32.0),
         }
     }
 
-    /// Whether the arithmetic is exact on small whole numbers. Winograd's 4x4 tiles multiply by 1/6 and 1/24 or 2/9 and
-    /// 1/90.
+    /// Whether the arithmetic is exact on small whole numbers. Winograd's 4x4 tiles multiply by 1/6, 1/9, 1/90 and the
+    /// like.
     fn is_exact(&self) -> bool {
-        !matches!(self.algo, Algo::Winograd(Tile::F4x3 | Tile::F4x5))
+        !matches!(self.algo, Algo::Winograd(Tile::F4x3 | Tile::F4x4 | Tile::F4x5))
     }
 }
 

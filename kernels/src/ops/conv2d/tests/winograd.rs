@@ -35,17 +35,23 @@ fn winograd_equals_the_reference_with_every_tile() {
     for (x, k, taps, pad) in cases {
         let p = conv(x, k, taps, [1, 1], pad, 1);
         let values = Values::real(&p, 1);
-        let tiles = if taps == [3, 3] { [Tile::F2x3, Tile::F4x3] } else { [Tile::F4x5; 2] };
+        let tiles = match taps {
+            [3, 3] => [Tile::F2x3, Tile::F4x3],
+            [_, 13] => [Tile::F4x5; 2],
+            _ => [Tile::F4x4, Tile::F4x5],
+        };
         for which in [Which::Forward, Which::GradInput, Which::GradWeight] {
-            for (tile, write, threads) in [(0, Write::Set, 0), (1, Write::Set, 1), (1, Write::Add, 2)] {
+            for (tile, write, threads) in
+                [(0, Write::Set, 0), (1, Write::Set, 1), (0, Write::Add, 1), (1, Write::Add, 2)]
+            {
                 let tile = tiles[tile];
                 let trial = Trial { bias: true, write, ..Trial::plain(&p, which, &values) };
                 let want = trial.reference();
                 let bound = match tile {
                     Tile::F2x3 => 2e-6,
                     Tile::F4x3 => 1e-5,
-                    Tile::F4x5 if taps[0].max(taps[1]) < 10 => 1e-5,
-                    Tile::F4x5 => 1.5e-5,
+                    Tile::F4x4 | Tile::F4x5 if taps[0].max(taps[1]) < 10 => 1e-5,
+                    Tile::F4x4 | Tile::F4x5 => 1.5e-5,
                 };
                 for cpu in cpus().map(|cpus| &cpus[threads]) {
                     let got = trial.run_with(cpu, Some(Algo::Winograd(tile)), Layout::Together);
@@ -61,7 +67,16 @@ fn winograd_equals_the_reference_with_every_tile() {
 /// kernels, whose root mean square error is 4.5e-6 of the value's.
 #[test]
 fn the_weight_gradients_error_does_not_grow_with_the_batch() {
-    for (tile, taps, n) in [(Tile::F4x3, 3, 16), (Tile::F4x5, 5, 16), (Tile::F4x5, 7, 8), (Tile::F4x5, 9, 8)] {
+    let cases = [
+        (Tile::F4x3, 3, 16),
+        (Tile::F4x4, 4, 16),
+        (Tile::F4x4, 7, 8),
+        (Tile::F4x4, 11, 8),
+        (Tile::F4x5, 5, 16),
+        (Tile::F4x5, 7, 8),
+        (Tile::F4x5, 9, 8),
+    ];
+    for (tile, taps, n) in cases {
         let p = conv([n, 28, 28, 8], 8, [taps; 2], [1, 1], [taps / 2; 2], 1);
         let mut values = Values::real(&p, 1);
         // Not centred, as activations are not.

@@ -1,5 +1,5 @@
-//! Winograd convolution, stride 1: all three passes with 2.25 (`F(2x2,3x3)`), 4 (`F(4x4,3x3)`) or 6.25 (`F(4x4,5x5)`)
-//! times fewer multiplications.
+//! Winograd convolution, stride 1: all three passes with 2.25 (`F(2x2,3x3)`), 4 (`F(4x4,3x3)`), 5.2 (`F(4x4,4x4)`) or
+//! 6.25 (`F(4x4,5x5)`) times fewer multiplications.
 //!
 //! ```text
 //! forward      Y = A^T [ sum_c U . V ] A           V = B^T d B: N x N input tile    U = G w G^T
@@ -28,11 +28,11 @@
 //! [`FLUSH_TILES`](grad_weight::FLUSH_TILES) tiles at a time and then adds them to its accumulator: no sum is so long
 //! that its rounding errors grow large.
 //!
-//! **Kernels in parts.** A kernel of more than 5 taps in a direction is cut into parts of 4, the last one of up to 5.
+//! **Kernels in parts.** A kernel with more taps in a direction than `R` is cut into parts of 4, the last one of up to `R`.
 //! The tile of input that part `(a, b)` needs for the output tile `(i, j)` is the one that part `(0, 0)` needs for the
 //! output tile `(i + a, j + b)`, as parts and tiles begin every 4 pixels. So there is one input transform and one
-//! output transform whatever the kernel, and parts are more terms of the products' sums: a 9x9 kernel costs 16
-//! multiplications an output instead of 81. (Huang et al. 2020, "DWM", cut kernels likewise, but transform the input
+//! output transform whatever the kernel, and parts are more terms of the products' sums: a 7x7 kernel costs 12.25
+//! multiplications an output instead of 49 with `F(4x4,4x4)`, and a 9x9 kernel 16 instead of 81 with `F(4x4,5x5)`. (Huang et al. 2020, "DWM", cut kernels likewise, but transform the input
 //! for every part.)
 //!
 //! Channels are padded to whole vectors inside the scratch. Tiles that stick out at the bottom and right read zeros,
@@ -57,7 +57,7 @@ use forward::ForwardTask;
 use geometry::{Blocking, Geometry, ScratchLens, skewed};
 use grad_weight::{GradWeightTask, ReduceTask};
 use std::marker::PhantomData;
-use transform::{F2x3, F4x3, F4x5, Transform};
+use transform::{F2x3, F4x3, F4x4, F4x5, Transform};
 use weight::{WeightTask, weight_len};
 
 /// Tiles of a block of the forward pass; long enough for the products, short enough for L1.
@@ -171,6 +171,10 @@ macro_rules! with_tile {
             }
             Tile::F4x3 => {
                 type $passes = Passes<F4x3, 6, 4, 3>;
+                $body
+            }
+            Tile::F4x4 => {
+                type $passes = Passes<F4x4, 7, 4, 4>;
                 $body
             }
             Tile::F4x5 => {

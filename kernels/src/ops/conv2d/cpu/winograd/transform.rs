@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Two-dimensional tiles apply the transform to columns, then to rows. `B^T`, `G` and `A^T` below are those of Lavin &
-//! Gray, section 4, for the points 0, 1, -1 (, 2, -2 (, 1/2, -1/2)) and infinity.
+//! Gray, section 4, for the points 0, 1, -1 (, 2, -2 (, 1/2 (, -1/2))) and infinity.
 
 use crate::simd::Simd;
 
@@ -86,6 +86,63 @@ impl Transform<6, 4, 3> for F4x3 {
         let even2 = s.mul_add(s.splat(4.0), y2, y0);
         let odd2 = s.mul(s.splat(2.0), s.mul_add(s.splat(4.0), y3, y1));
         [y0, s.add(even, odd), s.sub(even, odd), s.add(even2, odd2), s.sub(even2, odd2), y3]
+    }
+}
+
+/// `F(4, 4)`: 49 multiplications for 16 outputs in two dimensions, of the direct 256. Point 1/2 besides those of
+/// [`F4x3`]: the polynomials of these have a factor `x - 1/2` more, which is taken first.
+pub(super) struct F4x4;
+
+impl Transform<7, 4, 4> for F4x4 {
+    const G: [[f64; 4]; 7] = [
+        [-1.0 / 2.0, 0.0, 0.0, 0.0],
+        powers(-1.0 / 3.0, 1.0),
+        powers(1.0 / 9.0, -1.0),
+        powers(1.0 / 36.0, 2.0),
+        powers(-1.0 / 60.0, -2.0),
+        powers(32.0 / 45.0, 0.5),
+        [0.0, 0.0, 0.0, 1.0],
+    ];
+
+    /// ```text
+    /// [-2    4  5/2   -5 -1/2    1  0]
+    /// [ 0    2   -2 -9/2  1/2    1  0]
+    /// [ 0   -2    6 -7/2 -3/2    1  0]
+    /// [ 0    1 -3/2   -2  3/2    1  0]
+    /// [ 0   -1  5/2    0 -5/2    1  0]
+    /// [ 0    4    0   -5    0    1  0]
+    /// [ 0   -2    4  5/2   -5 -1/2  1]
+    /// ```
+    #[inline(always)]
+    fn input<S: Simd>(s: S, d: [S::F32; 7]) -> [S::F32; 7] {
+        let half = s.splat(0.5);
+        let [y0, y1, y2, y3, y4, y5] = F4x3::input(s, std::array::from_fn(|i| s.neg_mul_add(half, d[i], d[i + 1])));
+        let at_half = s.mul_add(s.splat(4.0), d[1], s.neg_mul_add(s.splat(5.0), d[3], d[5]));
+        [y0, y1, y2, y3, y4, at_half, y5]
+    }
+
+    /// ```text
+    /// [1  1  1  1  1   1  0]
+    /// [0  1 -1  2 -2 1/2  0]
+    /// [0  1  1  4  4 1/4  0]
+    /// [0  1 -1  8 -8 1/8  1]
+    /// ```
+    #[inline(always)]
+    fn output<S: Simd>(s: S, [m0, m1, m2, m3, m4, m5, m6]: [S::F32; 7]) -> [S::F32; 4] {
+        let [y0, y1, y2, y3] = F4x3::output(s, [m0, m1, m2, m3, m4, m6]);
+        [
+            s.add(y0, m5),
+            s.mul_add(s.splat(0.5), m5, y1),
+            s.mul_add(s.splat(0.25), m5, y2),
+            s.mul_add(s.splat(0.125), m5, y3),
+        ]
+    }
+
+    #[inline(always)]
+    fn output_adjoint<S: Simd>(s: S, [y0, y1, y2, y3]: [S::F32; 4]) -> [S::F32; 7] {
+        let [z0, z1, z2, z3, z4, z5] = F4x3::output_adjoint(s, [y0, y1, y2, y3]);
+        let (even, odd) = (s.mul_add(s.splat(0.25), y2, y0), s.mul_add(s.splat(0.25), y3, y1));
+        [z0, z1, z2, z3, z4, s.mul_add(s.splat(0.5), odd, even), z5]
     }
 }
 
@@ -306,6 +363,7 @@ mod tests {
         for isa in Isa::available() {
             isa.dispatch(Check::<F4x3, 6, 4, 3>(std::marker::PhantomData));
             isa.dispatch(Check::<F2x3, 4, 2, 3>(std::marker::PhantomData));
+            isa.dispatch(Check::<F4x4, 7, 4, 4>(std::marker::PhantomData));
             isa.dispatch(Check::<F4x5, 8, 4, 5>(std::marker::PhantomData));
         }
     }
