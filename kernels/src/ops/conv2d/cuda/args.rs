@@ -48,6 +48,9 @@ unsafe impl Arg for Map {}
 /// bits.
 const LARGEST_EXTENT: usize = 1 << 15;
 
+/// Taps in one direction that `NearWindow` in conv2d.cuh has bits for.
+const NEAR_TAPS: u32 = 15;
+
 /// Groups that a grid has places for.
 const MOST_GROUPS: usize = 65_535;
 
@@ -93,5 +96,11 @@ impl CudaConv {
             split_pixels: 0,
             add: u32::from(write == Write::Add),
         }
+    }
+
+    /// Whether kernels that need a `NearWindow` can compute it.
+    pub(super) fn has_near_windows(&self, direction: Direction) -> bool {
+        let is_linear = direction == Direction::Forward || [self.stride_h, self.stride_w] == [1; 2];
+        is_linear && self.r.max(self.s) <= NEAR_TAPS
     }
 }

@@ -14,7 +14,9 @@
 // An operand may be read through an affine map of its channels, a batch normalization that needs no pass of its own.
 // Zeros of the padding are zeros of the mapped operand, so they are not mapped.
 //
-// Loads are 16 bytes wide (VEC = 4) if the channels allow, which keeps 4 consecutive depths inside one tap.
+// Loads are 16 bytes wide (VEC = 4) if the channels allow, which keeps 4 consecutive depths inside one tap. The windows
+// of these kernels are near ones (conv2d.cuh), which takes a quarter of the instructions off the input gradient's loop;
+// for input gradients of strided convolutions, and of very large kernels, there is `any_4x32`.
 //
 // The weight gradient is `reduce_rows`: dw[(r,s,c), k] = sum over pixels of x[neighbour, c] dy[pixel, k], a small
 // matrix and a long sum. The sum is cut into `splits` parts whose boundaries depend on the shape alone;
@@ -66,23 +68,24 @@ __device__ __forceinline__ void multiply(float (&acc)[TM][TN], const float *a, u
 
 // Forward (the weight is [depth][K], its last index the output's channel), or its ADJOINT, the input gradient (the
 // weight is [taps][C][K], its last index the sum's channel). Grid: tiles of pixels, tiles of channels, groups.
-template <bool ADJOINT, int VEC, int TN>
+template <bool ADJOINT, class Windows, int VEC, int TN>
 __device__ __forceinline__ void gather(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
-                                       const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,
+                                       const float *__restrict__ bias, float *__restrict__ out, Windows *windows, float *a,
                                        float *b) {
     constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
-    using Loads = GatherLoads<ADJOINT, VEC, COLUMNS>;
+    using Loads = GatherLoads<ADJOINT, Windows, VEC, COLUMNS>;
     const u32 tid = threadIdx.x, first = blockIdx.x * TILE_ROWS, column0 = blockIdx.y * COLUMNS, group = blockIdx.z;
-    windows[tid] = window<ADJOINT>(p, first + tid, p.pixels);
+    windows[tid] = Windows::of(p, first + tid, p.pixels);
     Loads loads(p, map, in, w, windows);
     auto store = [&](u32 buffer) {
         loads.finish();
-        float *to_a = a + buffer * DEPTH * ROWS_STRIDE, *to_b = b + buffer * DEPTH * B_STRIDE;
+        float *to_a = a + buffer * DEPTH * ROWS_STRIDE + loads.vec * VEC * ROWS_STRIDE + loads.row0;
+        float *to_b = b + buffer * DEPTH * B_STRIDE;
 #pragma unroll
         for (u32 i = 0; i < Loads::A_LOADS; ++i) {
 #pragma unroll
             for (u32 v = 0; v < VEC; ++v) {
-                to_a[(loads.vec * VEC + v) * ROWS_STRIDE + loads.row(i)] = loads.image[i].v[v];
+                to_a[v * ROWS_STRIDE + i * Loads::A_STEP] = loads.image[i].v[v];
             }
         }
 #pragma unroll
@@ -149,31 +152,33 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
 
 // The second launch bound, blocks that fit on a multiprocessor, is how many registers a thread may have: left alone,
 // ptxas spills rather than use a few more.
-#define GATHER(NAME, ADJOINT, VEC, TN)                                                                                             \
+#define GATHER(NAME, ADJOINT, WINDOW, VEC, TN)                                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS, (TN) == 4 ? 4 : 2)                                                       \
         NAME(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,           \
              float *__restrict__ out) {                                                                                            \
-        __shared__ Window windows[TILE_ROWS];                                                                                      \
+        __shared__ WINDOW<ADJOINT> windows[TILE_ROWS];                                                                             \
         __shared__ float4 a[2 * DEPTH * ROWS_STRIDE / 4];                                                                          \
         __shared__ float4 b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                                                   \
-        gather<ADJOINT, VEC, TN>(p, map, in, w, bias, out, windows, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));   \
+        gather<ADJOINT, WINDOW<ADJOINT>, VEC, TN>(p, map, in, w, bias, out, windows, reinterpret_cast<float *>(a),                 \
+                                                  reinterpret_cast<float *>(b));                                                   \
     }
 
-GATHER(conv2d_forward_1x32, false, 1, 4)
-GATHER(conv2d_forward_4x32, false, 4, 4)
-GATHER(conv2d_forward_4x64, false, 4, 8)
-GATHER(conv2d_adjoint_1x32, true, 1, 4)
-GATHER(conv2d_adjoint_4x32, true, 4, 4)
-GATHER(conv2d_adjoint_4x64, true, 4, 8)
+GATHER(conv2d_forward_1x32, false, AnyWindow, 1, 4)
+GATHER(conv2d_forward_4x32, false, NearWindow, 4, 4)
+GATHER(conv2d_forward_4x64, false, NearWindow, 4, 8)
+GATHER(conv2d_adjoint_1x32, true, AnyWindow, 1, 4)
+GATHER(conv2d_adjoint_4x32, true, NearWindow, 4, 4)
+GATHER(conv2d_adjoint_4x64, true, NearWindow, 4, 8)
+GATHER(conv2d_adjoint_any_4x32, true, AnyWindow, 4, 4)
 
 // Weight gradient of a part of the pixels. `in` is x, `dy` has the walked pixels; partial[split] is laid out as the
 // weight. VA is the width of loads of x, VB of dy. Grid: tiles of (r, s, c), tiles of k, splits x groups.
-template <int VA, int VB, int TN>
+template <class Windows, int VA, int VB, int TN>
 __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map &in_map, const float *__restrict__ in,
                                             const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial,
-                                            Window *windows, float *a, float *b) {
+                                            Windows *windows, float *a, float *b) {
     constexpr u32 COLUMNS = 8 * TN, B_STRIDE = COLUMNS_STRIDE(TN);
-    using Loads = ReduceLoads<VA, VB, COLUMNS>;
+    using Loads = ReduceLoads<Windows, VA, VB, COLUMNS>;
     Loads loads(p, splits, in_map, in, dy_map, dy, windows);
     auto store = [&](u32 buffer) {
         loads.finish();
@@ -198,7 +203,6 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     float acc[4][TN] = {};
     const u32 steps = loads.steps();
     loads.prepare(0);
-    loads.prepare(1);
     __syncthreads();
     if (steps > 0) {
         loads.fetch(0);
@@ -209,7 +213,7 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
         const u32 buffer = step % 2;
         if (step + 1 < steps) {
             loads.fetch(step + 1);
-            // in the place of this step's, which were read before the last barrier
+            // in the place of windows that were read before the last barrier
             loads.prepare(step + 2);
         }
         multiply<4, TN>(acc, a + buffer * DEPTH * TAPS_STRIDE + ty * 4, TAPS_STRIDE, b + buffer * DEPTH * B_STRIDE + tx * 4,
@@ -234,21 +238,21 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     }
 }
 
-#define REDUCE_ROWS(NAME, VA, VB, TN)                                                                                              \
+#define REDUCE_ROWS(NAME, WINDOW, VA, VB, TN)                                                                                      \
     extern "C" __global__ void __launch_bounds__(THREADS, (TN) == 4 ? 5 : 4)                                                       \
         NAME(Conv p, u32 splits, Map in_map, const float *__restrict__ in, Map dy_map, const float *__restrict__ dy,               \
              float *__restrict__ partial) {                                                                                        \
-        __shared__ Window windows[2 * DEPTH];                                                                                      \
+        __shared__ WINDOW<false> windows[REDUCE_WINDOWS];                                                                          \
         __shared__ float4 a[2 * DEPTH * TAPS_STRIDE / 4];                                                                          \
         __shared__ float4 b[2 * DEPTH * COLUMNS_STRIDE(TN) / 4];                                                                   \
-        reduce_rows<VA, VB, TN>(p, splits, in_map, in, dy_map, dy, partial, windows, reinterpret_cast<float *>(a),                 \
-                                reinterpret_cast<float *>(b));                                                                     \
+        reduce_rows<WINDOW<false>, VA, VB, TN>(p, splits, in_map, in, dy_map, dy, partial, windows, reinterpret_cast<float *>(a),  \
+                                               reinterpret_cast<float *>(b));                                                      \
     }
 
-REDUCE_ROWS(conv2d_weight_1x1x32, 1, 1, 4)
-REDUCE_ROWS(conv2d_weight_1x4x32, 1, 4, 4)
-REDUCE_ROWS(conv2d_weight_4x4x32, 4, 4, 4)
-REDUCE_ROWS(conv2d_weight_4x4x64, 4, 4, 8)
+REDUCE_ROWS(conv2d_weight_1x1x32, AnyWindow, 1, 1, 4)
+REDUCE_ROWS(conv2d_weight_1x4x32, NearWindow, 1, 4, 4)
+REDUCE_ROWS(conv2d_weight_4x4x32, NearWindow, 4, 4, 4)
+REDUCE_ROWS(conv2d_weight_4x4x64, NearWindow, 4, 4, 8)
 
 // dw (+)= sum of partial over the splits. A block sums 32 elements; 8 threads share one, each takes every eighth split.
 extern "C" __global__ void __launch_bounds__(BLOCK)

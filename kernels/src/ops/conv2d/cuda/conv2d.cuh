@@ -9,6 +9,8 @@
 #define DEPTH 16
 // Rows of the weight gradient's tile.
 #define TILE_TAPS 64
+// Windows that it has at a time: a thread finds one every THREADS / DEPTH steps.
+#define REDUCE_WINDOWS (2 * THREADS)
 
 // `CudaConv` in conv2d/cuda/args.rs. `out` is the image that a kernel walks pixel by pixel, `in` the one whose
 // neighbours it reads.
@@ -71,6 +73,81 @@ template <bool ADJOINT> __device__ __forceinline__ int neighbour(const Conv &p, 
     return row < p.in_h && column < p.in_w ? at.base + row * static_cast<int>(p.in_w) + column : -1;
 }
 
+// What a tap of a window reads: the first element of a pixel, if it is inside.
+struct Read {
+    u32 index;
+    bool inside;
+};
+
+// The windows of the kernels below are of one of two kinds, for the same code. A `Tap` is what a thread needs of tap
+// (r, s) for all windows, or of none, if `exists` is false.
+
+// Windows of any shape.
+template <bool ADJOINT> struct AnyWindow {
+    Window at;
+    struct Tap {
+        int r, s;
+        bool exists;
+    };
+
+    static __device__ __forceinline__ AnyWindow of(const Conv &p, u32 pixel, u32 end) { return {window<ADJOINT>(p, pixel, end)}; }
+
+    static __device__ __forceinline__ Tap tap(const Conv &, int r, int s, bool exists) { return {r, s, exists}; }
+
+    __device__ __forceinline__ Read read(const Conv &p, const Tap &tap) const {
+        const int pixel = tap.exists ? neighbour<ADJOINT>(p, at, tap.r, tap.s) : -1;
+        return {static_cast<u32>(pixel) * p.in_channels, pixel >= 0};
+    }
+};
+
+// Bits begin..end, both cut to 0..taps.
+__device__ __forceinline__ u32 bits(int begin, int end, u32 taps) {
+    begin = begin > 0 ? begin : 0;
+    end = end < static_cast<int>(taps) ? end : static_cast<int>(taps);
+    return end > begin ? (1u << end) - (1u << begin) : 0;
+}
+
+// Windows of at most 15 taps in each direction, in an ADJOINT of stride 1: every tap reads the pixel at one and the same
+// distance from that of the first. What takes the most instructions, whether that is inside, is found once a window.
+template <bool ADJOINT> struct NearWindow {
+    u32 first; // element that tap (0, 0) reads, if the image went on around its edges
+    u32 taps;  // bit r: row r of the taps is inside; bit 16 + s: column s is
+    struct Tap {
+        u32 offset, bits;
+    };
+
+    static __device__ __forceinline__ NearWindow of(const Conv &p, u32 pixel, u32 end) {
+        if (pixel >= end) {
+            return {0, 0};
+        }
+        const int column = pixel % p.out_w, line = pixel / p.out_w;
+        const int row = line % p.out_h, image = line / p.out_h;
+        const int height = p.in_h, width = p.in_w;
+        int top, left;
+        u32 rows, columns;
+        if (ADJOINT) {
+            top = row + p.pad_h;
+            left = column + p.pad_w;
+            rows = bits(top - height + 1, top + 1, p.r);
+            columns = bits(left - width + 1, left + 1, p.s);
+        } else {
+            top = row * p.stride_h - p.pad_h;
+            left = column * p.stride_w - p.pad_w;
+            rows = bits(-top, height - top, p.r);
+            columns = bits(-left, width - left, p.s);
+        }
+        return {static_cast<u32>((image * height + top) * width + left) * p.in_channels, rows | columns << 16};
+    }
+
+    static __device__ __forceinline__ Tap tap(const Conv &p, int r, int s, bool exists) {
+        const u32 offset = (r * p.in_w + s) * p.in_channels;
+        // No window has bit 31.
+        return {ADJOINT ? 0 - offset : offset, exists ? 1u << r | 1u << (16 + s) : 1u << 31};
+    }
+
+    __device__ __forceinline__ Read read(const Conv &, const Tap &tap) const { return {first + tap.offset, (tap.bits & ~taps) == 0}; }
+};
+
 // VEC consecutive values.
 template <int VEC> struct Vec {
     float v[VEC];
@@ -131,7 +208,7 @@ struct Cursor {
 
 // What a thread of a gathering kernel loads in a step: VEC depths of every A_STEP-th pixel of the tile, and as many
 // values of the weight. That of an ADJOINT is loaded along the sum, too, the other along the columns.
-template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
+template <bool ADJOINT, class Windows, int VEC, int COLUMNS> struct GatherLoads {
     static constexpr u32 VECS = DEPTH / VEC;                       // vectors of a pixel in a step
     static constexpr u32 A_STEP = THREADS / VECS;                  // pixels that the block loads at once
     static constexpr u32 A_LOADS = TILE_ROWS / A_STEP;             // vectors of the image that a thread loads in a step
@@ -140,15 +217,15 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
     const Conv &p;
     const Map &map;
     const float *source, *w;
-    const Window *windows;
+    const Windows *windows; // from row0 on
     const u32 column0, group, vec, row0;
     Cursor at; // of what was fetched last; after `finish`, of what is next
     u32 inside; // a bit for each vector of the image that was fetched last: whether it is inside
     Vec<VEC> image[A_LOADS], weight[B_LOADS];
 
     // `windows`: those of the tile's pixels, in shared memory.
-    __device__ __forceinline__ GatherLoads(const Conv &p, const Map &map, const float *in, const float *w, const Window *windows)
-        : p(p), map(map), source(in + blockIdx.z * p.group_in), w(w), windows(windows), column0(blockIdx.y * COLUMNS),
+    __device__ __forceinline__ GatherLoads(const Conv &p, const Map &map, const float *in, const float *w, const Windows *windows)
+        : p(p), map(map), source(in + blockIdx.z * p.group_in), w(w), windows(windows + threadIdx.x / VECS), column0(blockIdx.y * COLUMNS),
           group(blockIdx.z), vec(threadIdx.x % VECS), row0(threadIdx.x / VECS), at{0, 0, vec * VEC} {
         at.carry(p);
     }
@@ -157,12 +234,12 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
     // wait for them, before the block multiplies what it has.
     __device__ __forceinline__ void fetch(u32 depth0) {
         inside = 0;
+        const typename Windows::Tap tap = Windows::tap(p, at.r, at.s, at.r < p.r);
 #pragma unroll
         for (u32 i = 0; i < A_LOADS; ++i) {
-            const int pixel = at.r < p.r ? neighbour<ADJOINT>(p, windows[row0 + i * A_STEP], at.r, at.s) : -1;
-            const u32 index = static_cast<u32>(pixel) * p.in_channels + at.c;
-            image[i] = load<VEC>(source + (pixel >= 0 ? index : 0), pixel >= 0);
-            inside |= (pixel >= 0 ? 1u : 0u) << i;
+            const Read read = windows[i * A_STEP].read(p, tap);
+            image[i] = load<VEC>(source + (read.inside ? read.index + at.c : 0), read.inside);
+            inside |= (read.inside ? 1u : 0u) << i;
         }
 #pragma unroll
         for (u32 i = 0; i < B_LOADS; ++i) {
@@ -177,7 +254,7 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
                 exists = depth < p.depth && column < p.group_out;
                 index = depth * p.weight_stride + group * p.group_out + column;
             }
-            weight[i] = load<VEC>(w + (exists ? index : 0), exists);
+            weight[i] = load<VEC>(w + index, exists);
         }
     }
 
@@ -212,7 +289,7 @@ template <bool ADJOINT, int VEC, int COLUMNS> struct GatherLoads {
 
 // What a thread of a weight gradient loads in a step: the same VA taps and channels of x of every A_STEP-th pixel of
 // the step, and the same VB channels of dy of every B_STEP-th.
-template <int VA, int VB, int COLUMNS> struct ReduceLoads {
+template <class Windows, int VA, int VB, int COLUMNS> struct ReduceLoads {
     static constexpr u32 A_VECS = TILE_TAPS / VA, B_VECS = COLUMNS / VB;       // vectors of a pixel
     static constexpr u32 A_STEP = THREADS / A_VECS, B_STEP = THREADS / B_VECS; // pixels that the block loads at once
     static constexpr u32 A_LOADS = DEPTH / A_STEP, B_LOADS = DEPTH / B_STEP;
@@ -220,27 +297,29 @@ template <int VA, int VB, int COLUMNS> struct ReduceLoads {
     const Conv &p;
     const Map &in_map, &dy_map;
     const float *source, *dy, *gradient;
-    Window *windows;
+    Windows *windows;
     const u32 split, group, row0, column0; // of the block
     const u32 begin, end;                  // its pixels
     const u32 a_row, b_column;             // what the thread loads of the tile
     const bool a_inside, b_inside;
     Cursor at;
+    typename Windows::Tap tap;
     Affine<VA> image_affine;
     Affine<VB> gradient_affine;
     u32 inside; // a bit for each vector that was fetched last, those of x first: whether it is inside
     Vec<VA> image[A_LOADS];
     Vec<VB> grad[B_LOADS];
 
-    // `windows`: places for those of two steps, in shared memory.
+    // `windows`: REDUCE_WINDOWS places in shared memory.
     __device__ __forceinline__ ReduceLoads(const Conv &p, u32 splits, const Map &in_map, const float *in, const Map &dy_map,
-                                           const float *dy, Window *windows)
+                                           const float *dy, Windows *windows)
         : p(p), in_map(in_map), dy_map(dy_map), dy(dy), windows(windows), split(blockIdx.z % splits), group(blockIdx.z / splits),
           row0(blockIdx.x * TILE_TAPS), column0(blockIdx.y * COLUMNS), begin(split * p.split_pixels),
           end(begin + p.split_pixels < p.pixels ? begin + p.split_pixels : p.pixels), a_row(threadIdx.x % A_VECS * VA),
           b_column(threadIdx.x % B_VECS * VB), a_inside(row0 + a_row < p.depth), b_inside(column0 + b_column < p.group_out),
           at{0, 0, a_inside ? row0 + a_row : 0} {
         at.carry(p);
+        tap = Windows::tap(p, at.r, at.s, a_inside);
         source = in + group * p.group_in + at.c;
         gradient = dy + group * p.group_out + column0 + b_column;
         if (in_map.scale) {
@@ -253,10 +332,11 @@ template <int VA, int VB, int COLUMNS> struct ReduceLoads {
 
     __device__ __forceinline__ u32 steps() const { return end > begin ? (end - begin + DEPTH - 1) / DEPTH : 0; }
 
-    // Finds the windows of a step's pixels, for `fetch` after the next barrier.
+    // If a step needs them first, finds the windows of its pixels and of those that follow, for `fetch` after the next
+    // barrier.
     __device__ __forceinline__ void prepare(u32 step) {
-        if (threadIdx.x < DEPTH) {
-            windows[step % 2 * DEPTH + threadIdx.x] = window<false>(p, begin + step * DEPTH + threadIdx.x, end);
+        if (step * DEPTH % THREADS == 0) {
+            windows[step * DEPTH % REDUCE_WINDOWS + threadIdx.x] = Windows::of(p, begin + step * DEPTH + threadIdx.x, end);
         }
     }
 
@@ -265,16 +345,15 @@ template <int VA, int VB, int COLUMNS> struct ReduceLoads {
         inside = 0;
 #pragma unroll
         for (u32 i = 0; i < A_LOADS; ++i) {
-            const int pixel = neighbour<false>(p, windows[step % 2 * DEPTH + a_pixel(i)], at.r, at.s);
-            const bool exists = a_inside && pixel >= 0;
-            image[i] = load<VA>(source + (exists ? static_cast<u32>(pixel) * p.in_channels : 0), exists);
-            inside |= (exists ? 1u : 0u) << i;
+            const Read read = windows[step * DEPTH % REDUCE_WINDOWS + a_pixel(i)].read(p, tap);
+            image[i] = load<VA>(source + (read.inside ? read.index : 0), read.inside);
+            inside |= (read.inside ? 1u : 0u) << i;
         }
 #pragma unroll
         for (u32 i = 0; i < B_LOADS; ++i) {
             const u32 pixel = begin + step * DEPTH + b_pixel(i);
             const bool exists = b_inside && pixel < end;
-            grad[i] = load<VB>(exists ? gradient + pixel * p.out_channels : dy, exists);
+            grad[i] = load<VB>(gradient + pixel * p.out_channels, exists);
             inside |= (exists ? 1u : 0u) << (A_LOADS + i);
         }
     }

@@ -128,15 +128,15 @@ __device__ __forceinline__ void put2(float *out, float2 value, u32 add) {
 
 // As in conv2d.cu: the forward pass, or its ADJOINT, the input gradient. Grid: tiles of pixels, tiles of channels,
 // groups.
-template <bool ADJOINT, u32 COLUMNS, class B>
+template <bool ADJOINT, class Windows, u32 COLUMNS, class B>
 __device__ __forceinline__ void gather(const Conv &p, const Map &map, const float *__restrict__ in, const float *__restrict__ w,
-                                       const float *__restrict__ bias, float *__restrict__ out, Window *windows, float *a,
+                                       const float *__restrict__ bias, float *__restrict__ out, Windows *windows, float *a,
                                        float *b) {
     using A = Along<TILE_ROWS>;
-    using Loads = GatherLoads<ADJOINT, 4, COLUMNS>;
+    using Loads = GatherLoads<ADJOINT, Windows, 4, COLUMNS>;
     static_assert(WARPS * WARP_ROWS == TILE_ROWS, "each warp has its rows");
     const u32 first = blockIdx.x * TILE_ROWS;
-    windows[threadIdx.x] = window<ADJOINT>(p, first + threadIdx.x, p.pixels);
+    windows[threadIdx.x] = Windows::of(p, first + threadIdx.x, p.pixels);
     Loads loads(p, map, in, w, windows);
     auto store = [&](u32 buffer) {
         loads.finish();
@@ -191,30 +191,31 @@ __device__ __forceinline__ void gather(const Conv &p, const Map &map, const floa
 }
 
 // The weight of an adjoint is contiguous along the sum, the other along the columns.
-#define GATHER(NAME, ADJOINT, COLUMNS, B)                                                                                          \
+#define GATHER(NAME, ADJOINT, WINDOW, COLUMNS, B)                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS, (COLUMNS) == 32 ? 4 : 3)                                                 \
         NAME(Conv p, Map map, const float *__restrict__ in, const float *__restrict__ w, const float *__restrict__ bias,           \
              float *__restrict__ out) {                                                                                            \
-        __shared__ Window windows[TILE_ROWS];                                                                                      \
+        __shared__ WINDOW<ADJOINT> windows[TILE_ROWS];                                                                             \
         __shared__ float4 a[2 * Along<TILE_ROWS>::SIZE / 4];                                                                       \
         __shared__ float4 b[2 * B<COLUMNS>::SIZE / 4];                                                                             \
-        gather<ADJOINT, COLUMNS, B<COLUMNS>>(p, map, in, w, bias, out, windows, reinterpret_cast<float *>(a),                      \
-                                             reinterpret_cast<float *>(b));                                                        \
+        gather<ADJOINT, WINDOW<ADJOINT>, COLUMNS, B<COLUMNS>>(p, map, in, w, bias, out, windows, reinterpret_cast<float *>(a),     \
+                                                              reinterpret_cast<float *>(b));                                       \
     }
 
-GATHER(conv2d_tf32_forward_32, false, 32, Across)
-GATHER(conv2d_tf32_forward_64, false, 64, Across)
-GATHER(conv2d_tf32_adjoint_32, true, 32, Along)
-GATHER(conv2d_tf32_adjoint_64, true, 64, Along)
+GATHER(conv2d_tf32_forward_32, false, NearWindow, 32, Across)
+GATHER(conv2d_tf32_forward_64, false, NearWindow, 64, Across)
+GATHER(conv2d_tf32_adjoint_32, true, NearWindow, 32, Along)
+GATHER(conv2d_tf32_adjoint_64, true, NearWindow, 64, Along)
+GATHER(conv2d_tf32_adjoint_any_32, true, AnyWindow, 32, Along)
 
 // As in conv2d.cu: weight gradient of a part of the pixels. Grid: tiles of (r, s, c), tiles of k, splits x groups.
 template <u32 COLUMNS>
 __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map &in_map, const float *__restrict__ in,
                                             const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial,
-                                            Window *windows, float *a, float *b) {
+                                            NearWindow<false> *windows, float *a, float *b) {
     using A = Across<TILE_TAPS>;
     using B = Across<COLUMNS>;
-    using Loads = ReduceLoads<4, 4, COLUMNS>;
+    using Loads = ReduceLoads<NearWindow<false>, 4, 4, COLUMNS>;
     static_assert(WARPS == 4 && TILE_TAPS == 2 * WARP_ROWS, "two warps beside each other, and two below each other");
     Loads loads(p, splits, in_map, in, dy_map, dy, windows);
     auto store = [&](u32 buffer) {
@@ -233,7 +234,6 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     float acc[WARP_ROWS / 16][COLUMNS / 16][4] = {};
     const u32 steps = loads.steps();
     loads.prepare(0);
-    loads.prepare(1);
     __syncthreads();
     if (steps > 0) {
         loads.fetch(0);
@@ -244,7 +244,7 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
         const u32 buffer = step % 2;
         if (step + 1 < steps) {
             loads.fetch(step + 1);
-            // in the place of this step's, which were read before the last barrier
+            // in the place of windows that were read before the last barrier
             loads.prepare(step + 2);
         }
         multiply<A, B>(acc, a + buffer * A::SIZE, row0, b + buffer * B::SIZE, column0);
@@ -276,7 +276,7 @@ __device__ __forceinline__ void reduce_rows(const Conv &p, u32 splits, const Map
     extern "C" __global__ void __launch_bounds__(THREADS, (COLUMNS) == 32 ? 5 : 4)                                                 \
         NAME(Conv p, u32 splits, Map in_map, const float *__restrict__ in, Map dy_map, const float *__restrict__ dy,               \
              float *__restrict__ partial) {                                                                                        \
-        __shared__ Window windows[2 * DEPTH];                                                                                      \
+        __shared__ NearWindow<false> windows[REDUCE_WINDOWS];                                                                      \
         __shared__ float4 a[2 * Across<TILE_TAPS>::SIZE / 4];                                                                      \
         __shared__ float4 b[2 * Across<COLUMNS>::SIZE / 4];                                                                        \
         reduce_rows<COLUMNS>(p, splits, in_map, in, dy_map, dy, partial, windows, reinterpret_cast<float *>(a),                    \

@@ -20,6 +20,7 @@ kernels!("conv2d" with "conv2d.cuh" {
     conv2d_adjoint_1x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_adjoint_4x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_adjoint_4x64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_any_4x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_forward_to_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_adjoint_to_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_forward_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
@@ -107,11 +108,14 @@ pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
     } else {
         let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
         let wide = wide && in_aligned && w_aligned && out_aligned;
-        let (kernel, columns) = match (wide, columns(group_out), tf32) {
-            (true, columns, Some(tf32)) => (tf32.convolve(direction, columns), columns),
-            (true, 64, None) => (pick(&kernels.conv2d_forward_4x64, &kernels.conv2d_adjoint_4x64), 64),
-            (true, _, None) => (pick(&kernels.conv2d_forward_4x32, &kernels.conv2d_adjoint_4x32), 32),
-            (false, _, _) => (pick(&kernels.conv2d_forward_1x32, &kernels.conv2d_adjoint_1x32), 32),
+        let near = conv.has_near_windows(direction);
+        let (kernel, columns) = match (wide, near, columns(group_out), tf32) {
+            (true, true, columns, Some(tf32)) => (tf32.convolve(direction, columns), columns),
+            (true, true, 64, None) => (pick(&kernels.conv2d_forward_4x64, &kernels.conv2d_adjoint_4x64), 64),
+            (true, true, _, None) => (pick(&kernels.conv2d_forward_4x32, &kernels.conv2d_adjoint_4x32), 32),
+            (true, false, _, Some(tf32)) if direction == Direction::Adjoint => (tf32.any_adjoint(), 32),
+            (true, false, _, None) if direction == Direction::Adjoint => (&kernels.conv2d_adjoint_any_4x32, 32),
+            _ => (pick(&kernels.conv2d_forward_1x32, &kernels.conv2d_adjoint_1x32), 32),
         };
         (kernel, [pixels.div_ceil(TILE_ROWS), group_out.div_ceil(columns), p.groups])
     };
@@ -128,8 +132,9 @@ pub(super) fn grad_weight(gpu: &Gpu, gradient: &WeightGradient<'_>, workspace: S
     let partial = workspace.scratch(splits * dw.len).ptr;
     conv.split_pixels = (conv.pixels as usize).div_ceil(splits).next_multiple_of(DEPTH) as u32;
     let [group_in, group_out] = [conv.group_in, conv.group_out].map(|channels| channels as usize);
+    let near = conv.has_near_windows(Direction::Forward);
     let x_wide = group_in.is_multiple_of(4) && x.is_aligned();
-    let dy_wide = group_out.is_multiple_of(4) && dy.is_aligned();
+    let dy_wide = near && group_out.is_multiple_of(4) && dy.is_aligned();
     let (kernel, columns) = match (x_wide, dy_wide, columns(group_out), tf32) {
         (true, true, columns, Some(tf32)) => (tf32.grad_weight(columns), columns),
         (true, true, 64, None) => (&kernels.conv2d_weight_4x4x64, 64),

@@ -9,12 +9,13 @@ kernels!("conv2d_tf32" with "conv2d.cuh" {
     conv2d_tf32_forward_64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_adjoint_32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_adjoint_64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_tf32_adjoint_any_32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_weight_32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_tf32_weight_64: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
 });
 
 impl Kernels {
-    /// The kernel of a forward pass or an input gradient for tiles of `columns` channels, 32 or 64.
+    /// The kernel of a forward pass or an input gradient with near windows, for tiles of `columns` channels, 32 or 64.
     pub(super) fn convolve(
         &self,
         direction: Direction,
@@ -26,6 +27,11 @@ impl Kernels {
             (Direction::Adjoint, 64) => &self.conv2d_tf32_adjoint_64,
             (Direction::Adjoint, _) => &self.conv2d_tf32_adjoint_32,
         }
+    }
+
+    /// The kernel of an input gradient with any windows, for tiles of 32 channels.
+    pub(super) fn any_adjoint(&self) -> &Kernel<(CudaConv, Map, Ptr, Ptr, Ptr, Ptr)> {
+        &self.conv2d_tf32_adjoint_any_32
     }
 
     /// The weight gradient's kernel for tiles of `columns` channels, 32 or 64.

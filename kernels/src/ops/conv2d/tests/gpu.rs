@@ -31,11 +31,16 @@ fn gpu() -> Option<&'static Gpu> {
 /// Operands that begin where their memory does, and others that are not aligned to 16 bytes, which other kernels take.
 const OFFSETS: [usize; 2] = [0, 1];
 
-/// Whether tensor cores have a kernel: for channels in fours, and aligned operands. Elsewhere `Cuda::with_tf32` is as
-/// `Cuda::new`.
+/// Whether tensor cores have a kernel: for channels in fours, aligned operands, and up to 15 taps in a direction, more in
+/// an input gradient. Elsewhere `Cuda::with_tf32` is as `Cuda::new`.
 fn is_in_tf32(trial: &Trial<'_>, offset: usize) -> bool {
     let p = trial.p;
-    trial.which != Which::GradBias && offset == 0 && [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4))
+    let has_kernel = match trial.which {
+        Which::Forward | Which::GradWeight => p.r.max(p.s) <= 15,
+        Which::GradInput => true,
+        Which::GradBias => false,
+    };
+    has_kernel && offset == 0 && [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4))
 }
 
 /// The results of the pass, if there is a GPU, each with the name of what computed it.
