@@ -7,8 +7,8 @@
 //!
 //! Other values are recomputed only if memory is short ([`PlanOptions::arena_limit`]):
 //!
-//! 1. The output of a fused layer, from that of its convolution: a pass over memory. The last layers come first, and no
-//!    more than needed.
+//! 1. The output of a fused layer, from that of its convolution: a pass over memory. Those come first that would be kept
+//!    longest without being read, and no more than needed.
 //! 2. The output of the convolution too, in all but every `k`-th layer (Chen et al., "Training deep nets with sublinear
 //!    memory cost", 2016): when the backward phase reaches the last of `k` layers, the convolutions of all of them run
 //!    again, one after another. The smallest `k` that fits costs the fewest convolutions.
@@ -18,35 +18,33 @@ use super::purpose::PlanOptions;
 use crate::emit::{Action, Effort, Program, Recomputable, Step};
 use crate::mode::Phase;
 use kernels::{Access, Call, Span};
+use std::cmp::Reverse;
 
 /// The program, with the recompute steps that the options ask for.
 pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &PlanOptions) -> Program {
+    let numbers = numbers(program, candidates);
     let with = |dropped: &dyn Fn(&Recomputable, usize) -> bool| {
         let mut program = program.clone();
-        // The candidates of each effort are numbered from the last one.
-        let mut numbers = [0; 3];
-        for candidate in candidates.iter().rev() {
-            let number = &mut numbers[candidate.effort as usize];
+        for (candidate, number) in candidates.iter().zip(&numbers).rev() {
             if dropped(candidate, *number) {
                 insert(&mut program, candidate);
             }
-            *number += 1;
         }
         program
     };
     let count = |effort: Effort| candidates.iter().filter(|candidate| candidate.effort == effort).count();
     let is_free = |candidate: &Recomputable| candidate.effort == Effort::Normalization && options.recompute;
-    let fewest = with(&|candidate, _| is_free(candidate));
-    let Some(limit) = options.arena_limit else { return fewest };
+    let passes = |dropped: usize| {
+        with(&|candidate, number| is_free(candidate) || candidate.effort == Effort::Elementwise && number < dropped)
+    };
     // Placing takes most of the time, so it is done once per program.
     let arena = |program: &Program| place::place(program, &place::lifetimes(program), options.reuse).arena;
+    let fewest = passes(0);
+    let Some(limit) = options.arena_limit else { return fewest };
     if arena(&fewest) <= limit {
         return fewest;
     }
 
-    let passes = |dropped: usize| {
-        with(&|candidate, number| is_free(candidate) || candidate.effort == Effort::Elementwise && number < dropped)
-    };
     let (mut too_few, mut enough) = (0, count(Effort::Elementwise));
     let mut smallest = passes(enough);
     let mut least = arena(&smallest);
@@ -77,6 +75,31 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
         }
     }
     smallest
+}
+
+/// The numbers of the candidates of each effort. Passes over memory begin with the value that would be kept longest
+/// without being read: this saves its memory for most of the step, and at its peak. (The last values are read so soon
+/// that recomputing them saves nothing, and the first layers' are read late, if there are connections that skip
+/// layers.) Convolutions are numbered from the last one.
+fn numbers(program: &Program, candidates: &[Recomputable]) -> Vec<usize> {
+    let unread = |candidate: &Recomputable| {
+        let is_forward = |&i: &usize| program.steps[i].phase == Phase::Forward;
+        let (forward, backward): (Vec<usize>, Vec<usize>) =
+            uses(program, candidate.value).into_iter().partition(is_forward);
+        backward.first().map_or(0, |first| first - forward.last().unwrap_or(first))
+    };
+    let mut order: Vec<usize> = (0..candidates.len()).rev().collect();
+    order.sort_by_key(|&i| match candidates[i].effort {
+        Effort::Elementwise => Reverse(unread(&candidates[i])),
+        Effort::Normalization | Effort::Convolution => Reverse(0),
+    });
+    let (mut numbers, mut counts) = (vec![0; candidates.len()], [0; 3]);
+    for i in order {
+        let count = &mut counts[candidates[i].effort as usize];
+        numbers[i] = *count;
+        *count += 1;
+    }
+    numbers
 }
 
 /// A value is recomputed rather than kept between two uses that are more steps apart than this. The backward passes of
