@@ -43,6 +43,17 @@ pub enum ApplyError {
     /// A file cannot be written where the user wants it.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The dataset is of another number of channels than the images that the network was trained with.
+    #[error(
+        "the images have {images} channel{}, and those that the network was trained with {network}: expected images \
+         with as many{}", if *images == 1 { "" } else { "s" }, if *network == 1 { "; --grey makes them grey" } else { "" }
+    )]
+    OtherChannels {
+        /// Those of the dataset.
+        images: usize,
+        /// Those of the network.
+        network: usize,
+    },
     /// A mask, or a picture to compare with, is of another size.
     #[error(
         "{}: {} x {} pixels (height x width); expected {} x {}, as {}",

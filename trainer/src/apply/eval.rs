@@ -26,6 +26,7 @@ pub fn evaluate(
 ) -> Result<(Validation, Errors), ApplyError> {
     let backend = backend::open(&settings.run, &mut print_status)?;
     let data = data::open(&settings.data_request(), &print_status)?;
+    let trained_channels = settings.network.out_channels;
     let settings = &settings.with_data(&data)?;
     let [_, samples] = Samples::of(&data, settings.training.size, &settings.training.task);
     let mut plans = Plans::new(settings)?;
@@ -35,7 +36,11 @@ pub fn evaluate(
             .map(|(path, images)| Ok::<_, ValidateError>((path, Preview::new(&mut plans, samples, images, true)?)));
         let preview = preview.transpose()?;
         let mut session = plans.session(backend)?;
-        checkpoint::load_weights(&mut session, checkpoint)?;
+        let channels = settings.network.out_channels;
+        checkpoint::load_weights(&mut session, checkpoint).map_err(|error| match channels == trained_channels {
+            true => error.into(),
+            false => ApplyError::OtherChannels { images: channels, network: trained_channels },
+        })?;
         let batches = 2 * validator.images().div_ceil(settings.training.batch);
         let validation = session.enter(|session| {
             if let Some((path, mut preview)) = preview {
