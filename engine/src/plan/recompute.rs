@@ -7,8 +7,8 @@
 //!
 //! Other values are recomputed only if memory is short ([`PlanOptions::arena_limit`]):
 //!
-//! 1. The output of a fused layer, from that of its convolution: a pass over memory. Those come first that would be kept
-//!    longest without being read, and no more than needed.
+//! 1. The output of a fused layer, from that of its convolution: a pass over memory. Those come first that would be
+//!    kept longest without being read, and no more than needed.
 //! 2. The output of the convolution too, in all but every `k`-th layer (Chen et al., "Training deep nets with sublinear
 //!    memory cost", 2016): when the backward phase reaches the last of `k` layers, the convolutions of all of them run
 //!    again, one after another. The smallest `k` that fits costs the fewest convolutions.

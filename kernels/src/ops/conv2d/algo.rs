@@ -124,7 +124,7 @@ impl Algo {
     /// | 1x1, 32 to 32 channels | 3.6 / 5.5 / 3.4 | 1.6 / 1.5 / 1.8 | |
     /// | linear, 512 to 128 | 0.13 / 3.0 / 0.12 | 0.11 / 0.14 / 0.16 | |
     ///
-    /// The last column of 7x7 and 11x11 is 4x5's; 4x4, which is chosen there now, takes 0.75 to 0.81 of its time (Zen 5,
+    /// The last column of 7x7 and 11x11 is 4x5's; 4x4, which is chosen there, takes 0.75 to 0.81 of its time (Zen 5,
     /// 28x28).
     ///
     /// Im2col is never chosen: it wins the weight gradient of linear layers alone, by less than the allocations are

@@ -107,8 +107,8 @@ __device__ __forceinline__ u32 bits(int begin, int end, u32 taps) {
     return end > begin ? (1u << end) - (1u << begin) : 0;
 }
 
-// Windows of at most 15 taps in each direction, in an ADJOINT of stride 1: every tap reads the pixel at one and the same
-// distance from that of the first. What takes the most instructions, whether that is inside, is found once a window.
+// Windows of at most 15 taps in each direction, in an ADJOINT of stride 1: each tap reads a pixel at the same distance
+// from that of the first tap in all windows. What takes the most instructions, whether it is inside, is found once.
 template <bool ADJOINT> struct NearWindow {
     u32 first; // element that tap (0, 0) reads, if the image went on around its edges
     u32 taps;  // bit r: row r of the taps is inside; bit 16 + s: column s is

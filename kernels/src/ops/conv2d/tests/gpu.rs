@@ -31,8 +31,8 @@ fn gpu() -> Option<&'static Gpu> {
 /// Operands that begin where their memory does, and others that are not aligned to 16 bytes, which other kernels take.
 const OFFSETS: [usize; 2] = [0, 1];
 
-/// Whether tensor cores have a kernel: for channels in fours, aligned operands, and up to 15 taps in a direction, more in
-/// an input gradient. Elsewhere `Cuda::with_tf32` is as `Cuda::new`.
+/// Whether tensor cores have a kernel: for channels in fours, aligned operands, and up to 15 taps in a direction, more
+/// in an input gradient. Elsewhere `Cuda::with_tf32` is as `Cuda::new`.
 fn is_in_tf32(trial: &Trial<'_>, offset: usize) -> bool {
     let p = trial.p;
     let has_kernel = match trial.which {

@@ -28,12 +28,12 @@
 //! [`FLUSH_TILES`](grad_weight::FLUSH_TILES) tiles at a time and then adds them to its accumulator: no sum is so long
 //! that its rounding errors grow large.
 //!
-//! **Kernels in parts.** A kernel with more taps in a direction than `R` is cut into parts of 4, the last one of up to `R`.
-//! The tile of input that part `(a, b)` needs for the output tile `(i, j)` is the one that part `(0, 0)` needs for the
-//! output tile `(i + a, j + b)`, as parts and tiles begin every 4 pixels. So there is one input transform and one
+//! **Kernels in parts.** A kernel with more taps in a direction than `R` is cut into parts of 4, the last one of up to
+//! `R`. The tile of input that part `(a, b)` needs for the output tile `(i, j)` is the one that part `(0, 0)` needs for
+//! the output tile `(i + a, j + b)`, as parts and tiles begin every 4 pixels. So there is one input transform and one
 //! output transform whatever the kernel, and parts are more terms of the products' sums: a 7x7 kernel costs 12.25
-//! multiplications an output instead of 49 with `F(4x4,4x4)`, and a 9x9 kernel 16 instead of 81 with `F(4x4,5x5)`. (Huang et al. 2020, "DWM", cut kernels likewise, but transform the input
-//! for every part.)
+//! multiplications an output instead of 49 with `F(4x4,4x4)`, and a 9x9 kernel 16 instead of 81 with `F(4x4,5x5)`.
+//! (Huang et al. 2020, "DWM", cut kernels likewise, but transform the input for every part.)
 //!
 //! Channels are padded to whole vectors inside the scratch. Tiles that stick out at the bottom and right read zeros,
 //! and what sticks out of them is not stored. [`Tile::supports`] says which shapes the algorithm can compute, and
