@@ -46,7 +46,7 @@ pub enum ApplyError {
     /// The dataset is of another number of channels than the images that the network was trained with.
     #[error(
         "the images have {images} channel{}, and those that the network was trained with {network}: expected images \
-         with as many{}", if *images == 1 { "" } else { "s" }, if *network == 1 { "; --grey makes them grey" } else { "" }
+         with as many", if *images == 1 { "" } else { "s" }
     )]
     OtherChannels {
         /// Those of the dataset.

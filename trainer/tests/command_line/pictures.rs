@@ -46,10 +46,9 @@ fn a_killed_run_on_photographs_resumes_bit_for_bit_in_memory_or_not() {
 fn a_network_for_grey_images_is_not_evaluated_on_colours() {
     let place = with_photos();
     let message = place.fail(&["eval", "half-crop", "--data=photos"]);
-    let expected = "the images have 3 channels, and those that the network was trained with 1: expected images with as many; \
-                    --grey makes them grey";
-    assert!(message.contains(expected), "{message}");
-    assert!(place.succeed(&["eval", "half-crop", "--data=photos", "--grey"]).contains("validation"));
+    let expected =
+        "the images have 3 channels, and those that the network was trained with 1: expected images with as many";
+    assert!(message.ends_with(expected), "{message}");
 }
 
 #[test]
