@@ -22,30 +22,32 @@ use std::cmp::Reverse;
 
 /// The program, with the recompute steps that the options ask for.
 pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &PlanOptions) -> Program {
-    let numbers = numbers(program, candidates);
-    let with = |dropped: &dyn Fn(&Recomputable, usize) -> bool| {
+    let with = |is_dropped: &dyn Fn(usize) -> bool| {
         let mut program = program.clone();
-        for (candidate, number) in candidates.iter().zip(&numbers).rev() {
-            if dropped(candidate, *number) {
+        for (i, candidate) in candidates.iter().enumerate().rev() {
+            if is_dropped(i) {
                 insert(&mut program, candidate);
             }
         }
         program
     };
-    let count = |effort: Effort| candidates.iter().filter(|candidate| candidate.effort == effort).count();
-    let is_free = |candidate: &Recomputable| candidate.effort == Effort::Normalization && options.recompute;
-    let passes = |dropped: usize| {
-        with(&|candidate, number| is_free(candidate) || candidate.effort == Effort::Elementwise && number < dropped)
-    };
+    let is_free = |i: usize| candidates[i].effort == Effort::Normalization && options.recompute;
+    let fewest = with(&is_free);
+    let Some(limit) = options.arena_limit else { return fewest };
     // Placing takes most of the time, so it is done once per program.
     let arena = |program: &Program| place::place(program, &place::lifetimes(program), options.reuse).arena;
-    let fewest = passes(0);
-    let Some(limit) = options.arena_limit else { return fewest };
     if arena(&fewest) <= limit {
         return fewest;
     }
 
-    let (mut too_few, mut enough) = (0, count(Effort::Elementwise));
+    // The last ones first.
+    let of_effort = |effort: Effort| -> Vec<usize> {
+        (0..candidates.len()).rev().filter(|&i| candidates[i].effort == effort).collect()
+    };
+    let (mut outputs, convolutions) = (of_effort(Effort::Elementwise), of_effort(Effort::Convolution));
+    outputs.sort_by_key(|&i| Reverse(unread(program, candidates[i].value)));
+    let passes = |dropped: usize| with(&|i| is_free(i) || outputs[..dropped].contains(&i));
+    let (mut too_few, mut enough) = (0, outputs.len());
     let mut smallest = passes(enough);
     let mut least = arena(&smallest);
     if least <= limit {
@@ -60,11 +62,12 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
         }
         return smallest;
     }
-    for every in 2..=count(Effort::Convolution) {
-        let program = with(&|candidate, number| match candidate.effort {
+    for every in 2..=convolutions.len() {
+        let is_kept = |i: usize| convolutions.iter().skip(every - 1).step_by(every).any(|&kept| kept == i);
+        let program = with(&|i| match candidates[i].effort {
             Effort::Normalization => options.recompute,
             Effort::Elementwise => true,
-            Effort::Convolution => number % every != every - 1,
+            Effort::Convolution => !is_kept(i),
         });
         let needed = arena(&program);
         if needed < least {
@@ -77,29 +80,13 @@ pub(crate) fn choose(program: &Program, candidates: &[Recomputable], options: &P
     smallest
 }
 
-/// The numbers of the candidates of each effort. Passes over memory begin with the value that would be kept longest
-/// without being read: this saves its memory for most of the step, and at its peak. (The last values are read so soon
-/// that recomputing them saves nothing, and the first layers' are read late, if there are connections that skip
-/// layers.) Convolutions are numbered from the last one.
-fn numbers(program: &Program, candidates: &[Recomputable]) -> Vec<usize> {
-    let unread = |candidate: &Recomputable| {
-        let is_forward = |&i: &usize| program.steps[i].phase == Phase::Forward;
-        let (forward, backward): (Vec<usize>, Vec<usize>) =
-            uses(program, candidate.value).into_iter().partition(is_forward);
-        backward.first().map_or(0, |first| first - forward.last().unwrap_or(first))
-    };
-    let mut order: Vec<usize> = (0..candidates.len()).rev().collect();
-    order.sort_by_key(|&i| match candidates[i].effort {
-        Effort::Elementwise => Reverse(unread(&candidates[i])),
-        Effort::Normalization | Effort::Convolution => Reverse(0),
-    });
-    let (mut numbers, mut counts) = (vec![0; candidates.len()], [0; 3]);
-    for i in order {
-        let count = &mut counts[candidates[i].effort as usize];
-        numbers[i] = *count;
-        *count += 1;
-    }
-    numbers
+/// How many steps a value waits for its first backward reader, after the last forward one. The longer, the more of a
+/// step its memory is free if it is recomputed, and with it the step's peak. (The last values are read so soon that
+/// recomputing them saves nothing, and the first layers' are read late, if there are connections that skip layers.)
+fn unread(program: &Program, value: Span) -> usize {
+    let is_forward = |&i: &usize| program.steps[i].phase == Phase::Forward;
+    let (forward, backward): (Vec<usize>, Vec<usize>) = uses(program, value).into_iter().partition(is_forward);
+    backward.first().map_or(0, |first| first - forward.last().unwrap_or(first))
 }
 
 /// A value is recomputed rather than kept between two uses that are more steps apart than this. The backward passes of
