@@ -1,8 +1,11 @@
 //! Outputs that no product is added to: their windows are outside the image, or between the strides of an adjoint.
 
 use super::axis::Dimension;
+use super::tasks::share;
+use crate::loops::TASK_LEN;
 use crate::parallel::{Pool, SharedSlice};
 use crate::pass::Write;
+use std::ops::Range;
 
 /// Sets those pixels of `out`, which have so many channels, to the bias, or to 0 if that is empty; or adds it to them.
 pub(super) fn set_unreached(
@@ -16,21 +19,46 @@ pub(super) fn set_unreached(
     if dims.iter().all(|dim| dim.is_reached()) || (write == Write::Add && bias.is_empty()) {
         return;
     }
+    let columns = unreached_runs(dims[1]);
     let row_len = dims[1].outputs * channels;
     let rows = out.len() / row_len;
+    let tasks = out.len().div_ceil(TASK_LEN).min(rows);
     let shared = SharedSlice::new(out);
-    pool.for_each(rows, |row| {
-        // SAFETY: every task has its own row.
-        let out = unsafe { shared.slice(row * row_len, row_len) };
-        let row_is_reached = dims[0].reaches(row % dims[0].outputs);
-        for (column, pixel) in out.chunks_exact_mut(channels).enumerate() {
-            if row_is_reached && dims[1].reaches(column) {
-                continue;
-            }
-            match bias {
-                [] => pixel.fill(0.0),
-                _ => pixel.iter_mut().zip(bias).for_each(|(out, bias)| write.put(out, *bias)),
+    pool.for_each(tasks, |task| {
+        for row in share(rows, tasks, task) {
+            // SAFETY: every task has its own rows.
+            let out = unsafe { shared.slice(row * row_len, row_len) };
+            if dims[0].reaches(row % dims[0].outputs) {
+                for run in &columns {
+                    put(&mut out[run.start * channels..run.end * channels], bias, write);
+                }
+            } else {
+                put(out, bias, write);
             }
         }
     });
+}
+
+/// The outputs of no axis, as runs of neighbours.
+fn unreached_runs(dim: Dimension) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for output in (0..dim.outputs).filter(|output| !dim.reaches(*output)) {
+        match runs.last_mut().filter(|run| run.end == output) {
+            Some(run) => run.end += 1,
+            None => runs.push(output..output + 1),
+        }
+    }
+    runs
+}
+
+/// Sets some pixels to the bias, or to 0 if that is empty; or adds it to them.
+fn put(pixels: &mut [f32], bias: &[f32], write: Write) {
+    match bias {
+        [] => pixels.fill(0.0),
+        _ => {
+            for pixel in pixels.chunks_exact_mut(bias.len()) {
+                pixel.iter_mut().zip(bias).for_each(|(out, bias)| write.put(out, *bias));
+            }
+        }
+    }
 }
