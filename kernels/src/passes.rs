@@ -147,6 +147,8 @@ passes! {
     of other passes: [
         /// a convolution and what follows it, in one pass over memory: forward, backward with batch normalization
         conv_epilogue { ConvEpilogueForward(Forward), ConvEpilogueBackward(Backward) }
+        /// batch normalization, skip connection and activation, in one pass over memory: forward, backward
+        norm_act { NormActForward(Forward), NormActBackward(Backward) }
     ]
     on the host alone: [
         /// a pass that the caller defines, on host memory
@@ -198,6 +200,14 @@ impl Call {
             Call::ConvEpilogueBackward(pass) => {
                 let (grad_weight, grad_input, gradients) = pass.norm_conv.passes();
                 vec![grad_weight.into(), grad_input.into(), gradients.into(), pass.epilogue.into()]
+            }
+            Call::NormActForward(pass) => {
+                let (norm, add, activation) = pass.passes();
+                std::iter::once(norm.into()).chain(add.map(Call::from)).chain([activation.into()]).collect()
+            }
+            Call::NormActBackward(pass) => {
+                let (activation, norm) = pass.passes();
+                vec![activation.into(), norm.into()]
             }
             other => vec![other.clone()],
         }

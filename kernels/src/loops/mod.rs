@@ -18,7 +18,7 @@ mod update;
 pub(crate) use channels::{Channelwise, TILE, map_channels, map_images};
 pub(crate) use drawn::{Drawn, map_drawn};
 pub(crate) use flat::{Lanewise, map};
-pub(crate) use rows::{BlockSums, Operands, RowFunction, map_rows};
+pub(crate) use rows::{BlockSums, Operands, RowFunction, add_columns, map_rows};
 pub(crate) use sums::{GROUP, Terms, column_sums};
 pub(crate) use tasks::{for_rows, for_rows_with_scratch};
 pub(crate) use total::{sum_of_tasks, total, total_workspace_len};

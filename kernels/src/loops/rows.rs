@@ -41,6 +41,22 @@ pub(crate) trait BlockSums<const K: usize, const T: usize> {
     fn end(&mut self, left: usize, columns: usize);
 }
 
+/// Adds the sums of the columns of a tile, which begins with channel `left`, to those of their channels.
+#[inline(always)]
+pub(crate) fn add_columns(totals: &mut [f64], left: usize, sums: &[f32]) {
+    // After the last channel, a tile of whole wide rows goes on with the first.
+    let (first, others) = sums.split_at(sums.len().min(totals.len() - left));
+    add_each(&mut totals[left..], first);
+    for sums in others.chunks(totals.len()) {
+        add_each(totals, sums);
+    }
+}
+
+#[inline(always)]
+fn add_each(totals: &mut [f64], sums: &[f32]) {
+    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(*sum));
+}
+
 /// Pointers to the operands of some whole rows, `len` elements each. For an absent input, give any operand that is
 /// present: its values are not used. An absent output is null.
 #[derive(Clone, Copy)]

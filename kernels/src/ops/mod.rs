@@ -19,6 +19,7 @@ pub mod finite;
 pub mod group_norm;
 pub mod loss;
 pub mod mul;
+pub mod norm_act;
 pub mod pad;
 pub mod pool2d;
 pub mod prelu;

@@ -31,6 +31,8 @@
 //! the gradient of `x` computes it as `dx = a dy + b (x - mean) + c`. The map rounds `scale mean`: where a mean is many
 //! times the deviation, [`Forward`] is more precise.
 //!
+//! [`norm_act`](crate::norm_act) computes a normalization and the activation after it as one pass.
+//!
 //! Aliasing: `y` may be `x` itself. `dx` may be `dy` itself if it is set. All other operands are disjoint.
 //!
 //! | file | what is in it |

@@ -18,8 +18,13 @@ pub(crate) fn backward_sums<'a>(
     workspace: &'a mut [f32],
 ) -> [&'a [f64]; 2] {
     let images = Images { count: 1, columns: Columns::new(cpu, p.rows, p.channels) };
-    let channels = p.channels;
-    let total = add_up(gradient_sums(cpu, images, [x, dy], mean, workspace), 2 * channels, 2 * channels);
+    finish_sums(gradient_sums(cpu, images, [x, dy], mean, workspace), rstd)
+}
+
+/// `[dgamma, dbeta]` from the parts of [`gradient_sums`].
+pub(crate) fn finish_sums<'a>(parts: &'a mut [f64], rstd: &[f32]) -> [&'a [f64]; 2] {
+    let channels = rstd.len();
+    let total = add_up(parts, 2 * channels, 2 * channels);
     let (dgamma, dbeta) = total.split_at_mut(channels);
     dgamma.iter_mut().zip(rstd).for_each(|(dgamma, rstd)| *dgamma *= f64::from(*rstd));
     [dgamma, dbeta]

@@ -15,13 +15,7 @@ pub(crate) fn apply(
     [gamma, beta, mean, rstd]: [&[f32]; 4],
     y: &mut [f32],
 ) {
-    let f = Normalize(|channels: Range<usize>, [means, scale, betas]: [&mut [f32]; 3]| {
-        means.copy_from_slice(&mean[channels.clone()]);
-        betas.copy_from_slice(&beta[channels.clone()]);
-        for ((scale, gamma), rstd) in scale.iter_mut().zip(&gamma[channels.clone()]).zip(&rstd[channels]) {
-            *scale = gamma * rstd;
-        }
-    });
+    let f = Normalize(of_batch([gamma, beta, mean, rstd]));
     map_channels(cpu, Columns::new(cpu, p.rows, p.channels), &f, [x], y, Write::Set);
 }
 
@@ -33,14 +27,36 @@ pub(crate) fn inference(
     [gamma, beta, mean, var]: [&[f32]; 4],
     y: &mut [f32],
 ) {
-    let f = Normalize(|channels: Range<usize>, [means, scale, betas]: [&mut [f32]; 3]| {
+    let f = Normalize(of_running(p, [gamma, beta, mean, var]));
+    map_channels(cpu, Columns::new(cpu, p.rows, p.channels), &f, [x], y, Write::Set);
+}
+
+/// The coefficients of [`Normalize`] with the statistics of a batch.
+pub(crate) fn of_batch(
+    [gamma, beta, mean, rstd]: [&[f32]; 4],
+) -> impl Fn(Range<usize>, [&mut [f32]; 3]) + Sync + use<'_> {
+    move |channels: Range<usize>, [means, scale, betas]: [&mut [f32]; 3]| {
+        means.copy_from_slice(&mean[channels.clone()]);
+        betas.copy_from_slice(&beta[channels.clone()]);
+        for ((scale, gamma), rstd) in scale.iter_mut().zip(&gamma[channels.clone()]).zip(&rstd[channels]) {
+            *scale = gamma * rstd;
+        }
+    }
+}
+
+/// The coefficients of [`Normalize`] with the running statistics.
+pub(crate) fn of_running<'a>(
+    p: &BatchNormParams,
+    [gamma, beta, mean, var]: [&'a [f32]; 4],
+) -> impl Fn(Range<usize>, [&mut [f32]; 3]) + Sync + use<'a> {
+    let eps = p.eps;
+    move |channels: Range<usize>, [means, scale, betas]: [&mut [f32]; 3]| {
         means.copy_from_slice(&mean[channels.clone()]);
         betas.copy_from_slice(&beta[channels.clone()]);
         for ((scale, gamma), var) in scale.iter_mut().zip(&gamma[channels.clone()]).zip(&var[channels]) {
-            *scale = (f64::from(*gamma) / (f64::from(*var) + p.eps).sqrt()) as f32;
+            *scale = (f64::from(*gamma) / (f64::from(*var) + eps).sqrt()) as f32;
         }
-    });
-    map_channels(cpu, Columns::new(cpu, p.rows, p.channels), &f, [x], y, Write::Set);
+    }
 }
 
 /// `(x - mean) scale + beta`, with a function that writes mean, scale and beta of some channels. This is precise where

@@ -9,10 +9,10 @@ mod batch_stats;
 mod forward;
 mod sums;
 
-pub(crate) use backward::{InputGradient, add_up, coefficients, gradient_sums, put_sums};
-pub(super) use backward::{backward_input, backward_sums};
-pub(super) use batch_stats::{ForwardStats, batch_stats, forward_stats, update_running};
-pub(crate) use batch_stats::{merge, merge_parts, moments};
-pub(crate) use forward::Normalize;
+pub(super) use backward::backward_sums;
+pub(crate) use backward::{InputGradient, add_up, backward_input, coefficients, finish_sums, gradient_sums, put_sums};
+pub(crate) use batch_stats::{ForwardStats, forward_stats, merge, merge_parts, moments};
+pub(super) use batch_stats::{batch_stats, update_running};
+pub(crate) use forward::{Normalize, of_batch, of_running};
 pub(super) use forward::{apply, fold, inference};
 pub(super) use sums::workspace_len;

@@ -2,7 +2,7 @@
 
 use super::activation::visit_activation;
 use crate::host::{Cpu, as_f64, f64_workspace_len};
-use crate::loops::{BlockSums, Columns, Operands, RowFunction, map_rows};
+use crate::loops::{BlockSums, Columns, Operands, RowFunction, add_columns, map_rows};
 use crate::ops::activation::cpu::{Function, Visitor};
 use crate::ops::batch_norm::cpu::{add_up, put_sums};
 use crate::ops::epilogue::params::EpilogueParams;
@@ -174,19 +174,9 @@ impl BlockSums<4, 1> for BiasSums<'_> {
 
     #[inline(always)]
     fn add(&mut self, _: usize, [sums]: [&[f32]; 1], _: [&mut [f32]; 4]) {
-        // A tile begins with channel `left`. After the last channel, a tile of whole wide rows goes on with the first.
-        let (first, others) = sums.split_at(sums.len().min(self.channels - self.left));
-        add_each(&mut self.sums[self.left..], first);
-        for sums in others.chunks(self.channels) {
-            add_each(self.sums, sums);
-        }
+        add_columns(self.sums, self.left, sums);
     }
 
     #[inline(always)]
     fn end(&mut self, _: usize, _: usize) {}
-}
-
-#[inline(always)]
-fn add_each(totals: &mut [f64], sums: &[f32]) {
-    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(*sum));
 }
