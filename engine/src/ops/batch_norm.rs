@@ -7,6 +7,7 @@ use crate::Init;
 use crate::emit::Fused;
 use crate::mode::{Mode, Statistics};
 use kernels::Span;
+use kernels::activation::Activation;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::collective::Part;
 use kernels::epilogue::NormGradient;
@@ -200,6 +201,11 @@ impl Cases for BatchNorm {
             case("one channel", [1, 4, 3, 1].into(), BatchNorm { eps: 0.5, momentum: 0.3 }),
             case("vectors", [5, 7].into(), BatchNorm { eps: 1e-3, ..default }),
             recomputed,
+            block(Activation::Relu, 1.0, false),
+            block(Activation::Relu, -0.4, true),
+            block(Activation::Sigmoid, 1.0, true),
+            block(Activation::Gelu, 0.3, false),
+            sums(),
         ]
     }
 
@@ -211,7 +217,9 @@ impl Cases for BatchNorm {
             _ => [random.within(2..=4), random.within(2..=5), random.within(2..=5), channels].into(),
         };
         let params = BatchNorm { eps: 1e-5 + random.number(1.0).max(0.0), momentum: random.number(1.0).abs() };
-        vec![case("random", x, params)]
+        let f = Activation::ALL[random.within(0..=Activation::ALL.len() - 1)];
+        let weight = if random.within(0..=1) == 0 { 1.0 } else { random.number(1.0) };
+        vec![case("random", x, params), block(f, weight, random.within(0..=1) == 0)]
     }
 }
 
@@ -283,6 +291,47 @@ fn case(name: &str, x: Shape, params: BatchNorm) -> Case {
     let arguments = [("x", x), ("gamma", channels), ("beta", channels)];
     Case::new("batch_norm", format!("{name} {x} eps {:.0e}", params.eps), &arguments, move |graph, a| {
         record(graph, a, params)
+    })
+}
+
+/// Normalizations with activations after them, some of which are one pass with them: `f(norm(f(norm(x)) w) + weight
+/// skip)`. The skip is `x`, or another normalization of it.
+fn block(f: Activation, weight: f64, projects: bool) -> Case {
+    let x = Shape::from([2, 3, 4, 3]);
+    let arguments = [("x", x), ("gamma", [3].into()), ("beta", [3].into()), ("w", [1, 1, 3, 3].into())];
+    let detail = format!("block {f:?} weight {weight:.3} projection {projects}");
+    Case::new("batch_norm", detail, &arguments, move |graph, a| {
+        // A large eps keeps rounding errors from growing from layer to layer.
+        let params = BatchNorm { eps: 1.0, ..BatchNorm::default() };
+        let norm = |graph: &mut Graph, x| record(graph, &[x, a[1], a[2]], params);
+        let skip = if projects { norm(graph, a[0])? } else { a[0] };
+        let y = norm(graph, a[0])?;
+        let y = graph.activation(y, f)?;
+        let y = graph.conv2d(y, a[3], None, Conv2d::default())?;
+        let y = norm(graph, y)?;
+        let y = graph.add(y, skip, weight)?;
+        graph.activation(y, f)
+    })
+}
+
+/// Sums of normalized values before an activation, which cannot all be one pass with it: the other summand's passes
+/// write the same gradients, the normalized one has the weight, or is both.
+fn sums() -> Case {
+    let arguments = [("x", [2, 3, 4, 3].into()), ("gamma", [3].into()), ("beta", [3].into())];
+    Case::new("batch_norm", "in sums", &arguments, move |graph, a| {
+        let norm = |graph: &mut Graph| record(graph, &a[..3], BatchNorm { eps: 1.0, ..BatchNorm::default() });
+        let (first, second) = (norm(graph)?, norm(graph)?);
+        let second = graph.activation(second, Activation::Gelu)?;
+        let sum = graph.add(first, second, 1.0)?;
+        let first = graph.activation(sum, Activation::Sigmoid)?;
+        let weighted = norm(graph)?;
+        let sum = graph.add(a[0], weighted, 0.5)?;
+        let second = graph.activation(sum, Activation::Tanh)?;
+        let both = norm(graph)?;
+        let sum = graph.add(both, both, 1.0)?;
+        let third = graph.activation(sum, Activation::Tanh)?;
+        let sum = graph.add(first, second, -1.0)?;
+        graph.add(sum, third, 0.7)
     })
 }
 

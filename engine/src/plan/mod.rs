@@ -3,6 +3,7 @@
 pub(crate) mod arena;
 mod build;
 mod display;
+mod join;
 mod layout;
 mod memory;
 mod place;
@@ -39,7 +40,8 @@ use place::Placement;
 ///   they can.
 /// - The output of a batch normalization is recomputed for the backward passes of its readers
 ///   ([`PlanOptions::recompute`]).
-/// - A convolution and what follows it in a layer are one step ([`PlanOptions::fuse`]).
+/// - A convolution and what follows it in a fused layer are one step, and so are a batch normalization and the
+///   activation after it, with a skip connection between them or not ([`PlanOptions::fuse`]).
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) graph: Graph,
@@ -132,10 +134,11 @@ impl Plan {
     fn new(graph: &Graph, purpose: Purpose, options: &PlanOptions) -> Result<Plan> {
         let layout = Layout::of(graph);
         let mut program = build::build(graph, &layout, &purpose, &options.keep)?;
-        let recomputable = std::mem::take(&mut program.recomputable);
-        if !options.fuse {
-            program.separate();
+        match options.fuse {
+            true => join::join(&mut program),
+            false => program.separate(),
         }
+        let recomputable = std::mem::take(&mut program.recomputable);
         let program = recompute::choose(&program, &recomputable, options);
         let placement = place::place(&program, &place::lifetimes(&program), options.reuse);
         Ok(Plan { graph: graph.clone(), layout, purpose, program, placement, options: options.clone() })

@@ -22,9 +22,10 @@ pub struct PlanOptions {
     /// Whether memory is filled with NaN before the run, and again when its value is no longer needed, so that a wrong
     /// read shows. Default: true in builds with debug assertions.
     pub poison: bool,
-    /// Whether a convolution and what follows it are one pass in a fused layer: a CPU need not go to memory in between.
-    /// Default true; false runs them one after another, so that each has its own time
-    /// ([`Session::run_timed`](crate::Session::run_timed)). Results differ by rounding.
+    /// Whether a convolution and what follows it are one pass in a fused layer, and a batch normalization and the
+    /// activation after it anywhere: a CPU need not go to memory in between. Default true; false runs them one after
+    /// another, so that each has its own time ([`Session::run_timed`](crate::Session::run_timed)). Results differ by
+    /// rounding.
     pub fuse: bool,
 }
 

@@ -131,7 +131,106 @@ fn element_wise_passes_write_in_place_where_their_input_dies() {
     let plan = Plan::inference_with(&graph, &[y], Statistics::Running, &kept).unwrap();
     assert_eq!(plan.placement.arena, 256, "the value that is kept is not overwritten\n{plan}");
     let plan = Plan::inference_with(&graph, &[y], Statistics::Running, &no_reuse()).unwrap();
-    assert_eq!(plan.placement.arena, 4 * 128, "{plan}");
+    assert_eq!(plan.placement.arena, 3 * 128, "normalization and activation are one pass\n{plan}");
+}
+
+/// How many passes of a plan have each name, for those of normalizations, additions and activations.
+fn joined_passes(plan: &Plan) -> String {
+    let names = ["norm_act", "batch_norm", "add", "activation"];
+    let mut counts = std::collections::BTreeMap::new();
+    for step in plan.program.steps.iter().filter(|step| names.iter().any(|name| step.action.name().starts_with(name))) {
+        let phase = if step.phase == Phase::Recompute { " again" } else { "" };
+        *counts.entry(format!("{}{phase}", step.action.name())).or_insert(0) += 1;
+    }
+    counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Two layers with a shortcut around them, which normalizes too if `projects`. The first normalized values are read by
+/// something else too if `is_shared`.
+fn block(f: Activation, weight: f64, projects: bool, is_shared: bool) -> (Graph, [NodeId; 2]) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 4, 4, 3]).unwrap();
+    let w = graph.parameter("w", [3, 3, 3, 3], Init::Ones).unwrap();
+    let conv_norm = |graph: &mut Graph, x, name: &str| {
+        let nodes = norm_nodes(graph, name, 3);
+        let y = graph.conv2d(x, w, None, Conv2d { padding: [1; 2], ..Conv2d::default() }).unwrap();
+        graph.batch_norm(y, nodes, BatchNorm::default()).unwrap()
+    };
+    let shortcut = if projects { conv_norm(&mut graph, x, "shortcut") } else { x };
+    let first = conv_norm(&mut graph, x, "first");
+    let y = graph.activation(first, f).unwrap();
+    let y = conv_norm(&mut graph, y, "second");
+    let mut y = graph.add(y, shortcut, weight).unwrap();
+    if is_shared {
+        y = graph.add(y, first, 1.0).unwrap();
+    }
+    let y = graph.activation(y, f).unwrap();
+    let target = graph.input("target", [2, 4, 4, 3]).unwrap();
+    let loss = graph.mse_loss(y, target).unwrap();
+    (graph, [loss, first])
+}
+
+#[test]
+fn a_normalization_and_the_activation_after_it_are_one_pass() {
+    let passes = |f, weight, projects, is_shared| {
+        let (graph, [loss, _]) = block(f, weight, projects, is_shared);
+        joined_passes(&Plan::training(&graph, loss).unwrap())
+    };
+    let relu = Activation::Relu;
+    // What the second convolution reads is computed again, as the output of a normalization is.
+    assert_eq!(passes(relu, 1.0, false, false), "2 norm_act.backward, 2 norm_act.forward, 1 norm_act.forward again");
+    assert_eq!(
+        passes(relu, 1.0, true, false),
+        "1 batch_norm.backward, 1 batch_norm.forward, 2 norm_act.backward, 2 norm_act.forward, 1 norm_act.forward again"
+    );
+    // The gradient of the sum has a weight on one side: that is not the one which is normalized.
+    assert_eq!(passes(relu, 0.5, false, false), "2 norm_act.backward, 2 norm_act.forward, 1 norm_act.forward again");
+    // The backward pass of GELU reads its input: that is stored, or computed again.
+    assert_eq!(
+        passes(Activation::Gelu, 1.0, false, false),
+        "2 activation.forward, 1 add, 1 batch_norm.apply again, 2 batch_norm.forward, 2 norm_act.backward"
+    );
+    // The first normalized values have another reader, and their gradient another term. The second ones are not one of
+    // the last two summands, but the gradient of a sum is that of all summands.
+    assert_eq!(
+        passes(relu, 1.0, false, true),
+        "1 activation.backward, 2 activation.forward, 2 add, 1 batch_norm.backward, 2 batch_norm.forward, \
+         1 norm_act.backward"
+    );
+    let (graph, [loss, first]) = block(relu, 1.0, false, false);
+    let plan = |options| joined_passes(&Plan::training_with(&graph, loss, &options).unwrap());
+    let keep = vec![first];
+    assert_eq!(
+        plan(PlanOptions { keep, ..PlanOptions::default() }),
+        "1 activation.forward, 1 batch_norm.forward, 2 norm_act.backward, 1 norm_act.forward"
+    );
+    assert_eq!(
+        plan(PlanOptions { fuse: false, ..PlanOptions::default() }),
+        "2 activation.backward, 2 activation.forward, 1 add, 2 batch_norm.backward, 2 batch_norm.forward"
+    );
+    assert_eq!(
+        plan(PlanOptions { recompute: false, ..PlanOptions::default() }),
+        "2 norm_act.backward, 2 norm_act.forward"
+    );
+    let inference = Plan::inference(&graph, &[loss], Statistics::Running).unwrap();
+    assert_eq!(joined_passes(&inference), "2 norm_act.forward");
+}
+
+#[test]
+fn normalizations_that_update_the_same_states_keep_their_order() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2, 4, 4, 3]).unwrap();
+    let nodes = norm_nodes(&mut graph, "bn", 3);
+    let mut outputs = Vec::new();
+    for weight in [1.0, -2.0] {
+        let x = graph.add(x, x, weight).unwrap();
+        outputs.push(graph.batch_norm(x, nodes, BatchNorm::default()).unwrap());
+    }
+    let outputs = outputs.into_iter().map(|y| graph.activation(y, Activation::Relu).unwrap()).collect::<Vec<_>>();
+    let sum = graph.add(outputs[0], outputs[1], 1.0).unwrap();
+    let plan = Plan::gradients(&graph, sum, true, &PlanOptions::default()).unwrap();
+    let first = joined_passes(&plan);
+    assert!(first.contains("1 batch_norm.forward") && first.contains("1 norm_act.forward"), "{plan}");
 }
 
 #[test]
