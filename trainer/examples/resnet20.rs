@@ -52,13 +52,13 @@ fn conv_norm(
 
 /// Two convolutions, and what they are added to: the input, or a projection of it where the size changes.
 fn block(graph: &mut Graph, name: &str, x: NodeId, [inputs, outputs]: [usize; 2], stride: usize) -> Result<NodeId> {
-    let y = conv_norm(graph, &format!("{name}.1"), x, [3, inputs, outputs], stride)?;
-    let y = graph.activation(y, Activation::Relu)?;
-    let y = conv_norm(graph, &format!("{name}.2"), y, [3, outputs, outputs], 1)?;
     let shortcut = match inputs == outputs {
         true => x,
         false => conv_norm(graph, &format!("{name}.shortcut"), x, [1, inputs, outputs], stride)?,
     };
+    let y = conv_norm(graph, &format!("{name}.1"), x, [3, inputs, outputs], stride)?;
+    let y = graph.activation(y, Activation::Relu)?;
+    let y = conv_norm(graph, &format!("{name}.2"), y, [3, outputs, outputs], 1)?;
     let sum = graph.add(y, shortcut, 1.0)?;
     graph.activation(sum, Activation::Relu)
 }

@@ -7,6 +7,8 @@
 //! | --- | --- |
 //! | `batch_norm.forward` or `.inference`, perhaps `add`, `activation.forward` | `norm_act.forward` |
 //! | `activation.backward`, `batch_norm.backward` | `norm_act.backward` |
+//!
+//! Tried without gain: a convolution and the ReLU after it, the ReLU's gradient and that of a bias (a U-Net).
 
 use crate::emit::{Action, Effort, Program, Recomputable, Step, Value};
 use kernels::norm_act::{Backward, Forward, Norm};

@@ -60,7 +60,8 @@ use std::marker::PhantomData;
 use transform::{F2x3, F4x3, F4x4, F4x5, Transform};
 use weight::{WeightTask, weight_len};
 
-/// Tiles of a block of the forward pass; long enough for the products, short enough for L1.
+/// Tiles of a block of the forward pass; long enough for the products, short enough for L1. Those of one vector of
+/// channels are so short that twice as many fit.
 const FORWARD_TILES: usize = 16;
 /// Tiles of a block of the weight gradient, whose products sum over them.
 const GRAD_WEIGHT_TILES: usize = 32;
@@ -86,7 +87,9 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
     }
 
     fn convolution_geometry(cpu: &Cpu, p: &Conv2dParams, direction: Direction) -> Geometry {
-        Geometry::new(p, direction, Self::blocking(cpu, p, FORWARD_TILES))
+        let is_one_vector = p.c.max(p.k) <= cpu.isa.lanes();
+        let tiles = if is_one_vector { 2 * FORWARD_TILES } else { FORWARD_TILES };
+        Geometry::new(p, direction, Self::blocking(cpu, p, tiles))
     }
 
     fn convolve_workspace_len(cpu: &Cpu, p: &Conv2dParams, direction: Direction) -> usize {
