@@ -136,7 +136,7 @@ unsafe fn transform_columns<S: Simd, const A: usize, const B: usize>(
     }
 }
 
-/// `S = B^T d` of every column of a block.
+/// `S = B^T d` of every column of a block, vertical frequencies `stride` elements apart.
 #[inline(always)]
 pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize>(
     s: S,
@@ -145,12 +145,12 @@ pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, cons
     x: Mapped<&[f32]>,
     zeros: &[f32],
     out: &mut [f32],
+    stride: usize,
 ) {
     let [tile_rows, tile_cols] = g.in_tiles(b);
     let columns = M * tile_cols + R - 1;
     let c = g.c_padded();
-    let stride = skewed(tile_rows * columns * c);
-    assert!(out.len() >= N * stride && zeros.len() >= columns * c);
+    assert!(stride >= tile_rows * columns * c && out.len() >= N * stride && zeros.len() >= columns * c);
     let image_len = g.h * g.w * g.c;
     for row in 0..tile_rows {
         let (image, tile) = g.in_tile_row(b, row);

@@ -36,9 +36,10 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         let (c, k) = (g.c_padded(), g.k_padded());
         let (tiles, width) = (b.rows * b.cols, M * b.cols);
         let [in_rows, in_cols] = g.in_tiles(&b);
-        let in_stride = skewed(in_rows * (M * in_cols + R - 1) * c);
+        // The columns of the output take the place of those of the input, one vertical frequency after another: what is
+        // written there has just been read, and is in the first-level cache.
+        let stride = skewed((in_rows * (M * in_cols + R - 1) * c).max(b.rows * width * k));
         let (v_stride, m_stride) = (skewed(in_rows * in_cols * c), skewed(tiles * k));
-        let out_stride = skewed(b.rows * width * k);
         let u_stride = skewed(g.depth() * k);
         // Where the tiles that meet each part of the kernel are, from those that meet the first.
         let mut offsets = [0; MAX_PARTS * MAX_PARTS];
@@ -56,9 +57,9 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
         // A product overwrites its left operand if that is not read again: what is written is in the first-level cache
         // then, and there are fewer bytes that do not fit there. Otherwise, stores take several times as long.
         let in_place = c == k && is_one_panel(g.k_vectors) && g.parts == [1; 2];
-        input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
+        input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns, stride);
         for i in 0..N {
-            input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);
+            input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * stride..], scratch.in_tiles);
             let in_tiles = scratch.in_tiles.as_mut_ptr();
             let out_tiles = if in_place { in_tiles } else { scratch.out_tiles.as_mut_ptr() };
             for j in 0..N {
@@ -76,7 +77,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                     unsafe { multiply(s, left, offsets, right.as_ptr(), out, [run, g.c, g.k_vectors], prefetch) };
                 }
             }
-            let out = &mut scratch.out_columns[i * out_stride..][..b.rows * width * k];
+            let out = &mut scratch.in_columns[i * stride..][..b.rows * width * k];
             for tile in 0..tiles {
                 for v in (0..k).step_by(S::LANES) {
                     let mut m = [s.splat(0.0); N];
@@ -91,7 +92,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                 }
             }
         }
-        let output = Output { g, index, bias, y, write, then, frequencies: scratch.out_columns, stride: out_stride };
+        let output = Output { g, index, bias, y, write, then, frequencies: scratch.in_columns, stride };
         output.store::<S, T, N, M, R>(s, &b);
     }
 }

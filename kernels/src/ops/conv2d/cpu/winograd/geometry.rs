@@ -191,18 +191,25 @@ pub(super) const fn skewed(len: usize) -> usize {
 /// Lengths of the scratch buffers of a block, in elements. `in_*` hold input channels, `out_*` output channels.
 pub(super) struct ScratchLens {
     pub(super) zeros: usize,
-    /// `S`: vertical frequencies of the input's columns.
+    /// `S`: vertical frequencies of the input's columns; in the forward pass, then of the output's.
     pub(super) in_columns: usize,
     /// `V`: horizontal frequencies of the input's tiles, for one vertical one.
     pub(super) in_tiles: usize,
-    /// Vertical frequencies of the output's columns.
+    /// In the weight gradient: vertical frequencies of the output's columns.
     pub(super) out_columns: usize,
     /// `M` or `Z`.
     pub(super) out_tiles: usize,
 }
 
 impl ScratchLens {
-    pub(super) fn new(g: &Geometry, n: usize, m: usize) -> ScratchLens {
+    /// Those of a forward pass.
+    pub(super) fn forward(g: &Geometry, n: usize, m: usize) -> ScratchLens {
+        let lens = ScratchLens::grad_weight(g, n, m);
+        ScratchLens { in_columns: lens.in_columns.max(lens.out_columns), out_columns: 0, ..lens }
+    }
+
+    /// Those of a weight gradient.
+    pub(super) fn grad_weight(g: &Geometry, n: usize, m: usize) -> ScratchLens {
         let (c, k) = (g.c_padded(), g.k_padded());
         let [in_rows, in_cols] = [g.block_rows + g.parts[0] - 1, g.block_cols + g.parts[1] - 1];
         ScratchLens {

@@ -60,7 +60,7 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Kern
                 Stream::new(x.values.as_ptr(), &next_x, products, steps),
                 Stream::new(dy.values.as_ptr(), &next_dy, products, steps),
             ];
-            input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns);
+            input_columns::<S, T, N, M, R>(s, g, &b, x, scratch.zeros, scratch.in_columns, in_stride);
             output_columns::<S, T, N, M, R>(s, g, &b, dy, scratch.zeros, scratch.out_columns);
             for i in 0..N {
                 input_tiles::<S, T, N, M, R>(s, g, &b, &scratch.in_columns[i * in_stride..], scratch.in_tiles);

@@ -94,13 +94,13 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
 
     fn convolve_workspace_len(cpu: &Cpu, p: &Conv2dParams, direction: Direction) -> usize {
         let g = Self::convolution_geometry(cpu, p, direction);
-        weight_len(N, &g) + cpu.pool.threads() * ScratchLens::new(&g, N, M).total()
+        weight_len(N, &g) + cpu.pool.threads() * ScratchLens::forward(&g, N, M).total()
     }
 
     fn convolve(cpu: &Cpu, convolution: Convolution<'_>, then: Option<Then<'_>>, workspace: &mut [f32]) {
         let Convolution { direction, params: p, input: x, w, bias, out: y, write } = convolution;
         let g = &Self::convolution_geometry(cpu, p, direction);
-        let lens = ScratchLens::new(g, N, M);
+        let lens = ScratchLens::forward(g, N, M);
         let (u, scratch) = workspace.split_at_mut(weight_len(N, g));
         let scratch = &mut scratch[..cpu.pool.threads() * lens.total()];
         let out = SharedSlice::new(u);
@@ -136,14 +136,14 @@ impl<T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize> Pass
     fn grad_weight_workspace_len(cpu: &Cpu, p: &Conv2dParams) -> usize {
         let g = &Self::gradient_geometry(cpu, p);
         let acc = Self::acc_len(g);
-        Self::shares(g) * acc + cpu.pool.threads() * (ScratchLens::new(g, N, M).total() + acc)
+        Self::shares(g) * acc + cpu.pool.threads() * (ScratchLens::grad_weight(g, N, M).total() + acc)
     }
 
     fn grad_weight(cpu: &Cpu, gradient: WeightGradient<'_>, workspace: &mut [f32]) {
         let WeightGradient { params: p, x, dy, dw, write } = gradient;
         let g = &Self::gradient_geometry(cpu, p);
         let (shares, acc_len) = (Self::shares(g), Self::acc_len(g));
-        let lens = ScratchLens::new(g, N, M);
+        let lens = ScratchLens::grad_weight(g, N, M);
         let (acc, scratch) = workspace.split_at_mut(shares * acc_len);
         let scratch = &mut scratch[..cpu.pool.threads() * (lens.total() + acc_len)];
         let shared = SharedSlice::new(acc);
