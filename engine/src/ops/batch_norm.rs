@@ -201,8 +201,8 @@ impl Cases for BatchNorm {
             case("one channel", [1, 4, 3, 1].into(), BatchNorm { eps: 0.5, momentum: 0.3 }),
             case("vectors", [5, 7].into(), BatchNorm { eps: 1e-3, ..default }),
             recomputed,
-            block(Activation::Relu, 1.0, false),
-            block(Activation::Relu, -0.4, true),
+            block(Activation::Tanh, 1.0, false),
+            block(Activation::Tanh, -0.4, true),
             block(Activation::Sigmoid, 1.0, true),
             block(Activation::Gelu, 0.3, false),
             sums(),
@@ -217,7 +217,9 @@ impl Cases for BatchNorm {
             _ => [random.within(2..=4), random.within(2..=5), random.within(2..=5), channels].into(),
         };
         let params = BatchNorm { eps: 1e-5 + random.number(1.0).max(0.0), momentum: random.number(1.0).abs() };
-        let f = Activation::ALL[random.within(0..=Activation::ALL.len() - 1)];
+        // Without kinks: a step of a parameter moves many values, and may cross some of them on both sides.
+        let smooth = [Activation::Gelu, Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Softplus];
+        let f = smooth[random.within(0..=smooth.len() - 1)];
         let weight = if random.within(0..=1) == 0 { 1.0 } else { random.number(1.0) };
         vec![case("random", x, params), block(f, weight, random.within(0..=1) == 0)]
     }
