@@ -10,23 +10,42 @@
 //!
 //! Tried without gain: a convolution and the ReLU after it, the ReLU's gradient and that of a bias (a U-Net).
 
-use crate::emit::{Action, Effort, Program, Recomputable, Step, Value};
+use crate::emit::{Action, Effort, Program, Recomputable, Value};
+use kernels::activation;
 use kernels::norm_act::{Backward, Forward, Norm};
 use kernels::{Access, Call, Span, Write};
 
 /// Joins all passes that can be.
 pub(super) fn join(program: &mut Program) {
-    let mut at = 0;
-    while at < program.steps.len() {
+    let mut uses = Uses::of(program);
+    let mut is_removed = vec![false; program.steps.len()];
+    for at in 0..program.steps.len() {
         // Whatever is joined ends or begins here.
-        at = join_forward(program, at).or_else(|| join_backward(program, at)).unwrap_or(at + 1);
+        let joined = match program.steps[at].action.call() {
+            Some(&Call::ActivationForward(activation)) => norm_and_activation(program, &uses, at, activation),
+            Some(&Call::ActivationBackward(activation)) => activation_and_norm(program, &uses, at, activation),
+            _ => None,
+        };
+        if let Some(Joined { call, removed }) = joined {
+            list_recomputable(program, at, &call);
+            program.steps[at].action = Action::Call(call);
+            uses.replace(at, &removed, &program.steps[at].action);
+            removed.into_iter().for_each(|i| is_removed[i] = true);
+        }
     }
+    let mut is_removed = is_removed.into_iter();
+    program.steps.retain(|_| !is_removed.next().unwrap_or(false));
 }
 
-/// If step `at` is the activation of normalized values: one step in its place. Returns the step to go on with.
-fn join_forward(program: &mut Program, at: usize) -> Option<usize> {
-    let Some(&Call::ActivationForward(activation)) = program.steps[at].action.call() else { return None };
-    let add = passed_from(program, activation.x, at);
+/// What takes the place of a step, and other steps that it computes too.
+struct Joined {
+    call: Call,
+    removed: Vec<usize>,
+}
+
+/// The activation of step `at` and what gives its input, if that is a batch normalization, or a sum with one.
+fn norm_and_activation(program: &Program, uses: &Uses, at: usize, activation: activation::Forward) -> Option<Joined> {
+    let add = passed_from(program, uses, activation.x, at);
     let add = add.and_then(|i| match program.steps[i].action.call() {
         Some(&Call::Add(add)) => Some((i, add)),
         _ => None,
@@ -38,87 +57,112 @@ fn join_forward(program: &mut Program, at: usize) -> Option<usize> {
         None => [Some((at, activation.x, Span::EMPTY)), None],
     };
     let (norm_at, norm, skip) = summands.into_iter().flatten().find_map(|(reader, z, skip)| {
-        let i = passed_from(program, z, reader)?;
+        let i = passed_from(program, uses, z, reader)?;
         let norm = match *program.steps[i].action.call()? {
             Call::BatchNormForward(norm) => Norm::Batch(norm),
             Call::BatchNormInference(norm) => Norm::Running(norm),
             _ => return None,
         };
-        (z != skip && can_run_at(program, i, at, z)).then_some((i, norm, skip))
+        (z != skip && uses.can_run_at(i, at, z)).then_some((i, norm, skip))
     })?;
     let weight = add.map_or(0.0, |(_, add)| add.weight);
-    let norm = norm.with_output(activation.y);
-    let joined = Forward { norm, skip, weight, activation: activation.activation };
-    if skip.is_empty() {
-        list_recomputable(program, at, joined);
-    }
-    program.steps[at].action = Action::Call(joined.into());
-    let mut removed = vec![norm_at];
-    removed.extend(add.map(|(i, _)| i));
-    removed.sort_unstable();
-    removed.iter().rev().for_each(|&i| drop(program.steps.remove(i)));
-    Some(at + 1 - removed.len())
+    let joined = Forward { norm: norm.with_output(activation.y), skip, weight, activation: activation.activation };
+    let removed = std::iter::once(norm_at).chain(add.map(|(i, _)| i)).collect();
+    Some(Joined { call: joined.into(), removed })
 }
 
-/// Lists the output of step `at` among the values that can be recomputed, which are in the order of their nodes. It
-/// takes a pass over the normalization's input, which is kept anyway.
-fn list_recomputable(program: &mut Program, at: usize, joined: Forward) {
+/// The backward pass of an activation, which is step `at`, and that of the batch normalization before it.
+fn activation_and_norm(program: &Program, uses: &Uses, at: usize, activation: activation::Backward) -> Option<Joined> {
+    let activation::Backward { activation, saved, dy, dx: dz, write } = activation;
+    if write == Write::Add || program.values[dz.offset].fixed.is_some() {
+        return None;
+    }
+    let users = &uses.users[dz.offset];
+    let (norm_at, mut norm) = users.iter().find_map(|&i| match program.steps[i].action.call() {
+        Some(&Call::BatchNormBackward(norm)) if norm.dy == dz && i > at => {
+            uses.can_run_at(i, at, Span::EMPTY).then_some((i, norm))
+        }
+        _ => None,
+    })?;
+    let is_passed_on = program.values[dz.offset].kept || users.len() > 2;
+    if !is_passed_on && !norm.dx.is_empty() && norm.dx_write == Write::Set {
+        norm.dy = norm.dx;
+    }
+    Some(Joined { call: Backward { activation, saved, dy, norm }.into(), removed: vec![norm_at] })
+}
+
+/// Lists the output of step `at`, which becomes `joined`, among the values that can be recomputed, which are in the
+/// order of their nodes. Without a skip, it takes a pass over the normalization's input, which is kept anyway.
+fn list_recomputable(program: &mut Program, at: usize, joined: &Call) {
+    let Call::NormActForward(joined) = joined else { return };
+    if !joined.skip.is_empty() {
+        return;
+    }
     let (node, value) = (program.steps[at].node, joined.norm.output());
     let copy = program.value(program.values[value.offset].shape);
-    let again = Forward { norm: joined.norm.again().with_output(copy), ..joined };
+    let again = Forward { norm: joined.norm.again().with_output(copy), ..*joined };
     let place = program.recomputable.partition_point(|other| other.node.index() <= node.index());
     let effort = Effort::Normalization;
     program.recomputable.insert(place, Recomputable { effort, node, value, copy, call: again.into() });
 }
 
-/// If step `at` is the backward pass of an activation of normalized values: one step in its place. Returns the step to
-/// go on with.
-fn join_backward(program: &mut Program, at: usize) -> Option<usize> {
-    let Some(&Call::ActivationBackward(activation)) = program.steps[at].action.call() else { return None };
-    let dz = activation.dx;
-    if activation.write == Write::Add || program.values[dz.offset].fixed.is_some() {
-        return None;
-    }
-    let (norm_at, mut norm) = (at + 1..program.steps.len()).find_map(|i| match program.steps[i].action.call() {
-        Some(&Call::BatchNormBackward(norm)) if norm.dy == dz => {
-            can_run_at(program, i, at, Span::EMPTY).then_some((i, norm))
-        }
-        _ => None,
-    })?;
-    let is_passed_on = program.values[dz.offset].kept || users(program, dz).count() > 2;
-    if !is_passed_on && !norm.dx.is_empty() && norm.dx_write == Write::Set {
-        norm.dy = norm.dx;
-    }
-    program.steps.remove(norm_at);
-    let joined = Backward { activation: activation.activation, saved: activation.saved, dy: activation.dy, norm };
-    program.steps[at].action = Action::Call(joined.into());
-    Some(at + 1)
-}
-
 /// The step that writes `value`, if `reader` is the only one to read it.
-fn passed_from(program: &Program, value: Span, reader: usize) -> Option<usize> {
+fn passed_from(program: &Program, uses: &Uses, value: Span, reader: usize) -> Option<usize> {
     let Value { fixed, kept, .. } = program.values[value.offset];
-    let users: Vec<usize> = users(program, value).collect();
-    match *users {
+    match *uses.users[value.offset] {
         [writer, last] if last == reader && fixed.is_none() && !kept => Some(writer),
         _ => None,
     }
 }
 
-/// The steps that read or write a value.
-fn users(program: &Program, value: Span) -> impl Iterator<Item = usize> + '_ {
-    let uses = move |step: &Step| step.action.operands().iter().any(|(span, _)| *span == value);
-    (0..program.steps.len()).filter(move |&i| uses(&program.steps[i]))
+/// Which steps use which values.
+struct Uses {
+    /// The operands of each step; none of one that is removed.
+    operands: Vec<Vec<(Span, Access)>>,
+    /// The steps that use each value, in their order.
+    users: Vec<Vec<usize>>,
 }
 
-/// Whether step `from` can run in the place of step `to`: no step between them depends on it or the other way round,
-/// but for what it passes on, `except`.
-fn can_run_at(program: &Program, from: usize, to: usize, except: Span) -> bool {
-    let moved = program.steps[from].action.operands();
-    let depends = |&(span, access): &(Span, Access)| {
-        let reads_alone = |other: Access| access == Access::Read && other == Access::Read;
-        moved.iter().any(|&(other, of_other)| other == span && other != except && !reads_alone(of_other))
-    };
-    let between = from.min(to) + 1..from.max(to);
-    !program.steps[between].iter().any(|step| step.action.operands().iter().any(depends))
+impl Uses {
+    fn of(program: &Program) -> Uses {
+        let steps = program.steps.len();
+        let mut uses = Uses { operands: vec![Vec::new(); steps], users: vec![Vec::new(); program.values.len()] };
+        program.steps.iter().enumerate().for_each(|(i, step)| uses.insert(i, &step.action));
+        uses
+    }
+
+    fn insert(&mut self, step: usize, action: &Action) {
+        self.operands[step] = action.operands();
+        for (span, _) in &self.operands[step] {
+            let users = &mut self.users[span.offset];
+            if let Err(place) = users.binary_search(&step) {
+                users.insert(place, step);
+            }
+        }
+    }
+
+    fn remove(&mut self, step: usize) {
+        for (span, _) in std::mem::take(&mut self.operands[step]) {
+            self.users[span.offset].retain(|user| *user != step);
+        }
+    }
+
+    /// Step `at` becomes `action`, which computes what the `removed` steps computed too.
+    fn replace(&mut self, at: usize, removed: &[usize], action: &Action) {
+        removed.iter().for_each(|step| self.remove(*step));
+        self.remove(at);
+        self.insert(at, action);
+    }
+
+    /// Whether step `from` can run in the place of step `to`: no step between them depends on it or the other way
+    /// round, but for what it passes on, `except`.
+    fn can_run_at(&self, from: usize, to: usize, except: Span) -> bool {
+        let depends = |&(span, access): &(Span, Access)| {
+            let reads_alone = |other: Access| access == Access::Read && other == Access::Read;
+            let moved = &self.operands[from];
+            moved.iter().any(|&(other, of_other)| other == span && other != except && !reads_alone(of_other))
+        };
+        let between = from.min(to) + 1..from.max(to);
+        !self.operands[between].iter().flatten().any(depends)
+    }
 }
