@@ -4,6 +4,7 @@ use super::batch_norm::{BatchNorm, BatchNormNodes, check_nodes};
 use super::prelude::*;
 use crate::Init;
 use kernels::Span;
+use kernels::activation::Activation;
 use kernels::batch_norm::{self, BatchNormParams};
 use kernels::fill::Fill;
 
@@ -95,18 +96,25 @@ impl Operation for FrozenBatchNorm {
 
 impl Cases for FrozenBatchNorm {
     fn cases() -> Vec<Case> {
-        vec![case([2, 3, 2, 3].into(), 0.25, 1e-5), case([5, 7].into(), 2.0, 1e-3), case([1, 4, 3, 1].into(), 1.0, 0.5)]
+        vec![
+            case([2, 3, 2, 3].into(), 0.25, 1e-5, None),
+            case([5, 7].into(), 2.0, 1e-3, None),
+            case([1, 4, 3, 1].into(), 1.0, 0.5, None),
+            // One pass with the normalization, whose output is recomputed where the backward pass reads it.
+            case([2, 3, 2, 3].into(), 0.25, 1e-5, Some(Activation::Tanh)),
+        ]
     }
 
     fn random_cases(random: &mut Random) -> Vec<Case> {
-        vec![case(random.shape(), random.within(1..=16) as f64 / 8.0, 1e-5)]
+        vec![case(random.shape(), random.within(1..=16) as f64 / 8.0, 1e-5, None)]
     }
 }
 
-fn case(x: Shape, variance: f64, eps: f64) -> Case {
+fn case(x: Shape, variance: f64, eps: f64, f: Option<Activation>) -> Case {
     let channels = Shape::from([x.channels()]);
     let arguments = [("x", x), ("gamma", channels), ("beta", channels)];
-    let detail = format!("{x} variance {variance} eps {eps:.0e}");
+    let before = f.map_or(String::new(), |f| format!(" before {f:?}"));
+    let detail = format!("{x} variance {variance} eps {eps:.0e}{before}");
     Case::new(KIND, detail, &arguments, move |graph, a| {
         let mut state = |name: &str, value| {
             let name = format!("{name}_{}", graph.len());
@@ -114,7 +122,8 @@ fn case(x: Shape, variance: f64, eps: f64) -> Case {
         };
         let (running_mean, running_var) = (state("running_mean", 0.125)?, state("running_var", variance)?);
         let nodes = BatchNormNodes { gamma: a[1], beta: a[2], running_mean, running_var };
-        graph.frozen_batch_norm(a[0], nodes, BatchNorm { eps, ..BatchNorm::default() })
+        let y = graph.frozen_batch_norm(a[0], nodes, BatchNorm { eps, ..BatchNorm::default() })?;
+        f.map_or(Ok(y), |f| graph.activation(y, f))
     })
 }
 

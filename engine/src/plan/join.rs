@@ -11,6 +11,7 @@
 //! Tried without gain: a convolution and the ReLU after it, the ReLU's gradient and that of a bias (a U-Net).
 
 use crate::emit::{Action, Effort, Program, Recomputable, Value};
+use crate::mode::Phase;
 use kernels::activation;
 use kernels::norm_act::{Backward, Forward, Norm};
 use kernels::{Access, Call, Span, Write};
@@ -27,7 +28,7 @@ pub(super) fn join(program: &mut Program) {
             _ => None,
         };
         if let Some(Joined { call, removed }) = joined {
-            list_recomputable(program, at, &call);
+            list_recomputable(program, &uses, at, &call);
             program.steps[at].action = Action::Call(call);
             uses.replace(at, &removed, &program.steps[at].action);
             removed.into_iter().for_each(|i| is_removed[i] = true);
@@ -92,13 +93,15 @@ fn activation_and_norm(program: &Program, uses: &Uses, at: usize, activation: ac
 }
 
 /// Lists the output of step `at`, which becomes `joined`, among the values that can be recomputed, which are in the
-/// order of their nodes. Without a skip, it takes a pass over the normalization's input, which is kept anyway.
-fn list_recomputable(program: &mut Program, at: usize, joined: &Call) {
+/// order of their nodes, if it is read in the backward phase. Without a skip, it takes a pass over the normalization's
+/// input, which is kept anyway.
+fn list_recomputable(program: &mut Program, uses: &Uses, at: usize, joined: &Call) {
     let Call::NormActForward(joined) = joined else { return };
-    if !joined.skip.is_empty() {
+    let (node, value) = (program.steps[at].node, joined.norm.output());
+    let is_read_again = uses.users[value.offset].iter().any(|&i| program.steps[i].phase == Phase::Backward);
+    if !joined.skip.is_empty() || !is_read_again {
         return;
     }
-    let (node, value) = (program.steps[at].node, joined.norm.output());
     let copy = program.value(program.values[value.offset].shape);
     let again = Forward { norm: joined.norm.again().with_output(copy), ..*joined };
     let place = program.recomputable.partition_point(|other| other.node.index() <= node.index());

@@ -49,48 +49,34 @@ struct Forward<'a> {
 impl Visitor for Forward<'_> {
     fn visit<F: Function>(self, f: F) {
         let Forward { cpu, columns, normalize, weight, x, skip, y } = self;
+        let value = Value { normalize, weight, f };
         match skip {
-            Some([]) => map_channels(cpu, columns, &Value { normalize, f }, [x], y, Write::Set),
-            skip => map_channels(cpu, columns, &ValueOfSum { normalize, weight, f }, [x, skip], y, Write::Set),
+            Some([]) => map_channels(cpu, columns, &value, [x], y, Write::Set),
+            skip => map_channels(cpu, columns, &value, [x, skip], y, Write::Set),
         }
     }
 }
 
-/// `f(z)`
+/// `f(z)` of `x` alone, and `f(z + weight skip)` of `x` and the skip.
 struct Value<'a, F> {
-    normalize: Normalize<Coefficients<'a>>,
-    f: F,
-}
-
-impl<F: Function> Channelwise<1, 3> for Value<'_, F> {
-    #[inline(always)]
-    fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; 3]) {
-        self.normalize.coefficients(channels, out);
-    }
-
-    #[inline(always)]
-    fn eval<S: Simd>(&self, s: S, inputs: [S::F32; 1], coefficients: [S::F32; 3]) -> S::F32 {
-        self.f.value(s, self.normalize.eval(s, inputs, coefficients))
-    }
-}
-
-/// `f(z + weight skip)`
-struct ValueOfSum<'a, F> {
     normalize: Normalize<Coefficients<'a>>,
     weight: f32,
     f: F,
 }
 
-impl<F: Function> Channelwise<2, 3> for ValueOfSum<'_, F> {
+impl<F: Function, const N: usize> Channelwise<N, 3> for Value<'_, F> {
     #[inline(always)]
     fn coefficients(&self, channels: Range<usize>, out: [&mut [f32]; 3]) {
         self.normalize.coefficients(channels, out);
     }
 
     #[inline(always)]
-    fn eval<S: Simd>(&self, s: S, [x, skip]: [S::F32; 2], coefficients: [S::F32; 3]) -> S::F32 {
-        let z = self.normalize.eval(s, [x], coefficients);
-        self.f.value(s, s.mul_add(s.splat(self.weight), skip, z))
+    fn eval<S: Simd>(&self, s: S, inputs: [S::F32; N], coefficients: [S::F32; 3]) -> S::F32 {
+        let mut z = self.normalize.eval(s, [inputs[0]], coefficients);
+        if N == 2 {
+            z = s.mul_add(s.splat(self.weight), inputs[N - 1], z);
+        }
+        self.f.value(s, z)
     }
 }
 

@@ -109,8 +109,7 @@ fn backward(
 ) -> impl Fn(&[Span]) -> Backward {
     move |o| {
         let [saved, x, gamma, mean, rstd, dgamma, dbeta, dx] = [0, 2, 3, 4, 5, 6, 7, 9].map(|i| o[i]);
-        let writes = [write; 3];
-        let [dgamma_write, dbeta_write, dx_write] = writes;
+        let [dgamma_write, dbeta_write, dx_write] = [write; 3];
         let norm = batch_norm::Backward {
             params,
             x,

@@ -1,15 +1,14 @@
 //! Outputs that no product is added to: their windows are outside the image, or between the strides of an adjoint.
 
 use super::axis::Dimension;
-use super::tasks::share;
-use crate::loops::TASK_LEN;
-use crate::parallel::{Pool, SharedSlice};
+use crate::host::Cpu;
+use crate::loops::for_rows;
 use crate::pass::Write;
 use std::ops::Range;
 
 /// Sets those pixels of `out`, which have so many channels, to the bias, or to 0 if that is empty; or adds it to them.
 pub(super) fn set_unreached(
-    pool: &Pool,
+    cpu: &Cpu,
     dims: [Dimension; 2],
     channels: usize,
     bias: &[f32],
@@ -21,13 +20,8 @@ pub(super) fn set_unreached(
     }
     let columns = unreached_runs(dims[1]);
     let row_len = dims[1].outputs * channels;
-    let rows = out.len() / row_len;
-    let tasks = out.len().div_ceil(TASK_LEN).min(rows);
-    let shared = SharedSlice::new(out);
-    pool.for_each(tasks, |task| {
-        for row in share(rows, tasks, task) {
-            // SAFETY: every task has its own rows.
-            let out = unsafe { shared.slice(row * row_len, row_len) };
+    for_rows(cpu, out, row_len, row_len, |rows, out| {
+        for (row, out) in rows.zip(out.chunks_exact_mut(row_len)) {
             if dims[0].reaches(row % dims[0].outputs) {
                 for run in &columns {
                     put(&mut out[run.start * channels..run.end * channels], bias, write);

@@ -78,7 +78,7 @@ impl Plan {
 
     fn run(&self, cpu: &Cpu, convolution: Convolution<'_>, workspace: &mut [f32]) {
         let Convolution { input, w, bias, out, write, .. } = convolution;
-        set_unreached(&cpu.pool, self.dims, self.channels, bias, out, write);
+        set_unreached(cpu, self.dims, self.channels, bias, out, write);
         let scratch = &mut workspace[..cpu.pool.threads() * self.copy_len];
         let out = SharedSlice::new(out);
         cpu.pool.for_each_with_scratch(self.images * self.strips, scratch, |task, scratch| {

@@ -184,7 +184,7 @@ impl Correlation {
         let weight = if self.is_unpacked { w } else { weight };
         let (plain_bias, bias) = (bias, &*packed_bias);
         assert_eq!(out.len(), self.p.n * self.dims[0].outputs * self.dims[1].outputs * self.out_channels);
-        set_unreached(&cpu.pool, self.dims, self.out_channels, plain_bias, out, write);
+        set_unreached(cpu, self.dims, self.out_channels, plain_bias, out, write);
         let out = SharedSlice::new(out);
         let tasks = self.image_strips() * self.channel_shares;
         cpu.pool.for_each_with_scratch(tasks, scratch, |task, scratch| {
