@@ -63,6 +63,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn opaque(self, mut x: usize) -> usize {
+        // SAFETY: no instruction.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) x, options(nomem, nostack, preserves_flags)) };
+        x
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves that the CPU has AVX2.
         unsafe { _mm256_set1_ps(x) }

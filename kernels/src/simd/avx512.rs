@@ -73,6 +73,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn opaque(self, mut x: usize) -> usize {
+        // SAFETY: no instruction.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) x, options(nomem, nostack, preserves_flags)) };
+        x
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves that the CPU has AVX-512.
         unsafe { _mm512_set1_ps(x) }

@@ -179,6 +179,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// need every register: if they are inlined into a large caller, the compiler spills registers.
     fn outline<K: Kernel>(self, kernel: K) -> K::Output;
 
+    /// `x`, of which the compiler knows no more than that. So it does not compute ahead what depends on it.
+    #[inline(always)]
+    fn opaque(self, x: usize) -> usize {
+        x
+    }
+
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;
     /// The vector at `ptr`, of any alignment.

@@ -12,6 +12,9 @@ use std::ops::Range;
 /// Shares that the images are divided into, for the threads.
 const SHARES: usize = 8;
 
+/// Channels that are summed at once.
+const CHUNK: usize = 16;
+
 /// One dimension of an image, cut where the range of pixels that a tap meets may begin or end: single rows before and
 /// after all others, which are one piece.
 #[derive(Clone, Copy)]
@@ -177,11 +180,24 @@ impl Kernel for Share<'_> {
                     continue;
                 }
                 let sums = &mut sums[piece * channels..][..channels];
-                let columns = width.rows(column);
-                for row in height.rows(row) {
-                    let start = ((image * height.size + row) * width.size + columns.start) * channels;
-                    for pixel in dz[start..start + columns.len() * channels].chunks_exact(channels) {
-                        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += f64::from(*value));
+                let (rows, columns) = (height.rows(row), width.rows(column));
+                let pixels = rows.flat_map(|row| columns.clone().map(move |column| row * width.size + column));
+                let pixels = pixels.map(|pixel| (image * height.size * width.size + pixel) * channels);
+                let (chunks, rest) = sums.as_chunks_mut::<CHUNK>();
+                let whole = chunks.len() * CHUNK;
+                for (c, sums) in chunks.iter_mut().enumerate() {
+                    // They stay in registers.
+                    let mut chunk = *sums;
+                    for pixel in pixels.clone() {
+                        let values = &dz[pixel + c * CHUNK..][..CHUNK];
+                        chunk.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+                    }
+                    *sums = chunk;
+                }
+                if !rest.is_empty() {
+                    for pixel in pixels {
+                        let values = &dz[pixel + whole..];
+                        rest.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
                     }
                 }
             }
@@ -191,7 +207,7 @@ impl Kernel for Share<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Axis, TapSums, rows_of_tap};
+    use super::{Axis, CHUNK, TapSums, rows_of_tap};
     use crate::Cpu;
     use crate::testing::normal;
 
@@ -226,30 +242,33 @@ mod tests {
     fn sums_are_exact_with_and_without_the_total() {
         let axis =
             |size: usize, pad: usize| Axis::new(size, (0..3).map(|tap| rows_of_tap(false, [size, size], pad, tap)));
-        let (images, height, width, channels) = (9, 5, 6, 3);
-        let taps = TapSums {
-            transposed: false,
-            images,
-            sizes: [[height; 2], [width; 2]],
-            pad: [1; 2],
-            taps: [3; 2],
-            axes: [axis(height, 1), axis(width, 1)],
-            channels,
-        };
-        let dz: Vec<f32> = normal(1, images * height * width * channels).iter().map(|x| x.round()).collect();
-        let total: Vec<f32> = (0..channels).map(|c| dz.iter().skip(c).step_by(channels).sum()).collect();
+        let (images, height, width) = (9, 5, 6);
         let cpu = Cpu::new(2).unwrap();
-        for total in [&total[..], &[]] {
-            let (mut scratch, mut got) = (vec![f64::NAN; taps.scratch_len()], vec![f64::NAN; taps.len()]);
-            taps.compute(&cpu, &dz, total, &mut scratch, &mut got);
-            for (i, got) in got.iter().enumerate() {
-                let (tap, c) = (i / channels, i % channels);
-                let [rows, columns] =
-                    [(height, tap / 3), (width, tap % 3)].map(|(size, tap)| meets(false, size, size, 1, tap));
-                let pixels = (0..images).flat_map(|n| rows.iter().map(move |row| n * height + row));
-                let pixels = pixels.flat_map(|row| columns.iter().map(move |column| row * width + column));
-                let want: f64 = pixels.map(|pixel| f64::from(dz[pixel * channels + c])).sum();
-                assert_eq!(*got, want, "tap {tap} channel {c}");
+        // Fewer channels than a chunk, and a chunk and a rest.
+        for channels in [3, CHUNK + 3] {
+            let taps = TapSums {
+                transposed: false,
+                images,
+                sizes: [[height; 2], [width; 2]],
+                pad: [1; 2],
+                taps: [3; 2],
+                axes: [axis(height, 1), axis(width, 1)],
+                channels,
+            };
+            let dz: Vec<f32> = normal(1, images * height * width * channels).iter().map(|x| x.round()).collect();
+            let total: Vec<f32> = (0..channels).map(|c| dz.iter().skip(c).step_by(channels).sum()).collect();
+            for total in [&total[..], &[]] {
+                let (mut scratch, mut got) = (vec![f64::NAN; taps.scratch_len()], vec![f64::NAN; taps.len()]);
+                taps.compute(&cpu, &dz, total, &mut scratch, &mut got);
+                for (i, got) in got.iter().enumerate() {
+                    let (tap, c) = (i / channels, i % channels);
+                    let [rows, columns] =
+                        [(height, tap / 3), (width, tap % 3)].map(|(size, tap)| meets(false, size, size, 1, tap));
+                    let pixels = (0..images).flat_map(|n| rows.iter().map(move |row| n * height + row));
+                    let pixels = pixels.flat_map(|row| columns.iter().map(move |column| row * width + column));
+                    let want: f64 = pixels.map(|pixel| f64::from(dz[pixel * channels + c])).sum();
+                    assert_eq!(*got, want, "tap {tap} channel {c} of {channels}");
+                }
             }
         }
     }

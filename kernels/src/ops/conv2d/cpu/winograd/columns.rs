@@ -136,6 +136,16 @@ unsafe fn transform_columns<S: Simd, const A: usize, const B: usize>(
     }
 }
 
+/// Sets few whole vectors to 0, without a call of the C library.
+#[inline(always)]
+fn zero<S: Simd>(s: S, values: &mut [f32]) {
+    debug_assert!(values.len().is_multiple_of(S::LANES));
+    for vector in values.chunks_exact_mut(S::LANES) {
+        // SAFETY: the chunk has `LANES` values.
+        unsafe { s.store(vector.as_mut_ptr(), s.splat(0.0)) };
+    }
+}
+
 /// `S = B^T d` of every column of a block, vertical frequencies `stride` elements apart.
 #[inline(always)]
 pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, const M: usize, const R: usize>(
@@ -162,8 +172,8 @@ pub(super) fn input_columns<S: Simd, T: Transform<N, M, R>, const N: usize, cons
         let end = (g.w as isize - first).clamp(start as isize, columns as isize) as usize;
         let out = &mut out[row * columns * c..];
         for i in 0..N {
-            out[i * stride..][..start * c].fill(0.0);
-            out[i * stride..][end * c..columns * c].fill(0.0);
+            zero(s, &mut out[i * stride..][..start * c]);
+            zero(s, &mut out[i * stride..][end * c..columns * c]);
         }
         if start == end {
             continue;
@@ -245,7 +255,7 @@ pub(super) fn output_columns<S: Simd, T: Transform<N, M, R>, const N: usize, con
         let columns = width.min(g.q - b.col * M);
         let out = &mut out[row * width * k..];
         for i in 0..N {
-            out[i * stride..][columns * k..width * k].fill(0.0);
+            zero(s, &mut out[i * stride..][columns * k..width * k]);
         }
         for (row, inside) in rows.iter_mut().zip(inside) {
             if inside {

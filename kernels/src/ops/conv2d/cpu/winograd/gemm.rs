@@ -124,7 +124,8 @@ unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
     }
 }
 
-/// The [`product`]s of `depth` steps, from one to the next of which both operands move on by their `step`s.
+/// The [`product`]s of `depth` steps, from one to the next of which both operands move on by their `step`s. Returns
+/// where the right operand's next step would be.
 ///
 /// # Safety
 /// As [`product`], for all steps.
@@ -136,7 +137,7 @@ unsafe fn products<S: Simd, const ROWS: usize, const VECS: usize>(
     right: Matrix<*const f32>,
     [left_step, depth]: [usize; 2],
     prefetch: &mut [Prefetch; 2],
-) {
+) -> *const f32 {
     let (mut l, mut r) = (left.ptr, right.ptr);
     let mut rest = depth;
     while rest > 0 {
@@ -155,6 +156,32 @@ unsafe fn products<S: Simd, const ROWS: usize, const VECS: usize>(
                 rest -= 1;
             }
         }
+    }
+    r
+}
+
+/// `out = acc` if it is to be `set`, or `out += acc`.
+///
+/// # Safety
+/// `out` is valid for updating `ROWS x VECS LANES` values.
+#[inline(always)]
+unsafe fn put_rows<S: Simd, const ROWS: usize, const VECS: usize>(
+    s: S,
+    acc: [[S::F32; VECS]; ROWS],
+    out: Matrix<*mut f32>,
+    set: bool,
+) {
+    let mut row = out.ptr;
+    for acc in acc {
+        for (v, acc) in acc.into_iter().enumerate() {
+            // SAFETY: the caller's duty.
+            unsafe {
+                let out = row.add(v * S::LANES);
+                s.store(out, if set { acc } else { s.add(s.load(out), acc) });
+            }
+        }
+        // Where all rows are would be computed ahead, and kept on the stack.
+        row = row.wrapping_add(s.opaque(out.stride));
     }
 }
 
@@ -281,27 +308,28 @@ struct Multiply<'a, const ROWS: usize> {
 }
 
 impl<const ROWS: usize> Multiply<'_, ROWS> {
+    /// Computes the `VECS` vectors of the output at `out`, and moves on to those after them.
+    ///
     /// # Safety
-    /// As [`multiply`], for the `VECS` vectors from `vector` on.
+    /// As [`multiply`], for these vectors.
     #[inline(always)]
-    unsafe fn block<S: Simd, const VECS: usize>(&self, s: S, vector: usize) {
+    unsafe fn block<S: Simd, const VECS: usize>(
+        &self,
+        s: S,
+        right: &mut *const f32,
+        out: &mut *mut f32,
+        prefetch: &mut [Prefetch; 2],
+    ) {
         // SAFETY: the caller's duty; every access is inside `ROWS x depth`, `depth x VECS` or `ROWS x VECS`.
         unsafe {
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
-            let mut right = self.right.add(packed_offset(vector, self.offsets.len() * self.depth, S::LANES));
-            let steps = vector / 2 * self.offsets.len() * rounds::<S>(self.depth);
-            let mut prefetch = self.prefetch.map(|p| p.after(steps));
             for &offset in self.offsets {
                 let left = Matrix { ptr: self.left.ptr.add(offset), ..self.left };
-                let operand = Matrix { ptr: right, stride: VECS * S::LANES };
-                products(s, &mut acc, left, operand, [1, self.depth], &mut prefetch);
-                right = right.add(self.depth * VECS * S::LANES);
+                let operand = Matrix { ptr: *right, stride: VECS * S::LANES };
+                *right = products(s, &mut acc, left, operand, [1, self.depth], prefetch);
             }
-            for (r, acc) in acc.iter().enumerate() {
-                for (v, acc) in acc.iter().enumerate() {
-                    s.store(self.out.ptr.add(r * self.out.stride + (vector + v) * S::LANES), *acc);
-                }
-            }
+            put_rows(s, acc, Matrix { ptr: *out, ..self.out }, true);
+            *out = out.add(VECS * S::LANES);
         }
     }
 }
@@ -310,15 +338,14 @@ impl<const ROWS: usize> Kernel for Multiply<'_, ROWS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut vector = 0;
-        while vector + 2 <= self.vectors {
+        let (mut right, mut out, mut prefetch) = (self.right, self.out.ptr, self.prefetch);
+        for _ in 0..self.vectors / 2 {
             // SAFETY: `multiply` passes on its caller's promise.
-            unsafe { self.block::<S, 2>(s, vector) };
-            vector += 2;
+            unsafe { self.block::<S, 2>(s, &mut right, &mut out, &mut prefetch) };
         }
-        if vector < self.vectors {
+        if !self.vectors.is_multiple_of(2) {
             // SAFETY: as above.
-            unsafe { self.block::<S, 1>(s, vector) };
+            unsafe { self.block::<S, 1>(s, &mut right, &mut out, &mut prefetch) };
         }
     }
 }
@@ -336,28 +363,29 @@ struct Accumulate<const ROWS: usize> {
 }
 
 impl<const ROWS: usize> Accumulate<ROWS> {
+    /// Computes the `VECS` vectors of the output at `out`, and moves on to those after them.
+    ///
     /// # Safety
-    /// As [`accumulate`], for the `VECS` vectors from `vector` on.
+    /// As [`accumulate`], for these vectors.
     #[inline(always)]
-    unsafe fn block<S: Simd, const VECS: usize>(&self, s: S, vector: usize) {
+    unsafe fn block<S: Simd, const VECS: usize>(
+        &self,
+        s: S,
+        right: &mut *const f32,
+        out: &mut *mut f32,
+        prefetch: &mut [Prefetch; 2],
+    ) {
         // SAFETY: the caller's duty; every access is inside `depth x ROWS`, `depth x VECS` or `ROWS x VECS`.
         unsafe {
-            let out = self.out.ptr.add(vector * S::LANES);
             let mut acc = [[s.splat(0.0); VECS]; ROWS];
-            let steps = vector / 2 * self.depth[0] * rounds::<S>(self.depth[1]);
-            let mut prefetch = self.prefetch.map(|p| p.after(steps));
             for row in 0..self.depth[0] {
-                let right = self.right.ptr.add(row * self.outer[1] + vector * S::LANES);
-                let right = Matrix { ptr: right, ..self.right };
+                let right = Matrix { ptr: right.add(row * self.outer[1]), ..self.right };
                 let left = Matrix { ptr: self.left.ptr.add(row * self.outer[0]), stride: 1 };
-                products(s, &mut acc, left, right, [self.left.stride, self.depth[1]], &mut prefetch);
+                products(s, &mut acc, left, right, [self.left.stride, self.depth[1]], prefetch);
             }
-            for (r, acc) in acc.iter().enumerate() {
-                for (v, acc) in acc.iter().enumerate() {
-                    let out = out.add(r * self.out.stride + v * S::LANES);
-                    s.store(out, if self.set { *acc } else { s.add(s.load(out), *acc) });
-                }
-            }
+            put_rows(s, acc, Matrix { ptr: *out, ..self.out }, self.set);
+            *right = right.add(VECS * S::LANES);
+            *out = out.add(VECS * S::LANES);
         }
     }
 }
@@ -366,15 +394,14 @@ impl<const ROWS: usize> Kernel for Accumulate<ROWS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut vector = 0;
-        while vector + 2 <= self.vectors {
+        let (mut right, mut out, mut prefetch) = (self.right.ptr, self.out.ptr, self.prefetch);
+        for _ in 0..self.vectors / 2 {
             // SAFETY: `accumulate` passes on its caller's promise.
-            unsafe { self.block::<S, 2>(s, vector) };
-            vector += 2;
+            unsafe { self.block::<S, 2>(s, &mut right, &mut out, &mut prefetch) };
         }
-        if vector < self.vectors {
+        if !self.vectors.is_multiple_of(2) {
             // SAFETY: as above.
-            unsafe { self.block::<S, 1>(s, vector) };
+            unsafe { self.block::<S, 1>(s, &mut right, &mut out, &mut prefetch) };
         }
     }
 }
