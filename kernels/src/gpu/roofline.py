@@ -24,25 +24,26 @@ FRACTION, LAUNCH_US = 0.75, 3.0
 IMAGE = 4 * PIXELS * CHANNELS  # bytes of a layer's activations
 PLANE = 4 * PIXELS  # and of an image of one channel
 WEIGHTS = 4 * TAPS * CHANNELS * CHANNELS
+TILES = PIXELS // 128  # of the kernels with a halo
+SPLITS = 256  # of a weight gradient's sum
 
 
 def kernels():
     """(kernel, what, launches a step, threads a block, blocks, FLOPs, bytes, turns) of each large kernel; small ones count as launches.
 
-    Turns are those of a thread's longest loop, whose body has several of what it loops over if it is unrolled. Where there are
-    loops inside of it, they are those of the innermost.
+    Turns are those of a thread's longest loop, whose body has several of what it loops over if it is unrolled. If it has a loop
+    inside that counts, they are two: its own, and those of the inner loop in each of them.
     """
     wide, thin = 2 * (LAYERS - 1), 2 * PIXELS * TAPS * CHANNELS
     square = thin * CHANNELS
-    splits = -(-512 // (-(-TAPS * CHANNELS // 64)))
-    parts = splits * WEIGHTS
+    parts = SPLITS * WEIGHTS
     chunks = PIXELS // 128
-    steps, parted_steps, one_steps = TAPS * CHANNELS // 16, -(-PIXELS // splits // 16), PIXELS // 256 // 16
+    one_steps = PIXELS // 256 // 16
     return [
-        ("conv2d_forward_4x32", "convolutions, and input gradients of transposed ones", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS, steps),
-        ("conv2d_adjoint_4x32", "transposed convolutions, and input gradients", wide, 128, PIXELS // 128, square, 2 * IMAGE + WEIGHTS, steps),
-        ("conv2d_weight_4x4x32", "weight gradients", wide, 128, 5 * splits, square, 2 * IMAGE + parts, parted_steps),
-        ("conv2d_sum_splits", "their sums", wide, 256, WEIGHTS // 128, 0, parts + WEIGHTS, splits / 32),
+        ("conv2d_forward_halo", "convolutions, and input gradients of transposed ones", wide, 128, TILES, square, 2 * IMAGE + WEIGHTS, (1, TAPS)),
+        ("conv2d_adjoint_halo", "transposed convolutions, and input gradients", wide, 128, TILES, square, 2 * IMAGE + WEIGHTS, (1, TAPS)),
+        ("conv2d_weight_halo", "weight gradients", wide, 128, SPLITS, square, 2 * IMAGE + parts, (TILES // SPLITS, 8)),
+        ("conv2d_sum_splits", "their sums", wide, 256, WEIGHTS // 128, 0, parts + WEIGHTS, SPLITS / 32),
         ("conv2d_forward_from_one", "first layer, and input gradient of the last", 2, 256, PIXELS // 4 * 8 // 256, thin, PLANE + IMAGE, TAPS),
         ("conv2d_adjoint_to_one", "last layer, and input gradient of the first", 2, 256, PIXELS // 128, thin, PLANE + IMAGE, TAPS),
         ("conv2d_weight_1x4x32", "weight gradients of both", 2, 128, 256, thin, PLANE + IMAGE, one_steps),
@@ -53,24 +54,25 @@ def kernels():
 
 
 def tf32_kernels():
-    """{kernel: (that on tensor cores, 128-byte accesses to shared memory of all its blocks)}, of those above that have one.
+    """{kernel: (that on tensor cores, its threads a block, turns, 128-byte accesses to shared memory of all its blocks)}, of those
+    above that have one.
 
-    A step of a block is of 16 depths, 8 of which are a pair of matrices for a warp, of 4. It writes both tiles, and reads the
-    fragments: one access for 8 rows of 8 depths, or for 4 registers of a lane, 4.
+    A block writes the halo of a tile, 180 pixels, and the weights of all taps, or 128 pixels of dy. It reads the fragments: one
+    access for 8 rows of 8 depths, or for 4 registers of a lane, 4.
     """
-    steps, splits = -(-TAPS * CHANNELS // 16), -(-512 // (-(-TAPS * CHANNELS // 64)))
-    gather = PIXELS // 128 * steps * ((128 + 32) * 16 // 32 + 4 * 2 * (2 * 4 + 4 * 2))
-    reduce = 5 * splits * -(-PIXELS // splits // 16) * ((64 + 32) * 16 // 32 + 4 * 2 * (2 * 4 + 2 * 2))
+    row = 4 * CHANNELS // 128
+    gather = TILES * ((180 + TAPS * CHANNELS) * row + TAPS * CHANNELS // 8 * 4 * (2 * 4 + 4 * 2))
+    reduce = TILES * ((180 + 128) * row + 128 // 8 * TAPS * (2 * 4 + 4 * 2))
     return {
-        "conv2d_forward_4x32": ("conv2d_tf32_forward_32", gather),
-        "conv2d_adjoint_4x32": ("conv2d_tf32_adjoint_32", gather),
-        "conv2d_weight_4x4x32": ("conv2d_tf32_weight_32", reduce),
+        "conv2d_forward_halo": ("conv2d_tf32_forward_halo", 128, 1, gather),
+        "conv2d_adjoint_halo": ("conv2d_tf32_adjoint_halo", 128, 1, gather),
+        "conv2d_weight_halo": ("conv2d_tf32_weight_halo", 32 * TAPS, (TILES // SPLITS, 4), reduce),
     }
 
 
 def names():
     """Names of all large kernels."""
-    return [name for name, *_ in kernels()] + [name for name, _ in tf32_kernels().values()]
+    return [name for name, *_ in kernels()] + [name for name, *_ in tf32_kernels().values()]
 
 
 # Launches of a layer that take hardly longer than to be launched: fold, moments, gradients, bias.
@@ -99,7 +101,9 @@ def estimate(gpu, resources, codes, kernel, shared_accesses=0):
     # a part of a wave takes as long as a whole one once its multiprocessors are busy
     quantization = max(1.0, -(-blocks // multiprocessors) * multiprocessors / blocks) if waves < 1 else 1.0
     code = codes[name, arch]
-    instructions = blocks * threads / 32 * (code.whole + (turns - 1) * code.loop)
+    outer, inner = turns if isinstance(turns, tuple) else (turns, 1)
+    of_thread = code.whole + (outer - 1) * code.loop + (outer * inner - outer) * code.inner
+    instructions = blocks * threads / 32 * of_thread
     bounds = {
         "math": flops / tflops * 1e-6 * quantization,
         "memory": moved / bandwidth * 1e-3,
@@ -162,13 +166,17 @@ def report(resources, codes):
         small = SMALL_LAUNCHES * LAUNCH_US / 1e3
         tf32 = tf32_kernels()
         rows = [row(kernel) for kernel in kernels()]
-        tf32_rows = [row((tf32[name][0], *rest), tf32[name][1]) for name, *rest in kernels() if name in tf32]
+        tf32_rows = []
+        for name, what, launches, _, *rest, _ in kernels():
+            if name in tf32:
+                on_tensor_cores, threads, turns, accesses = tf32[name]
+                tf32_rows.append(row((on_tensor_cores, what, launches, threads, *rest, turns), accesses))
         saved = sum(step for (step, _), kernel in zip(rows, kernels()) if kernel[0] in tf32)
         total = small + sum(step for step, _ in rows)
         lines += [line for _, line in rows]
         lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | | | | | {LAUNCH_US:.0f} | {small:.2f} |", ""]
         lines += [f"A step: {step_time(total)}", ""]
-        lines += [f"With `--tf32`, {TENSOR_CORES[name][0]} TFLOP/s on tensor cores, the first three are", "", *header]
+        lines += [f"With `--tf32`, {TENSOR_CORES[gpu[0]][0]} TFLOP/s on tensor cores, the first three are", "", *header]
         lines += [*(line for _, line in tf32_rows), ""]
         lines += [f"A step: {step_time(total - saved + sum(step for step, _ in tf32_rows))}", ""]
     return "\n".join(lines).rstrip() + "\n"

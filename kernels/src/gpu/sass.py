@@ -18,6 +18,7 @@ class Code:
 
     whole: int  # of the kernel, its loops once
     loop: int  # of the longest loop, once
+    inner: int  # of the longest loop inside of that, once; 0 if there is none
     in_flight: int  # most bytes loaded from memory before an instruction needs one of them
 
 
@@ -45,10 +46,13 @@ def read(section):
     jumps = [re.match(r"(?:@\S+\s+)?(BRA|BRX|JMP|EXIT|RET)\b", line) is not None for line in lines]
     # The endless loop behind the last instruction is padding.
     loops = [(target, i) for i, target in enumerate(targets) if jumps[i] and target is not None and target < i]
-    begin, end = max(loops, key=lambda loop: loop[1] - loop[0], default=(0, -1))
-    return Code(
-        longest(lines, targets, jumps, 0, len(lines) - 1), longest(lines, targets, jumps, begin, end), in_flight(lines, targets, jumps)
-    )
+    def longest_of(loops):
+        return max(loops, key=lambda loop: loop[1] - loop[0], default=(0, -1))
+
+    outer = longest_of(loops)
+    inner = longest_of([loop for loop in loops if outer[0] <= loop[0] and loop[1] <= outer[1] and loop != outer])
+    spans = [(0, len(lines) - 1), outer, inner]
+    return Code(*(longest(lines, targets, jumps, *span) for span in spans), in_flight(lines, targets, jumps))
 
 
 def successors(lines, targets, jumps, i):

@@ -51,6 +51,10 @@ const LARGEST_EXTENT: usize = 1 << 15;
 /// Taps in one direction that `NearWindow` in conv2d.cuh has bits for.
 const NEAR_TAPS: u32 = 15;
 
+/// Pixels of a tile in conv2d_tf32.cu.
+const HALO_ROWS: usize = 8;
+const HALO_COLUMNS: usize = 16;
+
 /// Groups that a grid has places for.
 const MOST_GROUPS: usize = 65_535;
 
@@ -96,6 +100,16 @@ impl CudaConv {
             split_pixels: 0,
             add: u32::from(write == Write::Add),
         }
+    }
+
+    /// Tiles of all images for the kernels that keep what a tile reads in shared memory. None if it is not 3x3 of
+    /// stride 1, or if most of a tile would be outside of small images.
+    pub(super) fn halo_tiles(&self) -> Option<usize> {
+        let [height, width] = [self.out_h, self.out_w].map(|size| size as usize);
+        let tiles = height.div_ceil(HALO_ROWS) * width.div_ceil(HALO_COLUMNS);
+        let is_full = 2 * height * width >= tiles * HALO_ROWS * HALO_COLUMNS;
+        let is_near = [self.r, self.s] == [3; 2] && [self.stride_h, self.stride_w] == [1; 2];
+        (is_near && is_full).then(|| self.pixels as usize / (height * width) * tiles)
     }
 
     /// Whether kernels that need a `NearWindow` can compute it.

@@ -25,10 +25,13 @@ kernels!("conv2d" with "conv2d.cuh" {
     conv2d_adjoint_to_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_forward_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_adjoint_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_forward_halo: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
+    conv2d_adjoint_halo: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_weight_1x1x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_weight_1x4x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_weight_4x4x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_weight_4x4x64: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
+    conv2d_weight_halo: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_sum_splits: 256 (u32, u32, Ptr, Ptr, u32),
     conv2d_bias_sums: 256 (Columns, Ptr, Ptr),
     conv2d_bias: 256 (Columns, Ptr, Ptr, u32),
@@ -38,12 +41,18 @@ kernels!("conv2d" with "conv2d.cuh" {
 const TILE_ROWS: usize = 128;
 const TILE_TAPS: usize = 64;
 const DEPTH: usize = 16;
+const CHUNK: usize = 32;
+const HALO_OUTPUTS: usize = 32;
 const ONE_PIXELS: usize = 4;
 const BIAS_ROWS: usize = 32;
 
 /// Blocks that a weight gradient is cut into, at least, if there are pixels enough: four for each multiprocessor of a
 /// large GPU.
 const WEIGHT_BLOCKS: usize = 512;
+
+/// As `WEIGHT_BLOCKS`, if a block has all taps, so that each has a larger part of the weight: two for each
+/// multiprocessor.
+const HALO_WEIGHT_BLOCKS: usize = 256;
 
 /// Pixels that are worth a split of a weight gradient's sum.
 const MIN_SPLIT_PIXELS: usize = 256;
@@ -63,7 +72,14 @@ impl Mapped<Slice> {
 
 /// Elements of scratch for a weight gradient.
 pub(super) fn grad_weight_workspace_len(p: &Conv2dParams) -> usize {
-    splits(p) * p.weight_len()
+    splits(p).max(halo_splits(p).unwrap_or(0)) * p.weight_len()
+}
+
+/// As [`splits`], of the tiles of the kernel that has all taps; None if it does not compute this shape.
+fn halo_splits(p: &Conv2dParams) -> Option<usize> {
+    let tiles = CudaConv::new(p, Direction::Forward, Write::Set).halo_tiles()?;
+    let blocks = (p.c / p.groups).div_ceil(CHUNK) * (p.k / p.groups).div_ceil(HALO_OUTPUTS) * p.groups;
+    Some(HALO_WEIGHT_BLOCKS.div_ceil(blocks).min(tiles).max(1))
 }
 
 /// How many splits a weight gradient's sum is cut into. They depend on the shape alone, not on the GPU: another number
@@ -109,7 +125,10 @@ pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
         let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
         let wide = wide && in_aligned && w_aligned && out_aligned;
         let near = conv.has_near_windows(direction);
+        let tiles = conv.halo_tiles().filter(|_| wide);
         let (kernel, columns) = match (wide, near, columns(group_out), tf32) {
+            (_, _, _, Some(tf32)) if tiles.is_some() => (tf32.convolve_halo(direction), HALO_OUTPUTS),
+            _ if tiles.is_some() => (pick(&kernels.conv2d_forward_halo, &kernels.conv2d_adjoint_halo), HALO_OUTPUTS),
             (true, true, columns, Some(tf32)) => (tf32.convolve(direction, columns), columns),
             (true, true, 64, None) => (pick(&kernels.conv2d_forward_4x64, &kernels.conv2d_adjoint_4x64), 64),
             (true, true, _, None) => (pick(&kernels.conv2d_forward_4x32, &kernels.conv2d_adjoint_4x32), 32),
@@ -117,7 +136,7 @@ pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
             (true, false, _, None) if direction == Direction::Adjoint => (&kernels.conv2d_adjoint_any_4x32, 32),
             _ => (pick(&kernels.conv2d_forward_1x32, &kernels.conv2d_adjoint_1x32), 32),
         };
-        (kernel, [pixels.div_ceil(TILE_ROWS), group_out.div_ceil(columns), p.groups])
+        (kernel, [tiles.unwrap_or(pixels.div_ceil(TILE_ROWS)), group_out.div_ceil(columns), p.groups])
     };
     // SAFETY: `Pass::check` has asserted the lengths against `p`, which is where all indices come from.
     unsafe { kernel.launch(&gpu.device, grid, (conv, input.map(), input.values.ptr, w.ptr, bias.ptr, out.ptr)) }
@@ -128,21 +147,27 @@ pub(super) fn grad_weight(gpu: &Gpu, gradient: &WeightGradient<'_>, workspace: S
     let WeightGradient { params: p, ref x, ref dy, dw, write } = *gradient;
     let (kernels, tf32) = (gpu.kernels::<Kernels>(), gpu.find::<tf32::Kernels>());
     let mut conv = CudaConv::new(p, Direction::Forward, write);
-    let splits = splits(p);
-    let partial = workspace.scratch(splits * dw.len).ptr;
-    conv.split_pixels = (conv.pixels as usize).div_ceil(splits).next_multiple_of(DEPTH) as u32;
     let [group_in, group_out] = [conv.group_in, conv.group_out].map(|channels| channels as usize);
+    let taps = (conv.depth as usize).div_ceil(TILE_TAPS);
     let near = conv.has_near_windows(Direction::Forward);
     let x_wide = group_in.is_multiple_of(4) && x.is_aligned();
     let dy_wide = near && group_out.is_multiple_of(4) && dy.is_aligned();
-    let (kernel, columns) = match (x_wide, dy_wide, columns(group_out), tf32) {
-        (true, true, columns, Some(tf32)) => (tf32.grad_weight(columns), columns),
-        (true, true, 64, None) => (&kernels.conv2d_weight_4x4x64, 64),
-        (true, true, _, None) => (&kernels.conv2d_weight_4x4x32, 32),
-        (false, true, _, _) => (&kernels.conv2d_weight_1x4x32, 32),
-        (_, false, _, _) => (&kernels.conv2d_weight_1x1x32, 32),
+    let halo_splits = halo_splits(p).filter(|_| x_wide && dy_wide);
+    let splits = halo_splits.unwrap_or(splits(p));
+    let partial = workspace.scratch(splits * dw.len).ptr;
+    conv.split_pixels = (conv.pixels as usize).div_ceil(splits).next_multiple_of(DEPTH) as u32;
+    let (kernel, rows, columns) = match (x_wide, dy_wide, columns(group_out), tf32) {
+        _ if halo_splits.is_some() => {
+            let kernel = tf32.map_or(&kernels.conv2d_weight_halo, tf32::Kernels::grad_weight_halo);
+            (kernel, group_in.div_ceil(CHUNK), HALO_OUTPUTS)
+        }
+        (true, true, columns, Some(tf32)) => (tf32.grad_weight(columns), taps, columns),
+        (true, true, 64, None) => (&kernels.conv2d_weight_4x4x64, taps, 64),
+        (true, true, _, None) => (&kernels.conv2d_weight_4x4x32, taps, 32),
+        (false, true, _, _) => (&kernels.conv2d_weight_1x4x32, taps, 32),
+        (_, false, _, _) => (&kernels.conv2d_weight_1x1x32, taps, 32),
     };
-    let grid = [(conv.depth as usize).div_ceil(TILE_TAPS), group_out.div_ceil(columns), splits * p.groups];
+    let grid = [rows, group_out.div_ceil(columns), splits * p.groups];
     let (len, splits) = (dw.len as u32, splits as u32);
     // SAFETY: `Pass::check` has asserted the lengths against `p`, which is where all indices come from; the workspace
     // has a weight for each split.
