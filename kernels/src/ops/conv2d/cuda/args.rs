@@ -103,11 +103,11 @@ impl CudaConv {
     }
 
     /// Tiles of all images for the kernels that keep what a tile reads in shared memory. None if it is not 3x3 of
-    /// stride 1, or if most of a tile would be outside of small images.
-    pub(super) fn halo_tiles(&self) -> Option<usize> {
+    /// stride 1, or if fewer pixels than `percent` of the tiles' are in an image: those others cost as much.
+    pub(super) fn halo_tiles(&self, percent: usize) -> Option<usize> {
         let [height, width] = [self.out_h, self.out_w].map(|size| size as usize);
         let tiles = height.div_ceil(HALO_ROWS) * width.div_ceil(HALO_COLUMNS);
-        let is_full = 2 * height * width >= tiles * HALO_ROWS * HALO_COLUMNS;
+        let is_full = 100 * height * width >= percent * tiles * HALO_ROWS * HALO_COLUMNS;
         let is_near = [self.r, self.s] == [3; 2] && [self.stride_h, self.stride_w] == [1; 2];
         (is_near && is_full).then(|| self.pixels as usize / (height * width) * tiles)
     }

@@ -54,6 +54,11 @@ const WEIGHT_BLOCKS: usize = 512;
 /// multiprocessor.
 const HALO_WEIGHT_BLOCKS: usize = 256;
 
+/// How full tiles of pixels have to be, in percent, for kernels with a halo to take fewer instructions than others, as
+/// ROOFLINE.md counts them: of a convolution in f32; on tensor cores, and of a weight gradient.
+const FULL_IN_F32: usize = 80;
+const FULL: usize = 50;
+
 /// Pixels that are worth a split of a weight gradient's sum.
 const MIN_SPLIT_PIXELS: usize = 256;
 
@@ -77,7 +82,7 @@ pub(super) fn grad_weight_workspace_len(p: &Conv2dParams) -> usize {
 
 /// As [`splits`], of the tiles of the kernel that has all taps; None if it does not compute this shape.
 fn halo_splits(p: &Conv2dParams) -> Option<usize> {
-    let tiles = CudaConv::new(p, Direction::Forward, Write::Set).halo_tiles()?;
+    let tiles = CudaConv::new(p, Direction::Forward, Write::Set).halo_tiles(FULL)?;
     let blocks = (p.c / p.groups).div_ceil(CHUNK) * (p.k / p.groups).div_ceil(HALO_OUTPUTS) * p.groups;
     Some(HALO_WEIGHT_BLOCKS.div_ceil(blocks).min(tiles).max(1))
 }
@@ -125,7 +130,7 @@ pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
         let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
         let wide = wide && in_aligned && w_aligned && out_aligned;
         let near = conv.has_near_windows(direction);
-        let tiles = conv.halo_tiles().filter(|_| wide);
+        let tiles = conv.halo_tiles(if tf32.is_some() { FULL } else { FULL_IN_F32 }).filter(|_| wide);
         let (kernel, columns) = match (wide, near, columns(group_out), tf32) {
             (_, _, _, Some(tf32)) if tiles.is_some() => (tf32.convolve_halo(direction), HALO_OUTPUTS),
             _ if tiles.is_some() => (pick(&kernels.conv2d_forward_halo, &kernels.conv2d_adjoint_halo), HALO_OUTPUTS),

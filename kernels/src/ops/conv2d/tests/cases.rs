@@ -75,12 +75,13 @@ pub(super) fn cases() -> Vec<Conv2dParams> {
         conv([1, 11, 12, 4], 4, [2, 2], [2, 2], [0, 0], 1),
         conv([1, 12, 13, 1], 3, [3, 3], [1, 1], [1, 1], 1),
         conv([1, 16, 17, 1], 1, [1, 1], [1, 1], [0, 0], 1),
-        // For the GPU's kernels that keep what a tile reads: one that is half full, several with all edges, more
-        // channels than are kept and computed at once, groups, no padding and more than the kernel, too small.
-        conv([1, 8, 8, 4], 4, [3, 3], [1, 1], [1, 1], 1),
-        conv([2, 14, 25, 36], 8, [3, 3], [1, 1], [1, 1], 1),
+        // For the GPU's kernels that keep what a tile reads: a small one, two images, several tiles with more channels
+        // than are kept or computed at once, no padding, groups with much padding, too small.
+        conv([1, 7, 15, 4], 4, [3, 3], [1, 1], [1, 1], 1),
+        conv([2, 8, 15, 4], 8, [3, 3], [1, 1], [1, 1], 1),
+        conv([1, 15, 31, 36], 4, [3, 3], [1, 1], [1, 1], 1),
         conv([1, 15, 34, 8], 36, [3, 3], [1, 1], [1, 0], 1),
-        conv([1, 9, 12, 72], 24, [3, 3], [1, 1], [3, 4], 2),
+        conv([1, 14, 12, 40], 16, [3, 3], [1, 1], [2, 3], 2),
         conv([2, 7, 7, 8], 8, [3, 3], [1, 1], [1, 1], 1),
         // As many taps as the windows of the GPU's kernels have bits for, and one more.
         conv([1, 17, 9, 8], 4, [15, 3], [1, 1], [7, 1], 1),
