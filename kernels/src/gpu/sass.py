@@ -46,6 +46,7 @@ def read(section):
     jumps = [re.match(r"(?:@\S+\s+)?(BRA|BRX|JMP|EXIT|RET)\b", line) is not None for line in lines]
     # The endless loop behind the last instruction is padding.
     loops = [(target, i) for i, target in enumerate(targets) if jumps[i] and target is not None and target < i]
+
     def longest_of(loops):
         return max(loops, key=lambda loop: loop[1] - loop[0], default=(0, -1))
 

@@ -68,6 +68,7 @@ impl Simd for Avx2 {
         unsafe { std::arch::asm!("/* {0} */", inout(reg) x, options(nomem, nostack, preserves_flags)) };
         x
     }
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves that the CPU has AVX2.

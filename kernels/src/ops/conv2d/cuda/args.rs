@@ -51,7 +51,7 @@ const LARGEST_EXTENT: usize = 1 << 15;
 /// Taps in one direction that `NearWindow` in conv2d.cuh has bits for.
 const NEAR_TAPS: u32 = 15;
 
-/// Pixels of a tile in conv2d_tf32.cu.
+/// Pixels of a halo's tile in conv2d.cuh.
 const HALO_ROWS: usize = 8;
 const HALO_COLUMNS: usize = 16;
 
@@ -70,6 +70,16 @@ pub(in crate::ops::conv2d) fn limit(p: &Conv2dParams) -> Option<String> {
         ));
     }
     (p.groups > MOST_GROUPS).then(|| format!("{} groups, and CUDA kernels count to {MOST_GROUPS}", p.groups))
+}
+
+/// Tiles of all images for the kernels that keep what a tile reads in shared memory. None if it is not 3x3 of stride 1,
+/// or if fewer pixels than `percent` of the tiles' are in an image: those others cost as much.
+pub(super) fn halo_tiles(p: &Conv2dParams, direction: Direction, percent: usize) -> Option<usize> {
+    let [_, [height, width, _]] = p.images(direction);
+    let tiles = height.div_ceil(HALO_ROWS) * width.div_ceil(HALO_COLUMNS);
+    let is_full = 100 * height * width >= percent * tiles * HALO_ROWS * HALO_COLUMNS;
+    let is_near = [p.r, p.s] == [3; 2] && [p.stride_h, p.stride_w] == [1; 2];
+    (is_near && is_full).then_some(p.n * tiles)
 }
 
 impl CudaConv {
@@ -100,16 +110,6 @@ impl CudaConv {
             split_pixels: 0,
             add: u32::from(write == Write::Add),
         }
-    }
-
-    /// Tiles of all images for the kernels that keep what a tile reads in shared memory. None if it is not 3x3 of
-    /// stride 1, or if fewer pixels than `percent` of the tiles' are in an image: those others cost as much.
-    pub(super) fn halo_tiles(&self, percent: usize) -> Option<usize> {
-        let [height, width] = [self.out_h, self.out_w].map(|size| size as usize);
-        let tiles = height.div_ceil(HALO_ROWS) * width.div_ceil(HALO_COLUMNS);
-        let is_full = 100 * height * width >= percent * tiles * HALO_ROWS * HALO_COLUMNS;
-        let is_near = [self.r, self.s] == [3; 2] && [self.stride_h, self.stride_w] == [1; 2];
-        (is_near && is_full).then(|| self.pixels as usize / (height * width) * tiles)
     }
 
     /// Whether kernels that need a `NearWindow` can compute it.

@@ -11,7 +11,7 @@ use crate::gpu::columns::Columns;
 use crate::gpu::{Device, Gpu, Ptr, Slice, kernels};
 use crate::pass::Write;
 pub(super) use args::limit;
-use args::{CudaConv, Map};
+use args::{CudaConv, Map, halo_tiles};
 
 kernels!("conv2d" with "conv2d.cuh" {
     conv2d_forward_1x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
@@ -82,7 +82,7 @@ pub(super) fn grad_weight_workspace_len(p: &Conv2dParams) -> usize {
 
 /// As [`splits`], of the tiles of the kernel that has all taps; None if it does not compute this shape.
 fn halo_splits(p: &Conv2dParams) -> Option<usize> {
-    let tiles = CudaConv::new(p, Direction::Forward, Write::Set).halo_tiles(FULL)?;
+    let tiles = halo_tiles(p, Direction::Forward, FULL)?;
     let blocks = (p.c / p.groups).div_ceil(CHUNK) * (p.k / p.groups).div_ceil(HALO_OUTPUTS) * p.groups;
     Some(HALO_WEIGHT_BLOCKS.div_ceil(blocks).min(tiles).max(1))
 }
@@ -130,7 +130,8 @@ pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
         let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
         let wide = wide && in_aligned && w_aligned && out_aligned;
         let near = conv.has_near_windows(direction);
-        let tiles = conv.halo_tiles(if tf32.is_some() { FULL } else { FULL_IN_F32 }).filter(|_| wide);
+        let full_enough = if tf32.is_some() { FULL } else { FULL_IN_F32 };
+        let tiles = halo_tiles(p, direction, full_enough).filter(|_| wide);
         let (kernel, columns) = match (wide, near, columns(group_out), tf32) {
             (_, _, _, Some(tf32)) if tiles.is_some() => (tf32.convolve_halo(direction), HALO_OUTPUTS),
             _ if tiles.is_some() => (pick(&kernels.conv2d_forward_halo, &kernels.conv2d_adjoint_halo), HALO_OUTPUTS),

@@ -32,7 +32,7 @@ impl Kernels {
         }
     }
 
-    /// As [`convolve`](Self::convolve), for what has [`CudaConv::halo_tiles`] and tiles of 32 channels.
+    /// As [`convolve`](Self::convolve), for what has [`halo_tiles`](super::args::halo_tiles) and tiles of 32 channels.
     pub(super) fn convolve_halo(&self, direction: Direction) -> &Kernel<(CudaConv, Map, Ptr, Ptr, Ptr, Ptr)> {
         match direction {
             Direction::Forward => &self.conv2d_tf32_forward_halo,
@@ -53,7 +53,7 @@ impl Kernels {
         }
     }
 
-    /// The weight gradient's kernel for what has [`CudaConv::halo_tiles`].
+    /// The weight gradient's kernel for what has [`halo_tiles`](super::args::halo_tiles).
     pub(super) fn grad_weight_halo(&self) -> &Kernel<(CudaConv, u32, Map, Ptr, Map, Ptr, Ptr)> {
         &self.conv2d_tf32_weight_halo
     }
