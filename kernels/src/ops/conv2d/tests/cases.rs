@@ -83,6 +83,8 @@ pub(super) fn cases() -> Vec<Conv2dParams> {
         conv([1, 15, 34, 8], 36, [3, 3], [1, 1], [1, 0], 1),
         conv([1, 14, 12, 40], 16, [3, 3], [1, 1], [2, 3], 2),
         conv([2, 7, 7, 8], 8, [3, 3], [1, 1], [1, 1], 1),
+        // More tiles than its weight gradient has splits.
+        conv([260, 8, 8, 4], 4, [3, 3], [1, 1], [1, 1], 1),
         // As many taps as the windows of the GPU's kernels have bits for, and one more.
         conv([1, 17, 9, 8], 4, [15, 3], [1, 1], [7, 1], 1),
         conv([1, 9, 17, 4], 8, [3, 15], [2, 1], [1, 14], 1),
