@@ -386,32 +386,9 @@ __device__ __forceinline__ void reduce_halo(const Conv &p, u32 splits, const Map
     for (u32 tile = range.begin; tile < range.end; ++tile) {
         const Halo<false> halo(p, in, tile, range.group);
         halo.load<THREADS, 6>(p, in_map, channel0, [&](u32 pixel, u32 channel, const Vec<4> &value) { write4(a + pixel * CHUNK + channel, value); }, range.group);
-        // A thread loads a column of dy's tile.
-        Vec<4> gradient[HALO_ROWS];
-        const u32 column = halo.tile.column + ty;
-        u32 inside = 0;
-#pragma unroll
-        for (u32 i = 0; i < HALO_ROWS; ++i) {
-            const u32 row = halo.tile.row + i;
-            const bool is_inside = row < p.out_h && column < p.out_w && column0 < p.group_out;
-            const u32 at = is_inside ? halo.tile.pixel(p, row, column) * p.out_channels + range.group * p.group_out + column0 : 0;
-            gradient[i] = load<4>(dy + at, is_inside);
-            inside |= (is_inside ? 1u : 0u) << i;
-        }
-        if (dy_map.scale) {
-            Affine<4> affine;
-            affine.of(dy_map, range.group * p.group_out + column0, inside != 0);
-#pragma unroll
-            for (u32 i = 0; i < HALO_ROWS; ++i) {
-                if (inside >> i & 1) {
-                    affine.apply(gradient[i]);
-                }
-            }
-        }
-#pragma unroll
-        for (u32 i = 0; i < HALO_ROWS; ++i) {
-            write4(b + (i * HALO_COLUMNS + ty) * HALO_OUTPUTS + 4 * tx, gradient[i]);
-        }
+        halo.tile.load<THREADS>(p, dy_map, dy, range.group, blockIdx.y * HALO_OUTPUTS, [&](u32 pixel, u32 channel, const Vec<4> &value) {
+            write4(b + pixel * HALO_OUTPUTS + channel, value);
+        });
         __syncthreads();
 #pragma unroll 1
         for (u32 row = 0; row < HALO_ROWS; ++row) {

@@ -397,6 +397,34 @@ template <class Windows, int VA, int VB, int COLUMNS> struct ReduceLoads {
 // Values from one pixel of the halo to the next.
 #define HALO_STRIDE (CHUNK + 4)
 
+// Loads 4 channels from `channel` on of COUNT pixels, those at place(i), and maps them: put(i, values). All loads are
+// on their way before the first is needed.
+template <u32 COUNT, class Place, class Put>
+__device__ __forceinline__ void load_mapped(const float *from, const Map &map, u32 channel, const Place &place, const Put &put) {
+    Vec<4> value[COUNT];
+    u32 inside = 0;
+#pragma unroll
+    for (u32 i = 0; i < COUNT; ++i) {
+        const Read read = place(i);
+        value[i] = load<4>(from + (read.inside ? read.index : 0), read.inside);
+        inside |= (read.inside ? 1u : 0u) << i;
+    }
+    if (map.scale) {
+        Affine<4> affine;
+        affine.of(map, channel, inside != 0);
+#pragma unroll
+        for (u32 i = 0; i < COUNT; ++i) {
+            if (inside >> i & 1) {
+                affine.apply(value[i]);
+            }
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < COUNT; ++i) {
+        put(i, value[i]);
+    }
+}
+
 // A tile of pixels of one image. Some of them may be outside of it, below and to the right.
 struct HaloTile {
     u32 image;
@@ -411,6 +439,25 @@ struct HaloTile {
     }
 
     __device__ __forceinline__ u32 pixel(const Conv &p, u32 row, u32 column) const { return (image * p.out_h + row) * p.out_w + column; }
+
+    // put(pixel of the tile, channel, 4 channels) of a gradient `dy`, for all pixels and HALO_OUTPUTS channels from
+    // `column0` of the group on, in a block of COUNT threads.
+    template <u32 COUNT, class Put>
+    __device__ __forceinline__ void load(const Conv &p, const Map &map, const float *dy, u32 group, u32 column0, const Put &put) const {
+        constexpr u32 VECS = HALO_OUTPUTS / 4, PIXELS = HALO_ROWS * HALO_COLUMNS, LOADS = (PIXELS * VECS + COUNT - 1) / COUNT;
+        const u32 channel = threadIdx.x % VECS * 4, first = group * p.group_out + column0 + channel;
+        const auto pixel_of = [](u32 i) { return (threadIdx.x + i * COUNT) / VECS; };
+        const auto place = [&](u32 i) {
+            const u32 y = row + pixel_of(i) / HALO_COLUMNS, x = column + pixel_of(i) % HALO_COLUMNS;
+            const bool inside = pixel_of(i) < PIXELS && y < p.out_h && x < p.out_w && column0 + channel < p.group_out;
+            return Read{pixel(p, y, x) * p.out_channels + first, inside};
+        };
+        load_mapped<LOADS>(dy, map, first, place, [&](u32 i, const Vec<4> &value) {
+            if (pixel_of(i) < PIXELS) {
+                put(pixel_of(i), channel, value);
+            }
+        });
+    }
 };
 
 // The tiles that a block of a weight gradient sums, whose last index of the grid is of splits x groups.
@@ -482,32 +529,17 @@ template <bool ADJOINT> struct Halo {
         const Places places(threadIdx.x / (CHUNK / 4));
 #pragma unroll
         for (u32 first = 0; first < Places::LOADS; first += BATCH) {
-            Vec<4> value[BATCH];
-            u32 inside = 0;
-#pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
+            const auto place = [&](u32 i) {
                 const int row = top + static_cast<int>(places.row(first + i)), column = left + static_cast<int>(places.column(first + i));
-                const bool is_inside = places.exists(first + i) && channel < p.group_in && row >= 0 &&
-                                       row < static_cast<int>(p.in_h) && column >= 0 && column < static_cast<int>(p.in_w);
-                value[i] = ::load<4>(source + (is_inside ? (row * p.in_w + column) * p.in_channels + channel : 0), is_inside);
-                inside |= (is_inside ? 1u : 0u) << i;
-            }
-            if (map.scale) {
-                Affine<4> affine;
-                affine.of(map, group * p.group_in + channel, inside != 0);
-#pragma unroll
-                for (u32 i = 0; i < BATCH; ++i) {
-                    if (inside >> i & 1) {
-                        affine.apply(value[i]);
-                    }
-                }
-            }
-#pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
+                const bool inside = places.exists(first + i) && channel < p.group_in && row >= 0 && row < static_cast<int>(p.in_h) &&
+                                    column >= 0 && column < static_cast<int>(p.in_w);
+                return Read{(row * p.in_w + column) * p.in_channels + channel, inside};
+            };
+            load_mapped<BATCH>(source, map, group * p.group_in + channel, place, [&](u32 i, const Vec<4> &value) {
                 if (places.exists(first + i)) {
-                    put(places.row(first + i) * HALO_WIDTH + places.column(first + i), vec * 4, value[i]);
+                    put(places.row(first + i) * HALO_WIDTH + places.column(first + i), vec * 4, value);
                 }
-            }
+            });
         }
     }
 };

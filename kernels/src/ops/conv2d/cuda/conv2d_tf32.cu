@@ -392,8 +392,7 @@ REDUCE_ROWS(conv2d_tf32_weight_64, 64)
 __device__ __forceinline__ void reduce_halo(const Conv &p, u32 splits, const Map &in_map, const float *__restrict__ in,
                                             const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial, float *a,
                                             float *b) {
-    constexpr u32 A_STRIDE = CHUNK + 8, VECS = HALO_OUTPUTS / 4;
-    constexpr u32 B_LOADS = (HALO_ROWS * HALO_COLUMNS * VECS + TAP_THREADS - 1) / TAP_THREADS;
+    constexpr u32 A_STRIDE = CHUNK + 8;
     static_assert(CHUNK == 32 && HALO_OUTPUTS == 32 && A_STRIDE % 32 == 8, "see above");
     const HaloSplit range(p, splits);
     const u32 channel0 = blockIdx.x * CHUNK, column0 = blockIdx.y * HALO_OUTPUTS;
@@ -405,35 +404,9 @@ __device__ __forceinline__ void reduce_halo(const Conv &p, u32 splits, const Map
         halo.load<TAP_THREADS, 5>(
             p, in_map, channel0, [&](u32 pixel, u32 channel, const Vec<4> &value) { put_tf32(a + pixel * A_STRIDE + channel, value); },
             range.group);
-        Vec<4> gradient[B_LOADS];
-        u32 inside = 0;
-        const u32 vec = threadIdx.x % VECS, column = column0 + 4 * vec;
-#pragma unroll
-        for (u32 i = 0; i < B_LOADS; ++i) {
-            const u32 pixel = (threadIdx.x + i * TAP_THREADS) / VECS;
-            const u32 row = halo.tile.row + pixel / HALO_COLUMNS, x = halo.tile.column + pixel % HALO_COLUMNS;
-            const bool is_inside = pixel < HALO_ROWS * HALO_COLUMNS && row < p.out_h && x < p.out_w && column < p.group_out;
-            const u32 at = is_inside ? halo.tile.pixel(p, row, x) * p.out_channels + range.group * p.group_out + column : 0;
-            gradient[i] = load<4>(dy + at, is_inside);
-            inside |= (is_inside ? 1u : 0u) << i;
-        }
-        if (dy_map.scale) {
-            Affine<4> affine;
-            affine.of(dy_map, range.group * p.group_out + column, inside != 0);
-#pragma unroll
-            for (u32 i = 0; i < B_LOADS; ++i) {
-                if (inside >> i & 1) {
-                    affine.apply(gradient[i]);
-                }
-            }
-        }
-#pragma unroll
-        for (u32 i = 0; i < B_LOADS; ++i) {
-            const u32 pixel = (threadIdx.x + i * TAP_THREADS) / VECS;
-            if (pixel < HALO_ROWS * HALO_COLUMNS) {
-                put_tf32(b + pixel * HALO_OUTPUTS + ((4 * vec) ^ (8 * (pixel % 4))), gradient[i]);
-            }
-        }
+        halo.tile.load<TAP_THREADS>(p, dy_map, dy, range.group, column0, [&](u32 pixel, u32 channel, const Vec<4> &value) {
+            put_tf32(b + pixel * HALO_OUTPUTS + (channel ^ (8 * (pixel % 4))), value);
+        });
         __syncthreads();
         const float *a_of_lane = a + (Halo<false>::pixel_of(tap) + t) * A_STRIDE + g;
         const float *b_of_lane = b + t * HALO_OUTPUTS + g;
