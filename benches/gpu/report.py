@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMBERS = ["f32", "TF32"]
+NUMBERS = ["f32", "3xTF32", "TF32"]
 NOTHING = "Nothing was measured."
 # Metrics of ncu that the record shows.
 METRICS = {

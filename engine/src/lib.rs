@@ -129,7 +129,7 @@ pub use ids::{NodeId, PlanId};
 pub use init::Init;
 pub use kernels::activation::Activation;
 pub use kernels::collective::{self, Distributed, Part};
-pub use kernels::conv2d::{Algo, Conv2dParams};
+pub use kernels::conv2d::{Algo, Conv2dParams, Precision};
 pub use kernels::loss::Loss;
 pub use kernels::simd::Isa;
 pub use kernels::upsample::Upsampling;

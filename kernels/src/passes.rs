@@ -82,7 +82,8 @@ macro_rules! passes {
         #[cfg(all(test, feature = "cuda"))]
         pub(crate) fn kernel_files() -> Vec<crate::gpu::KernelFile> {
             use crate::gpu::KernelSet;
-            vec![$(ops::$op::cuda::Kernels::FILE,)* ops::conv2d::cuda::tf32::Kernels::FILE]
+            let of_operations = [$(ops::$op::cuda::Kernels::FILE,)*];
+            of_operations.into_iter().chain(ops::conv2d::cuda::kernel_files()).collect()
         }
     };
 }

@@ -17,11 +17,12 @@ fn elementwise() -> Vec<String> {
 }
 
 /// Those of convolutions.
-const CONVOLUTIONS: [&str; 4] = [
+const CONVOLUTIONS: [&str; 5] = [
     "conv2d::tests::whole_numbers_are_exact_in_every_case",
     "conv2d::tests::real_numbers",
     "conv2d::tests::nan_stays",
     "conv2d::tests::an_empty_batch",
+    "conv2d::tests::gpu::sums_in_3xtf32",
 ];
 
 /// The newest program of this crate's unit tests, in the folder of this one. Cargo builds all of a crate's tests before
@@ -101,6 +102,17 @@ fn emulated_kernels_stay_inside_their_operands() {
 #[test]
 fn emulated_threads_do_not_race() {
     run(Mode::ThreadSanitizer, Order::Forward, &Cases::up_to([4_400, 1_030]));
+}
+
+/// The case above has a tile for each block; this one has more.
+#[test]
+fn emulated_tiles_do_not_race() {
+    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let Some(emulator) = required(Emulator::build(&sources, &[], Mode::ThreadSanitizer, cache)) else { return };
+    let mut command = emulator.command(unit_tests(), Order::Forward);
+    command.arg("conv2d::tests::gpu::tiles_of_a_block").env("KERNELS_TEST_PATHS", "cuda");
+    succeed(command, "tiles of a block");
 }
 
 /// A GPU may have no memory left for the pieces in which the host copies to it.

@@ -14,13 +14,13 @@ import readers
 from runner import Job, write_json
 
 GPU = ["--device", "cuda"]
-TF32 = {"f32": [], "TF32": ["--tf32"]}
+PRECISIONS = {"f32": [], "3xTF32": ["--precision", "tf32x3"], "TF32": ["--precision", "tf32"]}
 # For a try on the driver emulator.
 TINY = ["--layers=2", "--channels=4", "--size=8"]
 TINY_RUN = [*TINY, "--batch=4", "--samples=40"]
 NO_STOPS = ["--validate-every=0", "--checkpoint-every=0"]
 # The tests of convolutions that a GPU runs; those of other operations are found by their names.
-CONVOLUTION_TESTS = ["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "an_empty_batch"]
+CONVOLUTION_TESTS = ["whole_numbers_are_exact_in_every_case", "real_numbers", "nan_stays", "an_empty_batch", "gpu::"]
 SLOWEST = 5
 SECTIONS = ["SpeedOfLight", "ComputeWorkloadAnalysis", "MemoryWorkloadAnalysis", "SchedulerStats", "WarpStateStats", "Occupancy", "LaunchStats"]
 
@@ -47,7 +47,7 @@ class Kit:
 
 
 def tf32_needs(numbers):
-    return ("TF32",) if numbers == "TF32" else ()
+    return () if numbers == "f32" else ("TF32",)
 
 
 def device(runner, kit):
@@ -89,7 +89,7 @@ def tests(kit):
 
 def gradchecks(kit):
     cases = ["--cases", "1", "--op", "conv2d"] if kit.smoke else ["--cases", "16"]
-    for numbers, flag in TF32.items():
+    for numbers, flag in PRECISIONS.items():
         command = kit.resconv("gradcheck", *GPU, *flag, *cases)
         yield Job(f"gradcheck {numbers}", command, 150, readers.gradcheck, True, tf32_needs(numbers))
 
@@ -97,7 +97,7 @@ def gradchecks(kit):
 def sanitizers(kit):
     sizes = TINY_RUN if kit.smoke else ["--layers=3", "--size=12", "--batch=4", "--samples=16"]
     for tool in ["memcheck", "racecheck", "initcheck", "synccheck"]:
-        for numbers, flag in TF32.items():
+        for numbers, flag in PRECISIONS.items():
             run = f"{tool}-{numbers}"
             command = ["compute-sanitizer", "--tool", tool, "--print-limit", "20", "--error-exitcode", "9"]
             command += kit.train(run, *GPU, *flag, *sizes, *NO_STOPS, small=True)
@@ -107,15 +107,15 @@ def sanitizers(kit):
 def quick_runs(kit):
     """The same training on the CPU and on the GPU."""
     sizes = TINY_RUN if kit.smoke else []
-    for run, flags in [("quick-cpu", ["--device", "cpu"]), ("quick-f32", GPU), ("quick-TF32", [*GPU, "--tf32"])]:
-        needs = ("TF32",) if "--tf32" in flags else ()
+    for numbers, flags in [("cpu", ["--device", "cpu"]), *((numbers, [*GPU, *flag]) for numbers, flag in PRECISIONS.items())]:
+        run, needs = f"quick-{numbers}", () if numbers == "cpu" else tf32_needs(numbers)
         yield Job(run, kit.train(run, "--quick", *sizes, *flags), 150, readers.summary(kit.work / run), True, needs)
 
 
 def repeated_runs(kit):
     """The same training twice, and without graphs."""
     sizes = TINY_RUN if kit.smoke else ["--samples=12800"]
-    for numbers, flag in TF32.items():
+    for numbers, flag in PRECISIONS.items():
         for kind, more in [("first", []), ("second", []), ("no-graphs", ["--no-graphs"])]:
             run = f"{numbers}-{kind}"
             command = kit.train(run, *GPU, *flag, *more, *sizes, *NO_STOPS)
@@ -126,14 +126,14 @@ def is_it_right(runner, kit):
     """All that says whether results are right. The limits are for all of them together."""
     jobs = [*gradchecks(kit), *tests(kit), *sanitizers(kit), *repeated_runs(kit), *quick_runs(kit)]
     runner.together(jobs, 600 if kit.smoke else 150)
-    for numbers in TF32:
+    for numbers in PRECISIONS:
         if numbers in runner.absent:
             continue
         first, second, no_graphs = (kit.work / f"{numbers}-{kind}" for kind in ["first", "second", "no-graphs"])
         runner.check(f"same bits twice, {numbers}", lambda: readers.same_bits(first, second))
         runner.check(f"same bits without graphs, {numbers}", lambda: readers.same_bits(first, no_graphs))
         # Rounding of sums; or of operands to 2^-11, in each of 14 layers. Later, trainings part, and learn as much.
-        allowed = 1e-5 if numbers == "f32" else 14 * 2**-10
+        allowed = 14 * 2**-10 if numbers == "TF32" else 1e-5
         run, reference = kit.work / f"quick-{numbers}", kit.work / "quick-cpu"
         runner.check(f"losses beside the CPU's, {numbers}", lambda: readers.close_losses(run, reference, allowed, 0.1))
 
@@ -143,14 +143,14 @@ def profile(kit, batch, numbers, runs, *more):
     table = kit.work / f"{name.replace(' ', '-')}.csv"
     sizes = TINY if kit.smoke else []
     flags = ["--batch", batch, "--runs", runs, "--by", "op", "--csv", table, *sizes]
-    command = kit.resconv("profile", "step", *GPU, *TF32[numbers], *more, *flags)
+    command = kit.resconv("profile", "step", *GPU, *PRECISIONS[numbers], *more, *flags)
     return Job(name, command, 40, readers.step_profile(table, batch), needs=tf32_needs(numbers))
 
 
 def steps(runner, kit):
     """How long a training step takes."""
     for batch, runs in [(2, 1)] if kit.smoke else [(64, 9), (256, 5), (1024, 2)]:
-        for numbers in TF32:
+        for numbers in PRECISIONS:
             runner.run(profile(kit, batch, numbers, runs))
             if batch <= 64:
                 runner.run(profile(kit, batch, numbers, runs, "--no-graphs"))
@@ -159,7 +159,7 @@ def steps(runner, kit):
 def full_training(runner, kit):
     """The study's training, with its time and losses."""
     curves = {}
-    for numbers, flag in TF32.items():
+    for numbers, flag in PRECISIONS.items():
         run = f"full-{numbers}"
         sizes = TINY_RUN if kit.smoke else []
         command = kit.train(run, *GPU, *flag, "--preset", "original", *sizes)
@@ -183,7 +183,7 @@ def pytorch(runner, kit):
 
 def slowest_kernels(runner, kit):
     """Counters of the kernels that take most of a step. The first launches fill memory; some hundred are a step."""
-    for numbers, flag in TF32.items():
+    for numbers, flag in PRECISIONS.items():
         ncu = ["ncu", "--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none"]
         step = kit.resconv("profile", "step", *GPU, *flag, "--no-graphs", "--runs", 1, *(TINY if kit.smoke else []))
         needs = ("ncu", *tf32_needs(numbers))

@@ -2,14 +2,12 @@
 
 use super::altered::Alteration;
 use crate::init::Uniform;
-use kernels::conv2d::{Algo, Conv2dParams, Tile};
+use kernels::conv2d::{Algo, Conv2dParams, Precision, Tile};
 use kernels::{Access, Backend, Call, Context, Element, HostMemory, Reference, Span};
 use std::cell::RefCell;
 
 /// Unit roundoff of f32, for which [`Rounding`] draws errors.
 pub(super) const F32_UNIT: f64 = f32::EPSILON as f64 / 2.0;
-/// Largest relative error of an operand that is rounded to TF32, which has 10 bits of mantissa.
-const TF32_UNIT: f64 = 1.0 / 2048.0;
 
 /// Unit roundoff of a number type: the largest relative error of one rounding.
 pub(super) fn unit_roundoff<T: Element>() -> f64 {
@@ -36,7 +34,7 @@ impl Errors {
     /// approach to probabilistic rounding error analysis", 2019, theorem 2.4 with `lambda = 1`; `n` instead of `sqrt n`
     /// is the worst case of Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). More
     /// roundings are for what is around the sum. Winograd's algorithm makes larger errors: see [`amplification`].
-    pub(super) fn of(call: &Call, tf32: bool) -> Errors {
+    pub(super) fn of(call: &Call, precision: Precision) -> Errors {
         let (conv, algo) = match call {
             Call::Conv2dForward(pass) => (Some(&pass.params), pass.algo),
             Call::Conv2dGradInput(pass) => (Some(&pass.params), pass.algo),
@@ -45,7 +43,8 @@ impl Errors {
         };
         let roundings = call.pass().longest_sum() + if evaluates_a_function(call) { FUNCTION_ROUNDINGS } else { 1 };
         let result = algo.map_or(1.0, amplification) * (roundings as f64).sqrt() * F32_UNIT;
-        let operand = if tf32 && conv.is_some_and(in_fours) { result.max(TF32_UNIT) } else { result };
+        let of_precision = if conv.is_some_and(in_fours) { precision.operand_error() } else { 0.0 };
+        let operand = result.max(of_precision);
         Errors { operand, result, mixes: matches!(algo, Some(Algo::Winograd(_))) }
     }
 }
@@ -95,7 +94,7 @@ fn in_fours(p: &Conv2dParams) -> bool {
 /// cancels keeps those of its terms.
 pub(super) struct Rounding<'a, B> {
     backend: &'a B,
-    tf32: bool,
+    precision: Precision,
     random: RefCell<Uniform>,
 }
 
@@ -104,8 +103,8 @@ const ERRORS: u64 = 1 << 60;
 
 impl<'a, B: Backend> Rounding<'a, B> {
     /// The errors of `backend`.
-    pub(super) fn new(backend: &'a B, tf32: bool, seed: u64) -> Rounding<'a, B> {
-        Rounding { backend, tf32, random: RefCell::new(Uniform::new(seed, ERRORS)) }
+    pub(super) fn new(backend: &'a B, precision: Precision, seed: u64) -> Rounding<'a, B> {
+        Rounding { backend, precision, random: RefCell::new(Uniform::new(seed, ERRORS)) }
     }
 
     /// Adds a random error to every value, relative to its magnitude or to `smallest` if that is more. The root mean
@@ -139,7 +138,7 @@ impl<B: Backend> Alteration for Rounding<'_, B> {
         if parts.len() > 1 {
             return parts.iter().for_each(|part| self.run(memory, part, cx));
         }
-        let (operands, errors) = (call.operands(), Errors::of(call, self.tf32));
+        let (operands, errors) = (call.operands(), Errors::of(call, self.precision));
         let written: Vec<Span> = operands.iter().filter(|(_, access)| *access != Access::Read).map(|o| o.0).collect();
         // Others read the same operands without these errors.
         let kept = operands.iter().map(|(span, _)| *span).filter(|span| !written.contains(span));

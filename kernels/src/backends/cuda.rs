@@ -7,7 +7,7 @@ use crate::collective::{Collective, CollectiveError, Communicator};
 use crate::gpu::{self, CudaError, CudaMemory, Event, Gpu};
 use crate::mark::Mark;
 use crate::memory::{OutOfMemory, Span};
-use crate::ops::conv2d;
+use crate::ops::conv2d::{self, Precision};
 use crate::pass::Context;
 use crate::passes::{Call, load_kernels};
 use std::fmt;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// order that depends only on the shapes, so the same calls give the same bits with the same GPU and
 /// driver.
 ///
-/// [`Cuda::with_tf32`] computes convolutions on tensor cores, with operands of less precision.
+/// [`Cuda::with_precision`] computes convolutions on tensor cores.
 ///
 /// **No GPU has run this backend yet**: see the README for how it has been checked.
 ///
@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub struct Cuda {
     gpu: Arc<Gpu>,
     graphs: bool,
+    precision: Precision,
 }
 
 impl fmt::Debug for Cuda {
@@ -60,30 +61,23 @@ impl Cuda {
     /// # Errors
     /// [`CudaError`] if there is no driver or no such GPU, the GPU is too old, or the driver fails.
     pub fn new(ordinal: usize) -> Result<Cuda, CudaError> {
-        Cuda::load(Gpu::new(ordinal)?)
+        Cuda::with_precision(ordinal, Precision::F32)
     }
 
-    /// Like [`new`](Self::new), with convolutions on tensor cores: operands are rounded to TF32, which has 10 bits of
-    /// mantissa instead of 23, and sums are in f32. Each product is off by at most about 2^-10 of its magnitude. So a
-    /// result is off by at most about 2^-10 of the sum of its products' magnitudes, and by f32's rounding. Whole
-    /// numbers up to 2048 are multiplied exactly. The tensor cores' kernels need channels (of a group) in multiples of
-    /// four; other shapes stay in f32.
+    /// Like [`new`](Self::new), with convolutions of a precision.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`CudaError::NoTf32`] if the GPU's compute capability is less than 8.0 (2020).
-    pub fn with_tf32(ordinal: usize) -> Result<Cuda, CudaError> {
+    /// As [`new`](Self::new), and [`CudaError::NoTf32`] if the GPU's compute capability is less than 8.0 (2020) and the
+    /// precision is not [`Precision::F32`].
+    pub fn with_precision(ordinal: usize, precision: Precision) -> Result<Cuda, CudaError> {
         let mut gpu = Gpu::new(ordinal)?;
         let (major, minor) = gpu.device.capability;
-        if major < 8 {
+        if precision != Precision::F32 && major < 8 {
             return Err(CudaError::NoTf32 { ordinal, name: gpu.device.name.clone(), major, minor });
         }
-        gpu.load::<conv2d::cuda::tf32::Kernels>()?;
-        Cuda::load(gpu)
-    }
-
-    fn load(mut gpu: Gpu) -> Result<Cuda, CudaError> {
         load_kernels(&mut gpu)?;
-        Ok(Cuda { graphs: true, gpu: Arc::new(gpu) })
+        conv2d::cuda::load_kernels(&mut gpu, precision)?;
+        Ok(Cuda { gpu: Arc::new(gpu), graphs: true, precision })
     }
 
     /// The same without CUDA graphs: every kernel is launched by itself, with the same bits. Shows which launch fails,
@@ -102,9 +96,9 @@ impl Cuda {
         self.gpu.ordinal
     }
 
-    /// Whether it was made by [`with_tf32`](Self::with_tf32).
-    pub fn uses_tf32(&self) -> bool {
-        self.gpu.find::<conv2d::cuda::tf32::Kernels>().is_some()
+    /// What its convolutions multiply.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 }
 
@@ -117,7 +111,12 @@ impl Backend for Cuda {
 
     fn name(&self) -> String {
         let (major, minor) = self.gpu.device.capability;
-        format!("cuda-sm_{major}{minor}{}", if self.uses_tf32() { "-tf32" } else { "" })
+        let precision = match self.precision {
+            Precision::F32 => "",
+            Precision::Tf32x3 => "-tf32x3",
+            Precision::Tf32 => "-tf32",
+        };
+        format!("cuda-sm_{major}{minor}{precision}")
     }
 
     /// One: the thread that starts the passes.

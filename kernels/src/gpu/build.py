@@ -26,7 +26,7 @@ NVRTC = "nvidia-cuda-nvrtc-cu12==12.0.140"
 PTXAS = "nvidia-cuda-nvcc-cu12==12.9.86"
 NVDISASM = "nvidia-cuda-nvdisasm==13.5.37"
 TARGET = 70
-TARGETS = {"conv2d_tf32.cu": 80}  # sources that need a newer GPU
+TARGETS = {"conv2d_tf32.cu": 80, "conv2d_halo_tf32.cu": 80, "conv2d_halo_tf32x3.cu": 80}  # sources that need a newer GPU
 GPUS = [70, 75, 80, 86, 90, 120]
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]

@@ -5,8 +5,8 @@
 //! `build.py` compiles them ahead of time to PTX, which is embedded here. The driver compiles the PTX for the GPU that
 //! it finds. So running needs only the driver, and building needs nothing. `RESOURCES.md` says what the kernels use on
 //! each architecture, and `ROOFLINE.md` estimates the time of a training step. The kernels on tensor cores need compute
-//! capability 8.0 or later, and are loaded only on request ([`Cuda::with_tf32`](crate::Cuda::with_tf32)); all others
-//! need 7.0 or later.
+//! capability 8.0 or later, and are loaded only on request ([`Cuda::with_precision`](crate::Cuda::with_precision)); all
+//! others need 7.0 or later.
 //!
 //! The driver library is loaded when [`Cuda::new`](crate::Cuda::new) is called; a machine without one gets a
 //! [`CudaError`].

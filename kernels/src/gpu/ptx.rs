@@ -67,13 +67,14 @@ fn declarations(ptx: &str) -> Vec<(String, Vec<usize>, u32)> {
 #[test]
 fn kernels_in_tf32_use_tensor_cores() {
     for KernelFile { name, ptx, .. } in kernel_files() {
-        let tf32 = name.ends_with("_tf32.cu");
-        let target = if tf32 { ".target sm_80" } else { ".target sm_70" };
+        let [rounded, split] = ["_tf32.cu", "_tf32x3.cu"].map(|end| name.ends_with(end));
+        let target = if rounded || split { ".target sm_80" } else { ".target sm_70" };
         assert!(ptx.lines().any(|line| line == target), "{name}: expected {target}");
         for kernel in ptx.split(".visible .entry ").skip(1) {
-            for instruction in ["mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", "cvt.rna.tf32.f32"] {
+            let multiplies = ("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", rounded || split);
+            for (instruction, expected) in [multiplies, ("cvt.rna.tf32.f32", rounded)] {
                 let kernel_name = kernel.lines().next().unwrap_or_default();
-                assert_eq!(kernel.contains(instruction), tf32, "{name}: {instruction} in {kernel_name}");
+                assert_eq!(kernel.contains(instruction), expected, "{name}: {instruction} in {kernel_name}");
             }
         }
     }

@@ -53,26 +53,33 @@ def kernels():
     ]
 
 
-def tf32_kernels():
-    """{kernel: (that on tensor cores, its threads a block, turns, 128-byte accesses to shared memory of all its blocks)}, of those
-    above that have one.
+# Numbers of TF32 that a value is multiplied as, of each precision on tensor cores, and products that a pair of values takes.
+PRECISIONS = {"tf32x3": (2, 3), "tf32": (1, 1)}
 
-    A block writes the halo of a tile, 180 pixels, and the weights of all taps, or 128 pixels of dy. It reads the fragments: one
-    access for 8 rows of 8 depths, or for 4 registers of a lane, 4.
+
+def tensor_core_kernels(precision):
+    """{kernel: (that on tensor cores, its threads a block, turns, products, 128-byte accesses to shared memory of all its blocks)}, of
+    those above that have one.
+
+    A block writes the halo of a tile, 180 pixels, and the weights of all taps, in all their parts, or 128 pixels of dy. It reads the
+    fragments: a lane has 2 x 4 values of weights and 4 x 2 of pixels, or as many of x and dy, for 8 depths.
     """
+    parts, products = PRECISIONS[precision]
     row = 4 * CHANNELS // 128
-    gather = TILES * ((180 + TAPS * CHANNELS) * row + TAPS * CHANNELS // 8 * 4 * (2 * 4 + 4 * 2))
+    gather = TILES * ((180 + parts * TAPS * CHANNELS) * row + TAPS * CHANNELS // 8 * 4 * (parts * 2 * 4 + 4 * 2))
     reduce = TILES * ((180 + 128) * row + 128 // 8 * TAPS * (2 * 4 + 4 * 2))
+    taps, pixels = (1, 4) if parts == 1 else ((1, TAPS), 16)
     return {
-        "conv2d_forward_halo": ("conv2d_tf32_forward_halo", 128, 1, gather),
-        "conv2d_adjoint_halo": ("conv2d_tf32_adjoint_halo", 128, 1, gather),
-        "conv2d_weight_halo": ("conv2d_tf32_weight_halo", 32 * TAPS, (TILES // SPLITS, 4), reduce),
+        "conv2d_forward_halo": (f"conv2d_{precision}_forward_halo", 128, taps, products, gather),
+        "conv2d_adjoint_halo": (f"conv2d_{precision}_adjoint_halo", 128, taps, products, gather),
+        "conv2d_weight_halo": (f"conv2d_{precision}_weight_halo", 32 * TAPS, (TILES // SPLITS, pixels), products, reduce),
     }
 
 
 def names():
     """Names of all large kernels."""
-    return [name for name, *_ in kernels()] + [name for name, *_ in tf32_kernels().values()]
+    on_tensor_cores = [name for precision in PRECISIONS for name, *_ in tensor_core_kernels(precision).values()]
+    return [name for name, *_ in kernels()] + on_tensor_cores
 
 
 # Launches of a layer that take hardly longer than to be launched: fold, moments, gradients, bias.
@@ -87,9 +94,9 @@ def blocks_at_once(gpu, registers, shared, threads):
     return min(max_threads // threads, max_blocks, by_registers, max_shared // (shared + RESERVED_SHARED))
 
 
-def estimate(gpu, resources, codes, kernel, shared_accesses=0):
+def estimate(gpu, resources, codes, kernel, products=1, shared_accesses=0):
     """(occupancy, KiB under way on a multiprocessor, {bound: its microseconds}, microseconds) of a launch; on tensor cores if its
-    accesses to shared memory are given."""
+    accesses to shared memory are given, with so many products of a pair of values."""
     gpu_name, arch, multiprocessors, tflops, bandwidth, max_threads, _, _ = gpu
     name, _, _, threads, blocks, flops, moved, turns = kernel
     tensor_tflops, ghz = TENSOR_CORES[gpu_name]
@@ -105,7 +112,7 @@ def estimate(gpu, resources, codes, kernel, shared_accesses=0):
     of_thread = code.whole + (outer - 1) * code.loop + (outer * inner - outer) * code.inner
     instructions = blocks * threads / 32 * of_thread
     bounds = {
-        "math": flops / tflops * 1e-6 * quantization,
+        "math": products * flops / tflops * 1e-6 * quantization,
         "memory": moved / bandwidth * 1e-3,
         "issue": instructions / (multiprocessors * SCHEDULERS * ghz) * 1e-3 * quantization,
     }
@@ -125,7 +132,8 @@ def report(resources, codes):
         f"Written by `build.py`. **Nothing here was measured: no GPU has run the kernels.** The network has {LAYERS} layers of {CHANNELS}",
         f"channels, 3x3, {SIDE}x{SIDE}, batch {BATCH}. A launch takes at least, in microseconds,",
         "",
-        "- math: its multiplications and additions at the FP32 peak, or that of the tensor cores without sparsity (with `--tf32`);",
+        "- math: its multiplications and additions at the FP32 peak, or that of the tensor cores without sparsity (`--precision tf32`;",
+        "  `tf32x3` multiplies three times as much);",
         "- memory: every operand moved once, at the bandwidth of the card's memory;",
         f"- issue: the instructions of all warps, one a clock for each of the {SCHEDULERS} schedulers of a multiprocessor, as nvdisasm shows them.",
         "  Of branches that exclude each other, the longer counts, so that it is a little less in truth;",
@@ -150,9 +158,9 @@ def report(resources, codes):
             "",
             *header,
         ]
-        def row(kernel, shared_accesses=0):
+        def row(kernel, *on_tensor_cores):
             kernel_name, what, launches, _, _, flops, moved, _ = kernel
-            occupancy, in_flight, bounds, us = estimate(gpu, resources, codes, kernel, shared_accesses)
+            occupancy, in_flight, bounds, us = estimate(gpu, resources, codes, kernel, *on_tensor_cores)
             step, largest = launches * us / 1e3, max(bounds, key=bounds.get)
             cells = [f"`{kernel_name}`", what, launches, f"{flops / 1e9:.2f}", f"{moved / 1e6:.1f}", f"{occupancy:.0%}", f"{in_flight:.0f}"]
             for name in ["math", "memory", "issue", "shared"]:
@@ -164,19 +172,21 @@ def report(resources, codes):
             return f"{ms:.1f} ms, {BATCH / ms * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * ms / 60e3:.1f} minutes."
 
         small = SMALL_LAUNCHES * LAUNCH_US / 1e3
-        tf32 = tf32_kernels()
         rows = [row(kernel) for kernel in kernels()]
-        tf32_rows = []
-        for name, what, launches, _, *rest, _ in kernels():
-            if name in tf32:
-                on_tensor_cores, threads, turns, accesses = tf32[name]
-                tf32_rows.append(row((on_tensor_cores, what, launches, threads, *rest, turns), accesses))
-        saved = sum(step for (step, _), kernel in zip(rows, kernels()) if kernel[0] in tf32)
         total = small + sum(step for step, _ in rows)
         lines += [line for _, line in rows]
         lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | | | | | {LAUNCH_US:.0f} | {small:.2f} |", ""]
         lines += [f"A step: {step_time(total)}", ""]
-        lines += [f"With `--tf32`, {TENSOR_CORES[gpu[0]][0]} TFLOP/s on tensor cores, the first three are", "", *header]
-        lines += [*(line for _, line in tf32_rows), ""]
-        lines += [f"A step: {step_time(total - saved + sum(step for step, _ in tf32_rows))}", ""]
+        for precision in PRECISIONS:
+            faster = tensor_core_kernels(precision)
+            replaced = sum(step for (step, _), kernel in zip(rows, kernels()) if kernel[0] in faster)
+            faster_rows = []
+            for name, what, launches, _, *rest, _ in kernels():
+                if name in faster:
+                    on_tensor_cores, threads, turns, *more = faster[name]
+                    faster_rows.append(row((on_tensor_cores, what, launches, threads, *rest, turns), *more))
+            tflops = TENSOR_CORES[gpu[0]][0]
+            lines += [f"With `--precision {precision}`, {tflops} TFLOP/s on tensor cores, the first three are", "", *header]
+            lines += [*(line for _, line in faster_rows), ""]
+            lines += [f"A step: {step_time(total - replaced + sum(step for step, _ in faster_rows))}", ""]
     return "\n".join(lines).rstrip() + "\n"

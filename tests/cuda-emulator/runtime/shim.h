@@ -80,8 +80,8 @@ T shuffle(unsigned mask, T value, int source, const char* file, int line) {
 }
 
 // Leaves d in the caller's registers, which the scheduler writes when all lanes are there.
-inline void mma(float (&d)[4], const float (&a)[4], const float (&b)[2], const char* file, int line) {
-    MmaLane fragments{a, b, d};
+inline void mma(float (&d)[4], const float (&a)[4], const float (&b)[2], const float (&c)[4], const char* file, int line) {
+    MmaLane fragments{a, b, c, d};
     warp_wait(WarpOp::mma, 0xffffffffu, reinterpret_cast<uint64_t>(&fragments), 0, file, line);
 }
 
@@ -139,7 +139,7 @@ inline float cos_approximately(float x) { return cosf(x); }
 
 // For kernels to call in place of inline PTX, which only NVRTC understands: see mma.h.
 #define CUDA_EMULATOR_CVT_RNA_TF32(x) cuda_emulator::to_tf32(x)
-#define CUDA_EMULATOR_MMA_M16N8K8_TF32(d, a, b) cuda_emulator::mma(d, a, b, __FILE__, __LINE__)
+#define CUDA_EMULATOR_MMA_M16N8K8_TF32(d, a, b, c) cuda_emulator::mma(d, a, b, c, __FILE__, __LINE__)
 
 #define __trap() cuda_emulator::trap("__trap()", __FILE__, __LINE__)
 #define assert(condition) ((condition) ? (void)0 : cuda_emulator::trap("assert(" #condition ")", __FILE__, __LINE__))

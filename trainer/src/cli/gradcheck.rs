@@ -5,7 +5,7 @@ use clap::Args;
 use kernels::conv2d::Algo;
 use kernels::simd::Isa;
 use trainer::lab::gradcheck::{self, Request};
-use trainer::settings::Device;
+use trainer::settings::{Device, PrecisionSetting};
 use trainer::system::terminal::{print_result, print_while_waiting};
 use trainer::train::backend::{self, BackendRequest};
 
@@ -18,9 +18,9 @@ pub(crate) struct GradcheckArgs {
     /// naive loops against finite differences; auto, the reference and the CPU
     #[arg(long, default_value_t = Device::Auto)]
     device: Device,
-    /// Check the GPU's convolutions on tensor cores, with a tolerance for their operands of 10 bits of mantissa
-    #[arg(long)]
-    tf32: bool,
+    /// What the GPU's convolutions multiply, as in training; the tolerance is for that
+    #[arg(long, value_enum, default_value_t = PrecisionSetting::F32)]
+    precision: PrecisionSetting,
     /// Instruction set: portable, avx2 or avx512; can be repeated [default: KERNELS_ISA, or all that the CPU has]
     #[arg(long)]
     isa: Vec<Isa>,
@@ -47,7 +47,7 @@ pub(crate) struct GradcheckArgs {
 }
 
 pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
-    let GradcheckArgs { op, device, tf32, isa, algo, threads, cases, seed, case, .. } = args;
+    let GradcheckArgs { op, device, precision, isa, algo, threads, cases, seed, case, .. } = args;
     let (reference, cpu) = match device {
         Device::Auto => (true, true),
         Device::Cpu => (false, true),
@@ -56,10 +56,12 @@ pub(super) fn run(args: GradcheckArgs) -> anyhow::Result<()> {
     };
     let gpu = match device {
         Device::Cuda { .. } => {
-            Some(backend::open(BackendRequest { device, tf32, no_graphs: false, threads }, &mut |_| ())?)
+            Some(backend::open(BackendRequest { device, precision, no_graphs: false, threads }, &mut |_| ())?)
         }
         // Here, `auto` checks no GPU.
-        _ if tf32 => bail!("--tf32: expected --device cuda or cuda:N, got --device {device}"),
+        _ if precision != PrecisionSetting::F32 => {
+            bail!("--precision {precision}: expected --device cuda or cuda:N, got --device {device}")
+        }
         _ => None,
     };
     let isas = match isa {

@@ -5,8 +5,8 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use trainer::networks::{NETWORKS, ShippedNetwork};
 use trainer::settings::{
-    Device, NetworkFlags, Preset, RunFlags, Settings, SettingsFlags, SettingsSource, TrainingFlags, resolve,
-    show_default,
+    Device, NetworkFlags, PrecisionSetting, Preset, RunFlags, Settings, SettingsFlags, SettingsSource, TrainingFlags,
+    resolve, show_default,
 };
 use trainer::system::terminal::print_status;
 use trainer::train::RunFolder;
@@ -30,9 +30,9 @@ pub(super) struct ModelArgs {
     /// What computes: auto, cpu, cuda, cuda:N or reference, as in training
     #[arg(long, help_heading = "Run")]
     device: Option<Device>,
-    /// Convolve on the GPU's tensor cores, as in training
-    #[arg(long, help_heading = "Run")]
-    tf32: bool,
+    /// What convolutions multiply on a GPU: f32, tf32x3 or tf32, as in training
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = "Run")]
+    precision: Option<PrecisionSetting>,
     /// Launch the GPU's kernels one by one, as in training
     #[arg(long, help_heading = "Run")]
     no_graphs: bool,
@@ -55,14 +55,14 @@ pub(super) struct DataFlags {
 impl ModelArgs {
     /// As sources of settings, the flags before the file; with flags that only some commands have.
     pub(super) fn into_sources(self, batch: Option<usize>, data: DataFlags) -> anyhow::Result<Vec<SettingsSource>> {
-        let ModelArgs { config, preset, network, size, device, tf32, no_graphs, threads } = self;
+        let ModelArgs { config, preset, network, size, device, precision, no_graphs, threads } = self;
         let DataFlags { data, unverified_data } = data;
-        let [tf32, no_graphs, unverified_data] = [tf32, no_graphs, unverified_data].map(|flag| flag.then_some(true));
+        let [no_graphs, unverified_data] = [no_graphs, unverified_data].map(|flag| flag.then_some(true));
         let flags = SettingsFlags {
             preset,
             network,
             training: TrainingFlags { size, batch, ..TrainingFlags::default() },
-            run: RunFlags { device, tf32, no_graphs, threads, data, unverified_data, ..RunFlags::default() },
+            run: RunFlags { device, precision, no_graphs, threads, data, unverified_data, ..RunFlags::default() },
         };
         let mut sources = vec![SettingsSource::flags(&flags)?];
         if let Some(path) = config {

@@ -44,5 +44,7 @@ pub use ranges::MOST_SAMPLES;
 pub use resolve::resolve;
 pub(crate) use schema::Difference;
 pub use schema::{Preset, Settings, SettingsFlags, show_default, value_text};
-pub use section::{LossSetting, OnNan, RunFlags, RunSettings, ScheduleSetting, TrainingFlags, TrainingSettings};
+pub use section::{
+    LossSetting, OnNan, PrecisionSetting, RunFlags, RunSettings, ScheduleSetting, TrainingFlags, TrainingSettings,
+};
 pub use source::SettingsSource;

@@ -5,7 +5,8 @@ use super::device::Device;
 use crate::data::{Fit, Format};
 use crate::tasks::Task;
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use engine::Precision;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -92,10 +93,9 @@ section! {
     /// Device: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N (an NVIDIA GPU, by number; only an
     /// emulator has run it yet), reference (naive loops in f64 on one thread: very slow)
     device: Device = Device::Auto, #[arg(long)];
-    /// Convolve on the tensor cores of an NVIDIA GPU of compute capability 8.0 or later: operands are rounded to TF32,
-    /// which has 10 bits of mantissa in place of 23, sums are in f32
-    tf32: bool = false,
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+    /// What convolutions multiply, on an NVIDIA GPU; all but f32 need compute capability 8.0 or later
+    #[serde(alias = "tf32", deserialize_with = "precision_or_tf32")]
+    precision: PrecisionSetting = PrecisionSetting::F32, #[arg(long, value_enum)];
     /// Launch every kernel of an NVIDIA GPU by itself, not all of a step as a CUDA graph: slower, to the same results
     no_graphs: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
@@ -139,6 +139,60 @@ section! {
     /// Show the true images as a third row of the reconstruction picture
     picture_truth: bool = false,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")];
+}
+
+/// What convolutions multiply. Sums are in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum PrecisionSetting {
+    /// f32
+    #[default]
+    F32,
+    /// As exact as f32, for 3x3 kernels of stride 1: sums of two numbers of TF32, on tensor cores
+    Tf32x3,
+    /// Numbers of TF32, on tensor cores: 10 bits of mantissa in place of 23
+    Tf32,
+}
+
+impl fmt::Display for PrecisionSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PrecisionSetting::F32 => "f32",
+            PrecisionSetting::Tf32x3 => "tf32x3",
+            PrecisionSetting::Tf32 => "tf32",
+        })
+    }
+}
+
+impl From<PrecisionSetting> for Precision {
+    fn from(setting: PrecisionSetting) -> Precision {
+        match setting {
+            PrecisionSetting::F32 => Precision::F32,
+            PrecisionSetting::Tf32x3 => Precision::Tf32x3,
+            PrecisionSetting::Tf32 => Precision::Tf32,
+        }
+    }
+}
+
+impl From<bool> for PrecisionSetting {
+    /// From whether TF32 was asked for, which was all that settings said before.
+    fn from(tf32: bool) -> PrecisionSetting {
+        if tf32 { PrecisionSetting::Tf32 } else { PrecisionSetting::F32 }
+    }
+}
+
+/// A precision, or the value of `tf32` in files of earlier versions.
+fn precision_or_tf32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PrecisionSetting, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected one of `f32`, `tf32x3`, `tf32`")]
+    enum Said {
+        Precision(PrecisionSetting),
+        Tf32(bool),
+    }
+    Ok(match Said::deserialize(deserializer)? {
+        Said::Precision(precision) => precision,
+        Said::Tf32(tf32) => tf32.into(),
+    })
 }
 
 /// What training minimises: the mean over all pixels and channels.

@@ -56,7 +56,9 @@ impl SettingsSource {
             message: e.to_string().trim_end().to_owned(),
         };
         toml::from_str::<Settings>(text).map_err(parse)?;
-        Ok(SettingsSource { origin: Origin::File(path.to_owned()), values: text.parse().map_err(parse)? })
+        let mut values: Table = text.parse().map_err(parse)?;
+        use_current_names(&mut values);
+        Ok(SettingsSource { origin: Origin::File(path.to_owned()), values })
     }
 
     /// The settings of the table `table` in the file `path`, which has them by their names, without sections.
@@ -154,6 +156,15 @@ pub(super) fn origin(sources: &[SettingsSource], section: &str, key: &str) -> St
         Some(Origin::Flat(path, table)) => format!("{}: [{table}] {key}", path.display()),
         Some(Origin::Checkpoint) => format!("the checkpoint's setting [{section}] {key}"),
         Some(Origin::Quick) | None => format!("[{section}] {key}"),
+    }
+}
+
+/// Renames what earlier versions called otherwise.
+fn use_current_names(values: &mut Table) {
+    if let Some(Value::Table(run)) = values.get_mut("run")
+        && let Some(tf32) = run.remove("tf32")
+    {
+        run.insert("precision".to_owned(), tf32);
     }
 }
 

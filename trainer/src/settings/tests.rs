@@ -63,7 +63,7 @@ fn all_changed() -> Settings {
         },
         run: RunSettings {
             device: Device::Reference,
-            tf32: true,
+            precision: PrecisionSetting::Tf32x3,
             no_graphs: true,
             threads: 3,
             memory_limit: 700,
@@ -184,7 +184,7 @@ fn flags_say_what_they_are_named_after() {
         "--seed=9223372036854775807",
         "--init=/weights \"x\".safetensors",
         "--device=reference",
-        "--tf32",
+        "--precision=tf32x3",
         "--no-graphs",
         "--threads=3",
         "--memory-limit=700",
@@ -204,6 +204,19 @@ fn flags_say_what_they_are_named_after() {
         "--picture-truth",
     ];
     assert_eq!(resolve(&[flags(&arguments)]).unwrap(), all_changed());
+}
+
+#[test]
+fn settings_of_earlier_versions_are_read() {
+    let precision = |text: &str| resolve(&[file(text).unwrap()]).unwrap().run.precision;
+    assert_eq!(precision("[run]\ntf32 = true"), PrecisionSetting::Tf32);
+    assert_eq!(precision("[run]\ntf32 = false"), PrecisionSetting::F32);
+    assert_eq!(precision("[run]\nprecision = 'tf32x3'"), PrecisionSetting::Tf32x3);
+    // in the metadata of weights
+    let settings: Settings = serde_json::from_str(r#"{"run": {"tf32": true}}"#).unwrap();
+    assert_eq!(settings.run.precision, PrecisionSetting::Tf32);
+    let error = file("[run]\nprecision = 'f16'").unwrap_err().to_string();
+    assert!(error.contains("expected one of `f32`, `tf32x3`, `tf32`"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! From the device of the settings to the backend that computes.
 
-use crate::settings::{Device, RunSettings, Settings};
-use engine::{Backend, Cpu, Distributed, Element, Reference};
+use crate::settings::{Device, PrecisionSetting, RunSettings, Settings};
+use engine::{Backend, Cpu, Distributed, Element, Precision, Reference};
 #[cfg(feature = "cuda")]
 use engine::{Cuda, CudaError};
 
@@ -10,8 +10,8 @@ use engine::{Cuda, CudaError};
 pub struct BackendRequest {
     /// The device.
     pub device: Device,
-    /// Whether convolutions run on tensor cores in TF32, which only GPUs have.
-    pub tf32: bool,
+    /// What convolutions multiply; another precision than f32 is for GPUs.
+    pub precision: PrecisionSetting,
     /// Whether a GPU's kernels are launched one by one, not as CUDA graphs.
     pub no_graphs: bool,
     /// Threads that compute; 0 for one a core.
@@ -20,7 +20,7 @@ pub struct BackendRequest {
 
 impl From<&RunSettings> for BackendRequest {
     fn from(run: &RunSettings) -> BackendRequest {
-        BackendRequest { device: run.device, tf32: run.tf32, no_graphs: run.no_graphs, threads: run.threads }
+        BackendRequest { device: run.device, precision: run.precision, no_graphs: run.no_graphs, threads: run.threads }
     }
 }
 
@@ -57,12 +57,12 @@ impl AnyBackend {
         }
     }
 
-    /// Whether its convolutions compute in TF32.
-    pub fn uses_tf32(&self) -> bool {
+    /// What its convolutions multiply.
+    pub fn precision(&self) -> Precision {
         match self {
             #[cfg(feature = "cuda")]
-            AnyBackend::Cuda(cuda) => cuda.uses_tf32(),
-            AnyBackend::Cpu(_) | AnyBackend::Reference(_) => false,
+            AnyBackend::Cuda(cuda) => cuda.precision(),
+            AnyBackend::Cpu(_) | AnyBackend::Reference(_) => Precision::F32,
         }
     }
 }
@@ -78,9 +78,11 @@ pub enum DeviceError {
         /// Why it cannot be used.
         reason: String,
     },
-    /// The device cannot compute in TF32.
-    #[error("--tf32: {reason}; leave it out, or choose another --device than {device}")]
-    Tf32 {
+    /// The device does not have the precision.
+    #[error("--precision {precision}: {reason}; leave it out, or choose another --device than {device}")]
+    Precision {
+        /// What was asked for.
+        precision: PrecisionSetting,
         /// What was asked for.
         device: Device,
         /// Why it cannot.
@@ -92,17 +94,17 @@ pub enum DeviceError {
 }
 
 /// Opens a backend. `status` gets a line that names it and, for the device `auto`, the reason for the choice. With
-/// TF32, `auto` takes a GPU or fails.
+/// another precision than f32, `auto` takes a GPU or fails.
 ///
 /// # Errors
-/// [`DeviceError`] if there is no such GPU, it has no TF32, this build has no CUDA backend, the CPU lacks the
+/// [`DeviceError`] if there is no such GPU, it does not have the precision, this build has no CUDA backend, the CPU lacks the
 /// instruction set that `KERNELS_ISA` names, or threads cannot be started.
 pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) -> Result<AnyBackend, DeviceError> {
     let request = request.into();
-    check_tf32(request)?;
-    let BackendRequest { device, tf32, threads, .. } = request;
+    check_precision(request)?;
+    let BackendRequest { device, precision, threads, .. } = request;
     let backend = match device {
-        Device::Auto if !tf32 => match gpu(request, 0) {
+        Device::Auto if precision == PrecisionSetting::F32 => match gpu(request, 0) {
             Ok(gpu) => {
                 status(&format!("device   {}, as there is a GPU; --device cpu does without", describe(&gpu, threads)));
                 return Ok(gpu);
@@ -145,29 +147,31 @@ pub fn open_for_rank(
 /// Checks, as far as is possible in a moment, that [`open`] is going to succeed.
 pub(crate) fn check(request: impl Into<BackendRequest>) -> Result<(), DeviceError> {
     let request = request.into();
-    check_tf32(request)?;
+    check_precision(request)?;
     match request.device {
         Device::Cuda { gpu } => check_gpu(gpu).map_err(|reason| no_gpu(request, reason)),
-        Device::Auto if request.tf32 => check_gpu(0).map_err(|reason| no_gpu(request, reason)),
+        Device::Auto if request.precision != PrecisionSetting::F32 => {
+            check_gpu(0).map_err(|reason| no_gpu(request, reason))
+        }
         Device::Auto | Device::Cpu => cpu(request.threads).map(drop),
         Device::Reference => Ok(()),
     }
 }
 
-/// Refuses TF32 on a device that never has it.
-fn check_tf32(BackendRequest { device, tf32, .. }: BackendRequest) -> Result<(), DeviceError> {
+/// Refuses a precision on a device that never has it.
+fn check_precision(BackendRequest { device, precision, .. }: BackendRequest) -> Result<(), DeviceError> {
     match device {
-        Device::Cpu | Device::Reference if tf32 => {
-            Err(DeviceError::Tf32 { device, reason: "only NVIDIA GPUs have tensor cores".to_owned() })
+        Device::Cpu | Device::Reference if precision != PrecisionSetting::F32 => {
+            Err(DeviceError::Precision { precision, device, reason: "only NVIDIA GPUs have tensor cores".to_owned() })
         }
         _ => Ok(()),
     }
 }
 
 /// The error for a request that needs a GPU, if there is none.
-fn no_gpu(BackendRequest { device, tf32, .. }: BackendRequest, reason: String) -> DeviceError {
+fn no_gpu(BackendRequest { device, precision, .. }: BackendRequest, reason: String) -> DeviceError {
     match device {
-        Device::Auto if tf32 => DeviceError::Tf32 { device, reason },
+        Device::Auto if precision != PrecisionSetting::F32 => DeviceError::Precision { precision, device, reason },
         _ => DeviceError::Cuda { device, reason },
     }
 }
@@ -178,10 +182,13 @@ fn cpu(threads: usize) -> Result<AnyBackend, DeviceError> {
 
 #[cfg(feature = "cuda")]
 fn gpu(request: BackendRequest, ordinal: usize) -> Result<AnyBackend, DeviceError> {
-    let cuda = if request.tf32 { Cuda::with_tf32(ordinal) } else { Cuda::new(ordinal) };
+    let precision = request.precision;
+    let cuda = Cuda::with_precision(ordinal, precision.into());
     let cuda = cuda.map(|cuda| if request.no_graphs { cuda.without_graphs() } else { cuda });
     cuda.map(AnyBackend::Cuda).map_err(|error| match error {
-        CudaError::NoTf32 { .. } => DeviceError::Tf32 { device: request.device, reason: error.to_string() },
+        CudaError::NoTf32 { .. } => {
+            DeviceError::Precision { precision, device: request.device, reason: error.to_string() }
+        }
         _ => no_gpu(request, error.to_string()),
     })
 }
@@ -248,19 +255,20 @@ mod tests {
     #[test]
     fn auto_finds_a_device_and_says_why() {
         let mut said = Vec::new();
-        let request = BackendRequest { device: Device::Auto, tf32: false, no_graphs: false, threads: 1 };
+        let request =
+            BackendRequest { device: Device::Auto, precision: PrecisionSetting::F32, no_graphs: false, threads: 1 };
         open(request, &mut |line| said.push(line.to_owned())).unwrap();
         assert!(said.len() == 1 && said[0].contains(", as "), "{said:?}");
         check(request).unwrap();
     }
 
     #[test]
-    fn only_a_gpu_has_tf32() {
+    fn only_a_gpu_has_tensor_cores() {
         for device in [Device::Cpu, Device::Reference] {
-            let request = BackendRequest { device, tf32: true, no_graphs: false, threads: 1 };
+            let request = BackendRequest { device, precision: PrecisionSetting::Tf32, no_graphs: false, threads: 1 };
             for error in [open(request, &mut |_| ()).unwrap_err(), check(request).unwrap_err()] {
                 let want = format!(
-                    "--tf32: only NVIDIA GPUs have tensor cores; leave it out, or choose another --device than {device}"
+                    "--precision tf32: only NVIDIA GPUs have tensor cores; leave it out, or choose another --device than {device}"
                 );
                 assert_eq!(error.to_string(), want);
             }

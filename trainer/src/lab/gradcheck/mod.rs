@@ -15,7 +15,7 @@ pub use report::{Line, Summary};
 
 use crate::train::backend::{AnyBackend, with_backend};
 use engine::gradcheck::{self, Case, Oracle, Report, Row};
-use engine::{Backend, Cpu, GradcheckOptions, PlanOptions, Reference};
+use engine::{Backend, Cpu, GradcheckOptions, PlanOptions, Precision, Reference};
 use kernels::conv2d::{Algo, Conv2dParams};
 #[cfg(feature = "faults")]
 use kernels::faults::{Fault, Faulty};
@@ -131,8 +131,11 @@ impl Path {
         }
     }
 
-    fn uses_tf32(&self) -> bool {
-        matches!(self, Path::Gpu(gpu) if gpu.uses_tf32())
+    fn precision(&self) -> Precision {
+        match self {
+            Path::Gpu(gpu) => gpu.precision(),
+            Path::Reference | Path::Cpu(_) | Path::Algorithm(..) => Precision::F32,
+        }
     }
 
     /// The flags that choose this path.
@@ -141,7 +144,14 @@ impl Path {
             Path::Reference => "--device reference".to_owned(),
             Path::Cpu(cpu) => format!("--device cpu --isa {}", cpu.isa()),
             Path::Algorithm(cpu, algo) => format!("--device cpu --isa {} --algo {algo}", cpu.isa()),
-            Path::Gpu(gpu) => format!("--device {}{}", gpu.device(), if gpu.uses_tf32() { " --tf32" } else { "" }),
+            Path::Gpu(gpu) => {
+                let precision = match gpu.precision() {
+                    Precision::F32 => "",
+                    Precision::Tf32x3 => " --precision tf32x3",
+                    Precision::Tf32 => " --precision tf32",
+                };
+                format!("--device {}{precision}", gpu.device())
+            }
         }
     }
 
@@ -179,7 +189,7 @@ impl Tolerance {
         let eps = if matches!(path, Path::Reference) { f64::EPSILON } else { f64::from(f32::EPSILON) };
         // The tensor cores' kernels need channels in multiples of four.
         let in_fours = |p: &Conv2dParams| [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4));
-        let tf32 = path.uses_tf32() && case.convolutions()?.iter().any(in_fours);
+        let tf32 = path.precision() == Precision::Tf32 && case.convolutions()?.iter().any(in_fours);
         Ok(Tolerance::Rounding { eps, tf32 })
     }
 
@@ -333,17 +343,17 @@ fn check_case(
     with_algorithms: bool,
     summaries: &mut [Summary],
 ) -> Result<(), engine::Error> {
-    for tf32 in [false, true] {
+    for precision in [Precision::F32, Precision::Tf32x3, Precision::Tf32] {
         let options = GradcheckOptions {
             seed: *seed,
             samples: Some(SAMPLES),
-            tf32,
+            precision,
             plan: PlanOptions { poison: true, ..PlanOptions::default() },
             ..GradcheckOptions::default()
         };
         let mut oracle = None;
         for (path, summary) in paths.iter().zip(&mut *summaries) {
-            if path.uses_tf32() != tf32 || !path.takes(case, with_algorithms)? {
+            if path.precision() != precision || !path.takes(case, with_algorithms)? {
                 continue;
             }
             let oracle = match &mut oracle {

@@ -172,9 +172,9 @@ fn numbers(settings: &Settings) -> Table {
     if let Some(training) = table.get_mut("training").and_then(toml::Value::as_table_mut) {
         training.remove("seed");
     }
-    // Of the section `run`, only TF32 changes more than last digits.
+    // Of the section `run`, only the precision changes more than last digits.
     if let Some(run) = table.get_mut("run").and_then(toml::Value::as_table_mut) {
-        run.retain(|key, _| key == "tf32");
+        run.retain(|key, _| key == "precision");
     }
     table.remove("preset");
     table
@@ -212,6 +212,7 @@ pub(super) fn label(keys: &[String], settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::PrecisionSetting;
 
     #[test]
     fn the_spread_is_over_what_is_finite() {
@@ -233,8 +234,8 @@ mod tests {
         assert!(same_but_for_the_seed(&a, &b) && !same_but_for_the_seed(&a, &c));
         assert_eq!(differing(&[&a, &b, &c]), ["activation", "layers"]);
         assert_eq!(differing(&[&a, &b]), [""; 0]);
-        let d = settings(|s| s.run.tf32 = true);
+        let d = settings(|s| s.run.precision = PrecisionSetting::Tf32);
         assert!(!same_but_for_the_seed(&a, &d));
-        assert_eq!(differing(&[&a, &d]), ["tf32"]);
+        assert_eq!(differing(&[&a, &d]), ["precision"]);
     }
 }

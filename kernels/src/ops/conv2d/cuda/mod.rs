@@ -1,17 +1,22 @@
-//! Launches the convolution kernels of `conv2d.cu`, and those on tensor cores of `conv2d_tf32.cu`; their first comments
-//! tell how they work.
+//! Launches the convolution kernels: those of `conv2d.cu`, those on tensor cores of `conv2d_tf32.cu`, and those of 3x3
+//! convolutions (`halo.rs`). Their first comments tell how they work.
 
 mod args;
-pub(crate) mod tf32;
+mod halo;
+mod tf32;
 
 use super::affine::Mapped;
 use super::operands;
 use super::params::{Conv2dParams, Direction};
+use super::precision::Precision;
 use crate::gpu::columns::Columns;
-use crate::gpu::{Device, Gpu, Ptr, Slice, kernels};
+use crate::gpu::{CudaError, Device, Gpu, Ptr, Slice, kernels};
+#[cfg(test)]
+use crate::gpu::{KernelFile, KernelSet};
 use crate::pass::Write;
 pub(super) use args::limit;
 use args::{CudaConv, Map, halo_tiles};
+use halo::Halo;
 
 kernels!("conv2d" with "conv2d.cuh" {
     conv2d_forward_1x32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
@@ -25,13 +30,10 @@ kernels!("conv2d" with "conv2d.cuh" {
     conv2d_adjoint_to_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_forward_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_adjoint_from_one: 256 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
-    conv2d_forward_halo: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
-    conv2d_adjoint_halo: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_weight_1x1x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_weight_1x4x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_weight_4x4x32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_weight_4x4x64: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
-    conv2d_weight_halo: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_sum_splits: 256 (u32, u32, Ptr, Ptr, u32),
     conv2d_bias_sums: 256 (Columns, Ptr, Ptr),
     conv2d_bias: 256 (Columns, Ptr, Ptr, u32),
@@ -61,6 +63,24 @@ const FULL: usize = 50;
 
 /// Pixels that are worth a split of a weight gradient's sum.
 const MIN_SPLIT_PIXELS: usize = 256;
+
+/// Loads the kernels that a precision needs, but those of `conv2d.cu`.
+pub(crate) fn load_kernels(gpu: &mut Gpu, precision: Precision) -> Result<(), CudaError> {
+    match precision {
+        Precision::F32 => gpu.load::<halo::f32::Kernels>(),
+        Precision::Tf32x3 => gpu.load::<halo::tf32x3::Kernels>(),
+        Precision::Tf32 => {
+            gpu.load::<halo::tf32::Kernels>()?;
+            gpu.load::<tf32::Kernels>()
+        }
+    }
+}
+
+/// The files of those kernels.
+#[cfg(test)]
+pub(crate) fn kernel_files() -> [KernelFile; 4] {
+    [tf32::Kernels::FILE, halo::f32::Kernels::FILE, halo::tf32::Kernels::FILE, halo::tf32x3::Kernels::FILE]
+}
 
 type Convolution<'a> = operands::Convolution<'a, Slice, Slice>;
 type WeightGradient<'a> = operands::WeightGradient<'a, Slice, Slice>;
@@ -130,11 +150,11 @@ pub(super) fn convolve(gpu: &Gpu, convolution: &Convolution<'_>) {
         let wide = group_in.is_multiple_of(4) && group_out.is_multiple_of(4);
         let wide = wide && in_aligned && w_aligned && out_aligned;
         let near = conv.has_near_windows(direction);
-        let full_enough = if tf32.is_some() { FULL } else { FULL_IN_F32 };
+        let halo = Halo::of(gpu);
+        let full_enough = if halo.on_tensor_cores { FULL } else { FULL_IN_F32 };
         let tiles = halo_tiles(p, direction, full_enough).filter(|_| wide);
         let (kernel, columns) = match (wide, near, columns(group_out), tf32) {
-            (_, _, _, Some(tf32)) if tiles.is_some() => (tf32.convolve_halo(direction), HALO_OUTPUTS),
-            _ if tiles.is_some() => (pick(&kernels.conv2d_forward_halo, &kernels.conv2d_adjoint_halo), HALO_OUTPUTS),
+            _ if tiles.is_some() => (halo.convolve(direction), HALO_OUTPUTS),
             (true, true, columns, Some(tf32)) => (tf32.convolve(direction, columns), columns),
             (true, true, 64, None) => (pick(&kernels.conv2d_forward_4x64, &kernels.conv2d_adjoint_4x64), 64),
             (true, true, _, None) => (pick(&kernels.conv2d_forward_4x32, &kernels.conv2d_adjoint_4x32), 32),
@@ -158,15 +178,12 @@ pub(super) fn grad_weight(gpu: &Gpu, gradient: &WeightGradient<'_>, workspace: S
     let near = conv.has_near_windows(Direction::Forward);
     let x_wide = group_in.is_multiple_of(4) && x.is_aligned();
     let dy_wide = near && group_out.is_multiple_of(4) && dy.is_aligned();
-    let halo_splits = halo_splits(p).filter(|_| x_wide && dy_wide);
+    let halo_splits = halo_splits(p).filter(|_| x_wide && dy_wide && workspace.is_aligned());
     let splits = halo_splits.unwrap_or(splits(p));
     let partial = workspace.scratch(splits * dw.len).ptr;
     conv.split_pixels = (conv.pixels as usize).div_ceil(splits).next_multiple_of(DEPTH) as u32;
     let (kernel, rows, columns) = match (x_wide, dy_wide, columns(group_out), tf32) {
-        _ if halo_splits.is_some() => {
-            let kernel = tf32.map_or(&kernels.conv2d_weight_halo, tf32::Kernels::grad_weight_halo);
-            (kernel, group_in.div_ceil(CHUNK), HALO_OUTPUTS)
-        }
+        _ if halo_splits.is_some() => (Halo::of(gpu).grad_weight, group_in.div_ceil(CHUNK), HALO_OUTPUTS),
         (true, true, columns, Some(tf32)) => (tf32.grad_weight(columns), taps, columns),
         (true, true, 64, None) => (&kernels.conv2d_weight_4x4x64, taps, 64),
         (true, true, _, None) => (&kernels.conv2d_weight_4x4x32, taps, 32),

@@ -4,17 +4,14 @@ use super::args::{CudaConv, Map};
 use crate::gpu::{Kernel, Ptr, kernels};
 use crate::ops::conv2d::params::Direction;
 
-kernels!("conv2d_tf32" with "conv2d.cuh" {
+kernels!("conv2d_tf32" with "conv2d.cuh" with "mma.cuh" {
     conv2d_tf32_forward_32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_forward_64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_adjoint_32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_adjoint_64: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_adjoint_any_32: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
-    conv2d_tf32_forward_halo: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
-    conv2d_tf32_adjoint_halo: 128 (CudaConv, Map, Ptr, Ptr, Ptr, Ptr),
     conv2d_tf32_weight_32: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
     conv2d_tf32_weight_64: 128 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
-    conv2d_tf32_weight_halo: 288 (CudaConv, u32, Map, Ptr, Map, Ptr, Ptr),
 });
 
 impl Kernels {
@@ -32,14 +29,6 @@ impl Kernels {
         }
     }
 
-    /// As [`convolve`](Self::convolve), for what has [`halo_tiles`](super::args::halo_tiles) and tiles of 32 channels.
-    pub(super) fn convolve_halo(&self, direction: Direction) -> &Kernel<(CudaConv, Map, Ptr, Ptr, Ptr, Ptr)> {
-        match direction {
-            Direction::Forward => &self.conv2d_tf32_forward_halo,
-            Direction::Adjoint => &self.conv2d_tf32_adjoint_halo,
-        }
-    }
-
     /// The kernel of an input gradient with any windows, for tiles of 32 channels.
     pub(super) fn any_adjoint(&self) -> &Kernel<(CudaConv, Map, Ptr, Ptr, Ptr, Ptr)> {
         &self.conv2d_tf32_adjoint_any_32
@@ -51,10 +40,5 @@ impl Kernels {
             64 => &self.conv2d_tf32_weight_64,
             _ => &self.conv2d_tf32_weight_32,
         }
-    }
-
-    /// The weight gradient's kernel for what has [`halo_tiles`](super::args::halo_tiles).
-    pub(super) fn grad_weight_halo(&self) -> &Kernel<(CudaConv, u32, Map, Ptr, Map, Ptr, Ptr)> {
-        &self.conv2d_tf32_weight_halo
     }
 }
