@@ -204,9 +204,10 @@ __device__ __forceinline__ float softplus(float x) {
     return clamp(x, 0.0f, x) + log1pf(expf(-fabsf(x)));
 }
 
-// Distribution of the standard normal distribution
+// Distribution function of the standard normal distribution, off by some 2^-24. erfcf would keep all digits where it is
+// near 0, and take twice the instructions.
 __device__ __forceinline__ float normal(float x) {
-    return 0.5f * erfcf(-SQRT_HALF * x);
+    return fmaf(0.5f, erff(SQRT_HALF * x), 0.5f);
 }
 
 __device__ __forceinline__ float activate(u32 f, float x) {

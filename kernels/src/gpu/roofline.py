@@ -169,7 +169,7 @@ def report(resources, codes):
             return step, f"| {' | '.join(map(str, cells))} | {us:.0f} | {step:.2f} |"
 
         def step_time(ms):
-            return f"{ms:.1f} ms, {BATCH / ms * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * ms / 60e3:.1f} minutes."
+            return f"{ms:.2f} ms, {BATCH / ms * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * ms / 60e3:.1f} minutes."
 
         small = SMALL_LAUNCHES * LAUNCH_US / 1e3
         rows = [row(kernel) for kernel in kernels()]
