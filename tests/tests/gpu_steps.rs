@@ -4,8 +4,8 @@
 use cuda_emulator::{Emulator, Mode, Order, is_child, required, sources_in};
 use engine::collective::Alone;
 use engine::{
-    AdamW, Backend, Conv2d, Cpu, Cuda, Graph, Group, Plan, PlanId, PlanOptions, Session, SessionOptions, Sgd,
-    Statistics, Step,
+    Activation, AdamW, Backend, Conv2d, Cpu, Cuda, Graph, Group, Plan, PlanId, PlanOptions, Session, SessionOptions,
+    Sgd, Statistics, Step,
 };
 use kernels::{Region, Span};
 use model::ResConvConfig;
@@ -172,6 +172,13 @@ fn sizes_beyond_the_kernels_are_refused() {
                 Session::new(cuda.clone(), vec![plan(side - 2, 1, 1)]).unwrap();
             }
         }
+        // 64 images of 1024 x 1024 pixels, 32 channels
+        let mut graph = Graph::new();
+        let x = graph.input("x", [64, 1024, 1024, 32]).unwrap();
+        let y = graph.activation(x, Activation::Relu).unwrap();
+        let plan = Plan::inference(&graph, &[y], Statistics::Running).unwrap();
+        let error = Session::new(cuda.clone(), vec![plan]).err().unwrap().to_string();
+        assert!(error.ends_with("an operand has 2147483648 elements, and CUDA kernels count to 2147483647"), "{error}");
     });
 }
 

@@ -162,7 +162,7 @@ impl Backend for Cuda {
         if call.pass().is_host_only() {
             return Some(Refusal::HostOnly);
         }
-        call.parts().iter().find_map(|part| part.pass().cuda_limit()).map(Refusal::TooLarge)
+        call.parts().iter().find_map(limit).map(Refusal::TooLarge)
     }
 
     fn prepare(&self, call: &mut Call) -> usize {
@@ -173,6 +173,18 @@ impl Backend for Cuda {
         call.check(cx.workspace);
         call.pass().cuda(&self.gpu, memory, cx);
     }
+}
+
+/// Most elements of an operand: kernels have indices of 32 bits, of which some are signed.
+const MOST_ELEMENTS: usize = i32::MAX as usize;
+
+/// Why the kernels cannot compute a pass, if a size is larger than they count.
+fn limit(call: &Call) -> Option<String> {
+    let pass = call.pass();
+    let operands = call.operands().into_iter().map(|(span, _)| span.len);
+    let largest = operands.chain([pass.cuda_workspace_len()]).max().unwrap_or(0);
+    let too_large = || format!("an operand has {largest} elements, and CUDA kernels count to {MOST_ELEMENTS}");
+    pass.cuda_limit().or_else(|| (largest > MOST_ELEMENTS).then(too_large))
 }
 
 impl Distributed for Cuda {
