@@ -125,21 +125,22 @@ fn matrices_are_multiplied_as_their_fragments_lie() {
 fn tensor_cores_cut_off_their_sums() {
     emulated("tensor_cores_cut_off_their_sums", &[], |gpu| {
         let unit = 2f32.powi(-24);
-        let sums: [(f32, &[(usize, f32)], f32); 8] = [
-            (1.0, &[(0, 1.5 * unit)], 1.0),
-            (-1.0, &[(0, -1.5 * unit)], -1.0),
-            (1.0, &[(0, unit), (3, unit)], 1.0 + 2.0 * unit),
-            (1.0, &[(0, unit), (4, unit)], 1.0),
-            (1.0, &[(0, 0.5 * unit), (1, 0.5 * unit), (2, 0.5 * unit), (3, 0.5 * unit)], 1.0),
-            (0.5 * unit, &[(7, 1.0), (6, -1.0)], 0.0),
-            (f32::MAX, &[(0, 2f32.powi(127))], f32::INFINITY),
-            (0.0, &[(0, f32::NEG_INFINITY)], f32::NEG_INFINITY),
+        // c; products, each with its index; their sum
+        let sums = [
+            (1.0, vec![(0, 1.5 * unit)], 1.0),
+            (-1.0, vec![(0, -1.5 * unit)], -1.0),
+            (1.0, vec![(0, unit), (3, unit)], 1.0 + 2.0 * unit),
+            (1.0, vec![(0, unit), (4, unit)], 1.0),
+            (1.0, vec![(0, 0.5 * unit), (1, 0.5 * unit), (2, 0.5 * unit), (3, 0.5 * unit)], 1.0),
+            (0.5 * unit, vec![(7, 1.0), (6, -1.0)], 0.0),
+            (f32::MAX, vec![(0, 2f32.powi(127))], f32::INFINITY),
+            (0.0, vec![(0, f32::NEG_INFINITY)], f32::NEG_INFINITY),
         ];
         let function = gpu.function("multiply_fragments", "u64 u64");
         for (c, products, expected) in sums {
             // The first row of a, whose lanes 0 to 3 have it in registers 0 and 2, times ones.
             let mut x = [[0.0; 128].as_slice(), &[1.0; 64], &[c; 128]].concat();
-            for &(k, product) in products {
+            for &(k, product) in &products {
                 x[4 * (k % 4) + k / 4 * 2] = product;
             }
             let (x, mut y) = (gpu.upload(&x), gpu.uninitialized(128));

@@ -23,8 +23,8 @@ pub struct Settings {
     pub network: ResConvConfig,
     /// How it is trained: all other settings that change the results.
     pub training: TrainingSettings,
-    /// Where it runs, and what it writes. Of these settings, only `device`, `precision`, `on_nan` and `patience` change the
-    /// results, the last by what the validations are that it counts.
+    /// Where it runs, and what it writes. Of these settings, only `device`, `precision`, `on_nan` and `patience` change
+    /// the results, the last by what the validations are that it counts.
     pub run: RunSettings,
 }
 

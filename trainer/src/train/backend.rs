@@ -97,8 +97,8 @@ pub enum DeviceError {
 /// another precision than f32, `auto` takes a GPU or fails.
 ///
 /// # Errors
-/// [`DeviceError`] if there is no such GPU, it does not have the precision, this build has no CUDA backend, the CPU lacks the
-/// instruction set that `KERNELS_ISA` names, or threads cannot be started.
+/// [`DeviceError`] if there is no such GPU, it does not have the precision, this build has no CUDA backend, the CPU
+/// lacks the instruction set that `KERNELS_ISA` names, or threads cannot be started.
 pub fn open(request: impl Into<BackendRequest>, status: &mut dyn FnMut(&str)) -> Result<AnyBackend, DeviceError> {
     let request = request.into();
     check_precision(request)?;

@@ -55,8 +55,8 @@
 //!      (`forward.rs`, `grad_weight.rs`), transforms its input (`columns.rs`, `transform.rs`), and multiplies in the
 //!      frequency domain. The innermost loops are `Multiply::block` and `Accumulate::block` in `gemm.rs`.
 //! 6. **On a GPU**, `cuda/mod.rs` picks a kernel that fits the channels and the alignment, and launches it. The kernels
-//!    are in `cuda/conv2d.cu`, those on tensor cores in `cuda/conv2d_tf32.cu`; the innermost loop is `multiply`. For 3x3
-//!    kernels of stride 1, there are `cuda/conv2d_halo.cu` and `cuda/conv2d_halo_tf32.cu`.
+//!    are in `cuda/conv2d.cu`, those on tensor cores in `cuda/conv2d_tf32.cu`; the innermost loop is `multiply`. For
+//!    3x3 kernels of stride 1, there are `cuda/conv2d_halo.cu` and, on tensor cores, `cuda/halo_mma.cuh`.
 //! 7. **In the reference**, `reference.rs` loops over all products.
 
 mod affine;

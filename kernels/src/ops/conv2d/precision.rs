@@ -9,12 +9,12 @@ pub enum Precision {
     /// f32, on the FP32 units.
     #[default]
     F32,
-    /// Operands as sums of two numbers of TF32, on tensor cores, for 3x3 kernels of stride 1. Of 24 bits, 22 or more are
-    /// kept, and the product of the second numbers is left out: a product is off by at most 2^-21 of its magnitude, less
-    /// than what f32's sums of some dozens are off by. What is infinite becomes NaN.
+    /// Operands as sums of two numbers of TF32, on tensor cores, for 3x3 kernels of stride 1. Of 24 bits, 22 or more
+    /// are kept, and the product of the second numbers is left out: a product is off by at most 2^-21 of its magnitude,
+    /// less than what f32's sums of some dozens are off by. What is infinite becomes NaN.
     Tf32x3,
-    /// Operands rounded to TF32, on tensor cores. A product is off by at most about 2^-10 of its magnitude. Whole numbers
-    /// up to 2048 are multiplied exactly.
+    /// Operands rounded to TF32, on tensor cores. A product is off by at most about 2^-10 of its magnitude. Whole
+    /// numbers up to 2048 are multiplied exactly.
     Tf32,
 }
 

@@ -1,14 +1,14 @@
 // 3x3 convolutions of stride 1, by kernels that read an image once and not for every tap (halo.cuh).
 //
 // Forward pass and input gradient are `gather_halo`: 4 depths of 8 pixels x 4 channels are 12 reads of 16 bytes for 128
-// FMAs, and hardly anything else. In the weight gradient, `reduce_halo`, a block has all 9 taps of CHUNK channels in its
-// registers: a pixel of dy and 3 of x, read from shared memory, are 72 FMAs of a thread. Otherwise they are as those of
-// conv2d.cu, whose first comment tells what they compute.
+// FMAs, and hardly anything else. In the weight gradient, `reduce_halo`, a block has all 9 taps of CHUNK channels in
+// its registers: a pixel of dy and 3 of x, read from shared memory, are 72 FMAs of a thread. Otherwise they are as
+// those of conv2d.cu, whose first comment tells what they compute.
 #include "conv2d.cuh"
 #include "halo.cuh"
 
-// Values from one pixel of the halo to the next, and from one row of a tap's weights: 16-byte reads, off a multiple of 32
-// for the banks.
+// Values from one pixel of the halo to the next, and from one row of a tap's weights: 16-byte reads, off a multiple of
+// 32 for the banks.
 #define HALO_STRIDE (CHUNK + 4)
 #define TAP_STRIDE (CHUNK + 4)
 #define TAP_SIZE (CHUNK * TAP_STRIDE)

@@ -1,5 +1,5 @@
-// 3x3 convolutions of stride 1 on tensor cores, of operands that are rounded to TF32. For GPUs of compute capability 8.0
-// or later.
+// 3x3 convolutions of stride 1 on tensor cores, of operands that are rounded to TF32. For GPUs of compute capability
+// 8.0 or later.
 #include "conv2d.cuh"
 #include "halo.cuh"
 #include "mma.cuh"

@@ -16,8 +16,8 @@
 #define HALO_WIDTH (HALO_COLUMNS + HALO_TAPS - 1)
 #define HALO_PIXELS ((HALO_ROWS + HALO_TAPS - 1) * HALO_WIDTH)
 
-// Loads 4 channels from `channel` on of COUNT pixels, those at place(i), and maps them. All loads are on their way before
-// the first is needed.
+// Loads 4 channels from `channel` on of COUNT pixels, those at place(i), and maps them. All loads are on their way
+// before the first is needed.
 template <u32 COUNT, class Place>
 __device__ __forceinline__ void load_mapped(const float *from, const Map &map, u32 channel, const Place &place, Vec<4> (&value)[COUNT]) {
     u32 inside = 0;
@@ -54,8 +54,8 @@ struct HaloTile {
 
     __device__ __forceinline__ u32 pixel(const Conv &p, u32 row, u32 column) const { return (image * p.out_h + row) * p.out_w + column; }
 
-    // put(pixel of the tile, channel, 4 channels, and those of the next pixel) of a gradient `dy`, for all pairs of pixels
-    // and HALO_OUTPUTS channels from `column0` of the group on, in a block of COUNT threads.
+    // put(pixel of the tile, channel, 4 channels, and those of the next pixel) of a gradient `dy`, for all pairs of
+    // pixels and HALO_OUTPUTS channels from `column0` of the group on, in a block of COUNT threads.
     template <u32 COUNT, class Put>
     __device__ __forceinline__ void load(const Conv &p, const Map &map, const float *dy, u32 group, u32 column0, const Put &put) const {
         constexpr u32 VECS = HALO_OUTPUTS / 4, PAIRS = HALO_ROWS * HALO_COLUMNS / 2, LOADS = (PAIRS * VECS + COUNT - 1) / COUNT;

@@ -1,14 +1,14 @@
-// The convolutions of conv2d_halo.cu on tensor cores, in two precisions. They differ in the numbers of TF32 that a value
-// is multiplied as, PARTS (mma.cuh): one (conv2d_halo_tf32.cu), of 10 bits of mantissa in place of 23, or two
+// The convolutions of conv2d_halo.cu on tensor cores, in two precisions. They differ in the numbers of TF32 that a
+// value is multiplied as, PARTS (mma.cuh): one (conv2d_halo_tf32.cu), of 10 bits of mantissa in place of 23, or two
 // (conv2d_halo_tf32x3.cu). Three of the four products of those are added, which is as exact as f32.
 //
-// Single values are rounded once, on their way to shared memory. Of those that become two, only the weights are split on
-// their way: for both parts of the pixels there would not be shared memory enough.
+// Single values are rounded once, on their way to shared memory. Of those that become two, only the weights are split
+// on their way: for both parts of the pixels there would not be shared memory enough.
 //
-// Which of a tile's rows, columns and depths a fragment's are, is free, if both operands agree, and the sums are written
-// to where they belong. So they are chosen for a lane to read what it needs in few wide loads, whose lanes' addresses, 4,
-// 8 or 16 at a time, are in other banks. In a fragment of 8 depths, lane 4 g + t has depths 2 t and 2 t + 1 (as those
-// that the PTX ISA calls t and t + 4).
+// Which of a tile's rows, columns and depths a fragment's are, is free, if both operands agree, and the sums are
+// written to where they belong. So they are chosen for a lane to read what it needs in few wide loads, whose lanes'
+// addresses, 4, 8 or 16 at a time, are in other banks. In a fragment of 8 depths, lane 4 g + t has depths 2 t and
+// 2 t + 1 (as those that the PTX ISA calls t and t + 4).
 #pragma once
 #include "conv2d.cuh"
 #include "halo.cuh"
@@ -25,12 +25,16 @@ template <u32 PARTS> __device__ __forceinline__ Vec<4> kept(const Vec<4> &value)
     return {{kept<PARTS>(value.v[0]), kept<PARTS>(value.v[1]), kept<PARTS>(value.v[2]), kept<PARTS>(value.v[3])}};
 }
 
-__device__ __forceinline__ void split_kept(float x, float (&part)[1]) {
-    part[0] = x;
+// Register i of a fragment, from what shared memory has.
+template <int N> __device__ __forceinline__ void set(float (&fragment)[1][N], u32 i, float kept) {
+    fragment[0][i] = kept;
 }
 
-__device__ __forceinline__ void split_kept(float x, float (&part)[2]) {
-    split(x, part);
+template <int N> __device__ __forceinline__ void set(float (&fragment)[2][N], u32 i, float kept) {
+    float part[2];
+    split(kept, part);
+    fragment[0][i] = part[0];
+    fragment[1][i] = part[1];
 }
 
 // The weights of a tap in shared memory. Both depths of a lane in both columns of a fragment, 2 channels beside each
@@ -39,6 +43,7 @@ template <u32 PARTS> struct TapWeights {
     static constexpr u32 DEPTHS = 2 * HALO_OUTPUTS + 8; // from one pair of depths to the next
     static constexpr u32 PART = CHUNK / 2 * DEPTHS, SIZE = PARTS * PART;
     static_assert(HALO_OUTPUTS == 32, "8 lanes have 4 columns each");
+    static_assert(DEPTHS % 32 == 8, "8 lanes that read 16 bytes, of 4 pairs of depths and 2 columns, are in other banks");
 
     static __device__ __forceinline__ u32 at(u32 depth, u32 column) {
         return depth / 2 * DEPTHS + column / 2 % 2 * HALO_OUTPUTS + column / 4 * 4 + depth % 2 * 2 + column % 2;
@@ -88,6 +93,7 @@ __device__ __forceinline__ void gather_halo(const Conv &p, const Map &map, const
     using Weights = TapWeights<PARTS>;
     static_assert(WARPS * 2 == HALO_ROWS && HALO_COLUMNS == 16, "each warp has two rows, of two fragments each");
     constexpr u32 STRIDE = CHUNK + 8; // from pixel to pixel
+    static_assert(STRIDE % 32 == 8, "16 lanes that read 8 bytes, of 4 pixels and 4 pairs of depths, are in other banks");
     const Halo<ADJOINT> halo(p, in, blockIdx.x);
     auto store = [&](u32 buffer, const TapLoads<ADJOINT> &loads) {
         loads.each([&](u32 depth, u32 column, const Vec<4> &value) {
@@ -125,14 +131,9 @@ __device__ __forceinline__ void gather_halo(const Conv &p, const Map &map, const
 #pragma unroll
                 for (u32 j = 0; j < 4; ++j) {
                     const float2 value = *reinterpret_cast<const float2 *>(image + (j / 2 * HALO_WIDTH + j % 2 * 8) * STRIDE + k);
-                    float first[PARTS], second[PARTS], right[PARTS][2];
-                    split_kept(value.x, first);
-                    split_kept(value.y, second);
-#pragma unroll
-                    for (u32 part = 0; part < PARTS; ++part) {
-                        right[part][0] = first[part];
-                        right[part][1] = second[part];
-                    }
+                    float right[PARTS][2];
+                    set(right, 0, value.x);
+                    set(right, 1, value.y);
 #pragma unroll
                     for (u32 i = 0; i < 2; ++i) {
                         add_product(acc[i][j], left[i], right);
@@ -148,7 +149,13 @@ __device__ __forceinline__ void gather_halo(const Conv &p, const Map &map, const
 
     const u32 column = blockIdx.y * HALO_OUTPUTS + 4 * g, channel = blockIdx.z * p.group_out + column;
     if (column < p.group_out) {
-        const Vec<4> more = load<4>(bias + channel, bias != nullptr);
+        Vec<4> more = {};
+        if (bias) { // which may not be aligned
+#pragma unroll
+            for (u32 v = 0; v < 4; ++v) {
+                more.v[v] = bias[channel + v];
+            }
+        }
 #pragma unroll
         for (u32 j = 0; j < 4; ++j) {
 #pragma unroll
@@ -173,10 +180,10 @@ __device__ __forceinline__ void gather_halo(const Conv &p, const Map &map, const
         gather_halo<ADJOINT, PARTS>(p, map, in, w, bias, out, reinterpret_cast<float *>(a), reinterpret_cast<float *>(b));         \
     }
 
-// As in conv2d_halo.cu: a warp for each tap, whose sums of CHUNK channels of x x HALO_OUTPUTS of dy are 2 x 4 fragments.
-// A lane's depths are two pixels beside each other. Of x it reads 2 channels at a time, rows g and g + 8 of a fragment;
-// of dy, whose pixels lie in pairs in shared memory, 2 channels of both pixels, column g of 2 fragments. Grid: chunks of
-// channels of x, tiles of k, splits x groups.
+// As in conv2d_halo.cu: a warp for each tap, whose sums of CHUNK channels of x x HALO_OUTPUTS of dy are 2 x 4
+// fragments. A lane's depths are two pixels beside each other. Of x it reads 2 channels at a time, rows g and g + 8 of
+// a fragment; of dy, whose pixels lie in pairs in shared memory, 2 channels of both pixels, column g of 2 fragments.
+// Grid: chunks of channels of x, tiles of k, splits x groups.
 #define TAP_THREADS (32 * HALO_TAPS * HALO_TAPS)
 #define X_STRIDE (CHUNK + 4)             // from pixel to pixel
 #define PAIR_STRIDE (2 * HALO_OUTPUTS + 8) // from one pair of pixels to the next
@@ -185,6 +192,7 @@ __device__ __forceinline__ void reduce_halo(const Conv &p, u32 splits, const Map
                                             const Map &dy_map, const float *__restrict__ dy, float *__restrict__ partial, float *a,
                                             float *b) {
     static_assert(CHUNK == 32 && HALO_OUTPUTS == 32 && HALO_COLUMNS % 8 == 0, "2 x 4 fragments; 8 pixels are in one row");
+    static_assert(2 * X_STRIDE % 32 == 8 && PAIR_STRIDE % 32 == 8, "lanes that read at once are in other banks");
     const HaloSplit range(p, splits);
     const u32 channel0 = blockIdx.x * CHUNK, column0 = blockIdx.y * HALO_OUTPUTS;
     const u32 tap = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -213,14 +221,8 @@ __device__ __forceinline__ void reduce_halo(const Conv &p, u32 splits, const Map
 #pragma unroll
                 for (u32 v = 0; v < 4; v += 2) {
                     const float2 value = *reinterpret_cast<const float2 *>(x_of_lane + (of_halo + v / 2) * X_STRIDE + 16 * i);
-                    float first[PARTS], second[PARTS];
-                    split_kept(value.x, first);
-                    split_kept(value.y, second);
-#pragma unroll
-                    for (u32 part = 0; part < PARTS; ++part) {
-                        left[i][part][v] = first[part];
-                        left[i][part][v + 1] = second[part];
-                    }
+                    set(left[i], v, value.x);
+                    set(left[i], v + 1, value.y);
                 }
             }
 #pragma unroll
@@ -229,12 +231,7 @@ __device__ __forceinline__ void reduce_halo(const Conv &p, u32 splits, const Map
                 float right[2][PARTS][2];
 #pragma unroll
                 for (u32 v = 0; v < 4; ++v) {
-                    float parts[PARTS];
-                    split_kept(value.v[v], parts);
-#pragma unroll
-                    for (u32 part = 0; part < PARTS; ++part) {
-                        right[v / 2][part][v % 2] = parts[part];
-                    }
+                    set(right[v / 2], v % 2, value.v[v]);
                 }
 #pragma unroll
                 for (u32 of_pair = 0; of_pair < 2; ++of_pair) {

@@ -56,8 +56,8 @@ __device__ __forceinline__ void add_product(float (&acc)[4], const float (&a)[1]
 
 // acc += a b, but for the product of the second parts, which is less than 2^-22 of the whole. Tensor cores do not round
 // their sums, but cut them off, a little towards zero each time. So they sum these products only, the smallest first,
-// and the FP32 units add that (Ootomo & Yokota, "Recovering single precision accuracy from Tensor Cores while surpassing
-// the FP32 theoretical peak performance", 2022).
+// and the FP32 units add that (Ootomo & Yokota, "Recovering single precision accuracy from Tensor Cores while
+// surpassing the FP32 theoretical peak performance", 2022).
 __device__ __forceinline__ void add_product(float (&acc)[4], const float (&a)[2][4], const float (&b)[2][2]) {
     const float none[4] = {};
     float sum[4];

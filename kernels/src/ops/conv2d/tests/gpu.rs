@@ -61,8 +61,8 @@ pub(super) fn run(trial: &Trial<'_>) -> Vec<(String, Vec<f32>)> {
 }
 
 /// Asserts that a pass is within rounding of the reference, if there is a GPU. What tensor cores multiply in TF32 has
-/// been rounded to that, and is summed as elsewhere: of operands so rounded, the result is as near to the reference's as
-/// in f32. And of those that were given, as near as the precision allows.
+/// been rounded to that, and is summed as elsewhere: of operands so rounded, the result is as near to the reference's
+/// as in f32. And of those that were given, as near as the precision allows.
 pub(super) fn check_rounding(expected: &Expected<'_>) {
     let Some(Gpu { cuda, on_tensor_cores }) = gpu() else { return };
     let trial = expected.trial;
