@@ -124,16 +124,70 @@ def estimate(gpu, resources, codes, kernel, products=1, shared_accesses=0):
     return at_once * threads / max_threads, threads_at_once * code.in_flight / 1024, bounds, max(us, LAUNCH_US)
 
 
+def row(gpu, resources, codes, kernel, *on_tensor_cores):
+    """(ms a step, line of the table) of a kernel."""
+    kernel_name, what, launches, _, _, flops, moved, _ = kernel
+    occupancy, in_flight, bounds, us = estimate(gpu, resources, codes, kernel, *on_tensor_cores)
+    step, largest = launches * us / 1e3, max(bounds, key=bounds.get)
+    cells = [f"`{kernel_name}`", what, launches, f"{flops / 1e9:.2f}", f"{moved / 1e6:.1f}", f"{occupancy:.0%}", f"{in_flight:.0f}"]
+    for name in ["math", "memory", "issue", "shared"]:
+        cell = f"{bounds[name]:.1f}" if name in bounds else ""
+        cells.append(f"**{cell}**" if name == largest else cell)
+    return step, f"| {' | '.join(map(str, cells))} | {us:.0f} | {step:.2f} |"
+
+
+def card(gpu, resources, codes):
+    """({precision: ms of a step}, lines of the report) of a card."""
+    name, _, multiprocessors, tflops, bandwidth, *_ = gpu
+    header = [
+        "| kernel | what | launches | GFLOP | MB | occupancy | KiB in flight | math | memory | issue | shared | us a launch | ms a step |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    ridge = tflops * 1e3 / bandwidth
+    title = f"## {name}: {multiprocessors} multiprocessors, {tflops} TFLOP/s, {bandwidth} GB/s, ridge at {ridge:.0f} FLOPs a byte"
+    small = SMALL_LAUNCHES * LAUNCH_US / 1e3
+    rows = {kernel[0]: row(gpu, resources, codes, kernel) for kernel in kernels()}
+    lines = [title, "", *header, *(line for _, line in rows.values())]
+    lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | | | | | {LAUNCH_US:.0f} | {small:.2f} |", ""]
+    steps = {"f32": small + sum(ms for ms, _ in rows.values())}
+    for precision in PRECISIONS:
+        faster, on_tensor_cores = tensor_core_kernels(precision), {}
+        for kernel_name, what, launches, _, *rest, _ in kernels():
+            if kernel_name in faster:
+                faster_name, threads, turns, *more = faster[kernel_name]
+                kernel = (faster_name, what, launches, threads, *rest, turns)
+                on_tensor_cores[kernel_name] = row(gpu, resources, codes, kernel, *more)
+        lines += [f"With `--precision {precision}`, {TENSOR_CORES[name][0]} TFLOP/s on tensor cores, the first three are", "", *header]
+        lines += [*(line for _, line in on_tensor_cores.values()), ""]
+        steps[precision] = small + sum(ms for ms, _ in (rows | on_tensor_cores).values())
+    return steps, lines
+
+
 def report(resources, codes):
     """ROOFLINE.md"""
+    cards = {gpu[0]: card(gpu, resources, codes) for gpu in GPUS}
     lines = [
         "# A training step on paper",
         "",
         f"Written by `build.py`. **Nothing here was measured: no GPU has run the kernels.** The network has {LAYERS} layers of {CHANNELS}",
-        f"channels, 3x3, {SIDE}x{SIDE}, batch {BATCH}. A launch takes at least, in microseconds,",
+        f"channels, 3x3, {SIDE}x{SIDE}, batch {BATCH}. Milliseconds of a step, and images a second:",
         "",
-        "- math: its multiplications and additions at the FP32 peak, or that of the tensor cores without sparsity (`--precision tf32`;",
-        "  `tf32x3` multiplies three times as much);",
+        f"| `--precision` | {' | '.join(cards)} |",
+        f"| --- |{' ---: |' * len(cards)}",
+    ]
+    for precision in ["f32", *PRECISIONS]:
+        cells = [f"{steps[precision]:.2f} ({BATCH / steps[precision] * 1e3:,.0f})" for steps, _ in cards.values()]
+        lines.append(f"| `{precision}` | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "An RTX 3060's tensor cores multiply TF32 no faster than its other units f32, so that `tf32x3` is slower there. PyTorch was not",
+        "measured either; from its some 450 launches and the bytes that they move, its step on an H100 should take 6 to 8 ms if launched one",
+        "by one, 6 to 7 as a CUDA graph in f32, 3.5 to 4 as one in TF32, channels last, and 2.5 to 3 compiled.",
+        "",
+        "A launch takes at least, in microseconds,",
+        "",
+        "- math: its multiplications and additions at the FP32 peak, or that of the tensor cores without sparsity; `tf32x3` multiplies three",
+        "  times as much;",
         "- memory: every operand moved once, at the bandwidth of the card's memory;",
         f"- issue: the instructions of all warps, one a clock for each of the {SCHEDULERS} schedulers of a multiprocessor, as nvdisasm shows them.",
         "  Of branches that exclude each other, the longer counts, so that it is a little less in truth;",
@@ -146,47 +200,6 @@ def report(resources, codes):
         "`resconv profile step --device cuda` measures a step on a card.",
         "",
     ]
-    header = [
-        "| kernel | what | launches | GFLOP | MB | occupancy | KiB in flight | math | memory | issue | shared | us a launch | ms a step |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for gpu in GPUS:
-        name, _, multiprocessors, tflops, bandwidth, *_ = gpu
-        ridge = tflops * 1e3 / bandwidth
-        lines += [
-            f"## {name}: {multiprocessors} multiprocessors, {tflops} TFLOP/s, {bandwidth} GB/s, ridge at {ridge:.0f} FLOPs a byte",
-            "",
-            *header,
-        ]
-        def row(kernel, *on_tensor_cores):
-            kernel_name, what, launches, _, _, flops, moved, _ = kernel
-            occupancy, in_flight, bounds, us = estimate(gpu, resources, codes, kernel, *on_tensor_cores)
-            step, largest = launches * us / 1e3, max(bounds, key=bounds.get)
-            cells = [f"`{kernel_name}`", what, launches, f"{flops / 1e9:.2f}", f"{moved / 1e6:.1f}", f"{occupancy:.0%}", f"{in_flight:.0f}"]
-            for name in ["math", "memory", "issue", "shared"]:
-                cell = f"{bounds[name]:.1f}" if name in bounds else ""
-                cells.append(f"**{cell}**" if name == largest else cell)
-            return step, f"| {' | '.join(map(str, cells))} | {us:.0f} | {step:.2f} |"
-
-        def step_time(ms):
-            return f"{ms:.2f} ms, {BATCH / ms * 1e3:,.0f} images a second; 180,000 images in {180_000 / BATCH * ms / 60e3:.1f} minutes."
-
-        small = SMALL_LAUNCHES * LAUNCH_US / 1e3
-        rows = [row(kernel) for kernel in kernels()]
-        total = small + sum(step for step, _ in rows)
-        lines += [line for _, line in rows]
-        lines += [f"| others | small | {SMALL_LAUNCHES} | | | | | | | | | {LAUNCH_US:.0f} | {small:.2f} |", ""]
-        lines += [f"A step: {step_time(total)}", ""]
-        for precision in PRECISIONS:
-            faster = tensor_core_kernels(precision)
-            replaced = sum(step for (step, _), kernel in zip(rows, kernels()) if kernel[0] in faster)
-            faster_rows = []
-            for name, what, launches, _, *rest, _ in kernels():
-                if name in faster:
-                    on_tensor_cores, threads, turns, *more = faster[name]
-                    faster_rows.append(row((on_tensor_cores, what, launches, threads, *rest, turns), *more))
-            tflops = TENSOR_CORES[gpu[0]][0]
-            lines += [f"With `--precision {precision}`, {tflops} TFLOP/s on tensor cores, the first three are", "", *header]
-            lines += [*(line for _, line in faster_rows), ""]
-            lines += [f"A step: {step_time(total - replaced + sum(step for step, _ in faster_rows))}", ""]
+    for _, of_card in cards.values():
+        lines += of_card
     return "\n".join(lines).rstrip() + "\n"

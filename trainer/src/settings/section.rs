@@ -145,7 +145,7 @@ section! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum PrecisionSetting {
-    /// f32
+    /// Numbers of 32 bits, on the FP32 units
     #[default]
     F32,
     /// As exact as f32, for 3x3 kernels of stride 1: sums of two numbers of TF32, on tensor cores
