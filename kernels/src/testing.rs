@@ -285,6 +285,7 @@ pub(crate) fn is_tested(len: usize) -> bool {
 pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
     static PATHS: OnceLock<Vec<Path>> = OnceLock::new();
     let make = || {
+        #[cfg_attr(not(feature = "cuda"), expect(unused_mut, reason = "nothing is added"))]
         let mut paths: Vec<Path> = if only_cuda() { Vec::new() } else { cpus().map(Path::Cpu).collect() };
         #[cfg(feature = "cuda")]
         match Cuda::new(0) {
