@@ -2,6 +2,7 @@
 
 use crate::common::{Place, failure, fixture, text, train};
 use cuda_emulator::{Emulator, Mode, Order, required, sources_in};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Output;
 
@@ -243,28 +244,43 @@ fn auto_takes_the_gpu_and_says_so() {
     assert!(message.contains("--device cuda:1: there is no GPU 1"), "{message}");
 }
 
-/// Every operation but the user's own, on its awkward cases and random ones.
+/// Kernels that are no part of a gradient: optimizers, averages, and what watches them.
+const WITHOUT_GRADIENTS: [&str; 6] = ["adamw_", "sgd_", "ema_", "norm_", "find_non_finite", "copy_if_raised"];
+
+/// Every operation but the user's own, on its awkward cases and random ones; and every kernel.
 #[test]
 fn gradients_on_cuda_pass_the_check() {
     let Some(emulator) = emulator() else { return };
     let place = Place::new();
-    let arguments = ["gradcheck", "--device=cuda", "--cases=2"];
-    let table = succeed(&place, &emulator, Order::Random(1), &arguments);
+    let launched = place.path("launched");
+    let succeed = |arguments: &[&str]| {
+        let mut command = emulator.command(env!("CARGO_BIN_EXE_resconv"), Order::Random(1));
+        command.env("CUDA_EMULATOR_LAUNCHED", &launched);
+        let output = place.prepare(command, arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    let table = succeed(&["gradcheck", "--device=cuda", "--cases=2"]);
     for part in ["grad_weight", "cuda-sm_", "running statistics", "adjoint", " 0 lines failed"] {
         assert!(table.contains(part), "{part} is not in\n{table}");
     }
     // Where operands are rounded more, so is the tolerance; and nowhere else.
-    let arguments = ["gradcheck", "--device=cuda", "--precision=tf32", "--cases=2"];
-    let table = succeed(&place, &emulator, Order::Random(1), &arguments);
+    let table = succeed(&["gradcheck", "--device=cuda", "--precision=tf32", "--cases=2"]);
     for part in ["cuda-sm_86-tf32 ", " tf32 eps", " f32 eps", " 0 lines failed"] {
         assert!(table.contains(part), "{part} is not in\n{table}");
     }
-    let arguments = ["gradcheck", "--device=cuda", "--precision=tf32x3", "--cases=2"];
-    let table = succeed(&place, &emulator, Order::Random(1), &arguments);
+    let table = succeed(&["gradcheck", "--device=cuda", "--precision=tf32x3", "--cases=2"]);
     for part in ["cuda-sm_86-tf32x3 ", " f32 eps", " 0 lines failed"] {
         assert!(table.contains(part), "{part} is not in\n{table}");
     }
     assert!(!table.contains("tf32 eps"), "tolerances are those of f32:\n{table}");
+    let launched = place.read_text("launched");
+    let launched: BTreeSet<&str> = launched.lines().collect();
+    let is_checked = |kernel: &String| {
+        launched.contains(kernel.as_str()) || WITHOUT_GRADIENTS.iter().any(|part| kernel.starts_with(part))
+    };
+    let unchecked: Vec<_> = emulator.kernels().iter().filter(|kernel| !is_checked(kernel)).collect();
+    assert!(unchecked.is_empty(), "no case of the gradient check launches {unchecked:?}");
     let output =
         run(&place, &emulator, Order::Forward, &["gradcheck", "--device=cuda", "--inject-fault=transposed-weight"]);
     assert!(failure(&output).starts_with("--inject-fault transposed-weight: expected --device cpu"));
