@@ -38,6 +38,12 @@ fn unit_tests() -> PathBuf {
     programs.max().expect("the crate's test programs: run `cargo test -p resconv-kernels emulated`, without --test").1
 }
 
+/// The emulator with this crate's kernels; none where there is no compiler for it.
+fn emulator(mode: Mode) -> Option<Emulator> {
+    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    required(Emulator::build(&sources, &[], mode, Path::new(env!("CARGO_TARGET_TMPDIR"))))
+}
+
 /// Which cases run.
 struct Cases {
     /// Most elements of a case of [`elementwise`] tests and of [`CONVOLUTIONS`].
@@ -53,10 +59,9 @@ impl Cases {
 
 /// Runs the tests. All must pass, and together they must launch every kernel.
 fn run(mode: Mode, order: Order, cases: &Cases) {
-    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
-    let launched = cache.join(format!("launched-{mode:?}-{order}-{}", std::process::id()));
+    let Some(emulator) = emulator(mode) else { return };
+    let launched =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("launched-{mode:?}-{order}-{}", std::process::id()));
     let convolutions = CONVOLUTIONS.map(str::to_owned).to_vec();
     for (i, filters) in [elementwise(), convolutions].into_iter().enumerate() {
         let mut command = emulator.command(unit_tests(), order);
@@ -107,9 +112,7 @@ fn emulated_threads_do_not_race() {
 /// The case above has a tile for each block; this one has more.
 #[test]
 fn emulated_tiles_do_not_race() {
-    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let Some(emulator) = required(Emulator::build(&sources, &[], Mode::ThreadSanitizer, cache)) else { return };
+    let Some(emulator) = emulator(Mode::ThreadSanitizer) else { return };
     let mut command = emulator.command(unit_tests(), Order::Forward);
     command.arg("conv2d::tests::gpu::tiles_of_a_block").env("KERNELS_TEST_PATHS", "cuda");
     succeed(command, "tiles of a block");
@@ -118,9 +121,7 @@ fn emulated_tiles_do_not_race() {
 /// A GPU may have no memory left for the pieces in which the host copies to it.
 #[test]
 fn the_emulated_runtime_copies_without_memory_of_its_own() {
-    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let Some(emulator) = required(Emulator::build(&sources, &[], Mode::Plain, cache)) else { return };
+    let Some(emulator) = emulator(Mode::Plain) else { return };
     let mut command = emulator.command(unit_tests(), Order::Forward);
     command.arg("gpu::tests::copies_need_no_memory_of_their_own").env("KERNELS_TEST_PATHS", "cuda");
     command.env("CUDA_EMULATOR_MEMORY_BYTES", "4000000");
@@ -130,14 +131,12 @@ fn the_emulated_runtime_copies_without_memory_of_its_own() {
 /// Results must not depend on when the device does its work, or on whether its driver makes graphs.
 #[test]
 fn the_emulated_runtime_waits_where_it_must() {
-    let sources = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for (mode, variable, value) in [
         (Mode::Plain, "STREAMS", "late"),
         (Mode::AddressSanitizer, "STREAMS", "late"),
         (Mode::Plain, "CAPTURE", "refuse"),
     ] {
-        let Some(emulator) = required(Emulator::build(&sources, &[], mode, cache)) else { return };
+        let Some(emulator) = emulator(mode) else { return };
         let mut command = emulator.command(unit_tests(), Order::Forward);
         command.arg("gpu::tests").env("KERNELS_TEST_PATHS", "cuda");
         command.env(format!("CUDA_EMULATOR_{variable}"), value);

@@ -51,7 +51,7 @@ const LARGEST_EXTENT: usize = 1 << 15;
 /// Taps in one direction that `NearWindow` in conv2d.cuh has bits for.
 const NEAR_TAPS: u32 = 15;
 
-/// Pixels of a halo's tile in conv2d.cuh.
+/// Pixels of a halo's tile in halo.cuh.
 const HALO_ROWS: usize = 8;
 const HALO_COLUMNS: usize = 16;
 

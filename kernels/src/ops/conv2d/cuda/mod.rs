@@ -39,7 +39,7 @@ kernels!("conv2d" with "conv2d.cuh" {
     conv2d_bias: 256 (Columns, Ptr, Ptr, u32),
 });
 
-// Constants of conv2d.cuh and conv2d.cu.
+// Constants of conv2d.cuh, halo.cuh and conv2d.cu.
 const TILE_ROWS: usize = 128;
 const TILE_TAPS: usize = 64;
 const DEPTH: usize = 16;
