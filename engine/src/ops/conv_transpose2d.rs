@@ -122,8 +122,7 @@ impl Cases for ConvTranspose2d {
             case([1, 6, 5, 2], [4, 7, 3, 2], ConvTranspose2d { padding: [1, 3], ..default }),
             // What a GPU has kernels for, as for a convolution
             case([1, 4, 3, 4], [3, 3, 1, 4], padded),
-            case([1, 2, 3, 64], [2, 2, 64, 64], default),
-            case([2, 7, 16, 4], [3, 3, 36, 4], padded),
+            case([1, 8, 16, 4], [3, 3, 4, 4], padded),
             Case::new("conv_transpose2d", "without bias", &no_bias, |graph, a| {
                 graph.conv_transpose2d(a[0], a[1], None, ConvTranspose2d::default())
             })
