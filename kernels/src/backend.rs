@@ -1,5 +1,6 @@
 //! [`Backend`]: a device that runs passes, and its memory.
 
+use crate::conv2d::Precision;
 use crate::element::Element;
 use crate::mark::Mark;
 use crate::memory::{OutOfMemory, Span};
@@ -40,6 +41,11 @@ pub trait Backend {
     /// loop in it.
     fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         f()
+    }
+
+    /// What convolutions multiply, if operands are rounded before.
+    fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     /// What has not gone as it should so far, though results are the same: for the user.

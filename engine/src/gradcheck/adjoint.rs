@@ -13,8 +13,8 @@ pub(super) struct LinearSet {
     leaves: Vec<usize>,
 }
 
-/// `sum a b`, rounded once: Ogita, Rump & Oishi, "Accurate sum and dot product", 2005, algorithm 5.3. A plain sum of
-/// some ten thousand products would be farther off than the passes in f64 that it checks.
+/// `sum a b`, as in twice the precision: Ogita, Rump & Oishi, "Accurate sum and dot product", 2005, algorithm 5.3. A
+/// plain sum of some ten thousand products would be farther off than the passes in f64 that it checks.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (mut sum, mut lost) = (0.0, 0.0);
     for (&a, &b) in a.iter().zip(b) {

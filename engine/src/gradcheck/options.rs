@@ -2,7 +2,6 @@
 
 use crate::ids::NodeId;
 use crate::plan::PlanOptions;
-use kernels::conv2d::Precision;
 
 /// How gradients are checked.
 #[derive(Clone, Debug)]
@@ -17,8 +16,6 @@ pub struct GradcheckOptions {
     /// Largest error of a backend's result, in multiples of the error that its rounding is expected to cause: see
     /// [`Oracle`](super::Oracle). Default 8.
     pub backend_tolerance: f64,
-    /// What the backend's convolutions multiply, on a GPU. Default f32.
-    pub precision: Precision,
     /// How many elements of every tensor are compared with finite differences, chosen at random; all if `None`, the
     /// default.
     pub samples: Option<usize>,
@@ -35,7 +32,6 @@ impl Default for GradcheckOptions {
             step: 1e-5,
             tolerance: 1e-6,
             backend_tolerance: 8.0,
-            precision: Precision::F32,
             samples: None,
             inputs: Vec::new(),
             plan: PlanOptions { poison: true, ..PlanOptions::default() },

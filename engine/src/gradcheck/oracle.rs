@@ -86,7 +86,6 @@ impl<'a> Oracle<'a> {
 
     /// Index of the outcomes with rounding errors of this backend.
     fn rounded<B: Backend>(&mut self, backend: &B) -> Result<usize> {
-        let GradcheckOptions { precision, seed, .. } = *self.options;
         let plan = Plan::gradients(self.graph, self.output, true, &self.options.plan)?;
         let errors: Vec<Errors> = plan
             .program
@@ -96,13 +95,13 @@ impl<'a> Oracle<'a> {
             .flat_map(|call| {
                 let mut call = call.clone();
                 backend.prepare(&mut call);
-                call.parts().iter().map(|part| Errors::of(part, precision)).collect::<Vec<_>>()
+                call.parts().iter().map(|part| Errors::of(part, backend.precision())).collect::<Vec<_>>()
             })
             .collect();
         if let Some(known) = self.rounded.iter().position(|(known, _)| *known == errors) {
             return Ok(known);
         }
-        let rounding = Rounding::new(backend, precision, seed);
+        let rounding = Rounding::new(backend, self.options.seed);
         let mut runs = Runs::new(Altered(rounding), self.graph, self.output, self.options, &self.values)?;
         let outcomes = (0..SAMPLES).map(|_| runs.outcome(&self.values)).collect::<Result<_>>()?;
         self.rounded.push((errors, outcomes));

@@ -2,7 +2,7 @@
 
 use super::altered::Alteration;
 use crate::init::Uniform;
-use kernels::conv2d::{Algo, Conv2dParams, Precision, Tile};
+use kernels::conv2d::{Algo, Precision, Tile};
 use kernels::{Access, Backend, Call, Context, Element, HostMemory, Reference, Span};
 use std::cell::RefCell;
 
@@ -43,8 +43,7 @@ impl Errors {
         };
         let roundings = call.pass().longest_sum() + if evaluates_a_function(call) { FUNCTION_ROUNDINGS } else { 1 };
         let result = algo.map_or(1.0, amplification) * (roundings as f64).sqrt() * F32_UNIT;
-        let of_precision = if conv.is_some_and(in_fours) { precision.operand_error() } else { 0.0 };
-        let operand = result.max(of_precision);
+        let operand = conv.map_or(result, |p| result.max(precision.operand_error(p)));
         Errors { operand, result, mixes: matches!(algo, Some(Algo::Winograd(_))) }
     }
 }
@@ -83,18 +82,12 @@ fn amplification(algo: Algo) -> f64 {
     }
 }
 
-/// Whether tensor cores compute the convolution: their kernels take channels in fours.
-fn in_fours(p: &Conv2dParams) -> bool {
-    [p.c, p.k].iter().all(|channels| (channels / p.groups).is_multiple_of(4))
-}
-
 /// [`Reference`] with errors that the rounding of another backend may cause: Monte Carlo arithmetic (Parker, 1997), on
 /// whole calls. Every call gets operands, and gives results, whose elements are off by about the call's [`Errors`],
 /// up or down at random. The errors take the same way through later calls as those of the backend do, and a sum that
 /// cancels keeps those of its terms.
 pub(super) struct Rounding<'a, B> {
     backend: &'a B,
-    precision: Precision,
     random: RefCell<Uniform>,
 }
 
@@ -103,8 +96,8 @@ const ERRORS: u64 = 1 << 60;
 
 impl<'a, B: Backend> Rounding<'a, B> {
     /// The errors of `backend`.
-    pub(super) fn new(backend: &'a B, precision: Precision, seed: u64) -> Rounding<'a, B> {
-        Rounding { backend, precision, random: RefCell::new(Uniform::new(seed, ERRORS)) }
+    pub(super) fn new(backend: &'a B, seed: u64) -> Rounding<'a, B> {
+        Rounding { backend, random: RefCell::new(Uniform::new(seed, ERRORS)) }
     }
 
     /// Adds a random error to every value, relative to its magnitude or to `smallest` if that is more. The root mean
@@ -138,7 +131,7 @@ impl<B: Backend> Alteration for Rounding<'_, B> {
         if parts.len() > 1 {
             return parts.iter().for_each(|part| self.run(memory, part, cx));
         }
-        let (operands, errors) = (call.operands(), Errors::of(call, self.precision));
+        let (operands, errors) = (call.operands(), Errors::of(call, self.backend.precision()));
         let written: Vec<Span> = operands.iter().filter(|(_, access)| *access != Access::Read).map(|o| o.0).collect();
         // Others read the same operands without these errors.
         let kept = operands.iter().map(|(span, _)| *span).filter(|span| !written.contains(span));

@@ -95,11 +95,6 @@ impl Cuda {
     pub fn ordinal(&self) -> usize {
         self.gpu.ordinal
     }
-
-    /// What its convolutions multiply.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
 }
 
 impl Backend for Cuda {
@@ -111,12 +106,14 @@ impl Backend for Cuda {
 
     fn name(&self) -> String {
         let (major, minor) = self.gpu.device.capability;
-        let precision = match self.precision {
-            Precision::F32 => "",
-            Precision::Tf32x3 => "-tf32x3",
-            Precision::Tf32 => "-tf32",
-        };
-        format!("cuda-sm_{major}{minor}{precision}")
+        match self.precision {
+            Precision::F32 => format!("cuda-sm_{major}{minor}"),
+            precision => format!("cuda-sm_{major}{minor}-{precision}"),
+        }
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// One: the thread that starts the passes.

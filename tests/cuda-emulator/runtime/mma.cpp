@@ -33,16 +33,17 @@ double power_of_2(int exponent) {
 // same number. That has one bit more than the mantissa of the largest would have. The exact sum of what is left is cut off to 24 bits
 // (Khattak & Mikaitis, "Accurate Models of NVIDIA Tensor Cores", 2025; an H100 adds 8 at a time, with two bits more).
 constexpr int products_at_once = 4, more_bits = 1;
+constexpr int exponent_of_zero = -1000;  // less than any other
 
 float sum_cut_off(float c, const float* a, const float* b) {
-    int exponent = c == 0 ? -1000 : exponent_of(c);
+    int exponent = c == 0 ? exponent_of_zero : exponent_of(c);
     bool finite = std::isfinite(c);
     for (int i = 0; i < products_at_once; i++) {
         finite = finite && std::isfinite(a[i]) && std::isfinite(b[i]);
         if (a[i] != 0 && b[i] != 0) exponent = std::max(exponent, exponent_of(a[i]) + exponent_of(b[i]));
     }
     if (!finite) return c + a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3];
-    if (exponent == -1000) return c;
+    if (exponent == exponent_of_zero) return c;
     int last_place = exponent - 23 - more_bits;
     double places = power_of_2(-last_place);
     int64_t sum = static_cast<int64_t>(c * places);  // a conversion cuts off

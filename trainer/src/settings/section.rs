@@ -142,11 +142,10 @@ section! {
 }
 
 /// What convolutions multiply. Sums are in f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum PrecisionSetting {
     /// Numbers of 32 bits, on the FP32 units
-    #[default]
     F32,
     /// As exact as f32, for 3x3 kernels of stride 1: sums of two numbers of TF32, on tensor cores
     Tf32x3,
@@ -156,11 +155,7 @@ pub enum PrecisionSetting {
 
 impl fmt::Display for PrecisionSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PrecisionSetting::F32 => "f32",
-            PrecisionSetting::Tf32x3 => "tf32x3",
-            PrecisionSetting::Tf32 => "tf32",
-        })
+        Precision::from(*self).fmt(f)
     }
 }
 
@@ -174,13 +169,6 @@ impl From<PrecisionSetting> for Precision {
     }
 }
 
-impl From<bool> for PrecisionSetting {
-    /// From whether TF32 was asked for, which was all that settings said before.
-    fn from(tf32: bool) -> PrecisionSetting {
-        if tf32 { PrecisionSetting::Tf32 } else { PrecisionSetting::F32 }
-    }
-}
-
 /// A precision, or the value of `tf32` in files of earlier versions.
 fn precision_or_tf32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PrecisionSetting, D::Error> {
     #[derive(Deserialize)]
@@ -191,7 +179,8 @@ fn precision_or_tf32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preci
     }
     Ok(match Said::deserialize(deserializer)? {
         Said::Precision(precision) => precision,
-        Said::Tf32(tf32) => tf32.into(),
+        Said::Tf32(true) => PrecisionSetting::Tf32,
+        Said::Tf32(false) => PrecisionSetting::F32,
     })
 }
 

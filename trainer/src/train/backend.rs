@@ -1,7 +1,7 @@
 //! From the device of the settings to the backend that computes.
 
 use crate::settings::{Device, PrecisionSetting, RunSettings, Settings};
-use engine::{Backend, Cpu, Distributed, Element, Precision, Reference};
+use engine::{Backend, Cpu, Distributed, Element, Reference};
 #[cfg(feature = "cuda")]
 use engine::{Cuda, CudaError};
 
@@ -54,15 +54,6 @@ impl AnyBackend {
             #[cfg(feature = "cuda")]
             AnyBackend::Cuda(cuda) => Device::Cuda { gpu: cuda.ordinal() },
             AnyBackend::Reference(_) => Device::Reference,
-        }
-    }
-
-    /// What its convolutions multiply.
-    pub fn precision(&self) -> Precision {
-        match self {
-            #[cfg(feature = "cuda")]
-            AnyBackend::Cuda(cuda) => cuda.precision(),
-            AnyBackend::Cpu(_) | AnyBackend::Reference(_) => Precision::F32,
         }
     }
 }

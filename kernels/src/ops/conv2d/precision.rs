@@ -1,5 +1,8 @@
 //! [`Precision`]
 
+use super::params::Conv2dParams;
+use std::fmt;
+
 /// What convolutions on a GPU multiply. Sums are of 32 bits in any case, and so is all that is not a convolution.
 ///
 /// Tensor cores multiply numbers of TF32, which has 10 bits of mantissa in place of 23. Their kernels need channels (of
@@ -19,12 +22,23 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Largest relative error of an operand.
-    pub fn operand_error(self) -> f64 {
+    /// Largest relative error of an operand of a convolution.
+    pub fn operand_error(self, p: &Conv2dParams) -> f64 {
+        let in_fours = [p.c, p.k].iter().all(|channels| (channels / p.groups).is_multiple_of(4));
         match self {
-            Precision::F32 => 0.0,
-            Precision::Tf32x3 => 2f64.powi(-22),
-            Precision::Tf32 => 2f64.powi(-11),
+            Precision::Tf32x3 if in_fours => 2f64.powi(-22),
+            Precision::Tf32 if in_fours => 2f64.powi(-11),
+            _ => 0.0,
         }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Tf32x3 => "tf32x3",
+            Precision::Tf32 => "tf32",
+        })
     }
 }

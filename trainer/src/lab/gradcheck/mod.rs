@@ -133,7 +133,7 @@ impl Path {
 
     fn precision(&self) -> Precision {
         match self {
-            Path::Gpu(gpu) => gpu.precision(),
+            Path::Gpu(gpu) => with_backend!(gpu, |backend| backend.precision()),
             Path::Reference | Path::Cpu(_) | Path::Algorithm(..) => Precision::F32,
         }
     }
@@ -144,14 +144,10 @@ impl Path {
             Path::Reference => "--device reference".to_owned(),
             Path::Cpu(cpu) => format!("--device cpu --isa {}", cpu.isa()),
             Path::Algorithm(cpu, algo) => format!("--device cpu --isa {} --algo {algo}", cpu.isa()),
-            Path::Gpu(gpu) => {
-                let precision = match gpu.precision() {
-                    Precision::F32 => "",
-                    Precision::Tf32x3 => " --precision tf32x3",
-                    Precision::Tf32 => " --precision tf32",
-                };
-                format!("--device {}{precision}", gpu.device())
-            }
+            Path::Gpu(gpu) => match self.precision() {
+                Precision::F32 => format!("--device {}", gpu.device()),
+                precision => format!("--device {} --precision {precision}", gpu.device()),
+            },
         }
     }
 
@@ -187,9 +183,8 @@ pub enum Tolerance {
 impl Tolerance {
     fn rounding(path: &Path, case: &Case) -> Result<Tolerance, engine::Error> {
         let eps = if matches!(path, Path::Reference) { f64::EPSILON } else { f64::from(f32::EPSILON) };
-        // The tensor cores' kernels need channels in multiples of four.
-        let in_fours = |p: &Conv2dParams| [p.c, p.k].iter().all(|c| (c / p.groups).is_multiple_of(4));
-        let tf32 = path.precision() == Precision::Tf32 && case.convolutions()?.iter().any(in_fours);
+        let is_rounded = |p: &Conv2dParams| path.precision().operand_error(p) > 0.0;
+        let tf32 = path.precision() == Precision::Tf32 && case.convolutions()?.iter().any(is_rounded);
         Ok(Tolerance::Rounding { eps, tf32 })
     }
 
@@ -343,32 +338,29 @@ fn check_case(
     with_algorithms: bool,
     summaries: &mut [Summary],
 ) -> Result<(), engine::Error> {
-    for precision in [Precision::F32, Precision::Tf32x3, Precision::Tf32] {
-        let options = GradcheckOptions {
-            seed: *seed,
-            samples: Some(SAMPLES),
-            precision,
-            plan: PlanOptions { poison: true, ..PlanOptions::default() },
-            ..GradcheckOptions::default()
-        };
-        let mut oracle = None;
-        for (path, summary) in paths.iter().zip(&mut *summaries) {
-            if path.precision() != precision || !path.takes(case, with_algorithms)? {
-                continue;
-            }
-            let oracle = match &mut oracle {
-                Some(oracle) => oracle,
-                none => none.insert(Oracle::new(&case.graph, case.output, &options)?),
-            };
-            let [compared, adjoint] = check_path(request, path, case, &options, oracle)?;
-            let rounding = Tolerance::rounding(path, case)?;
-            let (against, tolerance) = match path {
-                Path::Reference => ("differences", Tolerance::Differences),
-                Path::Cpu(_) | Path::Algorithm(..) | Path::Gpu(_) => ("reference", rounding),
-            };
-            summary.record(&Check { path, case, seed: *seed, against, tolerance }, &compared);
-            summary.record(&Check { path, case, seed: *seed, against: "adjoint", tolerance: rounding }, &adjoint);
+    let options = GradcheckOptions {
+        seed: *seed,
+        samples: Some(SAMPLES),
+        plan: PlanOptions { poison: true, ..PlanOptions::default() },
+        ..GradcheckOptions::default()
+    };
+    let mut oracle = None;
+    for (path, summary) in paths.iter().zip(summaries) {
+        if !path.takes(case, with_algorithms)? {
+            continue;
         }
+        let oracle = match &mut oracle {
+            Some(oracle) => oracle,
+            none => none.insert(Oracle::new(&case.graph, case.output, &options)?),
+        };
+        let [compared, adjoint] = check_path(request, path, case, &options, oracle)?;
+        let rounding = Tolerance::rounding(path, case)?;
+        let (against, tolerance) = match path {
+            Path::Reference => ("differences", Tolerance::Differences),
+            Path::Cpu(_) | Path::Algorithm(..) | Path::Gpu(_) => ("reference", rounding),
+        };
+        summary.record(&Check { path, case, seed: *seed, against, tolerance }, &compared);
+        summary.record(&Check { path, case, seed: *seed, against: "adjoint", tolerance: rounding }, &adjoint);
     }
     Ok(())
 }
